@@ -1,0 +1,66 @@
+# Every target does its own set-up, once, in .venv: Python 3.11 or newer, pip and make are all it needs.
+
+PYTHON      ?= python3
+ARGS        ?=
+# Two workers, a whole file each: compiled functions are then shared by the tests of a file.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+BIN     := .venv/bin
+VENV    := .venv/.stamp-venv
+RUNTIME := .venv/.stamp-runtime
+DEV     := .venv/.stamp-dev
+
+# The versions also hold for what builds the package (hatchling), which -c does not reach: an older pip reads them
+# there from PIP_CONSTRAINT, a newer one from PIP_BUILD_CONSTRAINT.
+INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+           $(BIN)/python -m pip install -qq
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format lint types clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+
+demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--network lstm" passes through
+	$(BIN)/promptax demo $(ARGS)
+
+test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/test_fit.py" instead of two workers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: format lint types  ## formatting (ruff), lint (ruff), types (pyright); -k to see all three
+
+format: $(DEV)
+	$(BIN)/ruff format --check .
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+types: $(DEV)
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+clean:  ## remove .venv, caches and builds of this repository; runs/ stays
+	@grep -qs '^name = "promptax"' pyproject.toml || { echo 'make clean: expected to run in the repository of promptax; got '"$$PWD"; exit 1; }
+	rm -rf .venv build dist promptax.egg-info .pytest_cache .ruff_cache
+	find . -path ./.git -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian splits ensurepip from Python, and `-m venv` then fails: the pip outside fills the environment instead.
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'Expected $(PYTHON) to be Python 3.11 or newer; got: '"$$($(PYTHON) --version 2>&1)"'. Name another: make PYTHON=python3.11'; exit 1; }
+	@rm -rf .venv
+	@echo 'Setting up .venv, once: some minutes, mostly downloads.'
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || { \
+	  rm -rf .venv && $(PYTHON) -m venv --without-pip .venv && \
+	  $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet pip; } || { \
+	  rm -rf .venv; \
+	  echo 'Expected a way to make a virtual environment; got neither "$(PYTHON) -m venv" nor "$(PYTHON) -m pip". On Debian: apt-get install python3-venv'; exit 1; }
+	@touch $@
+
+$(RUNTIME): pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) -e '.[dev]'
+	@touch $(RUNTIME) $@

@@ -1,0 +1,33 @@
+"""The one table of axis words and units, and the type aliases that use them.
+
+Every annotation, every labelled dataset and every figure names its axes from this table, so that
+an array can be followed through the whole library by its words alone.
+"""
+
+from jaxtyping import Array, Bool, Float, Int
+
+AXES = {
+    "predictor": "one of the predictors that are compared, by name",
+    "pretraining": "which pretraining seed",
+    "repetition": "which repetition of a tuning (own data, own initial values)",
+    "sequence": "one sampled sequence",
+    "time": "one step of a sequence; cumulative results count steps 1..N",
+    "symbol": "one letter of the alphabet",
+    "prompt": "one row of a prompt",
+    "embedding": "one coordinate of an embedding row",
+    "state": "one coordinate of an internal state",
+    "step": "one update of the training loop; counts 1..S",
+    "candidate": "one hard prompt that was tried",
+    "component": "one principal component, or one component of a mixture",
+    "sample": "one point of a cloud of states",
+    "prompt_length": "the number of symbols of a prompt",
+}
+
+NATS = "nats"
+
+Tokens = Int[Array, " time"]
+Weights = Float[Array, "time symbol"]
+LogProbs = Float[Array, "time symbol"]
+Counts = Float[Array, " symbol"]
+Mask = Bool[Array, " time"]
+Losses = Float[Array, " time"]

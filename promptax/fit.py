@@ -1,0 +1,454 @@
+"""The one loop: pretraining and every gradient tuner.
+
+A predictor is cut in two, the tuned and the frozen half. Gradients, moments and clipping exist for
+the tuned half only. Steps run inside one compiled program; between calls the host reports progress
+and saves. Data are sampled on the device, a block of steps at a time, by a program of their own, so
+that the step's program knows only how a prediction is scored: another task, seed, learning rate or
+number of steps compiles nothing. Every step's data follow from the key and the step's number, so a
+resumed run equals an uninterrupted one bit for bit.
+"""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import Array, Float, Key
+
+from promptax import platforms
+from promptax.axes import NATS
+from promptax.predictors.base import Architecture
+from promptax.progress import Callback, report
+from promptax.protocol import Predictor, Repeated
+from promptax.specs import Record, Spec, check, to_json, traced
+from promptax.tasks.base import Episode, Task, sample_batch
+
+Tree = Any
+ADAM = optax.scale_by_adam()  # β 0.9 and 0.999, ε 1e-8
+BLOCK_BYTES = 2**25  # data of one block of steps
+
+
+class FitSettings(Spec):
+    """How to fit. None leaves a choice to what is fitted: pretraining reads 100 steps of time at
+    learning rate 1e-3, tuning 50 at the tuner's own."""
+
+    steps: int = 1000
+    """Number of updates."""
+    batch: int = 256
+    """Sequences per update."""
+    length: int | None = None
+    """Steps of time per sequence (None: 100 for pretraining, 50 for tuning)."""
+    learning_rate: float | None = None
+    """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls to zero over the steps (optax)."""
+    warmup: int = 0
+    """Steps over which the learning rate first rises linearly from zero."""
+    clip: float | None = 1.0
+    """Largest global norm of a gradient (None: no clipping)."""
+    clip_over: Literal["tuned", "all"] = "tuned"
+    """What the norm covers. "all": also the frozen weights, whenever weights are tuned, as in the
+    code of Genewein et al. 2025."""
+    repetitions: int = 1
+    """Independent repetitions: own initial values, own data."""
+    micro_batch: int | None = None
+    """Sequences to differentiate at a time (None: measured choice for the platform)."""
+
+    def __check_init__(self) -> None:
+        for name, least in {"steps": 0, "batch": 1, "repetitions": 1, "warmup": 0}.items():
+            value = getattr(self, name)
+            check(value >= least, f"Expected {name} of at least {least}; got {value}.")
+        for name in ("length", "micro_batch", "learning_rate", "clip"):
+            value = getattr(self, name)
+            check(value is None or value > 0, f"Expected {name} above zero or None; got {value}.")
+        check(
+            self.schedule in ("constant", "linear", "cosine"),
+            f"Expected schedule 'constant', 'linear' or 'cosine'; got {self.schedule!r}.",
+        )
+        check(
+            self.clip_over in ("tuned", "all"),
+            f"Expected clip_over 'tuned' or 'all'; got {self.clip_over!r}.",
+        )
+        check(
+            self.micro_batch is None or self.batch % self.micro_batch == 0,
+            f"Expected a micro_batch that divides the batch {self.batch}; got {self.micro_batch}.",
+        )
+
+    @classmethod
+    def as_published(cls, **changes: Any) -> "FitSettings":
+        """Tuning as the authors of Genewein et al. 2025 did it: one update more than the 1000
+        they print, and clipping over all weights whenever weights are tuned."""
+        return cls(**{"steps": 1001, "clip_over": "all", **changes})
+
+    def filled(self, *, length: int, learning_rate: float) -> "FitSettings":
+        """The same settings with its open choices made."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["length"] = self.length or length
+        fields["learning_rate"] = self.learning_rate or learning_rate
+        return FitSettings(**fields)
+
+    def rates(self) -> Float[np.ndarray, " step"]:
+        """The learning rate of every step."""
+        assert self.learning_rate is not None
+        falling = max(1, self.steps - self.warmup)
+        decay = {
+            "constant": optax.constant_schedule(1.0),
+            "linear": optax.linear_schedule(1.0, 0.0, falling),
+            "cosine": optax.cosine_decay_schedule(1.0, falling),
+        }[self.schedule]
+        rise = optax.linear_schedule(0.0, 1.0, max(1, self.warmup))
+        factor = optax.join_schedules([rise, decay], [self.warmup])
+        return self.learning_rate * np.asarray(jax.vmap(factor)(jnp.arange(self.steps)), np.float32)
+
+
+class Fitted(Record):
+    """What a fit returns.
+
+    `predictor`: a `Predictor`, or `Repeated` if there are several repetitions.
+    `loss` [repetition, step]: training loss in nats per sequence, before that step's update.
+    `diverged` [repetition]: the step whose loss or gradient was not finite (that repetition keeps
+    its weights from before it), -1 if none was.
+    `scores` [repetition, candidate]: for searches, every candidate's loss in nats per sequence.
+    """
+
+    predictor: Predictor | Repeated
+    loss: Float[np.ndarray, "repetition step"]
+    diverged: Any
+    scores: Any = None
+
+    @property
+    def prompt(self) -> Array:
+        """The prompt that was found, if the predictor has one."""
+        return self.predictor.prompt  # pyright: ignore
+
+    @property
+    def losses(self) -> xr.DataArray:
+        """Training loss [repetition, step], nats per sequence."""
+        steps = np.arange(1, self.loss.shape[1] + 1)
+        coords = {"repetition": np.arange(len(self.loss)), "step": steps}
+        return xr.DataArray(
+            np.asarray(self.loss), coords, ("repetition", "step"), attrs={"unit": NATS}
+        )
+
+
+class Checkpoint(Protocol):
+    """Where a fit keeps its state: `promptax.Checkpoint(path)`."""
+
+    def restore(self, identity: str, like: Tree) -> Tree | None: ...
+
+    def save(self, identity: str, state: Tree) -> None: ...
+
+    def due(self) -> bool: ...
+
+
+class _State(NamedTuple):
+    """What the next step needs; every leaf but `step` and `loss` has a repetition axis."""
+
+    tuned: Tree
+    moments: Tree
+    diverged: Array
+    step: Any
+    loss: Any  # [repetition, step], NaN where still to come
+
+
+class _Program(NamedTuple):
+    """What the compiled steps read: the other weights and the numbers of the update."""
+
+    watched: Tree  # frozen leaves that take part in clipping
+    frozen: Tree
+    clip: Array
+
+
+# --- entries --------------------------------------------------------------------------------
+
+
+def pretrain(
+    key: Key[Array, ""],
+    architecture: Architecture,
+    task: Task,
+    settings: FitSettings | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] | None = None,
+) -> Fitted:
+    """Train a fresh network on log loss over a task's sequences: meta-training if the task is a
+    mixture (Genewein et al. 2025, Eq. 5).
+
+    Args:
+        key: makes the initial weights and the data.
+        checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
+        callbacks: called as callback(done, total, note); a true answer stops the run. None shows
+            a progress bar.
+    """
+    if not isinstance(architecture, Architecture):
+        raise TypeError(
+            f"Expected an architecture such as Transformer(width=128); got "
+            f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
+        )
+    settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
+    return fit(
+        key,
+        lambda key: architecture.build(key, task.symbols),
+        lambda network: jax.tree.map(eqx.is_inexact_array, network),
+        task,
+        settings,
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+        description="pretraining",
+    )
+
+
+def fit(
+    key: Key[Array, ""],
+    make: Callable[[Key[Array, ""]], Predictor],
+    where: Callable[[Predictor], Tree],
+    task: Task,
+    settings: FitSettings,
+    *,
+    watched: Callable[[Predictor], Tree] | None = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] | None = None,
+    description: str = "fitting",
+) -> Fitted:
+    """Fit the tuned leaves of a predictor to a task by Adam on the summed log loss.
+
+    Args:
+        make: the predictor at the start, for one repetition's key.
+        where: a tree of booleans: which leaves are tuned.
+        settings: with `length` and `learning_rate` filled in.
+        watched: which frozen leaves also count in the norm that is clipped.
+    """
+    check_alphabet(make, key, task)
+    first = [make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in
+             range(settings.repetitions)]
+    halves = cut(first, where(first[0]))
+    watch = watched(first[0]) if watched is not None else False
+    parts = eqx.partition(halves.frozen, watch)
+    clip = jnp.float32(jnp.inf if settings.clip is None else settings.clip)
+    program = _Program(*parts, clip)
+    state = _State(
+        tuned=halves.tuned,
+        moments=jax.vmap(ADAM.init)(halves.tuned),
+        diverged=jnp.full(settings.repetitions, -1, jnp.int32),
+        step=np.array(0),
+        loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
+    )
+    identity = _identity(key, halves, task, settings)
+    if checkpoint is not None:
+        state = checkpoint.restore(identity, state) or state
+    with report(description, callbacks) as progress:
+        for state in _run(key, state, program, task, settings, first[0]):
+            done = int(state.step)
+            stop = progress(done, settings.steps, _note(state))
+            last = stop or done == settings.steps
+            if checkpoint is not None and (last or checkpoint.due()):
+                checkpoint.save(identity, state)
+            if stop:
+                break
+    return _fitted(state, halves)
+
+
+def cut(predictors: Sequence[Predictor], mask: Tree) -> Repeated:
+    """Predictors that differ in their tuned leaves only, as one tree in two halves."""
+    tuned = [eqx.filter(predictor, mask) for predictor in predictors]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tuned)
+    return Repeated(stacked, eqx.filter(predictors[0], mask, inverse=True), len(predictors))
+
+
+def one_or_all(repeated: Repeated) -> Predictor | Repeated:
+    """The only repetition, or all of them."""
+    return repeated[0] if len(repeated) == 1 else repeated
+
+
+def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
+    """Complain, before any compute, if predictor and task speak of different alphabets."""
+    symbols = eqx.filter_eval_shape(make, key).symbols
+    check(
+        symbols == task.symbols,
+        f"Expected a task over the predictor's {symbols} symbols; got {type(task).__name__} over "
+        f"{task.symbols}. Pretrain on a task with {task.symbols} symbols, or change the task.",
+    )
+
+
+# --- the loop -------------------------------------------------------------------------------
+
+
+def _run(
+    key: Key[Array, ""],
+    state: _State,
+    program: _Program,
+    task: Task,
+    settings: FitSettings,
+    predictor: Predictor,
+) -> Any:
+    """Yield the state after each call of the compiled steps, about once a second."""
+    assert settings.length is not None
+    rates, repetitions = settings.rates(), settings.repetitions
+    per_step = 4 * repetitions * settings.batch * settings.length
+    block = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
+    micro = settings.micro_batch or predictor.micro_batch(settings.batch, settings.length)
+    data_key, data = jax.random.fold_in(key, 1), None
+    task, begin, count = traced(task), int(state.step), 1
+    while begin < settings.steps:
+        index = begin // block
+        if data is None or data[0] != index:
+            keys = _keys(data_key, index * block, block, repetitions, settings.batch)
+            episodes = eqx.tree_at(
+                lambda e: e.latent, sample_batch(task, keys, settings.length), None,
+                is_leaf=lambda x: x is None,
+            )
+            data = index, episodes
+        end = min(begin + count, (index + 1) * block, settings.steps)
+        padded = np.zeros(block, np.float32)
+        here = rates[index * block : (index + 1) * block]
+        padded[: len(here)] = here
+        bounds = jnp.array([begin, end]) - index * block
+        started = time.monotonic()
+        parts, losses = _steps(
+            state[:3], program, data[1], jnp.asarray(padded), bounds, index * block,
+            type(task).outcome, micro,
+        )
+        loss = np.array(state.loss)
+        loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
+        state = _State(*parts, step=np.array(end), loss=loss)
+        pace = (time.monotonic() - started) / (end - begin)
+        count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
+        begin = end
+        yield state
+
+
+@eqx.filter_jit
+def _keys(key: Array, first: Any, block: int, repetitions: int, batch: int) -> Array:
+    """One key for every sequence [repetition, step, sequence]."""
+    fold = jax.random.fold_in
+    each = jax.vmap(fold, in_axes=(None, 0))
+    grid = each(key, jnp.arange(repetitions))
+    grid = jax.vmap(each, in_axes=(0, None))(grid, first + jnp.arange(block))
+    return jax.vmap(jax.vmap(lambda k: jax.random.split(k, batch)))(grid)
+
+
+@eqx.filter_jit
+def _steps(
+    parts: tuple[Tree, Tree, Array],
+    program: _Program,
+    episodes: Episode,
+    rates: Float[Array, " step"],
+    bounds: Array,
+    offset: Any,
+    outcome: Any,
+    micro: int,
+) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
+    """Run steps bounds[0]..bounds[1]-1 of the block for all repetitions."""
+
+    def repetition(given: tuple) -> tuple:
+        (tuned, moments, diverged), episodes = given
+        losses = jnp.full(rates.shape, jnp.nan)
+
+        def step(i: Array, carry: tuple) -> tuple:
+            tuned, moments, diverged, losses = carry
+            batch = jax.tree.map(lambda leaf: leaf[i], episodes)
+            loss, gradient = loss_and_gradient(tuned, program, batch, outcome, micro)
+            norm = optax.global_norm(gradient)
+            gradient = jax.tree.map(
+                lambda g: g * jnp.where(norm > program.clip, program.clip / norm, 1.0), gradient[0]
+            )
+            update, new_moments = ADAM.update(gradient, moments)
+            new = jax.tree.map(lambda p, u: p - rates[i] * u, tuned, update)
+            fine = jnp.isfinite(loss) & jnp.isfinite(norm)
+            moved = fine & (diverged < 0)
+            keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(moved, a, b), new, old)  # noqa: E731
+            diverged = jnp.where((diverged < 0) & ~fine, i + offset, diverged)
+            losses = losses.at[i].set(jnp.where(diverged < 0, loss, jnp.nan))
+            return keep(new, tuned), keep(new_moments, moments), diverged, losses
+
+        carry = (tuned, moments, diverged, losses)
+        *parts, losses = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
+        return tuple(parts), losses
+
+    at_once = platforms.repetitions_at_once(parts[2].shape[0])
+    return jax.lax.map(repetition, (parts, episodes), batch_size=at_once)
+
+
+def loss_and_gradient(
+    tuned: Tree, program: _Program, episodes: Episode, outcome: Any, micro: int
+) -> tuple[Float[Array, ""], tuple[Tree, Tree]]:
+    """Mean loss of a batch, nats per sequence, and its gradient for tuned and watched leaves.
+
+    The prompt is read, and differentiated, once: the state after it is an argument that all
+    micro-batches share, and its gradient is pulled back at the end.
+    """
+    batch = episodes.tokens.shape[0]
+    parts = tuned, program.watched
+
+    def predictor(parts: tuple[Tree, Tree]) -> Predictor:
+        return eqx.combine(*parts, program.frozen)
+
+    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode) -> Array:
+        _, prediction = predictor(parts).advance_batch(state, some.inputs)
+        return jnp.sum(outcome.log_loss(prediction, some)) / batch
+
+    state, pull = jax.vjp(lambda parts: predictor(parts).start(), parts)
+    gradient_of = jax.value_and_grad(micro_loss, argnums=(0, 1))
+    if micro == batch:
+        loss, (direct, through) = gradient_of(parts, state, episodes)
+    else:
+        chunks = jax.tree.map(
+            lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
+        )
+        zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
+
+        def add(total: Tree, some: Episode) -> tuple[Tree, None]:
+            return jax.tree.map(jnp.add, total, gradient_of(parts, state, some)), None
+
+        (loss, (direct, through)), _ = jax.lax.scan(add, zeros, chunks)
+    return loss, jax.tree.map(jnp.add, direct, pull(through)[0])
+
+
+# --- around the loop ------------------------------------------------------------------------
+
+
+def _note(state: _State) -> str:
+    step = int(state.step)
+    recent = state.loss[:, max(0, step - 20) : step]
+    lost = int(np.sum(np.asarray(state.diverged) >= 0))
+    text = "" if np.isnan(recent).all() else f"loss {np.nanmean(recent):.3f}"
+    return text + (f", {lost} diverged" if lost else "")
+
+
+def _identity(key: Array, halves: Repeated, task: Task, settings: FitSettings) -> str:
+    """What makes a run this run: its key, data, settings, structure and initial weights."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path((halves.tuned, halves.frozen)):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+    key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return json.dumps(
+        {
+            "key": np.asarray(key).tolist(),
+            "task": to_json(task),
+            "settings": to_json(settings),
+            "initial": digest.hexdigest(),
+        }
+    )
+
+
+def _fitted(state: _State, halves: Repeated) -> Fitted:
+    diverged = np.asarray(state.diverged)
+    lost = [f"repetition {r} at step {s + 1}" for r, s in enumerate(diverged) if s >= 0]
+    if lost:
+        warnings.warn(
+            f"Diverged: {', '.join(lost)} of {len(diverged)} repetitions (the loss or its gradient "
+            "was not finite). They keep their last finite weights; the others went on. A lower "
+            "learning_rate or clip usually helps.",
+            stacklevel=3,
+        )
+    predictor = one_or_all(Repeated(state.tuned, halves.frozen, halves.repetitions))
+    return Fitted(predictor, state.loss[:, : int(state.step)], diverged)

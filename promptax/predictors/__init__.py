@@ -1,0 +1,9 @@
+"""Neural architectures. An open set: one file and its line here."""
+
+from promptax.exchangeable import Uniform as Uniform
+from promptax.predictors.base import Architecture as Architecture
+from promptax.predictors.base import Network as Network
+from promptax.predictors.base import Torso as Torso
+from promptax.predictors.lstm import LSTM as LSTM
+from promptax.predictors.transformer import Transformer as Transformer
+from promptax.protocol import Embedded as Embedded

@@ -1,0 +1,141 @@
+"""Networks: embedding → torso → unembedding, and how a prompt enters.
+
+An `Architecture` is the spec; `build` makes the `Network` from it. An architecture's file defines
+its `Torso`: a state, and how rows of the embedding move it.
+
+The network's state is the torso's state and the log probabilities of the next symbol. So a prompt,
+its last row included, is fully read before the batch begins, and
+`log_probs = [state.next, rows after inputs[:-1]]`.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from promptax.axes import Counts
+from promptax.predictors.layers import Dense, dense
+from promptax.protocol import Embedded, Inputs, Prediction, Predictor
+from promptax.specs import Record, Spec, check
+
+Rows = Float[Array, "time embedding"]
+Internals = dict[str, Float[Array, "time state"]]
+
+
+class Torso(Record):
+    """What sits between embedding and unembedding, for one sequence."""
+
+    @abc.abstractmethod
+    def start(self, capacity: int | None) -> Any:
+        """The state before any row; with room for `capacity` rows and a fixed shape if given."""
+
+    @abc.abstractmethod
+    def advance(self, state: Any, rows: Rows) -> tuple[Any, Rows, Internals]:
+        """The new state, outputs [time, width], and internal states [time, state] by name."""
+
+    @abc.abstractmethod
+    def low_rank_layers(self) -> tuple[str, ...]:
+        """The names of the dense layers that a low-rank tuner adapts by default."""
+
+    def reading_bytes(self, rows: int) -> int:
+        """A lower bound on the memory for reading that many rows at once, in bytes."""
+        del rows
+        return 0
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        """How many of `batch` sequences to differentiate at a time on this platform."""
+        del length
+        return batch
+
+
+class Architecture(Spec):
+    """To implement one: plain fields, `embedding_width`, `output_width`, `torso`; and a `Torso`."""
+
+    @abc.abstractmethod
+    def embedding_width(self) -> int:
+        """The width of an embedding row."""
+
+    @abc.abstractmethod
+    def output_width(self) -> int:
+        """The width of the torso's outputs."""
+
+    @abc.abstractmethod
+    def torso(self, key: Key[Array, ""]) -> Torso:
+        """A freshly initialised torso."""
+
+    def build(self, key: Key[Array, ""], symbols: int) -> "Network":
+        """An untrained network over an alphabet of that size."""
+        check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
+        first, middle, last = jax.random.split(key, 3)
+        return Network(
+            architecture=self,
+            embedding=dense(first, symbols, self.embedding_width(), bias=True),
+            torso=self.torso(middle),
+            unembedding=dense(last, self.output_width(), symbols, bias=True),
+        )
+
+
+class NetworkState(eqx.Module):
+    """The torso's state, and log p(next symbol | everything read) [symbol], nats."""
+
+    torso: Any
+    next: Counts
+
+
+class Network(Predictor):
+    """A neural predictor. Its leaves are float arrays and all of them can be trained."""
+
+    architecture: Architecture = eqx.field(static=True)
+    embedding: Dense
+    torso: Torso
+    unembedding: Dense
+
+    @property
+    def symbols(self) -> int:
+        return self.embedding.weight.shape[0]
+
+    @property
+    def embedding_width(self) -> int:
+        return self.embedding.weight.shape[1]
+
+    def start(self, capacity: int | None = None) -> NetworkState:
+        """Reads the begin row: zero weight on every symbol, so that its embedding is the bias."""
+        room = None if capacity is None else capacity + 1
+        empty = NetworkState(self.torso.start(room), jnp.zeros(self.symbols))
+        return self.advance(empty, jnp.zeros((1, self.symbols)))[0]
+
+    def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+        torso, outputs, internals = self.torso.advance(state.torso, self.embed(inputs))
+        rows = jax.nn.log_softmax(self.unembedding(outputs))
+        log_probs = jnp.concatenate([state.next[None], rows])
+        return NetworkState(torso, log_probs[-1]), Prediction(log_probs[:-1], internals)
+
+    def embed(self, inputs: Inputs) -> Rows:
+        """Rows [time, embedding] of tokens, of weights over symbols, or as they are."""
+        if isinstance(inputs, Embedded):
+            return self._checked_rows(inputs.rows)
+        if jnp.issubdtype(inputs.dtype, jnp.integer):
+            if self.symbols > 64:
+                return self.embedding.weight[inputs] + self.embedding.bias
+            # a small product: on CPUs gathers have slow derivatives
+            return self.embedding(jax.nn.one_hot(inputs, self.symbols))
+        if inputs.shape[-1] == self.symbols:
+            return self.embedding(inputs)
+        return self._checked_rows(inputs)
+
+    def _checked_rows(self, rows: Array) -> Rows:
+        if rows.ndim < 2 or rows.shape[-1] != self.embedding_width:
+            raise ValueError(
+                f"Expected weights [time, {self.symbols}] over the symbols or embedding rows "
+                f"[time, {self.embedding_width}]; got shape {rows.shape}."
+            )
+        return rows
+
+    def reading_bytes(self, rows: int) -> int:
+        return 4 * rows * (self.embedding_width + self.symbols) + self.torso.reading_bytes(rows)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        return self.torso.micro_batch(batch, length)

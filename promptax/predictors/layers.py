@@ -1,0 +1,117 @@
+"""The parts that networks are made of: dense layers, layer norm, GELU, sine-cosine positions.
+
+Only the elementwise pieces have derivatives of their own: they save one array each instead of the
+chain of intermediates, and stay safe under `vmap` because no weights are inside them.
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float, Key
+
+from promptax.specs import Record
+
+
+class Layer(Record):
+    """A linear map with a matrix: what a low-rank tuner can replace."""
+
+    weight: eqx.AbstractVar[Float[Array, "input output"]]
+    bias: eqx.AbstractVar[Float[Array, " output"] | None]
+
+    @abc.abstractmethod
+    def matrix(self) -> Float[Array, "input output"]:
+        """The matrix that the layer multiplies with."""
+
+    @abc.abstractmethod
+    def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
+        """rows @ matrix + bias."""
+
+
+class Dense(Layer):
+    """rows @ weight + bias."""
+
+    weight: Float[Array, "input output"]
+    bias: Float[Array, " output"] | None = None
+
+    def matrix(self) -> Float[Array, "input output"]:
+        return self.weight
+
+    def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
+        product = rows @ self.weight
+        return product if self.bias is None else product + self.bias
+
+
+def dense(
+    key: Key[Array, ""], inputs: int, outputs: int, *, bias: bool, init: Initializer | None = None
+) -> Dense:
+    """A dense layer with lecun-normal weights and a zero bias."""
+    init = init or jax.nn.initializers.lecun_normal()
+    return Dense(init(key, (inputs, outputs)), jnp.zeros(outputs) if bias else None)
+
+
+class LayerNorm(Record):
+    """(rows - mean) / sqrt(variance + 1e-6) * scale + bias, over the last axis."""
+
+    scale: Float[Array, " width"]
+    bias: Float[Array, " width"] | None = None
+
+    def __call__(self, rows: Float[Array, "*rows width"]) -> Float[Array, "*rows width"]:
+        scaled = standardised(rows) * self.scale
+        return scaled if self.bias is None else scaled + self.bias
+
+
+def layer_norm(width: int, *, bias: bool) -> LayerNorm:
+    """A layer norm that starts with scale 1 and bias 0."""
+    return LayerNorm(jnp.ones(width), jnp.zeros(width) if bias else None)
+
+
+@jax.custom_jvp
+def standardised(rows: Float[Array, "*rows width"]) -> Float[Array, "*rows width"]:
+    """Rows with mean 0 and variance 1 over the last axis (ε = 1e-6)."""
+    return _standardise(rows)[0]
+
+
+def _standardise(rows: Array) -> tuple[Array, Array]:
+    centred = rows - jnp.mean(rows, axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + 1e-6)
+    return centred * inverse, inverse
+
+
+@standardised.defjvp
+def _standardised_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (rows,), (change,) = primals, tangents
+    out, inverse = _standardise(rows)
+    mean = jnp.mean(change, axis=-1, keepdims=True)
+    along = jnp.mean(out * change, axis=-1, keepdims=True)
+    return out, (change - mean - out * along) * inverse
+
+
+@jax.custom_jvp
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """GELU in its tanh form."""
+    return _gelu(x)[0]
+
+
+def _gelu(x: Array) -> tuple[Array, Array]:
+    scale, cubic = 0.7978845608028654, 0.044715  # sqrt(2 / π), Hendrycks and Gimpel 2016
+    square = x * x
+    bend = jnp.tanh(scale * x * (1 + cubic * square))
+    slope = 0.5 * (1 + bend) + 0.5 * x * (1 - bend * bend) * scale * (1 + 3 * cubic * square)
+    return 0.5 * x * (1 + bend), slope
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    out, slope = _gelu(primals[0])
+    return out, slope * tangents[0]
+
+
+def positions(first: int | Array, rows: int, width: int) -> Float[Array, "rows width"]:
+    """Sine-cosine encodings of positions first, first + 1, … (Vaswani et al. 2017)."""
+    half = (width + 1) // 2
+    rates = 1e4 ** (-2 * jnp.arange(half) / width)
+    angles = (first + jnp.arange(rows))[:, None] * rates
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[:, :width]

@@ -1,0 +1,221 @@
+"""What every predictor is: a belief, and how tokens move it.
+
+    state = predictor.start()                               # the belief before any token
+    state, prediction = predictor.advance(state, inputs)    # prediction.log_probs: [time, symbol]
+
+Both are written for one sequence. `log_probs[t]` predicts `inputs[t]` from the state and
+`inputs[:t]`; this alignment holds everywhere. Prompting is `advance` over the prompt, once, outside
+the batch: the state that comes out is shared by all sequences. No other code may know what a state
+contains.
+"""
+
+import abc
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from promptax.axes import LogProbs, Tokens
+from promptax.specs import Record
+
+State = Any
+Inputs = Any  # Tokens, Weights over symbols, or Embedded rows
+
+
+class Embedded(Record):
+    """Rows that enter a neural predictor behind its embedding: soft prompts."""
+
+    rows: Float[Array, "*batch time embedding"]
+
+
+class Prediction(eqx.Module):
+    """What a predictor says about the inputs it was just given.
+
+    `log_probs` [time, symbol], nats: row t predicts inputs[t] from the state and inputs[:t].
+    `internals`: named arrays [time, state]; row t is the internal state after reading inputs[t].
+    """
+
+    log_probs: Float[Array, "*batch time symbol"]
+    internals: dict[str, Float[Array, "*batch time state"]] = eqx.field(default_factory=dict)
+
+
+class Predictor(Record):
+    """To implement one: a field or property `symbols`, and the methods `start` and `advance`."""
+
+    symbols: eqx.AbstractVar[int]
+    # True where only the counts of what was read matter, not their order: sums over sequences
+    # become sums over counts (`enumeration`).
+    exchangeable: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def start(self, capacity: int | None = None) -> State:
+        """The belief before any token. `capacity=n`: a state of fixed shape with room for n
+        inputs, for single steps inside a scan; without it the state may grow with each reading."""
+
+    @abc.abstractmethod
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]) or, for
+        neural predictors, `Embedded` rows [time, embedding]."""
+
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
+        return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
+
+    def reading_bytes(self, rows: int) -> int:
+        """A lower bound in bytes on the memory needed to read that many rows at once."""
+        return 8 * rows * self.symbols
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        """How many of `batch` sequences to differentiate at a time on this platform."""
+        del length
+        return batch
+
+
+class Prompt(Record):
+    """What is read before the data: a tuned or given tree that yields inputs."""
+
+    @abc.abstractmethod
+    def inputs(self) -> Inputs:
+        """What the predictor reads."""
+
+    def shown(self) -> Array:
+        """What was found, for people: tokens [prompt], weights [prompt, symbol] or rows
+        [prompt, embedding]."""
+        inputs = self.inputs()
+        return inputs.rows if isinstance(inputs, Embedded) else inputs
+
+
+class GivenPrompt(Prompt):
+    """A prompt of tokens or of weights over symbols, as it is."""
+
+    values: Array
+
+    def inputs(self) -> Inputs:
+        return self.values
+
+
+class Prompted(Predictor):
+    """A predictor that has read a prompt; the prompt is one of its leaves."""
+
+    predictor: Predictor
+    reads: Prompt
+
+    @property
+    def symbols(self) -> int:
+        return self.predictor.symbols
+
+    @property
+    def prompt(self) -> Array:
+        """What is read before the data."""
+        return self.reads.shown()
+
+    @property
+    def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.predictor.exchangeable
+
+    def start(self, capacity: int | None = None) -> State:
+        inputs = self.reads.inputs()
+        rows = jax.tree.leaves(inputs)[0].shape[0]
+        room = None if capacity is None else capacity + rows
+        return self.predictor.advance(self.predictor.start(room), inputs)[0]
+
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        return self.predictor.advance(state, inputs)
+
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        return self.predictor.advance_batch(state, inputs)
+
+    def reading_bytes(self, rows: int) -> int:
+        return self.predictor.reading_bytes(rows)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        return self.predictor.micro_batch(batch, length)
+
+
+class Repeated(Record):
+    """Predictors that share a frozen half: each tuned leaf has a leading `repetition` axis.
+
+    `repeated[i]` is the predictor of repetition i; iterating yields all of them.
+    """
+
+    tuned: Any
+    frozen: Any
+    repetitions: int = eqx.field(static=True)
+
+    def __len__(self) -> int:
+        return self.repetitions
+
+    def __getitem__(self, index: int) -> Predictor:
+        if not -self.repetitions <= index < self.repetitions:
+            raise IndexError(
+                f"Expected a repetition from 0 to {self.repetitions - 1}; got {index}."
+            )
+        return eqx.combine(jax.tree.map(lambda leaf: leaf[index], self.tuned), self.frozen)
+
+    def __iter__(self) -> Iterator[Predictor]:
+        return (self[index] for index in range(self.repetitions))
+
+    @property
+    def symbols(self) -> int:
+        return self[0].symbols
+
+    @property
+    def prompt(self) -> Array:
+        """The prompts that were found [repetition, prompt, ...]."""
+        return jnp.stack([each.prompt for each in self])  # pyright: ignore
+
+
+@eqx.filter_jit
+def _read(predictor: Predictor, inputs: Inputs) -> LogProbs:
+    return predictor.advance(predictor.start(), inputs)[1].log_probs
+
+
+def predict(predictor: Predictor, tokens: Tokens) -> LogProbs:
+    """Log probabilities [time, symbol] in nats; row t predicts tokens[t] from tokens[:t].
+
+    Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
+    """
+    return _read(_one(predictor), checked(predictor, tokens))
+
+
+def condition(predictor: Predictor, prompt: Array) -> Prompted:
+    """The predictor after reading `prompt` (tokens [prompt] or weights [prompt, symbol])."""
+    return Prompted(_one(predictor), GivenPrompt(checked(predictor, prompt)))
+
+
+def _one(predictor: Any) -> Predictor:
+    if isinstance(predictor, Repeated):
+        raise TypeError(
+            f"Expected one predictor; got {len(predictor)} repetitions. Pick one: predictor[0]."
+        )
+    if not isinstance(predictor, Predictor):
+        raise TypeError(
+            f"Expected a promptax Predictor; got {type(predictor).__name__}. An architecture is "
+            "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
+        )
+    return predictor
+
+
+def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
+    """The inputs as arrays, after a look at their shape and, where values are known, at them."""
+    if isinstance(inputs, Embedded) or isinstance(inputs, jax.core.Tracer):
+        return inputs
+    inputs = jnp.asarray(inputs)
+    if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
+        return inputs
+    if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
+        raise ValueError(
+            f"Expected tokens of shape [time] (int) or weights [time, symbol] (float); got shape "
+            f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
+        )
+    inputs = inputs.astype(jnp.int32)
+    if inputs.size and not (0 <= np.min(inputs) and np.max(inputs) < predictor.symbols):
+        raise ValueError(
+            f"Expected tokens from 0 to {predictor.symbols - 1}; got {int(np.min(inputs))} to "
+            f"{int(np.max(inputs))}. The predictor's alphabet has {predictor.symbols} symbols."
+        )
+    return inputs

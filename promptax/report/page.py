@@ -1,0 +1,243 @@
+"""One self-contained HTML page: text, table and figures, and no request to anywhere.
+
+Figures are inline images, SVG unless dense, so they are crisp at any size. There is no script: the
+browser's own elements do the folding, scrolling and printing.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+import xarray as xr
+from matplotlib.figure import Figure
+from PIL import Image  # comes with matplotlib
+
+from promptax.report import figures, readings, style, summaries, words
+from promptax.report.page_style import CSS
+from promptax.report.table import table
+
+Target = tuple[xr.Dataset, xr.Dataset | None]
+
+_LARGE = 500_000  # bytes; an SVG above this has thousands of marks
+
+_INTRODUCTION = """\
+A *sequence predictor* reads tokens one by one and gives a probability to each possible next one; \
+its loss is minus the logarithm of the probability it gave to what then came, in nats. *Regret* \
+is the part of this loss that knowledge could have saved: the loss minus that of the *oracle*, \
+which is told which source produces the tokens (which coin is being tossed, say), added up over \
+the tokens read. Less is better; each nat means that the sequence was given a probability 2.7 \
+times smaller than the oracle gave it.
+
+Rows called *target bayes* are the exact optimum for a predictor that is not told the source but \
+knows which sources the target consists of: for a single source it equals the oracle, for a \
+mixture it must first find out which one it faces, and no predictor does better on average. \
+Rows called *prior bayes* are the ideal of a network before tuning, which expects what it met in \
+pretraining, with or without the most helpful text read first. *Prompts* leave the network as it \
+is and change only what it reads first; *weight methods* change the network itself."""
+
+
+def page(title: str, summary: str, targets: Sequence[Target], details: Mapping[str, str]) -> str:
+    """The whole report as one HTML document.
+
+    - `summary`: plain text; an empty line begins a paragraph.
+    - `targets`: per target its results, and its internal states or None (see `figures`).
+    - `details`: name → text (versions, seeds, command, durations), folded at the end of the page.
+
+    All text is escaped; nothing in it can become markup.
+    """
+    anchors = [f"target-{index + 1}" for index in range(len(targets))]
+    links = [
+        f'<li><a href="#{anchor}">{escape(summaries.target_name(results))}</a></li>'
+        for anchor, (results, _) in zip(anchors, targets, strict=True)
+    ]
+    links.append('<li><a href="#details">details</a></li>')
+    sections = "\n".join(
+        _section(anchor, *target) for anchor, target in zip(anchors, targets, strict=True)
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="promptax">
+<link rel="icon" href="data:,">
+<title>{escape(title)}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<header>
+<h1>{escape(title)}</h1>
+<div class="summary">{_paragraphs(summary)}</div>
+</header>
+<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>
+<main>
+<section aria-labelledby="reading">
+<h2 id="reading">How to read this page</h2>
+{_emphasised(_paragraphs(_INTRODUCTION))}
+</section>
+{sections}
+{_details(details)}
+</main>
+<footer>Made by promptax. The page is a single file and loads nothing.</footer>
+</body>
+</html>
+"""
+
+
+def _section(anchor: str, results: xr.Dataset, states: xr.Dataset | None) -> str:
+    name = summaries.target_name(results)
+    shown = [
+        (
+            "Regret after tuning",
+            figures.regret_bars(results),
+            readings.regret_bars(results),
+            f"Bar chart of cumulative regret in nats on {name}, one bar per predictor.",
+        ),
+        (
+            "Regret over time",
+            figures.regret_over_time(results),
+            readings.regret_over_time(results),
+            f"Line chart of cumulative regret in nats over tokens on {name}, a line per predictor.",
+        ),
+        (
+            "Tuning loss",
+            figures.tuning_curves(results),
+            readings.tuning_curves(results),
+            f"Line chart of training loss in nats over tuning steps on {name}.",
+        ),
+    ]
+    if states is not None:
+        shown.append(
+            (
+                "Internal states",
+                figures.internal_states(states),
+                readings.internal_states(states),
+                f"Small scatter plots of internal states on {name}, one panel per predictor.",
+            )
+        )
+    drawn = "\n".join(
+        f"<h3>{heading}</h3>\n<figure>{_image(figure, alternative)}\n"
+        f"<figcaption>{escape(reading)}</figcaption></figure>"
+        for heading, figure, reading, alternative in shown
+    )
+    return f"""<section aria-labelledby="{anchor}">
+<h2 id="{anchor}">Target: {escape(name)}</h2>
+{_setting(results)}
+<p class="headline">{escape(readings.headline(results))}</p>
+<h3>Table of regret</h3>
+{_table(results)}
+{drawn}
+</section>"""
+
+
+def _setting(results: xr.Dataset) -> str:
+    """One line on what was pretrained and tuned, from the attributes that are there."""
+    facts = results.attrs
+    parts = [
+        f"network: {facts['network']}" if "network" in facts else "",
+        f"pretrained on {facts['pretraining']}" if "pretraining" in facts else "",
+        f"in sequences of {facts['training_length']} tokens" if "training_length" in facts else "",
+        f"tuned on {facts['tuning_length']} tokens" if "tuning_length" in facts else "",
+        f"evaluated on {results.sizes['time']} tokens",
+    ]
+    text = words.sentence(", ".join(part for part in parts if part))
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _table(results: xr.Dataset) -> str:
+    """The rows by group, a wide table scrolling in its own frame."""
+    lengths = summaries.evaluated_lengths(results)
+    rows = {str(row["predictor"]): row for row in table(results)}
+    diverged = any(row["diverged"] for row in rows.values())
+    found = any(row.get("found") for row in rows.values())
+    extra = ["diverged"] * diverged + ["prompt found"] * found
+    heads = "".join(
+        f'<th scope="col">{words.count(length, "token")}</th><th scope="col">quartiles</th>'
+        for length in lengths
+    )
+    heads += "".join(f'<th scope="col">{text}</th>' for text in extra)
+    bodies = "".join(
+        f'<tbody><tr><th scope="rowgroup" colspan="{1 + 2 * len(lengths) + len(extra)}">'
+        f"{escape(group)}</th></tr>"
+        + "".join(_row(rows[name], lengths, diverged, found) for name in members)
+        + "</tbody>\n"
+        for group, members in summaries.groups(results).items()
+    )
+    label = escape(f"Regret on {summaries.target_name(results)}", quote=True)
+    return f"""<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>
+<thead><tr><th scope="col">predictor</th>{heads}</tr></thead>
+{bodies}</table></div>
+<p class="note">Cumulative regret in nats: the median over repetitions ± the standard error that
+comes from the finite number of sequences, and the quartiles over repetitions (two standard errors
+either side where there is only one).</p>"""
+
+
+def _row(row: Mapping[str, object], lengths: Iterable[int], diverged: bool, found: bool) -> str:
+    cells = [f'<th scope="row">{escape(str(row["predictor"]))}</th>']
+    for length in lengths:
+        regret, deviation, low, high = (
+            float(str(row[f"{part}_{length}"]))
+            for part in ("regret", "standard_error", "low", "high")
+        )
+        if regret != regret:
+            cells.append('<td class="main">–</td><td class="more">–</td>')
+            continue
+        error = f'<span class="more"> ± {words.nats(deviation)}</span>'
+        cells.append(f'<td class="main">{words.nats(regret)}{error}</td>')
+        cells.append(f'<td class="more">{words.nats(low)} to {words.nats(high)}</td>')
+    if diverged:
+        count = f"{row['diverged']} of {row['repetitions']}" if row["diverged"] else ""
+        cells.append(f"<td>{count}</td>")
+    if found:
+        text = escape(str(row.get("found", "")))
+        cells.append(f'<td class="found">{f"<code>{text}</code>" if text else ""}</td>')
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _details(details: Mapping[str, str]) -> str:
+    """What is needed to make the same page again, folded."""
+    entries = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>{escape(str(text))}</dd>"
+        for name, text in details.items()
+    )
+    return f"""<details id="details"><summary>How this was made</summary>
+<dl>{entries}</dl>
+</details>"""
+
+
+def _image(figure: Figure, alternative: str) -> str:
+    """A figure as an inline image: SVG, or a PNG of 256 colours where that is much smaller."""
+    svg = io.BytesIO()
+    with style.house_style():
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "promptax"})
+        kind, data = "svg+xml", svg.getvalue()
+        if len(data) > _LARGE:
+            kind, data = "png", _png(figure)
+    width, height = (round(100 * inches) for inches in figure.get_size_inches())
+    encoded = base64.b64encode(data).decode("ascii")
+    return (
+        f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" '
+        f'alt="{escape(alternative, quote=True)}">'
+    )
+
+
+def _png(figure: Figure) -> bytes:
+    """Nearly two dots per pixel of the page, in few colours: no figure has many."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=200)
+    full.seek(0)
+    few = Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _paragraphs(text: str) -> str:
+    parts = [part.strip() for part in text.split("\n\n") if part.strip()]
+    return "".join(f"<p>{escape(part)}</p>" for part in parts)
+
+
+def _emphasised(markup: str) -> str:
+    """Words between asterisks, emphasised; for text of this file only."""
+    pieces = markup.split("*")
+    return "".join(f"<em>{piece}</em>" if i % 2 else piece for i, piece in enumerate(pieces))

@@ -1,0 +1,308 @@
+"""One sentence per figure: what it shows in this run.
+
+Every word is computed. Orderings are looked up, never presumed; two values whose difference is
+below two standard errors are called equal *within error*; repetitions that diverged are named.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from promptax.report import summaries, words
+from promptax.report.words import nats
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """A predictor's median regret in nats and its standard error."""
+
+    name: str
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.name} ({nats(self.value)})"
+
+    def apart(self, other: "_Row") -> bool:
+        """Whether the two differ by more than two standard errors (and more than rounding)."""
+        noise = 2 * float(np.hypot(self.error, other.error))
+        return abs(self.value - other.value) > max(noise, 1e-9)
+
+
+def headline(results: xr.Dataset) -> str:
+    """Who is best after the tuning length, how far from the optimum, and how the others stand."""
+    length = summaries.evaluated_lengths(results)[0]
+    rows = _rows(results, length)
+    kinds = {
+        group: [rows[name] for name in members if name in rows]
+        for group, members in summaries.groups(results).items()
+    }
+    kinds = {group: some for group, some in kinds.items() if some}
+    if not kinds:
+        return f"On “{summaries.target_name(results)}” no predictor finished." + _diverged(results)
+    bayes = _bayes(results, rows)
+    group, members = next(iter(kinds.items()))
+    clauses = [_best_of(group, members, bayes)]
+    clauses += [
+        _range_of(its, some, bayes)
+        for its, some in kinds.items()
+        if its not in (group, "baselines")
+    ]
+    start = f"On “{summaries.target_name(results)}”, after {words.count(length, 'token')}, "
+    return start + "; ".join(clauses) + _diverged(results) + "."
+
+
+def regret_bars(results: xr.Dataset, lengths: Sequence[int] | None = None) -> str:
+    """Which predictors reach the target's Bayes optimum within error at each length."""
+    wanted = summaries.evaluated_lengths(results, lengths)
+    if summaries.find(results, summaries.TARGET_BAYES) is None:
+        text = "; ".join(_lowest_at(results, length) for length in wanted)
+    else:
+        clauses = "; ".join(_reaching(results, length) for length in wanted)
+        text = f"within error of the target’s Bayes optimum: {clauses}"
+    return words.sentence(text + _diverged(results))
+
+
+def regret_over_time(results: xr.Dataset) -> str:
+    """How regret grows from the tuning length to the end, and who ends above the untuned one."""
+    first, *rest = summaries.evaluated_lengths(results)
+    shown = summaries.steered(results)
+    if not rest:
+        return words.sentence(_lowest_at(results, first) + _diverged(results))
+    last = rest[-1]
+    before, after = _rows(results, first), _rows(results, last)
+    growth = sorted(
+        (after[name].value - before[name].value, name)
+        for name in shown
+        if name in before and name in after
+    )
+    if not growth:
+        return words.sentence("no predictor finished" + _diverged(results))
+    span = f"from {first} to {last} tokens"
+    if growth[-1][0] - growth[0][0] < 0.005:
+        text = f"{span} the regret of {_all_of(len(growth))} grows by {nats(growth[0][0])} nats"
+    else:
+        text = (
+            f"{span} regret grows most for {growth[-1][1]} ({words.signed(growth[-1][0])} nats) "
+            f"and least for {growth[0][1]} ({words.signed(growth[0][0])})"
+        )
+    return words.sentence(text + _against_untuned(results, after, last) + _diverged(results))
+
+
+def tuning_curves(results: xr.Dataset) -> str:
+    """Where training loss ends, how far above its floor, and whether it was still falling."""
+    ends = _tuning_ends(results)
+    if not ends:
+        return "No predictor was tuned by gradient steps."
+    steps = results.sizes["step"]
+    window = max(1, steps // 10)
+    ranked = sorted((row for row, _ in ends), key=lambda row: row.value)
+    when = (
+        f"over the last {words.count(window, 'step')} of {steps:,}"
+        if steps > 1
+        else "after one step"
+    )
+    text = f"{when} the mean training loss is {nats(ranked[0].value)} nats per sequence"
+    if len(ranked) == 1:
+        text += f" for {ranked[0].name}"
+    elif ranked[0].apart(ranked[-1]):
+        text += f" for {ranked[0].name}, the lowest, and {nats(ranked[-1].value)} for "
+        text += f"{ranked[-1].name}, the highest"
+    else:
+        text += f" for {ranked[0].name} and within error of it for every other"
+    floor = summaries.loss_floor(results)
+    if floor is not None:
+        text += f" (exact floor {nats(floor)})"
+    falling = [row.name for row, slope in ends if slope < 0]
+    rising = [row.name for row, slope in ends if slope > 0]
+    text += f"; still falling at the end: {words.listed(falling)}" if falling else ""
+    text += f"; rising at the end: {words.listed(rising)}" if rising else ""
+    if not falling and not rising and window > 1:
+        text += "; no curve still moves by more than its noise"
+    return words.sentence(text + _diverged(results))
+
+
+def internal_states(states: xr.Dataset) -> str:
+    """How far prompts carry the state from everything the untuned network visits."""
+    background = _finite(states["background"].transpose("sample", "component").values)
+    if len(background) < 2:
+        return "There is no background to compare the internal states with."
+    prompts = states["prompt_trajectory"].transpose("predictor", "prompt", "component").values
+    paths = states["trajectory"].transpose("predictor", "sequence", "time", "component").values
+    everyone = [str(name) for name in states["predictor"].values]
+    prompted = _distances(dict(zip(everyone, prompts, strict=True)), background)
+    arrived = _distances(dict(zip(everyone, paths[:, :, -1], strict=True)), background)
+    clauses = []
+    if prompted:
+        clauses.append(_farthest("while reading the prompt", prompted))
+    if arrived:
+        clauses.append(_farthest("after the last token", arrived))
+    if not clauses:
+        return "No internal state is finite."
+    shares = np.atleast_1d(states.attrs.get("explained_variance", []))
+    if shares.size:
+        clauses.append(f"the two components hold {float(np.sum(shares)):.0%} of the variance")
+    unit = "(medians, in multiples of the spread of the grey states)"
+    clauses[0] = f"{clauses[0]} {unit}"
+    return words.sentence("; ".join(clauses))
+
+
+def _best_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
+    best, *others = sorted(members, key=lambda row: row.value)
+    text = f"{best.name} has a regret of {nats(best.value)} nats"
+    if others:
+        text += f", the lowest of {len(members)} {words.noun(group, 2)}"
+    if bayes is not None and bayes.name != best.name:
+        text += ", " + _against_bayes(best, bayes)
+    level = [str(row) for row in others if not row.apart(best)]
+    behind = [str(row) for row in others if row.apart(best)]
+    text += f", level within error with {words.listed(level)}" if level else ""
+    text += f"{' and' if level else ','} ahead of {words.listed(behind)}" if behind else ""
+    return text
+
+
+def _range_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
+    ranked = sorted(members, key=lambda row: row.value)
+    low, high = ranked[0], ranked[-1]
+    if len(members) == 1:
+        return f"{low.name}, the only {words.noun(group, 1)}, ends at {nats(low.value)}"
+    text = f"the {len(members)} {words.noun(group, 2)} end between {nats(low.value)} ({low.name}) "
+    text += f"and {nats(high.value)} ({high.name})"
+    if not low.apart(high):
+        text += ", level within error"
+    if bayes is not None:
+        level = sum(not row.apart(bayes) for row in members)
+        text += f", {words.some(level, len(members))} of them within error of that optimum"
+    return text
+
+
+def _against_bayes(row: _Row, bayes: _Row) -> str:
+    optimum = f"the target’s Bayes optimum ({nats(bayes.value)})"
+    if not row.apart(bayes):
+        return f"within error of {optimum}"
+    gap = row.value - bayes.value
+    if gap > 0:
+        return f"{nats(gap)} above {optimum}"
+    return f"{nats(-gap)} below {optimum}, which only chance or a mistake can bring about"
+
+
+def _reaching(results: xr.Dataset, length: int) -> str:
+    """Who is within error of the optimum at one length; if nobody, who is nearest."""
+    rows = _rows(results, length)
+    bayes = _bayes(results, rows)
+    others = [rows[name] for name in summaries.steered(results) if name in rows]
+    others = [row for row in others if bayes is None or row.name != bayes.name]
+    if bayes is None or not others:
+        return f"after {words.count(length, 'token')}, nothing to compare"
+    when = f"after {words.count(length, 'token')} ({nats(bayes.value)})"
+    level = [str(row) for row in others if not row.apart(bayes)]
+    below = [str(row) for row in others if row.apart(bayes) and row.value < bayes.value]
+    nearest = min(others, key=lambda row: abs(row.value - bayes.value))
+    text = f"{when}, {words.some(len(level), len(others))} of {len(others)}"
+    text += f": {words.listed(level)}" if level else f", nearest {nearest}"
+    return text + (f", and below it by more than the error {words.listed(below)}" if below else "")
+
+
+def _lowest_at(results: xr.Dataset, length: int) -> str:
+    rows = _rows(results, length)
+    shown = [rows[name] for name in summaries.steered(results) if name in rows]
+    if not shown:
+        return f"after {words.count(length, 'token')} no predictor finished"
+    best, *others = sorted(shown, key=lambda row: row.value)
+    level = [str(row) for row in others if not row.apart(best)]
+    text = f"after {words.count(length, 'token')} the lowest regret is that of {best}"
+    return text + (f", level within error with {words.listed(level)}" if level else "")
+
+
+def _against_untuned(results: xr.Dataset, rows: dict[str, _Row], length: int) -> str:
+    untuned = rows.get(summaries.find(results, summaries.UNTUNED) or "")
+    names = [name for name in summaries.steered(results) if name in rows]
+    others = [rows[name] for name in names if untuned is not None and name != untuned.name]
+    if untuned is None or not others:
+        return ""
+    above = [str(row) for row in others if row.apart(untuned) and row.value > untuned.value]
+    who = f": {words.listed(above)}" if above else ""
+    ends = "ends" if len(above) <= 1 else "end"
+    return (
+        f"; at {length} tokens {words.some(len(above), len(others))} of {len(others)} {ends} "
+        f"above the untuned network ({nats(untuned.value)}) by more than the error{who}"
+    )
+
+
+def _tuning_ends(results: xr.Dataset) -> list[tuple[_Row, int]]:
+    """Per tuned predictor its mean loss over the last tenth of steps, and where it is heading.
+
+    The heading is the sign of the change from the tenth before, 0 if below three standard errors.
+    """
+    if "tuning_loss" not in results or not results.sizes.get("step", 0):
+        return []
+    loss = results["tuning_loss"].transpose("predictor", "repetition", "step").values
+    window = max(1, loss.shape[2] // 10)
+    found: list[tuple[_Row, int]] = []
+    for name, curves in zip(summaries.names(results), loss, strict=True):
+        curves = curves[np.isfinite(curves[:, -2 * window :]).all(axis=1)]
+        if not len(curves):
+            continue
+        last, before = curves[:, -window:], curves[:, -2 * window : -window]
+        means = last.mean(axis=1)
+        noise = float(last.std()) / np.sqrt(last.size)
+        spread = float(means.std(ddof=1)) / np.sqrt(len(means)) if len(means) > 1 else 0.0
+        change = float(np.mean(means - before.mean(axis=1))) if window > 1 else 0.0
+        moving = abs(change) > max(3 * np.sqrt(2) * noise, 1e-6)
+        row = _Row(name, float(np.median(means)), float(np.hypot(noise, spread)))
+        found.append((row, int(np.sign(change)) if moving else 0))
+    return found
+
+
+def _farthest(when: str, distances: dict[str, float]) -> str:
+    far, near = max(distances, key=distances.__getitem__), min(distances, key=distances.__getitem__)
+    text = f"{when}, {far} lies {distances[far]:.2f} from the nearest grey state"
+    if len(distances) > 1 and distances[far] - distances[near] >= 0.005:
+        text += f", the farthest of {len(distances)}, and {near} {distances[near]:.2f}, the nearest"
+    elif len(distances) > 1:
+        text += f", like the other {len(distances) - 1}"
+    return text
+
+
+def _distances(points: dict[str, np.ndarray], background: np.ndarray) -> dict[str, float]:
+    """Median distance to the nearest background state, in spreads (rms) of the background."""
+    spread = float(np.sqrt(background.var(axis=0).sum())) or 1.0
+    some = background[:: max(1, len(background) // 20_000)]
+    found: dict[str, float] = {}
+    for name, its in points.items():
+        finite = _finite(its)
+        if len(finite):
+            nearest = [np.sqrt(((some - point) ** 2).sum(axis=1)).min() for point in finite]
+            found[name] = float(np.median(nearest)) / spread
+    return found
+
+
+def _rows(results: xr.Dataset, length: int) -> dict[str, _Row]:
+    """The predictors with a finite median at this length."""
+    at = summaries.summarise(results).sel(time=length)
+    values = zip(summaries.names(results), at["median"].values, at["error"].values, strict=True)
+    return {name: _Row(name, float(v), float(e)) for name, v, e in values if np.isfinite(v)}
+
+
+def _bayes(results: xr.Dataset, rows: dict[str, _Row]) -> _Row | None:
+    return rows.get(summaries.find(results, summaries.TARGET_BAYES) or "")
+
+
+def _diverged(results: xr.Dataset) -> str:
+    summary = summaries.summarise(results)
+    parts = [
+        f"{int(row['diverged'])} of {int(row['started'])} of {name}"
+        for name in summaries.names(results)
+        if int((row := summary.sel(predictor=name))["diverged"])
+    ]
+    return f"; repetitions that diverged: {words.listed(parts)}" if parts else ""
+
+
+def _all_of(count: int) -> str:
+    return "the only predictor" if count == 1 else f"all {count} predictors"
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    return points[np.isfinite(points).all(axis=-1)]

@@ -1,0 +1,173 @@
+"""What figures, readings and tables share: a results Dataset boiled down over its repetitions.
+
+One median, one spread and one error per predictor and time, so that no two places on a page
+can disagree about a number.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import xarray as xr
+
+GROUPS = ("prompts", "weights", "baselines")
+TARGET_BAYES = ("target bayes", "bayes")
+UNTUNED = ("untuned",)
+
+# The standard error of a median is this much larger than that of a mean, for normal values.
+_MEDIAN_OVER_MEAN = float(np.sqrt(np.pi / 2))
+
+
+def summarise(results: xr.Dataset) -> xr.Dataset:
+    """Boil cumulative regret down over repetitions; every value is in nats.
+
+    `median`, `low`, `high`, `standard_error`, `error` are [predictor, time]; `finished`, `started`
+    and `diverged` count repetitions and are [predictor].
+
+    - `low`, `high`: quartiles over repetitions; two standard errors either side of the median for
+      a predictor with a single repetition.
+    - `standard_error`: from the finite number of sequences, median over repetitions.
+    - `error`: the above and the error of the median over repetitions, in quadrature. All
+      predictors read the same sequences, so this overstates the error of a difference.
+
+    Repetitions that are NaN (padding, or diverged) are left out; a predictor with none left
+    is NaN throughout.
+    """
+    regret = results["regret"].transpose("predictor", "repetition", "time").values
+    error = results["standard_error"].transpose("predictor", "repetition", "time").values
+    finite = np.isfinite(regret)
+    regret = np.where(finite, regret, np.nan)
+    count = finite.sum(axis=1)
+    with quiet_about_empty_rows():
+        median = np.nanmedian(regret, axis=1)
+        low, high = np.nanquantile(regret, [0.25, 0.75], axis=1)
+        sampling = np.nanmedian(np.where(finite, error, np.nan), axis=1)
+        deviation = np.nanstd(regret, axis=1, ddof=1)
+    sampling = np.where(np.isnan(sampling) & (count > 0), 0.0, sampling)
+    single = count == 1
+    between = np.where(count > 1, _MEDIAN_OVER_MEAN * deviation / np.sqrt(np.maximum(count, 1)), 0)
+    both = ("predictor", "time")
+    diverged = diverged_repetitions(results)
+    return xr.Dataset(
+        {
+            "median": (both, median),
+            "low": (both, np.where(single, median - 2 * sampling, low)),
+            "high": (both, np.where(single, median + 2 * sampling, high)),
+            "standard_error": (both, sampling),
+            "error": (both, np.hypot(sampling, between)),
+            "finished": ("predictor", finite.any(axis=2).sum(axis=1)),
+            "started": ("predictor", (finite.any(axis=2) | diverged).sum(axis=1)),
+            "diverged": ("predictor", diverged.sum(axis=1)),
+        },
+        coords={"predictor": names(results), "time": results["time"].values},
+    )
+
+
+def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
+    """`median`, `low`, `high` [predictor, step] of the running mean of the tuning loss, in nats.
+
+    Keeps predictors that were tuned, and at most about `points` steps. The attribute `window` is
+    the length of the running mean, a twenty-fifth of the run.
+    """
+    nothing = xr.Dataset(coords={"predictor": [], "step": []}, attrs={"window": 1})
+    if "tuning_loss" not in results or not results.sizes["step"]:
+        return nothing
+    steps = results["step"].values
+    loss = results["tuning_loss"].transpose("predictor", "repetition", "step").values
+    tuned = np.isfinite(loss).any(axis=(1, 2))
+    if not tuned.any():
+        return nothing
+    window = max(1, steps.size // 25)
+    total = np.cumsum(np.pad(loss[tuned], [(0, 0), (0, 0), (1, 0)]), axis=2)
+    mean = (total[..., window:] - total[..., :-window]) / window
+    at = np.unique(np.linspace(0, mean.shape[2] - 1, points).astype(int))
+    with quiet_about_empty_rows():
+        low, median, high = np.nanquantile(mean[..., at], [0.25, 0.5, 0.75], axis=1)
+    both = ("predictor", "step")
+    return xr.Dataset(
+        {"median": (both, median), "low": (both, low), "high": (both, high)},
+        coords={"predictor": results["predictor"].values[tuned], "step": steps[at + window - 1]},
+        attrs={"window": window},
+    )
+
+
+def spread_note(summary: xr.Dataset, mark: str) -> str:
+    """What the marks for spread mean in these results, as small print."""
+    started = int(summary["started"].max())
+    if started <= 1:
+        return f"{mark}: two standard errors either side (one repetition)."
+    single = bool((summary["started"] == 1).any())
+    rest = "; two standard errors where there is only one" if single else ""
+    return f"Median and quartiles ({mark.lower()}) over up to {started} repetitions{rest}."
+
+
+def names(results: xr.Dataset) -> list[str]:
+    """The predictors, in the order given."""
+    return [str(name) for name in results["predictor"].values]
+
+
+def groups(results: xr.Dataset) -> dict[str, list[str]]:
+    """Predictors by group: prompts, weights, then unknown groups, and baselines last."""
+    given = [str(group) for group in results["group"].values]
+    others = [group for group in dict.fromkeys(given) if group not in GROUPS]
+    ordered = [*GROUPS[:-1], *others, GROUPS[-1]]
+    members = {
+        group: [name for name, its in zip(names(results), given, strict=True) if its == group]
+        for group in ordered
+    }
+    return {group: found for group, found in members.items() if found}
+
+
+def steered(results: xr.Dataset) -> list[str]:
+    """The predictors that are not baselines; all of them where there are only baselines."""
+    kinds = groups(results)
+    found = [name for group, some in kinds.items() if group != "baselines" for name in some]
+    return found or names(results)
+
+
+def find(results: xr.Dataset, wanted: Iterable[str]) -> str | None:
+    """The first predictor whose name is one of `wanted`, ignoring case, or None."""
+    known = {name.lower(): name for name in reversed(names(results))}
+    return next((known[name] for name in wanted if name in known), None)
+
+
+def evaluated_lengths(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[int]:
+    """The lengths to report, in tokens: those asked for, else the tuning length and the last."""
+    times = [int(time) for time in results["time"].values]
+    if lengths is None:
+        wanted = [int(results.attrs.get("tuning_length", times[-1])), times[-1]]
+        return sorted({length for length in wanted if length in times})
+    missing = [length for length in lengths if length not in times]
+    if missing:
+        raise ValueError(
+            f"Expected lengths between {times[0]} and {times[-1]}; got {missing}. "
+            "Evaluate on longer sequences, or ask for lengths that were evaluated."
+        )
+    return [int(length) for length in lengths]
+
+
+def diverged_repetitions(results: xr.Dataset) -> np.ndarray:
+    """[predictor, repetition] bool: which repetitions diverged; none where it is not recorded."""
+    if "diverged" not in results:
+        return np.zeros((results.sizes["predictor"], results.sizes["repetition"]), bool)
+    return results["diverged"].transpose("predictor", "repetition").values >= 0
+
+
+def loss_floor(results: xr.Dataset) -> float | None:
+    """The least expected loss per tuning sequence in nats, where the results know it."""
+    value = float(results["target_entropy"]) if "target_entropy" in results else np.nan
+    return value if np.isfinite(value) else None
+
+
+def target_name(dataset: xr.Dataset) -> str:
+    """What the predictors were steered towards, as given by the attribute `target`."""
+    return str(dataset.attrs.get("target", "the target"))
+
+
+@contextlib.contextmanager
+def quiet_about_empty_rows() -> Iterator[None]:
+    """Let numpy make NaN of a row without a single number, and say nothing about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield

@@ -1,0 +1,48 @@
+"""Results as rows: one per predictor, numbers in full precision; also as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import xarray as xr
+
+from promptax.report import summaries
+
+_COLUMNS = {"regret": "median", "standard_error": "standard_error", "low": "low", "high": "high"}
+
+
+def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dict[str, object]]:
+    """One row per predictor, in the order given: who it is, and its regret at each length.
+
+    For a length of 50 tokens the columns are `regret_50` (median over repetitions),
+    `standard_error_50` (from the finite number of sequences), `low_50` and `high_50` (quartiles
+    over repetitions), all cumulative and in nats; NaN where no repetition finished. `repetitions`
+    counts those started, `diverged` those that diverged. `found` is the prompt that was found,
+    where the results carry such a coordinate.
+    """
+    wanted = summaries.evaluated_lengths(results, lengths)
+    summary = summaries.summarise(results)
+    group_of = dict(zip(summaries.names(results), results["group"].values, strict=True))
+    rows: list[dict[str, object]] = []
+    for index, name in enumerate(summaries.names(results)):
+        own = summary.isel(predictor=index)
+        row: dict[str, object] = {"predictor": name, "group": str(group_of[name])}
+        for length in wanted:
+            at = own.sel(time=length)
+            row |= {f"{column}_{length}": float(at[part]) for column, part in _COLUMNS.items()}
+        row |= {"repetitions": int(own["started"]), "diverged": int(own["diverged"])}
+        if "found" in results.coords:
+            row["found"] = str(results["found"].values[index])
+        rows.append(row)
+    return rows
+
+
+def to_csv(rows: Sequence[dict[str, object]]) -> str:
+    """Rows as comma-separated text with a header; an undefined number is an empty field."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({column: "" if value != value else value for column, value in row.items()})
+    return text.getvalue()

@@ -1,0 +1,227 @@
+"""A spec is its own config: frozen, plain fields; here it becomes JSON and back, and is found by name.
+
+Whatever promptax keeps on disk is a `Record`, a frozen dataclass that is also a pytree. A `Spec` is
+a record of plain numbers, words and tuples: a task, an architecture, a tuner, fit settings. Its
+numbers are data (`traced` turns them into arrays, so another coin bias compiles nothing), its whole
+numbers and words are structure.
+
+An open set is a base class with many members. `members(base)` lists the concrete subclasses that
+have been imported: a new member is one new file, wherever it lives.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+
+class Record(eqx.Module):
+    """Anything that can be written as JSON plus named arrays: a frozen dataclass and a pytree."""
+
+
+class Spec(Record):
+    """A record of plain fields: what to build, not the built thing.
+
+    Subclasses validate in `__check_init__`, with messages that say what was expected, what came
+    and how to fix it.
+    """
+
+    @classmethod
+    def examples(cls) -> "tuple[Spec, ...]":
+        """Small instances; they feed the contract tests of the open set that the class is in."""
+        return (cls(),)
+
+
+def floats(values: Any) -> Any:
+    """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay as they are."""
+    if isinstance(values, jax.Array | jax.ShapeDtypeStruct) and not _is_concrete(values):
+        return values
+    if isinstance(values, np.ndarray | jax.Array):
+        values = np.asarray(values).tolist()
+    if isinstance(values, list | tuple):
+        return tuple(floats(value) for value in values)
+    return float(values)
+
+
+def _is_concrete(array: Any) -> bool:
+    return isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
+
+
+def check(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def check_distribution(name: str, values: tuple[float, ...]) -> None:
+    """Complain unless the values are a probability distribution (to 1e-6)."""
+    total = math.fsum(values)
+    check(
+        len(values) > 0 and all(value >= 0 for value in values) and abs(total - 1) <= 1e-6,
+        f"Expected {name} that are not negative and sum to 1; got {values}, which sum to "
+        f"{total:.6g}. Divide by the sum, or correct the entry that is off.",
+    )
+
+
+def traced(spec: T) -> T:
+    """The same spec with its floats, tuples of floats and NumPy arrays as JAX arrays.
+
+    Inside a compiled function these are data: other values of the same shape compile nothing.
+    """
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if _is_data(leaf) else leaf, spec, is_leaf=_is_data
+    )
+
+
+def _is_data(leaf: Any) -> bool:
+    if isinstance(leaf, tuple):
+        return len(leaf) > 0 and all(_is_data(part) for part in leaf)
+    return isinstance(leaf, float | np.ndarray)
+
+
+# --- the members of an open set -------------------------------------------------------------
+
+
+def members(base: type[T]) -> dict[str, type[T]]:
+    """The imported concrete subclasses of `base`, by name, in the order of their definition."""
+    found: dict[str, type[T]] = {}
+    for subclass in base.__subclasses__():
+        if not inspect.isabstract(subclass):
+            found.setdefault(subclass.__name__, subclass)
+        for name, member in members(subclass).items():
+            found.setdefault(name, member)
+    return found
+
+
+def member(base: type[T], name: str) -> type[T]:
+    """The member of an open set with that name; the error suggests the near miss."""
+    known = members(base)
+    by_word = {_bare(key): key for key in known}
+    if _bare(name) not in by_word:
+        near = difflib.get_close_matches(_bare(name), list(by_word), n=1)
+        hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
+        raise ValueError(
+            f"Expected the name of a {base.__name__}: {', '.join(sorted(known))}; got {name!r}."
+            f"{hint} A member of your own must be imported first (command line: --plugin MODULE)."
+        )
+    return known[by_word[_bare(name)]]
+
+
+def _bare(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def import_plugin(module: str) -> None:
+    """Import a user's module so that the members it defines are found."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not (module + ".").startswith(error.name + "."):
+            raise
+        raise ValueError(
+            f"Expected --plugin to name an importable Python module; got {module!r}, which was "
+            "not found. Run from the folder that holds it, or put that folder on PYTHONPATH."
+        ) from error
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
+    """Plain JSON values for a record; arrays go into `arrays` by path, or inline without it."""
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, np.integer | np.floating | np.bool_):
+        return thing.item()
+    if isinstance(thing, list | tuple):
+        return [to_json(part, arrays, f"{path}/{i}") for i, part in enumerate(thing)]
+    if isinstance(thing, Mapping):
+        return {key: to_json(part, arrays, f"{path}/{key}") for key, part in thing.items()}
+    if isinstance(thing, Record):
+        fields = {
+            field.name: to_json(getattr(thing, field.name), arrays, f"{path}/{field.name}")
+            for field in dataclasses.fields(thing)
+        }
+        return {"class": type(thing).__name__, **fields}
+    if isinstance(thing, np.ndarray | jax.Array):
+        return _array_to_json(np.asarray(thing), arrays, path.strip("/"))
+    raise TypeError(
+        f"Expected records, arrays, numbers, words, tuples or dicts; got {type(thing).__name__} at "
+        f"{path or 'the top'}. Derive the class from promptax.specs.Record."
+    )
+
+
+def _array_to_json(array: np.ndarray, arrays: Arrays | None, name: str) -> dict[str, Any]:
+    if arrays is None:
+        return {"array": array.tolist(), "dtype": str(array.dtype), "shape": list(array.shape)}
+    arrays[name] = array
+    return {"array": name}
+
+
+def from_json(data: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
+    """The record that `to_json` wrote. Specs are validated again as they are built."""
+    if isinstance(data, list):
+        return tuple(from_json(part, arrays) for part in data)
+    if not isinstance(data, dict):
+        return data
+    if "array" in data:
+        return _array_from_json(data, arrays)
+    if "class" not in data:
+        return {key: from_json(part, arrays) for key, part in data.items()}
+    cls = member(Record, data["class"])
+    fields = {key: from_json(part, arrays) for key, part in data.items() if key != "class"}
+    return _build(cls, fields)
+
+
+def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any:
+    if isinstance(data["array"], list):
+        return np.asarray(data["array"], dtype=data["dtype"]).reshape(data["shape"])
+    if arrays is None or data["array"] not in arrays:
+        raise ValueError(
+            f"Expected an array named {data['array']!r} beside the description; it is missing. The "
+            "file is incomplete or was edited; write it again."
+        )
+    return jnp.asarray(arrays[data["array"]])
+
+
+def _build(cls: type, fields: dict[str, Any]) -> Any:
+    known = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Expected fields {known} for {cls.__name__}; got {unknown[0]!r}.{hint}")
+    if issubclass(cls, Spec):
+        return cls(**fields)
+    # Built things are trees whose leaves may be None (one half of a partition): no validation.
+    thing = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(thing, name, value)
+    return thing
+
+
+def parse(base: type[T]) -> Callable[[str], T]:
+    """A parser of command line words into a member: JSON with a "class", or @FILE with it."""
+
+    def parser(text: str) -> T:
+        if text.startswith("@"):
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        thing = from_json(json.loads(text))
+        if not isinstance(thing, base):
+            raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
+        return thing
+
+    return parser

@@ -1,0 +1,42 @@
+"""Tuning the embedding, the unembedding, or both."""
+
+from jaxtyping import Array, Key
+
+from promptax.protocol import Predictor
+from promptax.specs import check
+from promptax.steering.base import Mask, WeightTuner, mark, network_of
+
+
+class EmbeddingWeights(WeightTuner):
+    """Tunes the first or the last linear layer of a network, or both.
+
+    "EmbedWT", "UnembedWT" and "Un+EmbedWT" of Genewein et al. 2025.
+    """
+
+    embedding: bool = True
+    """Tune the embedding (weights and bias)."""
+    unembedding: bool = True
+    """Tune the unembedding (weights and bias)."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate where the fit settings give none."""
+
+    def __check_init__(self) -> None:
+        check(
+            self.embedding or self.unembedding,
+            "Expected embedding, unembedding or both to be tuned; got neither.",
+        )
+
+    @classmethod
+    def examples(cls) -> "tuple[EmbeddingWeights, ...]":
+        return cls(), cls(unembedding=False), cls(embedding=False)
+
+    def suits(self, predictor: Predictor) -> None:
+        network_of(predictor, self)
+
+    def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
+        del key
+        return predictor
+
+    def where(self, steered: Predictor) -> Mask:
+        chosen = self.embedding * ["embedding"] + self.unembedding * ["unembedding"]
+        return mark(steered, lambda network: [getattr(network, name) for name in chosen])

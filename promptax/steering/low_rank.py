@@ -1,0 +1,105 @@
+"""Low-rank adaptation (Hu et al. 2021) of a network's dense layers."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from promptax.predictors.layers import Layer
+from promptax.protocol import Predictor
+from promptax.specs import check
+from promptax.steering.base import Mask, WeightTuner, mark, network_of, replace_network
+
+
+class LowRank(WeightTuner):
+    """Adds down @ up of a small rank to weight matrices and tunes only that.
+
+    "LoRAWT" of Genewein et al. 2025: rank 4 on queries, keys, values and attention output. Works
+    for every architecture with dense layers: in an LSTM it adapts both matrices.
+    """
+
+    rank: int = 4
+    """Rank of the change."""
+    layers: tuple[str, ...] = eqx.field(default=(), converter=tuple)
+    """Names of the dense layers to adapt; by default those the architecture names."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate where the fit settings give none."""
+
+    def __check_init__(self) -> None:
+        check(self.rank >= 1, f"Expected a rank of at least 1; got {self.rank}.")
+
+    @classmethod
+    def examples(cls) -> "tuple[LowRank, ...]":
+        return (cls(rank=2),)
+
+    def suits(self, predictor: Predictor) -> None:
+        network = network_of(predictor, self)
+        known = _names(network.torso)
+        wanted = self.layers or network.torso.low_rank_layers()
+        missing = [name for name in wanted if name not in known]
+        if missing or not wanted:
+            raise TypeError(
+                f"Expected dense layers named {wanted or 'anything'} to adapt; "
+                f"{type(network.architecture).__name__} has {sorted(known) or 'none'}."
+            )
+
+    def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
+        network = network_of(predictor, self)
+        wanted = self.layers or network.torso.low_rank_layers()
+        paths = [path for path, layer in _layers(network.torso) if _name(path) in wanted]
+        keys = dict(zip(map(str, paths), jax.random.split(key, len(paths)), strict=True))
+
+        def adapt(path: Any, layer: Any) -> Any:
+            return _adapted(keys[str(path)], layer, self.rank) if str(path) in keys else layer
+
+        torso = jax.tree_util.tree_map_with_path(adapt, network.torso, is_leaf=_is_layer)
+        return replace_network(predictor, eqx.tree_at(lambda n: n.torso, network, torso))
+
+    def where(self, steered: Predictor) -> Mask:
+        def added(network: Any) -> list:
+            layers = jax.tree.leaves(network.torso, is_leaf=_is_layer)
+            low_rank = [layer for layer in layers if isinstance(layer, LowRankDense)]
+            return [(layer.down, layer.up) for layer in low_rank]
+
+        return mark(steered, added)
+
+
+class LowRankDense(Layer):
+    """rows @ (weight + down @ up) + bias."""
+
+    weight: Float[Array, "input output"]
+    bias: Float[Array, " output"] | None
+    down: Float[Array, "*batch input rank"]
+    up: Float[Array, "*batch rank output"]
+
+    def matrix(self) -> Float[Array, "input output"]:
+        return self.weight + self.down @ self.up
+
+    def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
+        product = rows @ self.weight + (rows @ self.down) @ self.up
+        return product if self.bias is None else product + self.bias
+
+
+def _adapted(key: Key[Array, ""], layer: Layer, rank: int) -> LowRankDense:
+    inputs, outputs = layer.weight.shape
+    down = jax.nn.initializers.lecun_normal()(key, (inputs, rank))
+    return LowRankDense(layer.matrix(), layer.bias, down, jnp.zeros((rank, outputs)))
+
+
+def _is_layer(node: Any) -> bool:
+    return isinstance(node, Layer)
+
+
+def _layers(torso: Any) -> list[tuple[Any, Any]]:
+    pairs = jax.tree_util.tree_leaves_with_path(torso, is_leaf=_is_layer)
+    return [(path, node) for path, node in pairs if isinstance(node, Layer)]
+
+
+def _name(path: Any) -> str:
+    return path[-1].name
+
+
+def _names(torso: Any) -> set[str]:
+    return {_name(path) for path, _ in _layers(torso)}

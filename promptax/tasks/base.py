@@ -1,0 +1,122 @@
+"""A task: a data generator and, where it has them, its oracle and its exact predictor.
+
+A task distribution mixes latent tasks τ; an `Episode` is one sequence with the latent that made it.
+The oracle knows τ; `bayes()` is the exact predictor that has to infer it (Genewein et al. 2025,
+Eq. 1-2). How a prediction scores an observation is the task's `outcome`, not the loop's.
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from promptax.axes import LogProbs, Tokens
+from promptax.protocol import Inputs, Prediction, Predictor
+from promptax.specs import Spec
+
+
+class Episode(eqx.Module):
+    """One sequence. `tokens` [time]; `latent`: what was hidden; `scored` [time]: the steps that
+    count (None: all of them), for sequences that are shorter than their array."""
+
+    tokens: Int[Array, "*batch time"]
+    latent: Any = None
+    scored: Bool[Array, "*batch time"] | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a predictor reads."""
+        return self.tokens
+
+
+class Symbols:
+    """The outcome of a task over an alphabet: log loss of the symbol that came."""
+
+    def log_loss(
+        self, prediction: Prediction, episode: Episode
+    ) -> Float[Array, "*batch time"]:
+        """-log p(tokens[t]) in nats [..., time]; 0 where a step is not scored."""
+        log_probs, tokens = prediction.log_probs, episode.tokens
+        symbols = log_probs.shape[-1]
+        if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
+            hit = tokens[..., None] == jnp.arange(symbols)
+            losses = -jnp.sum(jnp.where(hit, log_probs, 0.0), axis=-1)
+        else:
+            losses = -jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+        return losses if episode.scored is None else jnp.where(episode.scored, losses, 0.0)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+class Task(Spec):
+    """To implement one: a frozen class of plain fields with `symbols` and `sample`; `oracle`,
+    `bayes`, `latent_quadrature` and `oracle_entropy` where the task knows them; `examples()` with
+    small instances for the contract tests."""
+
+    outcome: ClassVar[Symbols] = Symbols()
+
+    @property
+    @abc.abstractmethod
+    def symbols(self) -> int:
+        """The size of the alphabet."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key[Array, ""], length: int) -> Episode:
+        """One episode with `length` steps; the same key gives the same episode."""
+
+    def oracle(self, latent: Any, tokens: Tokens) -> LogProbs:
+        """Log probabilities [time, symbol], τ known, nats."""
+        raise self._lacks("oracle")
+
+    def bayes(self) -> Predictor:
+        """The exact predictor of the task distribution."""
+        raise self._lacks("exact predictor")
+
+    def latent_quadrature(self, degree: int) -> tuple[Any, Float[Array, " node"]]:
+        """Latents [node, ...] and weights [node] that integrate the likelihoods of all sequences
+        of up to `degree` symbols exactly; brute force judges `bayes()` by it."""
+        raise self._lacks("quadrature over the latent")
+
+    def oracle_entropy(self) -> Float[Array, ""]:
+        """The oracle's expected log loss for each step, nats."""
+        raise self._lacks("oracle")
+
+    def _lacks(self, what: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"{type(self).__name__} has no {what}. Compare predictors with each other "
+            "(promptax.regret with reference=NAME), or use a task that has one."
+        )
+
+    @property
+    def has_oracle(self) -> bool:
+        return type(self).oracle is not Task.oracle
+
+    @property
+    def has_bayes(self) -> bool:
+        return type(self).bayes is not Task.bayes
+
+
+@eqx.filter_jit
+def sample_batch(task: Task, keys: Key[Array, "*batch"], length: int) -> Episode:
+    """One episode for each key; pass `traced(task)` so that other numbers compile nothing."""
+    sample = lambda key: task.sample(key, length)  # noqa: E731
+    for _ in keys.shape:
+        sample = jax.vmap(sample)
+    return sample(keys)
+
+
+def draw(key: Key[Array, ""], probabilities: Float[Array, " symbol"], length: int) -> Tokens:
+    """Independent symbols [time] by inversion: one random number each, whatever the alphabet.
+
+    Symbols of probability zero are never drawn.
+    """
+    heights = jnp.cumsum(probabilities)
+    points = jax.random.uniform(key, (length,)) * heights[-1]
+    return jnp.searchsorted(heights, points, side="right").astype(jnp.int32)

@@ -1,0 +1,413 @@
+"""Laws that every task obeys. A new member is judged by its `examples()` alone."""
+
+import functools
+import math
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pytest
+
+import promptax.tasks as tasks
+from promptax import enumeration, protocol, specs
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+
+every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
+every_exact_task = pytest.mark.parametrize("task", laws.exact_tasks())
+
+
+LENGTH = 9  # the same in most laws, so that they share what was compiled
+
+sample = eqx.filter_jit(lambda task, key: task.sample(key, LENGTH))
+
+
+def sequences_of(task):
+    """Every sequence of the greatest length that gives at most 3^8 of them."""
+    length = min(8, int(math.log(3**8 + 1) / math.log(task.symbols)))
+    return laws.all_sequences(task.symbols, length)
+
+
+@pytest.mark.parametrize("member", specs.members(tasks.Task).values())
+def test_members_bring_examples(member):
+    assert member.examples() and all(type(example) is member for example in member.examples())
+
+
+# --- episodes -------------------------------------------------------------------------------
+
+
+@every_task
+def test_an_episode_has_its_length_and_its_alphabet(task):
+    for length in (0, 1, LENGTH):
+        episode = eqx.filter_jit(lambda key, n=length: task.sample(key, n))(jax.random.key(0))
+        assert episode.tokens.shape == (length,)
+        assert jnp.issubdtype(episode.tokens.dtype, jnp.integer)
+        assert bool(jnp.all((episode.tokens >= 0) & (episode.tokens < task.symbols)))
+        assert episode.scored is None or episode.scored.shape == (length,)
+
+
+@every_task
+def test_the_same_key_gives_the_same_episode(task):
+    first, again = (sample(task, jax.random.key(3)) for _ in range(2))
+    assert eqx.tree_equal(first, again)
+    episodes = tasks.base.sample_batch(task, jax.random.split(jax.random.key(3), 64), LENGTH)
+    possible = laws.read(task.bayes(), episodes.tokens) if task.has_bayes else None
+    if possible is None or np.max(possible[:, 0]) < 0:  # else the task has one sequence only
+        assert len(np.unique(np.asarray(episodes.tokens), axis=0)) > 1
+
+
+@every_task
+def test_compiled_equals_eager(task):
+    key = jax.random.key(5)
+    eager = task.sample(key, LENGTH)
+    np.testing.assert_array_equal(eager.tokens, sample(task, key).tokens)
+    batch = tasks.base.sample_batch(specs.traced(task), key[None], LENGTH)
+    np.testing.assert_array_equal(eager.tokens, batch.tokens[0])
+    if task.has_bayes:
+        bayes = task.bayes()
+        with jax.disable_jit():
+            slow = bayes.advance(bayes.start(), eager.tokens[:3])[1].log_probs
+        fast = protocol.predict(bayes, eager.tokens)[:3]
+        np.testing.assert_allclose(slow, fast, rtol=1e-6, atol=1e-6)
+
+
+@every_task
+def test_other_numbers_of_the_same_shape_compile_nothing(task):
+    def use(task, key):
+        episode = task.sample(key, LENGTH)
+        rows = task.oracle(episode.latent, episode.tokens) if task.has_oracle else ()
+        read = task.bayes().advance(task.bayes().start(), episode.tokens) if task.has_bayes else ()
+        return episode, rows, read
+
+    here = specs.traced(task)
+    other = jax.tree.map(lambda leaf: leaf[::-1] if eqx.is_array(leaf) else leaf, here)
+    traces = laws.Traces(use)
+    for seed, each in enumerate((here, other)):
+        traces.compiled(each, jax.random.key(seed))
+    assert traces.count == 1
+
+
+@every_task
+def test_json_gives_the_same_task_back(task):
+    assert eqx.tree_equal(specs.from_json(specs.to_json(task)), task)
+    arrays = {}
+    description = specs.to_json(task, arrays)
+    back = specs.from_json(description, arrays)
+    assert eqx.tree_equal(back, task) and specs.to_json(back) == specs.to_json(task)
+    assert eqx.tree_equal(sample(task, jax.random.key(1)), sample(back, jax.random.key(1)))
+
+
+@every_task
+def test_steps_that_are_not_scored_lose_nothing(task):
+    prediction = protocol.Prediction(jnp.full((LENGTH, task.symbols), -jnp.log(task.symbols)))
+    episode = sample(task, jax.random.key(2))
+    scored = jnp.arange(LENGTH) % 2 == 0
+    losses = task.outcome.log_loss(prediction, eqx.tree_at(
+        lambda e: e.scored, episode, scored, is_leaf=lambda leaf: leaf is None
+    ))
+    np.testing.assert_allclose(losses, np.where(scored, np.log(task.symbols), 0.0), rtol=1e-6)
+
+
+# --- oracle and exact predictor -------------------------------------------------------------
+
+
+@every_exact_task
+def test_rows_are_distributions_also_after_long_histories(task):
+    episode = eqx.filter_jit(lambda key: task.sample(key, 400))(jax.random.key(1))
+    laws.normalised(task.oracle(episode.latent, episode.tokens))
+    laws.normalised(protocol.predict(task.bayes(), episode.tokens))
+
+
+@every_exact_task
+def test_row_t_ignores_the_tokens_from_t_on(task):
+    episode = sample(task, jax.random.key(1))
+    rows = protocol.predict(task.bayes(), episode.tokens)
+    oracle = task.oracle(episode.latent, episode.tokens)
+    for step in range(LENGTH):
+        changed = episode.tokens.at[step:].set((episode.tokens[step:] + 1) % task.symbols)
+        np.testing.assert_array_equal(
+            protocol.predict(task.bayes(), changed)[: step + 1], rows[: step + 1]
+        )
+        np.testing.assert_array_equal(
+            task.oracle(episode.latent, changed)[: step + 1], oracle[: step + 1]
+        )
+
+
+@every_exact_task
+def test_bayes_is_the_likelihood_weighted_average_for_every_sequence(task):
+    tokens = sequences_of(task)
+    conditional, evidence = laws.judge(task, tokens)
+    with enumeration.double_precision():
+        log_probs = np.asarray(laws.read(task.bayes(), tokens))
+    assert not np.isnan(log_probs).any()
+    possible = np.concatenate([np.ones((len(tokens), 1), bool), evidence[:, :-1] > -np.inf], 1)
+    np.testing.assert_allclose(np.exp(log_probs[possible]), np.exp(conditional[possible]), atol=1e-5)
+    finite = possible[..., None] & np.isfinite(conditional)
+    np.testing.assert_allclose(log_probs[finite], conditional[finite], atol=1e-5)
+    np.testing.assert_allclose(log_probs[~possible], -np.log(task.symbols), atol=1e-5)
+    total = laws.of_tokens(log_probs, tokens).sum(axis=1)
+    np.testing.assert_allclose(np.exp(total).sum(), 1.0, atol=1e-9)
+    np.testing.assert_allclose(total, evidence[:, -1], atol=1e-5)
+
+
+@every_exact_task
+def test_single_precision_is_close_to_double(task):
+    tokens = sequences_of(task)[::37]
+    with enumeration.double_precision():
+        precise = np.asarray(laws.read(task.bayes(), tokens))
+    np.testing.assert_allclose(np.exp(laws.read(task.bayes(), tokens)), np.exp(precise), atol=1e-5)
+
+
+@every_exact_task
+def test_quadrature_weights_are_a_distribution(task):
+    latents, weights = task.latent_quadrature(4)
+    assert {len(leaf) for leaf in jax.tree.leaves(latents)} == {len(weights)}
+    assert bool(jnp.all(weights >= 0))
+    np.testing.assert_allclose(jnp.sum(weights), 1.0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    """Tokens of a task with the log probabilities of its oracle and of its exact predictor."""
+
+    @functools.cache
+    def sampled(task, sequences=2000, length=24):
+        keys = jax.random.split(jax.random.key(7), sequences)
+        episodes = tasks.base.sample_batch(specs.traced(task), keys, length)
+        oracle = jax.jit(jax.vmap(task.oracle))(episodes.latent, episodes.tokens)
+        return np.asarray(episodes.tokens), oracle, laws.read(task.bayes(), episodes.tokens)
+
+    return sampled
+
+
+@every_exact_task
+def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
+    tokens, oracle, bayes = sampled(task)
+    oracle, bayes = (-laws.of_tokens(rows, tokens).mean(axis=1) for rows in (oracle, bayes))
+    laws.assert_at_most_zero(oracle - bayes, "log loss of the oracle minus that of Bayes")
+    laws.assert_at_most_zero(bayes - np.log(task.symbols), "log loss of Bayes minus uniform")
+    laws.assert_zero(oracle - float(task.oracle_entropy()), "oracle's loss minus its expectation")
+
+
+@every_exact_task
+def test_sampled_symbols_come_as_often_as_predicted(task, sampled):
+    # 1[symbol came] - p(symbol | before) has mean zero at every step, whatever the task
+    tokens, oracle, bayes = sampled(task)
+    for symbol in range(task.symbols):
+        for name, rows in (("oracle", oracle), ("bayes", bayes)):
+            surprise = ((tokens == symbol) - np.exp(rows[..., symbol])).mean(axis=1)
+            laws.assert_zero(surprise, f"frequency of {symbol} minus its probability by {name}")
+    first = np.exp(np.asarray(bayes[0, 0]))
+    for symbol, chance in enumerate(first):
+        laws.assert_zero((tokens[:, 0] == symbol) - chance, f"first symbol {symbol}")
+
+
+IMPOSSIBLE = {
+    "Categorical": (Categorical((0.0, 0.4, 0.6)), [1, 0, 1, 2]),
+    "CategoricalMixture": (CategoricalMixture(((1.0, 0.0), (0.0, 1.0)), (0.3, 0.7)), [0, 1, 1, 1]),
+    "CategoricalMixture-weights": (CategoricalMixture(((1.0, 0.0), (0.5, 0.5)), (1, 0)), [0, 1, 0]),
+    "DirichletCategorical": (DirichletCategorical((1.0, 0.0, 2.0)), [0, 1, 2, 2]),
+}
+
+
+@pytest.mark.parametrize(("task", "tokens"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
+    rows = protocol.predict(task.bayes(), jnp.array(tokens))
+    assert not bool(jnp.any(jnp.isnan(rows)))
+    assert rows[1, tokens[1]] == -jnp.inf
+    np.testing.assert_allclose(rows[2:], -np.log(task.symbols), rtol=1e-6)
+
+
+@every_exact_task
+def test_the_loss_has_finite_derivatives_in_a_prompt_of_weights(task):
+    """A simplex prompt is tuned through an exact predictor: no NaN from 0 log 0 on the way."""
+    episode = sample(task, jax.random.key(0))
+    support = jnp.exp(protocol.predict(task.bayes(), episode.tokens)[0]) > 0
+    weights = jnp.broadcast_to(support / jnp.sum(support), (2, task.symbols))
+
+    def loss(weights):
+        state, _ = task.bayes().advance(task.bayes().start(), weights)
+        prediction = task.bayes().advance(state, episode.tokens)[1]
+        return task.outcome.log_loss(prediction, episode).sum()
+
+    value, slope = jax.jit(jax.value_and_grad(loss))(weights)
+    if jnp.isfinite(value):  # a mixture of components with gaps may exclude the episode
+        assert bool(jnp.all(jnp.isfinite(jnp.where(support, slope, 0.0))))
+
+
+def test_values_known_by_hand():
+    laplace = protocol.predict(DirichletCategorical().bayes(), jnp.array([1, 1, 1]))
+    np.testing.assert_allclose(np.exp(laplace), [[1 / 2, 1 / 2], [1 / 3, 2 / 3], [1 / 4, 3 / 4]],
+                               rtol=1e-6)
+    two = protocol.predict(CategoricalMixture().bayes(), jnp.array([1, 1]))
+    np.testing.assert_allclose(np.exp(two[1]), [0.32, 0.68], rtol=1e-6)  # posterior (0.8, 0.2)
+    np.testing.assert_allclose(DirichletCategorical().oracle_entropy(), 0.5, rtol=1e-6)
+    entropy = -0.2 * math.log(0.2) - 0.8 * math.log(0.8)
+    np.testing.assert_allclose(Categorical().oracle_entropy(), entropy, rtol=1e-6)
+    np.testing.assert_allclose(CategoricalMixture().oracle_entropy(), entropy, rtol=1e-6)
+
+
+# --- words ----------------------------------------------------------------------------------
+
+BAD = {
+    "one symbol": (
+        lambda: Categorical((1.0,)),
+        "Expected probabilities of at least 2 symbols; got 1.",
+    ),
+    "not one": (
+        lambda: Categorical((0.3, 0.3)),
+        "Expected probabilities that are not negative and sum to 1; got (0.3, 0.3), which sum to "
+        "0.6. Divide by the sum, or correct the entry that is off.",
+    ),
+    "negative": (
+        lambda: Categorical((1.5, -0.5)),
+        "Expected probabilities that are not negative and sum to 1; got (1.5, -0.5), which sum to "
+        "1. Divide by the sum, or correct the entry that is off.",
+    ),
+    "component": (
+        lambda: CategoricalMixture(((0.5, 0.5), (0.5, 0.6))),
+        "Expected probabilities of component 1 that are not negative and sum to 1; got (0.5, 0.6), "
+        "which sum to 1.1. Divide by the sum, or correct the entry that is off.",
+    ),
+    "ragged": (
+        lambda: CategoricalMixture(((0.5, 0.5), (0.2, 0.3, 0.5))),
+        "Expected every component to give the probabilities of the same symbols, at least 2; got "
+        "rows of [2, 3].",
+    ),
+    "no component": (
+        lambda: CategoricalMixture((), ()),
+        "Expected every component to give the probabilities of the same symbols, at least 2; got "
+        "rows of [].",
+    ),
+    "three weights": (
+        lambda: CategoricalMixture(weights=(0.2, 0.3, 0.5)),
+        "Expected one weight for each of the 2 components; got 3 weights.",
+    ),
+    "weights": (
+        lambda: CategoricalMixture(weights=(0.5, 0.6)),
+        "Expected weights that are not negative and sum to 1; got (0.5, 0.6), which sum to 1.1. "
+        "Divide by the sum, or correct the entry that is off.",
+    ),
+    "one concentration": (
+        lambda: DirichletCategorical((1.0,)),
+        "Expected a concentration for each of at least 2 symbols; got 1.",
+    ),
+    "negative concentration": (
+        lambda: DirichletCategorical((1.0, -1.0)),
+        "Expected concentrations that are not negative, at least one of them positive; got "
+        "(1.0, -1.0). (1.0, 1.0) is the uniform prior over coins.",
+    ),
+    "no sequence": (
+        lambda: Recorded(sequences=()),
+        "Expected at least one sequence; got none.",
+    ),
+    "neither": (
+        lambda: Recorded(),
+        "Expected sequences or the path of a text file; got neither.",
+    ),
+    "fractions": (
+        lambda: Recorded(sequences=((0.5, 1.5), (1.0,))),
+        "Expected whole numbers, one row for each sequence; got shape (2,), float64 in row 0.",
+    ),
+    "one row": (
+        lambda: Recorded(sequences=(0, 1, 1)),
+        "Expected whole numbers, one row for each sequence; got shape (), int64 in row 0.",
+    ),
+    "fractions in an array": (
+        lambda: Recorded(sequences=np.array([[0.5, 1.5]])),
+        "Expected whole numbers of shape [sequence, time]; got shape (1, 2), float64.",
+    ),
+    "outside the alphabet": (
+        lambda: Recorded(sequences=((0, 1, 2),), alphabet=("a", "b")),
+        "Expected tokens from 0 to 1 (and -1 past the end); got 0 to 2. Give the whole alphabet.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "message"), BAD.values(), ids=BAD)
+def test_bad_numbers_are_refused_with_the_way_out(build, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        build()
+
+
+def test_a_task_without_oracle_says_so():
+    with pytest.raises(NotImplementedError) as error:
+        Recorded(sequences=((0, 1),)).bayes()
+    assert str(error.value) == (
+        "Recorded has no exact predictor. Compare predictors with each other (promptax.regret with "
+        "reference=NAME), or use a task that has one."
+    )
+
+
+# --- recorded sequences ---------------------------------------------------------------------
+
+
+def test_recorded_from_an_array_and_from_ragged_rows():
+    array = np.array([[0, 1, 1], [1, 0, -1]])
+    for given in (array, jnp.asarray(array), [[0, 1, 1], [1, 0]], ((0, 1, 1), (1, 0))):
+        task = Recorded(sequences=given)
+        np.testing.assert_array_equal(task.sequences, array)
+        assert task.symbols == 2 and task.alphabet == ("0", "1")
+    assert Recorded(sequences=((0, 0),)).symbols == 2
+    assert Recorded(sequences=((0, 1),), alphabet=("a", "b", "c")).symbols == 3
+
+
+def test_recorded_steps_past_the_end_are_not_scored():
+    task = Recorded(sequences=((0, 1, 1, 1), (1, 0)))
+    keys = jax.random.split(jax.random.key(0), 50)
+    episodes = tasks.base.sample_batch(specs.traced(task), keys, 6)
+    lengths = np.where(np.asarray(episodes.latent) == 0, 4, 2)
+    assert set(lengths) == {2, 4}
+    np.testing.assert_array_equal(episodes.scored, np.arange(6) < lengths[:, None])
+    short = task.sample(keys[0], 1)
+    assert short.tokens.shape == (1,) and bool(short.scored.all())
+
+
+@pytest.mark.parametrize(
+    ("text", "alphabet", "rows"),
+    [
+        ("aab\n\nba\n", ("a", "b"), [[0, 0, 1], [1, 0, -1]]),
+        ("the cat\ncat the cat\n", ("cat", "the"), [[1, 0, -1], [0, 1, 0]]),
+        ("2 10 2\n10\t10\n", ("2", "10"), [[0, 1, 0], [1, 1, -1]]),
+        ("0,1,1\n1, 0\n", ("0", "1"), [[0, 1, 1], [1, 0, -1]]),
+        ("011\n10\n", ("0", "1"), [[0, 1, 1], [1, 0, -1]]),
+    ],
+    ids=["characters", "words", "numbers", "commas", "digits"],
+)
+def test_recorded_from_a_text_file(tmp_path, text, alphabet, rows):
+    path = tmp_path / "sequences.txt"
+    path.write_text(text, encoding="utf-8")
+    task = Recorded(path=str(path))
+    assert task.alphabet == alphabet
+    np.testing.assert_array_equal(task.sequences, rows)
+    path.unlink()  # what was read travels with the description
+    assert eqx.tree_equal(specs.from_json(specs.to_json(task)), task)
+
+
+def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
+    path = tmp_path / "sequences.txt"
+    path.write_text("aab\n")
+    task = Recorded(path=str(path), alphabet=("b", "a", "c"))
+    np.testing.assert_array_equal(task.sequences, [[1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "alphabet", "message"),
+    [
+        ("ab\n\nabx\n", ("a", "b"), "Expected symbols from ('a', 'b'); line 3 of {path} has 'x'. Add "
+         "it to the alphabet or correct the line."),
+        ("\n \n", (), "Expected one sequence a line; {path} has no line with text."),
+        ("", (), "Expected one sequence a line; {path} has no line with text."),
+        ("aaa\n", (), "Expected at least 2 different symbols; the file has only ['a']. Name the "
+         "whole alphabet: alphabet=('0', '1')."),
+    ],
+    ids=["unknown symbol", "blank lines", "empty", "one symbol"],
+)
+def test_a_bad_file_is_refused_with_the_way_out(tmp_path, text, alphabet, message):
+    path = tmp_path / "sequences.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        Recorded(path=str(path), alphabet=alphabet)
+    assert str(error.value) == message.format(path=path)
