@@ -60,7 +60,7 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     names = [str(name) for name in results["predictor"].values]
     repetitions = results["repetitions"].values.astype(int)
     against = _reference(names, reference, repetitions, losses)
-    expected = _known(results, losses) if controls else np.full(losses.shape[::3], np.nan)
+    expected = _known(results, losses) if controls else _unknown(losses)
     measured = _over_time(losses, repetitions, against, _deviations(losses, expected))
     _fill_in(measured, expected - expected[against])
     quartiles = _quartiles(measured["regret"])
@@ -106,10 +106,14 @@ def _reference(
     return index
 
 
+def _unknown(losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:
+    return np.full((losses.shape[0], losses.shape[3]), np.nan)
+
+
 def _known(results: xr.Dataset, losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:
     """Exact expectations; NaN for rows where one is missing or something is infinite."""
     if "expected_log_loss" not in results:
-        return np.full(losses.shape[::3], np.nan)
+        return _unknown(losses)
     expected = results["expected_log_loss"].transpose("predictor", "time").values
     finite = np.isfinite(expected) & np.isfinite(losses[:, 0]).all(axis=1)
     return np.where(finite.all(axis=1, keepdims=True), expected, np.nan)

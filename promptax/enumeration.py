@@ -110,8 +110,8 @@ def log_probs_after(predictor: Predictor, counts: Int[np.ndarray, "row symbol"])
     """Log probabilities [row, symbol] of the next symbol after these counts, float64, nats."""
     check(
         predictor.exchangeable,
-        "Expected a predictor that depends on the counts of what it read alone; got "
-        f"{type(predictor).__name__}. Sample instead: promptax.evaluate.",
+        f"Expected a predictor that depends on counts alone; got {type(predictor).__name__}. "
+        "Sample instead: promptax.evaluate.",
     )
     out = np.empty((len(counts), predictor.symbols))
     with double_precision():
@@ -124,9 +124,7 @@ def log_probs_after(predictor: Predictor, counts: Int[np.ndarray, "row symbol"])
 
 
 @eqx.filter_jit
-def _after(
-    predictor: Predictor, counts: Float[Array, "row symbol"]
-) -> Float[Array, "row symbol"]:
+def _after(predictor: Predictor, counts: Float[Array, "row symbol"]) -> Float[Array, "row symbol"]:
     """Compiled once for each predictor and power of two of rows."""
 
     def after(row: Array) -> Array:
@@ -157,9 +155,7 @@ class PromptScore(NamedTuple):
 
     def tokens(self) -> tuple[int, ...]:
         """The prompt in order of its symbols; every other order is as good."""
-        return tuple(
-            symbol for symbol, count in enumerate(self.counts) for _ in range(count)
-        )
+        return tuple(symbol for symbol, count in enumerate(self.counts) for _ in range(count))
 
 
 def best_hard_prompt(
@@ -195,7 +191,7 @@ def prompt_regrets(
     )
     base = int(table.length.max()) + int(prompts.sum(axis=1).max(initial=0)) + 1
     one_by_one = len(prompts) * len(table.counts)
-    together = base ** prior.symbols
+    together = base**prior.symbols
     check(
         min(one_by_one, together) <= MOST_EVALUATIONS,
         f"Expected at most {MOST_EVALUATIONS:,} evaluations; got {len(prompts):,} prompts on "
@@ -231,15 +227,15 @@ def _losses_together(
     every = np.concatenate([compositions(total, symbols) for total in range(base)])
     log_probs = log_probs_after(prior, every)
     cells, rows = every @ powers, table.counts @ powers
-    width = fft.next_fast_len(base**symbols, real=True)
+    width = int(fft.next_fast_len(base**symbols, real=True))  # pyright: ignore[reportArgumentType]
 
     def correlated(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         total = np.zeros(width // 2 + 1, complex)
         for symbol in range(symbols):
-            grid, mass = np.zeros(width), np.zeros(width)
+            grid, mass = np.zeros((2, width))
             grid[cells], mass[rows] = values[:, symbol], weights[:, symbol]
-            total += fft.rfft(grid) * np.conj(fft.rfft(mass))
-        return fft.irfft(total, width)[prompts @ powers]
+            total += np.fft.rfft(grid) * np.conj(np.fft.rfft(mass))
+        return np.fft.irfft(total, width)[prompts @ powers]
 
     never = np.isneginf(log_probs)
     losses = correlated(-np.where(never, 0.0, log_probs), table.joint)

@@ -22,6 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -210,6 +211,16 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
     for name, value in fields.items():
         object.__setattr__(thing, name, value)
     return thing
+
+
+JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=lambda words: from_json(json.loads(words[0])),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
+"""How a nested tuple is written on the command line: Annotated[..., JSON_ARGUMENT]."""
 
 
 def parse(base: type[T]) -> Callable[[str], T]:

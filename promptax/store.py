@@ -5,7 +5,6 @@ which then takes the final name in one step: whoever opens that name finds the o
 one, never half of one, even after a kill.
 """
 
-import dataclasses
 import difflib
 import importlib.metadata
 import io
@@ -16,7 +15,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,11 @@ import safetensors.numpy
 import xarray as xr
 from matplotlib.figure import Figure
 
-from promptax.specs import Record, Spec, from_json, to_json
+from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 FORMAT = 1  # raise it when older versions could not read what is written
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
 RUN_MARK = ".promptax-run"  # a folder with this file was made by `new_run_folder`
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class StoreError(ValueError):
@@ -79,10 +77,8 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
         )
         write_text(path, json.dumps(to_json(thing), indent=1) + "\n")
     else:
-        arrays = _Named()
-        description = to_json(_keys_as_numbers(_checked_names(thing)), arrays)
-        note = {"thing": description, "arrays": _table(arrays)}
-        _write_arrays(path, arrays, note, kind="record")
+        _check_dict_keys(thing)
+        _write(path, "record", thing)
     return path
 
 
@@ -97,10 +93,10 @@ def load(path: str | os.PathLike) -> Any:
     _expect_file(path)
     with open(path, "rb") as file:
         head = file.read(16)
-    if head.startswith(_HDF5):
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return _load_labelled(path)
     if b"\0" in head[:8]:  # the length of a safetensors header; no text has a zero byte
-        return _load_record(path)
+        return _read(path, "record")[0]
     if head.lstrip()[:1] == b"{":
         return _load_json(path)
     raise StoreError(
@@ -116,24 +112,11 @@ def _load_labelled(path: Path) -> xr.Dataset | xr.DataTree:
         with xr.open_datatree(path, engine="h5netcdf", decode_timedelta=units_stay_words) as file:
             tree = file.load()
     except Exception as error:  # h5py has no exception of its own for a damaged file
-        raise StoreError(_damaged(path, "netCDF", error)) from error
+        raise _damaged(path, "netCDF", error) from error
     note = _json(path, tree.attrs.pop(ENTRY, "{}"))
-    _expect_format(path, note.get("format", FORMAT))
+    _expect_format(path, note or {"format": FORMAT})
     is_tree = bool(tree.children) or note.get("kind") == "DataTree"
     return tree if is_tree else tree.to_dataset()
-
-
-def _load_record(path: Path) -> Any:
-    arrays, note = _read_arrays(path, kind="record")
-    found = _table(arrays)
-    for name, expected in note["arrays"].items():
-        _expect(
-            found.get(name) == expected,
-            f"Expected array {name!r} of {expected[0]} {expected[1]} in {path}; got "
-            f"{_words(found.get(name))}. The file was edited; save it again.",
-        )
-    with jax.enable_x64(True):  # 64-bit arrays stay what they were
-        return _numbers_as_keys(_from_json(path, note["thing"], arrays))
 
 
 def _load_json(path: Path) -> Any:
@@ -143,10 +126,10 @@ def _load_json(path: Path) -> Any:
         f'Expected the JSON of a spec, with a "class"; got {path} with {sorted(data)[:8]}. '
         "promptax.save(path, spec) writes one.",
     )
-    return _from_json(path, data, None)
+    return _from_json(path, data)
 
 
-def _from_json(path: Path, data: Any, arrays: Mapping[str, np.ndarray] | None) -> Any:
+def _from_json(path: Path, data: Any, arrays: Arrays | None = None) -> Any:
     try:
         return from_json(data, arrays)
     except (ValueError, TypeError) as error:
@@ -157,99 +140,91 @@ def _json(path: Path, text: str) -> dict:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise StoreError(_damaged(path, "JSON", error)) from error
+        raise _damaged(path, "JSON", error) from error
     return data if isinstance(data, dict) else {}
 
 
-class _Named(dict):
-    """Arrays by name; two may not have the same one."""
-
-    def __setitem__(self, name: str, array: np.ndarray) -> None:
-        _expect(
-            name not in self,
-            f"Expected arrays with different names; got two named {name!r}. Take the '/' out of "
-            "the dict's keys.",
-        )
-        super().__setitem__(name, array)
+# --- things as arrays with a note beside them -----------------------------------------------
 
 
-def _checked_names(thing: Any) -> Any:
-    """The thing, if its dicts have keys that JSON keeps and that mean nothing else."""
-    if isinstance(thing, Mapping):
-        for key, part in thing.items():
-            _expect(
-                isinstance(key, str) and key not in ("class", "array"),
-                f"Expected dict keys that are strings other than 'class' and 'array'; got {key!r}. "
-                "Rename the key.",
-            )
-            _checked_names(part)
-    elif isinstance(thing, list | tuple):
-        for part in thing:
-            _checked_names(part)
-    elif isinstance(thing, Record):
-        for field in dataclasses.fields(thing):
-            _checked_names(getattr(thing, field.name))
-    return thing
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _keys_as_numbers(thing: Any) -> Any:
-    store = lambda key: StoredKey(jax.random.key_data(key), str(jax.random.key_impl(key)))  # noqa: E731
-    if not any(map(_is_key, jax.tree.leaves(thing))):
-        return thing
-    return jax.tree.map(lambda leaf: store(leaf) if _is_key(leaf) else leaf, thing)
-
-
-def _numbers_as_keys(thing: Any) -> Any:
-    stored = lambda leaf: isinstance(leaf, StoredKey)  # noqa: E731
-    if not any(map(stored, jax.tree.leaves(thing, is_leaf=stored))):
-        return thing
-    key = lambda leaf: jax.random.wrap_key_data(leaf.data, impl=leaf.algorithm)  # noqa: E731
-    return jax.tree.map(lambda leaf: key(leaf) if stored(leaf) else leaf, thing, is_leaf=stored)
-
-
-# --- arrays with a note beside them ---------------------------------------------------------
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], note: dict, *, kind: str) -> None:
-    note = {"format": FORMAT, "kind": kind, "versions": _versions(), **note}
+def _write(path: Path, kind: str, thing: Any, **more: str) -> None:
+    arrays: Arrays = {}
+    described = to_json(_exchanged(thing, _is_key, _stored), arrays)
+    note = {"format": FORMAT, "kind": kind, "versions": _versions(), **more}
+    note |= {"thing": described, "arrays": {name: _look(each) for name, each in arrays.items()}}
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with _replacing(path) as temporary:
         safetensors.numpy.save_file(whole, temporary, {ENTRY: json.dumps(note)})
 
 
-def _read_arrays(path: Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict]:
+def _read(path: Path, kind: str) -> tuple[Any, dict]:
+    """The thing that was written, and the note."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise StoreError(_damaged(path, "safetensors", error)) from error
+        raise _damaged(path, "safetensors", error) from error
     _expect(
         ENTRY in metadata,
         f"Expected a file that promptax wrote; got {path}, safetensors without a {ENTRY!r} entry "
         f"in its metadata ({len(arrays)} arrays). It comes from another program.",
     )
     note = _json(path, metadata[ENTRY])
-    _expect_format(path, note.get("format"))
+    _expect_format(path, note)
     _expect(
         note.get("kind") == kind,
         f"Expected a {kind}; got {path}, a {note.get('kind')}. Records are read by promptax.load, "
         "a checkpoint by the run that wrote it (--resume).",
     )
-    return arrays, note
+    for name, look in note["arrays"].items():
+        got = _look(arrays[name]) if name in arrays else "none of that name"
+        _expect(
+            got == look,
+            f"Expected array {name!r} in {path} to be {look}; got {got}. The file was edited or "
+            "is incomplete; write it again.",
+        )
+    with jax.enable_x64(True):  # 64-bit arrays stay what they were
+        return _exchanged(_from_json(path, note["thing"], arrays), _is_stored, _key), note
 
 
-def _table(arrays: Mapping[str, np.ndarray]) -> dict[str, list]:
-    """The dtype and shape of every array."""
-    return {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
+def _look(leaf: Any) -> str:
+    """What must be the same for one leaf to stand for another."""
+    return f"{leaf.dtype} {list(leaf.shape)}" if eqx.is_array(leaf, np) else type(leaf).__name__
 
 
-def _words(entry: list | None) -> str:
-    return "none of that name" if entry is None else f"{entry[0]} {entry[1]}"
+def _check_dict_keys(thing: Any) -> None:
+    """Complain about dict keys that JSON would change or that mean something else there."""
+    for path, _ in jax.tree.leaves_with_path(thing, is_leaf=lambda leaf: leaf is None):
+        for key in [at.key for at in path if isinstance(at, jax.tree_util.DictKey)]:
+            _expect(
+                isinstance(key, str) and "/" not in key and key not in ("class", "array"),
+                f"Expected dict keys that are words without '/', not 'class' or 'array'; got "
+                f"{key!r}. Rename it.",
+            )
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _is_stored(leaf: Any) -> bool:
+    return isinstance(leaf, StoredKey)
+
+
+def _stored(key: Any) -> StoredKey:
+    return StoredKey(jax.random.key_data(key), str(jax.random.key_impl(key)))
+
+
+def _key(stored: StoredKey) -> Any:
+    return jax.random.wrap_key_data(stored.data, impl=stored.algorithm)
+
+
+def _exchanged(thing: Any, which: Callable[[Any], bool], change: Callable[[Any], Any]) -> Any:
+    """The thing with some of its leaves changed; as it is if there are none."""
+    if not any(map(which, jax.tree.leaves(thing, is_leaf=which))):
+        return thing
+    return jax.tree.map(lambda leaf: change(leaf) if which(leaf) else leaf, thing, is_leaf=which)
 
 
 # --- checkpoints ----------------------------------------------------------------------------
@@ -271,9 +246,8 @@ class Checkpoint:
         return time.monotonic() - self._saved >= self.every_seconds
 
     def save(self, identity: str, state: Any) -> None:
-        """Write the arrays of `state`, by their place in the tree, and which run they belong to."""
-        arrays = {name: _numbers(name, leaf) for name, leaf in _named_leaves(state)}
-        _write_arrays(self.path, arrays, {"identity": identity}, kind="checkpoint")
+        """Write the leaves of `state`, by their place in the tree, and which run they belong to."""
+        _write(self.path, "checkpoint", dict(_named_leaves(state)), identity=identity)
         self._saved = time.monotonic()
 
     def restore(self, identity: str, like: Any) -> Any | None:
@@ -284,49 +258,38 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        arrays, note = _read_arrays(self.path, kind="checkpoint")
-        if note["identity"] != identity:
-            raise StoreError(
-                f"Expected a checkpoint of this run at {self.path}; got one of another run: "
-                f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
-                "start anew: another --out, or --overwrite."
-            )
-        expected = {name: _numbers(name, leaf) for name, leaf in _named_leaves(like)}
-        theirs, ours = _table(arrays), _table(expected)
-        for name in sorted(theirs.keys() | ours.keys()):
+        saved, note = _read(self.path, "checkpoint")
+        _expect(
+            note["identity"] == identity,
+            f"Expected a checkpoint of this run at {self.path}; got one of another run: "
+            f"{_difference(note['identity'], identity)}. Resume with the old settings, or start "
+            "anew: another --out, or --overwrite.",
+        )
+        ours = dict(_named_leaves(like))
+        for name in [*ours, *(name for name in saved if name not in ours)]:
+            there, here = (_leaf_look(each, name) for each in (saved, ours))
             _expect(
-                theirs.get(name) == ours.get(name),
-                f"Expected {name} to be {_words(ours.get(name))} in {self.path}; got "
-                f"{_words(theirs.get(name))}. It was written by other code: start anew.",
+                there == here,
+                f"Expected {name} to be {here} in {self.path}; got {there}. The checkpoint was "
+                "written by other code: start anew.",
             )
-        leaves = [_like(leaf, arrays[name]) for name, leaf in _named_leaves(like)]
+        leaves = [
+            np.array(saved[name]) if isinstance(leaf, np.ndarray) else saved[name]
+            for name, leaf in ours.items()
+        ]
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def _named_leaves(state: Any) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(at), leaf) for at, leaf in jax.tree.leaves_with_path(state)]
+    """The leaves by their place; NumPy scalars as arrays, so that their dtype is kept."""
+    return [
+        (jax.tree_util.keystr(at), np.asarray(leaf) if isinstance(leaf, np.generic) else leaf)
+        for at, leaf in jax.tree.leaves_with_path(state)
+    ]
 
 
-def _numbers(name: str, leaf: Any) -> np.ndarray:
-    """A leaf of a state as a NumPy array."""
-    if _is_key(leaf):
-        return np.asarray(jax.random.key_data(leaf))
-    if not eqx.is_array_like(leaf):
-        raise TypeError(
-            f"Expected a state of arrays and numbers; got {type(leaf).__name__} at {name}. "
-            "Partition it first: equinox.partition(state, equinox.is_array)."
-        )
-    return np.asarray(leaf)
-
-
-def _like(leaf: Any, array: np.ndarray) -> Any:
-    """The array as the kind of leaf that it was."""
-    if _is_key(leaf):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-    if isinstance(leaf, jax.Array):
-        with jax.enable_x64(True):  # the dtype is the leaf's own, whatever the setting
-            return jnp.asarray(array)
-    return array if isinstance(leaf, np.ndarray) else type(leaf)(array[()])
+def _leaf_look(leaves: dict[str, Any], name: str) -> str:
+    return _look(leaves[name]) if name in leaves else "absent"
 
 
 def _difference(there: str, here: str) -> str:
@@ -342,13 +305,23 @@ def _first_difference(there: Any, here: Any, at: str) -> str:
         there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, dict) and isinstance(here, dict):
         for key in [*here, *(key for key in there if key not in here)]:
-            pair = there.get(key, "nothing"), here.get(key, "nothing")
+            pair = there.get(key, "absent"), here.get(key, "absent")
             if pair[0] != pair[1]:
                 return _first_difference(*pair, f"{at}.{key}".strip("."))
     return f"{at or 'its identity'} was {there!r} and is {here!r} now"
 
 
 # --- text, figures, folders -----------------------------------------------------------------
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """A text file of a run folder.
+
+    Raises:
+        FileNotFoundError: naming the files that are there.
+    """
+    _expect_file(Path(path))
+    return Path(path).read_text(encoding="utf-8")
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
@@ -431,9 +404,7 @@ def _versions() -> dict[str, str]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` if the body succeeds."""
-    _expect(
-        not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder."
-    )
+    _expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
     path = path.resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
@@ -469,16 +440,16 @@ def _expect_file(path: Path) -> None:
         raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")
 
 
-def _expect_format(path: Path, found: Any) -> None:
+def _expect_format(path: Path, note: dict) -> None:
     _expect(
-        found == FORMAT,
-        f"Expected format {FORMAT}; got format {found} in {path}. Read it with the version of "
-        "promptax that wrote it, or update promptax.",
+        note.get("format") == FORMAT,
+        f"Expected format {FORMAT}; got format {note.get('format')} in {path}. Read it with the "
+        "version of promptax that wrote it, or update promptax.",
     )
 
 
-def _damaged(path: Path, kind: str, error: Exception) -> str:
-    return (
+def _damaged(path: Path, kind: str, error: Exception) -> StoreError:
+    return StoreError(
         f"Expected a whole {kind} file; got {path} with {path.stat().st_size} bytes, which is "
         f"truncated or damaged ({error}). Copy it again or write it again."
     )

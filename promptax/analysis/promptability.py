@@ -1,8 +1,9 @@
 """How far a hard prompt can take the exact predictor of a prior towards a target, exactly.
 
 A prompt conditions the prior's posterior. If the target is one task inside the prior, a long enough
-prompt is all that is needed; if it is a mixture, no prompt is, since posteriors collapse (Genewein
-et al. 2025, section 3). Every prompt is tried and every sequence of the target counted: no sampling.
+prompt is all that is needed; if it is a mixture, no prompt is enough, since posteriors collapse
+(Genewein et al. 2025, section 3). Every prompt is tried and every sequence of the target counted:
+no sampling.
 """
 
 import dataclasses

@@ -22,6 +22,7 @@ from promptax.protocol import Embedded, Inputs, Prediction, Predictor
 from promptax.specs import Record, Spec, check
 
 Rows = Float[Array, "time embedding"]
+Outputs = Float[Array, "time width"]
 Internals = dict[str, Float[Array, "time state"]]
 
 
@@ -33,7 +34,7 @@ class Torso(Record):
         """The state before any row; with room for `capacity` rows and a fixed shape if given."""
 
     @abc.abstractmethod
-    def advance(self, state: Any, rows: Rows) -> tuple[Any, Rows, Internals]:
+    def advance(self, state: Any, rows: Rows) -> tuple[Any, Outputs, Internals]:
         """The new state, outputs [time, width], and internal states [time, state] by name."""
 
     @abc.abstractmethod

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.predictors.base import Architecture, Internals, Rows, Torso
+from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Torso
 from promptax.predictors.layers import Dense, Layer, dense
 from promptax.specs import check
 
@@ -24,7 +24,7 @@ class LSTM(Architecture):
 
     def __check_init__(self) -> None:
         check(
-            self.width >= 1 and self.depth >= 1 and (self.embedding or 1) >= 1,
+            min(self.width, self.depth, self.embedding_width()) >= 1,
             f"Expected width, depth and embedding of at least 1; got width={self.width}, "
             f"depth={self.depth}, embedding={self.embedding}.",
         )
@@ -39,7 +39,7 @@ class LSTM(Architecture):
         return cls(width=8), cls(width=6, depth=2, embedding=4)
 
     def embedding_width(self) -> int:
-        return self.embedding or self.width
+        return self.width if self.embedding is None else self.embedding
 
     def output_width(self) -> int:
         return self.width
@@ -63,7 +63,7 @@ class LSTMLayer(Torso):
         zeros = jnp.zeros(self.recurrent.weight.shape[0])
         return zeros, zeros
 
-    def advance(self, state: Cell, rows: Rows) -> tuple[Cell, Rows, Internals]:
+    def advance(self, state: Cell, rows: Rows) -> tuple[Cell, Outputs, Internals]:
         matrix, bias = self.recurrent.matrix(), self.recurrent.bias
 
         def step(state: Cell, drive: Array) -> tuple[Cell, Cell]:
@@ -102,7 +102,7 @@ class LSTMTorso(Torso):
 
     def advance(
         self, state: tuple[Cell, ...], rows: Rows
-    ) -> tuple[tuple[Cell, ...], Rows, Internals]:
+    ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
         states, internals = [], {}
         for index, (layer, cell) in enumerate(zip(self.layers, state, strict=True)):
             cell, rows, seen = layer.advance(cell, rows)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax import platforms
-from promptax.predictors.base import Architecture, Internals, Rows, Torso
+from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Torso
 from promptax.predictors.layers import Layer, LayerNorm, dense, gelu, layer_norm, positions
 from promptax.specs import Record, check
 
@@ -127,7 +127,7 @@ class TransformerTorso(Torso):
         empty = tuple(jnp.zeros((rows, width)) for _ in self.blocks)
         return Memory(empty, empty, None if capacity is None else jnp.array(0))
 
-    def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Rows, Internals]:
+    def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Outputs, Internals]:
         new, width = rows.shape
         hidden = rows + positions(state.rows_read(), new, width)
         keys, values, internals = [], [], {}

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from promptax.predictors.layers import Layer
 from promptax.protocol import Predictor
 from promptax.specs import check
-from promptax.steering.base import Mask, WeightTuner, mark, network_of, replace_network
+from promptax.steering.base import Mask, WeightTuner, network_of, replace_network
 
 
 class LowRank(WeightTuner):
@@ -58,12 +58,13 @@ class LowRank(WeightTuner):
         return replace_network(predictor, eqx.tree_at(lambda n: n.torso, network, torso))
 
     def where(self, steered: Predictor) -> Mask:
-        def added(network: Any) -> list:
-            layers = jax.tree.leaves(network.torso, is_leaf=_is_layer)
-            low_rank = [layer for layer in layers if isinstance(layer, LowRankDense)]
-            return [(layer.down, layer.up) for layer in low_rank]
+        def added(node: Any) -> Any:
+            nothing = jax.tree.map(lambda _: False, node)
+            if not isinstance(node, LowRankDense):
+                return nothing
+            return eqx.tree_at(lambda layer: (layer.down, layer.up), nothing, (True, True))
 
-        return mark(steered, added)
+        return jax.tree.map(added, steered, is_leaf=_is_layer)
 
 
 class LowRankDense(Layer):

@@ -1,5 +1,7 @@
 """One of several known distributions, drawn once for each sequence: two coins in a bag."""
 
+from typing import Annotated
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import Counts, LogProbs, Tokens
 from promptax.exchangeable import Exchangeable, uniform_if
-from promptax.specs import check, check_distribution, floats
+from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Episode, Task, draw
 from promptax.tasks.categorical import entropy
 
@@ -18,7 +20,7 @@ class CategoricalMixture(Task):
     The default is the two-coin mixture of Genewein et al. 2025.
     """
 
-    probabilities: tuple[tuple[float, ...], ...] = eqx.field(
+    probabilities: Annotated[tuple[tuple[float, ...], ...], JSON_ARGUMENT] = eqx.field(
         default=((0.2, 0.8), (0.8, 0.2)), converter=floats
     )
     """Probability of each symbol, for each component [component, symbol]; zeros are legal."""

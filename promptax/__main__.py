@@ -1,0 +1,5 @@
+"""python -m promptax."""
+
+from promptax.cli import main
+
+main()

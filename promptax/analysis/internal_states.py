@@ -1,0 +1,244 @@
+"""What happens inside a predictor while it reads, and where a prompt takes it.
+
+A hard prompt can only bring a network to states that some data reach; soft prompts go elsewhere
+(Genewein et al. 2025, section 5). To see it: fit principal components to the states of the untuned
+network on its pretraining sequences, and draw every predictor's states in that plane.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int
+
+from promptax.protocol import Predictor, Prompted
+from promptax.specs import check
+
+Internals = dict[str, Float[Array, "*batch time state"]]
+
+
+def internal_states(predictor: Predictor, tokens: Int[Any, "sequence time"]) -> xr.Dataset:
+    """Every internal state by name [sequence, time, state]; `time` counts the tokens read, 1..N.
+
+    A prompted predictor also has `prompt.NAME` [prompt, state], the states while it reads its
+    prompt; `sequence` and `time` come after that. If names have states of different widths, their
+    dimension is `state_WIDTH`.
+
+    Raises:
+        TypeError: not one predictor (repetitions: pick one).
+        ValueError: tokens of another shape or alphabet, or a predictor without internal states.
+    """
+    tokens = _checked(predictor, tokens)
+    prompt, data = _read(predictor, jnp.asarray(tokens))
+    check(
+        len(data) > 0,
+        f"Expected a predictor with internal states; {type(predictor).__name__} has none. A "
+        "network reports them: architecture.build, promptax.pretrain.",
+    )
+    widths = {values.shape[-1] for values in data.values()}
+    state = lambda values: "state" if len(widths) == 1 else f"state_{values.shape[-1]}"  # noqa: E731
+    variables = {
+        name: (("sequence", "time", state(values)), np.asarray(values))
+        for name, values in data.items()
+    }
+    if isinstance(predictor, Prompted):
+        for name, values in prompt.items():
+            variables[f"prompt.{name}"] = ("prompt", state(values)), np.asarray(values)
+    return xr.Dataset(variables, coords={"time": np.arange(1, tokens.shape[1] + 1)})
+
+
+@eqx.filter_jit
+def _read(predictor: Predictor, tokens: Int[Array, "sequence time"]) -> tuple[Internals, Internals]:
+    """Internals [prompt, state] of the prompt, read once, and [sequence, time, state] after it."""
+    prompts = _prompts(predictor)
+    _, prediction = predictor.advance_batch(predictor.start(), tokens)
+    return prompts, prediction.internals
+
+
+def _prompts(predictor: Predictor) -> Internals:
+    """Internals [prompt, state] of all that is read before the data; prompts may be nested."""
+    if not isinstance(predictor, Prompted):
+        return {}
+    inner = predictor.predictor
+    _, prediction = inner.advance(inner.start(), predictor.reads.inputs())
+    before = _prompts(inner)
+    return {
+        name: jnp.concatenate([before[name], rows]) if name in before else rows
+        for name, rows in prediction.internals.items()
+    }
+
+
+def _checked(predictor: Any, tokens: Any) -> Int[np.ndarray, "sequence time"]:
+    if not isinstance(predictor, Predictor):
+        raise TypeError(
+            f"Expected one predictor; got {type(predictor).__name__}. Of repetitions pick one: "
+            "predictor[0]."
+        )
+    tokens = np.asarray(tokens)
+    check(
+        tokens.ndim == 2 and tokens.size > 0 and np.issubdtype(tokens.dtype, np.integer),
+        f"Expected tokens [sequence, time] (int), at least one; got shape {tokens.shape}, "
+        f"{tokens.dtype}. One sequence alone: tokens[None].",
+    )
+    check(
+        tokens.min() >= 0 and tokens.max() < predictor.symbols,
+        f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to {tokens.max()}.",
+    )
+    return tokens.astype(np.int32)
+
+
+# --- principal components -------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class PrincipalComponents:
+    """The directions of largest variance of a cloud of states.
+
+    `mean` [state]; `directions` [component, state], of length 1; `scale` [component]: the standard
+    deviation along each; `explained_variance` [component]: its share of all variance, 0 to 1.
+    """
+
+    mean: Float[np.ndarray, " state"]
+    directions: Float[np.ndarray, "component state"]
+    scale: Float[np.ndarray, " component"]
+    explained_variance: Float[np.ndarray, " component"]
+
+    def project(
+        self, points: Float[Any, "*points state"]
+    ) -> Float[np.ndarray, "*points component"]:
+        """Points as coordinates along the components, in standard deviations of the cloud."""
+        return (np.asarray(points, float) - self.mean) @ self.directions.T / self.scale
+
+
+def principal_components(
+    states: Float[Any, "sample state"], components: int = 2
+) -> PrincipalComponents:
+    """Principal components by singular value decomposition, in float64.
+
+    The sign of a direction is such that its largest entry is positive. A direction without any
+    variance has scale 1.
+
+    Raises:
+        ValueError: too few states or coordinates, or states that are not finite.
+    """
+    states = np.asarray(states, float)
+    check(
+        states.ndim == 2 and min(states.shape) >= components >= 1,
+        f"Expected states [sample, state] with at least {components} of each, and at least 1 "
+        f"component; got shape {states.shape}.",
+    )
+    check(
+        bool(np.isfinite(states).all()),
+        "Expected finite states; some are not. The predictor may have diverged in training.",
+    )
+    mean = states.mean(axis=0)
+    _, sizes, rows = np.linalg.svd(states - mean, full_matrices=False)
+    variances = sizes**2 / len(states)
+    directions = rows[:components]
+    largest = np.abs(directions).argmax(axis=1)[:, None]
+    directions = directions * np.sign(np.take_along_axis(directions, largest, axis=1))
+    scale = np.sqrt(variances[:components])
+    flat = scale <= 1e-12 * max(1.0, float(np.abs(mean).max()))
+    return PrincipalComponents(
+        mean=mean,
+        directions=directions,
+        scale=np.where(flat, 1.0, scale),
+        explained_variance=variances[:components] / max(variances.sum(), 1e-300),
+    )
+
+
+# --- the map --------------------------------------------------------------------------------
+
+
+def state_map(
+    predictors: Mapping[str, Predictor],
+    reference: Predictor,
+    background_tokens: Int[Any, "sequence time"],
+    target_tokens: Int[Any, "sequence time"],
+    name: str | None = None,
+) -> xr.Dataset:
+    """Two components of one internal state, for the figure of internal states.
+
+    Args:
+        predictors: what to compare, by name.
+        reference: the untuned network; its states on `background_tokens` fix the components.
+        background_tokens: sequences of the pretraining task.
+        target_tokens: sequences of the target, read by every predictor after its prompt.
+        name: which internal state; by default the first by name that every predictor has, which is
+            the cell of an LSTM's first layer, the attention output of a Transformer's first block.
+
+    Returns:
+        `trajectory` [predictor, sequence, time, component]; `prompt_trajectory` [predictor, prompt,
+        component], NaN past a prompt's end; `background` [sample, component]; all in standard
+        deviations of the background. Attributes: `what`, `explained_variance`, `target` (empty).
+
+    Raises:
+        ValueError: no predictors, no internal state in common, or states of another width.
+    """
+    check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
+    behind = internal_states(reference, background_tokens)
+    seen = {word: internal_states(each, target_tokens) for word, each in predictors.items()}
+    name = _common(name, {"the reference": behind, **seen})
+    cloud = behind[name].values.reshape(-1, behind[name].shape[-1])
+    plane = principal_components(cloud)
+    prompts = [
+        plane.project(states[f"prompt.{name}"].values)
+        if f"prompt.{name}" in states
+        else np.empty((0, 2))
+        for states in seen.values()
+    ]
+    longest = max(len(prompt) for prompt in prompts)
+    padded = [
+        np.pad(prompt, ((0, longest - len(prompt)), (0, 0)), constant_values=np.nan)
+        for prompt in prompts
+    ]
+    paths = np.stack([plane.project(states[name].values) for states in seen.values()])
+    return xr.Dataset(
+        {
+            "trajectory": (("predictor", "sequence", "time", "component"), paths),
+            "prompt_trajectory": (("predictor", "prompt", "component"), np.stack(padded)),
+            "background": (("sample", "component"), plane.project(cloud)),
+        },
+        coords={"predictor": list(seen), "time": next(iter(seen.values()))["time"].values},
+        attrs={
+            "explained_variance": [float(share) for share in plane.explained_variance],
+            "what": _described(name),
+            "target": "",
+        },
+    )
+
+
+def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:
+    """The internal state to map, which all have with the width of the reference."""
+    names = {
+        word: {str(name) for name in states if "time" in states[name].dims}
+        for word, states in seen.items()
+    }
+    shared = sorted(set.intersection(*names.values()))
+    listed = "; ".join(f"{word}: {', '.join(sorted(own))}" for word, own in names.items())
+    check(
+        len(shared) > 0 if name is None else name in shared,
+        f"Expected {'an internal state' if name is None else repr(name)} that every predictor has; "
+        f"got {listed}. Compare networks of one architecture, or give another name=.",
+    )
+    name = name or shared[0]
+    widths = {word: states[name].shape[-1] for word, states in seen.items()}
+    check(
+        len(set(widths.values())) == 1,
+        f"Expected states {name!r} of one width; got {widths}. Compare networks of one size.",
+    )
+    return name
+
+
+def _described(name: str) -> str:
+    """The name in words: "attention output of block 0" for "block0.attention"."""
+    place, _, part = name.rpartition(".")
+    part = {"attention": "attention output", "cell": "cell state", "hidden": "hidden state"}.get(
+        part, part
+    )
+    kind, number = place.rstrip("0123456789"), place[len(place.rstrip("0123456789")) :]
+    return f"{part} of {kind} {number}".strip() if place else part

@@ -1,0 +1,434 @@
+"""The command line: `promptax demo · list · pretrain · tune · evaluate · report`.
+
+The only file that prints (bars aside). Flags are the fields of the specs, made by tyro. A flag that
+chooses a member of an open set (`--network lstm`) brings that member's own flags
+(`--network.width 64`); it also takes JSON of the whole spec, or @FILE with it.
+"""
+
+import dataclasses
+import difflib
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro._docstrings import get_field_docstring
+
+from promptax import runs, specs, store
+from promptax.axes import NATS
+from promptax.control_variates import regret
+from promptax.evaluation import evaluate
+from promptax.experiment import Experiment
+from promptax.fit import FitSettings, Fitted, pretrain
+from promptax.predictors import Architecture, Transformer
+from promptax.progress import Bar
+from promptax.protocol import Predictor, Repeated
+from promptax.report import table
+from promptax.specs import check
+from promptax.steering import SoftPrompt, Tuner
+from promptax.tasks import Categorical, DirichletCategorical, Task
+
+console = Console()
+OPEN_SETS: dict[str, tuple[type, Any]] = {
+    "network": (Architecture, Transformer()),
+    "task": (Task, DirichletCategorical()),
+    "target": (Task, Categorical()),
+    "tuner": (Tuner, SoftPrompt()),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """Pretrain a small network on random coins, steer it to one coin and to two coins by every
+    method, and write a page that shows each against the exact Bayes optimum."""
+
+    network: Architecture
+    """Architecture: transformer, lstm, JSON, or @FILE."""
+    out: str = ""
+    """Run folder; by default a new one below runs/."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+    seed: int = 0
+    """Makes weights, data and prompts."""
+    steps: int = 400
+    """Updates of each tuning."""
+    repetitions: int = 3
+    """Repetitions of each tuning."""
+    sequences: int = 1024
+    """Sequences to evaluate on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Show the members of the open sets with their fields: tasks, networks, tuners."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain:
+    """Train a fresh network on a task: meta-training if the task is a mixture."""
+
+    out: str
+    """Run folder to write."""
+    network: Architecture
+    """Architecture: its name, JSON, or @FILE."""
+    task: Task
+    """What to train on: the name of a task, JSON, or @FILE."""
+    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
+    """How to fit."""
+    seed: int = 0
+    """Makes the initial weights and the data."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+    resume: bool = False
+    """Continue the run in that folder from its checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune:
+    """Steer a saved predictor to a target task."""
+
+    predictor: str
+    """Run folder or file of the predictor to steer."""
+    out: str
+    """Run folder to write."""
+    tuner: Tuner
+    """How: the name of a tuner, JSON, or @FILE."""
+    target: Task
+    """What to steer to: the name of a task, JSON, or @FILE."""
+    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
+    """How to fit."""
+    seed: int = 0
+    """Makes initial values and data."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+    resume: bool = False
+    """Continue the run in that folder from its checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measure saved predictors against the oracle and exact Bayes, on the same sequences."""
+
+    predictors: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders or files of predictors; NAME=PATH names a row."""
+    target: Task
+    """What to evaluate on: the name of a task, JSON, or @FILE."""
+    prior: str = ""
+    """Also show the exact predictor of this task (JSON or @FILE), such as the pretraining prior."""
+    prior_prompt_length: int | None = None
+    """Also show it behind its best hard prompt of that length."""
+    sequences: int = 2048
+    """Number of sequences."""
+    length: int = 200
+    """Steps of each sequence."""
+    seed: int = 0
+    """Makes the sequences."""
+    out: str = ""
+    """Run folder to write results.nc and the table to; none by default."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write figures, table and page of a run folder again from its results."""
+
+    folder: tyro.conf.Positional[str]
+    """Run folder of a demo."""
+
+
+# --- what the commands do -------------------------------------------------------------------
+
+
+def demo(args: Demo, command: str) -> None:
+    """The main job."""
+    experiment = runs.demo_experiment(args.network, args.steps, args.repetitions, args.sequences)
+    folder = store.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
+    bar = lambda what: (Bar(what),)  # noqa: E731
+    run = runs.run(experiment, args.seed, folder, command, bar, _say)
+    for results in run:
+        _show(results)
+    page = runs.report(folder)
+    console.print(f"\n[bold]{page}[/bold]  ← open this in a browser", soft_wrap=True)
+
+
+def _show(results: Any) -> None:
+    """Print the table of one target."""
+    rows = table(results)
+    lengths = [key.split("_")[1] for key in rows[0] if key.startswith("regret_")]
+    title = f"{results.attrs['target']}: regret in {NATS} (median; quartiles or ± 2 errors)"
+    shown = Table(title=title, title_justify="left")
+    for heading in ("", "predictor", *(f"{n} steps" for n in lengths)):
+        shown.add_column(heading, justify="left" if heading in ("", "predictor") else "right")
+    for row in rows:
+        cells = [
+            f"{row[f'regret_{n}']:.3f}  ({row[f'low_{n}']:.3f} … {row[f'high_{n}']:.3f})"
+            for n in lengths
+        ]
+        shown.add_row(str(row["group"]), str(row["predictor"]), *cells)
+    console.print(shown)
+
+
+def list_members(args: List, command: str) -> None:
+    """Members and their fields."""
+    del args, command
+    for title, base in {"tasks": Task, "networks": Architecture, "tuners": Tuner}.items():
+        shown = Table(title=title, title_justify="left", show_lines=False)
+        for heading in ("name", "what it is", "fields"):
+            shown.add_column(heading)
+        for name, member in specs.members(base).items():
+            fields = [f.name for f in dataclasses.fields(member) if not f.name.startswith("_")]
+            summary = " ".join((member.__doc__ or "").split("\n\n")[0].split())
+            shown.add_row(name, summary, ", ".join(fields))
+        console.print(shown)
+
+
+def pretrain_run(args: Pretrain, command: str) -> None:
+    """Train and keep a network."""
+    folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
+    runs.write_spec(folder, command, args.seed, network=args.network, task=args.task, fit=args.fit)
+    fitted = pretrain(
+        jax.random.key(args.seed), args.network, args.task, args.fit,
+        checkpoint=checkpoint, callbacks=(Bar("pretraining"),),
+    )
+    _keep(folder, fitted)
+
+
+def tune_run(args: Tune, command: str) -> None:
+    """Steer and keep a predictor."""
+    base = _predictor(args.predictor)
+    if isinstance(base, Repeated):
+        base = base[0]
+    folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
+    runs.write_spec(
+        folder, command, args.seed,
+        predictor=args.predictor, tuner=args.tuner, target=args.target, fit=args.fit,
+    )
+    fitted = args.tuner.tune(
+        jax.random.key(args.seed), base, args.target, args.fit,
+        checkpoint=checkpoint, callbacks=None,
+    )
+    _keep(folder, fitted)
+
+
+def evaluate_run(args: Evaluate, command: str) -> None:
+    """Measure predictors."""
+    check(len(args.predictors) > 0, "Expected predictors to evaluate: promptax evaluate RUN …")
+    pairs = [p.split("=", 1) if "=" in p else [Path(p).stem, p] for p in args.predictors]
+    names = [name for name, _ in pairs]
+    check(len(set(names)) == len(names), f"Expected different names; got {names}. Use NAME=PATH.")
+    predictors = {name: _predictor(path) for name, path in pairs}
+    prior = specs.parse(Task)(args.prior) if args.prior else None
+    folder = store.new_run_folder(args.out, args.overwrite) if args.out else None
+    losses = evaluate(
+        jax.random.key(args.seed), predictors, args.target, args.sequences, args.length,
+        prior=prior, prior_prompt_length=args.prior_prompt_length, callbacks=(Bar("evaluation"),),
+    )
+    results = regret(losses, "oracle" if args.target.has_oracle else names[0])
+    results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
+    tuning = min(50, args.length)
+    results = results.assign_attrs(target=type(args.target).__name__, tuning_length=tuning)
+    _show(results)
+    if folder is not None:
+        runs.write_spec(folder, command, args.seed, target=args.target, predictors=dict(pairs))
+        store.save(folder / "results.nc", results)
+        store.write_text(folder / "table.csv", runs.csv([results]))
+        console.print(f"written to {folder}")
+
+
+def report_run(args: Report, command: str) -> None:
+    """Draw again."""
+    del command
+    console.print(str(runs.report(Path(args.folder))), soft_wrap=True)
+
+
+COMMANDS: dict[str, tuple[type, Any]] = {
+    "demo": (Demo, demo),
+    "list": (List, list_members),
+    "pretrain": (Pretrain, pretrain_run),
+    "tune": (Tune, tune_run),
+    "evaluate": (Evaluate, evaluate_run),
+    "report": (Report, report_run),
+}
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _fresh(stem: str) -> str:
+    """A folder name that is not taken: stem, stem-2, …"""
+    number = 1
+    while Path(stem if number == 1 else f"{stem}-{number}").exists():
+        number += 1
+    return stem if number == 1 else f"{stem}-{number}"
+
+
+def _run_folder(out: str, overwrite: bool, resume: bool) -> tuple[Path, store.Checkpoint]:
+    path = Path(out)
+    saved = path / "checkpoint.safetensors"
+    if resume:
+        check(
+            saved.exists(),
+            f"Expected the checkpoint of an earlier run at {saved} to resume; there is none. Leave "
+            "out --resume to start.",
+        )
+    else:
+        path = store.new_run_folder(path, overwrite)
+    return path, store.Checkpoint(saved)
+
+
+def _keep(folder: Path, fitted: Fitted) -> None:
+    store.save(folder / "predictor.safetensors", fitted.predictor)
+    store.save(folder / "results.nc", fitted.losses.to_dataset(name="loss"))
+    last = fitted.loss[:, -20:]
+    if last.size:
+        _say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
+    if hasattr(fitted.predictor, "prompt") and fitted.scores is not None:
+        _say(f"prompt: {fitted.prompt}")
+    _say(f"written to {folder}")
+
+
+def _predictor(path: str) -> Predictor | Repeated:
+    file = Path(path) / "predictor.safetensors" if Path(path).is_dir() else Path(path)
+    thing = store.load(file)
+    thing = thing.predictor if isinstance(thing, Fitted) else thing
+    if not isinstance(thing, Predictor | Repeated):
+        raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
+    return thing
+
+
+# --- reading the command line ---------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; complaints go to standard error, with exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = " ".join(["promptax", *arguments])
+    warnings.showwarning = lambda message, *rest, **more: Console(stderr=True).print(  # noqa: ARG005
+        f"[yellow]warning:[/yellow] {message}", soft_wrap=True
+    )
+    try:
+        arguments = _import_plugins(arguments)
+        name = _command(arguments)
+        kind, run = COMMANDS[name]
+        started = time.monotonic()
+        _use_compilation_cache()
+        run(_parse(kind, name, arguments[1:]), command)
+        _say(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
+    except (ValueError, TypeError, MemoryError, OSError) as error:
+        if os.environ.get("PROMPTAX_TRACEBACK"):
+            raise
+        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _command(arguments: list[str]) -> str:
+    given = arguments[0] if arguments else "--help"
+    if given in ("-h", "--help"):
+        _say("usage: promptax COMMAND [--plugin MODULE] [flags]\n")
+        shown = Table.grid(padding=(0, 2))
+        for name, (kind, _) in COMMANDS.items():
+            shown.add_row(f"  {name}", " ".join((kind.__doc__ or "").split()))
+        console.print(shown)
+        _say("\npromptax COMMAND --help shows its flags.")
+        raise SystemExit(0)
+    if given not in COMMANDS:
+        near = difflib.get_close_matches(given, list(COMMANDS), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Expected a command: {', '.join(COMMANDS)}; got {given!r}.{hint}")
+    return given
+
+
+def _import_plugins(arguments: list[str]) -> list[str]:
+    """Import what --plugin names, wherever it stands; the other arguments are returned."""
+    sys.path.insert(0, os.getcwd())
+    rest, left = [], list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--plugin" or word.startswith("--plugin="):
+            check("=" in word or bool(left), "Expected --plugin MODULE; got no module.")
+            specs.import_plugin(word.split("=", 1)[1] if "=" in word else left.pop(0))
+        else:
+            rest.append(word)
+    return rest
+
+
+def _parse(kind: type, name: str, arguments: list[str]) -> Any:
+    """The command's dataclass; each open set's field takes the type of the chosen member."""
+    chosen, rest = {}, list(arguments)
+    for field in dataclasses.fields(kind):
+        if field.name in OPEN_SETS:
+            base, default = OPEN_SETS[field.name]
+            if kind is Demo:
+                default = Transformer(**runs.DEMO_NETWORK["Transformer"])
+            word, rest = _take(f"--{field.name}", rest)
+            chosen[field.name] = default if word is None else _choose(kind, base, word)
+    made = _with_types(kind, chosen)
+    about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen)])
+    given = tyro.cli(made, args=rest, prog=f"promptax {name}", description=about)
+    return kind(**{field.name: getattr(given, field.name) for field in dataclasses.fields(kind)})
+
+
+def _choices(field: str) -> str:
+    names = ", ".join(specs.members(OPEN_SETS[field][0]))
+    return f"--{field} NAME chooses among {names}; or JSON of the whole spec, or @FILE with it."
+
+
+def _with_types(kind: type, chosen: dict[str, Any]) -> type:
+    """The command's dataclass with the chosen members' types, required flags first."""
+    required, optional = [], []
+    for field in dataclasses.fields(kind):
+        if field.name in chosen:
+            member = chosen[field.name]
+            about = dataclasses.field(default_factory=lambda member=member: member)
+            optional.append((field.name, type(member), about))
+        elif field.default is field.default_factory is dataclasses.MISSING:
+            required.append((field.name, _documented(kind, field)))
+        else:
+            factory = field.default_factory
+            if factory is dataclasses.MISSING:
+                factory = lambda value=field.default: value  # noqa: E731
+            own = dataclasses.field(default_factory=factory)
+            optional.append((field.name, _documented(kind, field), own))
+    return dataclasses.make_dataclass(kind.__name__, [*required, *optional], frozen=True)
+
+
+def _documented(kind: type, field: dataclasses.Field) -> Any:
+    """The field's type with the text below it in the class as its help."""
+    about = get_field_docstring(kind, field.name, ())
+    return Annotated[field.type, tyro.conf.arg(help=about)]
+
+
+def _take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The word after a flag, and the arguments without both."""
+    for index, word in enumerate(arguments):
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1], arguments[:index] + arguments[index + 1 :]
+        if word == flag:
+            check(index + 1 < len(arguments), f"Expected a name after {flag}; got none.")
+            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
+    return None, arguments
+
+
+def _choose(kind: type, base: type, word: str) -> Any:
+    """The chosen member with its defaults, or the spec that JSON or @FILE gives."""
+    if word[:1] in "{@":
+        return specs.parse(base)(word)
+    member = specs.member(base, word)
+    return member(**runs.DEMO_NETWORK.get(member.__name__, {})) if kind is Demo else member()
+
+
+def _use_compilation_cache() -> None:
+    """Compile nothing twice, from one command to the next: JAX's cache in the user's folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "promptax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -1,0 +1,262 @@
+"""One experiment: a network, its pretraining, and every way to steer it to some targets.
+
+This is data and what follows from it: `Experiment` is the spec, `pretrained` and `steered` do the
+work for one network and one target, and return labelled results. The demo runs it, studies build on
+it; neither is known here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from promptax.analysis import state_map
+from promptax.axes import NATS
+from promptax.control_variates import regret
+from promptax.evaluation import evaluate
+from promptax.fit import FitSettings, Fitted, pretrain
+from promptax.predictors import Architecture, Transformer
+from promptax.progress import Callback
+from promptax.protocol import Predictor, Repeated
+from promptax.specs import Spec, check, traced
+from promptax.steering import (
+    EmbeddingWeights,
+    FullWeights,
+    HardPrompt,
+    LowRank,
+    RandomPrompt,
+    RealPrompt,
+    SimplexPrompt,
+    SoftPrompt,
+    Tuner,
+)
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
+from promptax.tasks.base import sample_batch
+
+UNTUNED, RANDOM = "untuned", "random prompt"
+STATE_SEQUENCES, BACKGROUND_SEQUENCES = 12, 60
+
+METHODS = {
+    "hard prompt": HardPrompt(),
+    "simplex prompt": SimplexPrompt(),
+    "real prompt": RealPrompt(),
+    "soft prompt": SoftPrompt(),
+    "full weights": FullWeights(),
+    "low rank": LowRank(),
+    "embedding": EmbeddingWeights(unembedding=False),
+    "unembedding": EmbeddingWeights(embedding=False),
+    "both embeddings": EmbeddingWeights(),
+    RANDOM: RandomPrompt(),
+}
+"""The nine methods of Genewein et al. 2025 and their control."""
+
+
+class Experiment(Spec):
+    """What to pretrain, what to steer it to, how, and how to measure."""
+
+    network: Architecture = Transformer()
+    """Architecture."""
+    prior: Task = DirichletCategorical()
+    """What the network is pretrained on."""
+    targets: dict[str, Task] = eqx.field(
+        default_factory=lambda: {"single coin": Categorical(), "two coins": CategoricalMixture()}
+    )
+    """What it is steered to, by name."""
+    methods: dict[str, Tuner] = eqx.field(default_factory=lambda: dict(METHODS))
+    """How, by name."""
+    pretraining: FitSettings = FitSettings()
+    """How to pretrain."""
+    tuning: FitSettings = FitSettings(repetitions=3)
+    """How to tune: length, steps, repetitions."""
+    sequences: int = 2048
+    """Sequences to evaluate on, the same for all predictors."""
+    length: int = 200
+    """Steps of each of them."""
+
+    def __check_init__(self) -> None:
+        check(
+            self.sequences >= 2 and self.length >= 1,
+            f"Expected at least 2 sequences of length 1; got {self.sequences} of {self.length}.",
+        )
+        for name, target in self.targets.items():
+            check(
+                target.symbols == self.prior.symbols,
+                f"Expected targets over the {self.prior.symbols} symbols of the prior; {name!r} "
+                f"has {target.symbols}.",
+            )
+
+    def lengths(self) -> tuple[int, int]:
+        """Steps of time of a tuning and of a pretraining sequence."""
+        return self.tuning.length or 50, self.pretraining.length or 100
+
+
+class Steered(NamedTuple):
+    """One network steered to one target.
+
+    `results`: regret and tuning losses of every predictor; `states`: internal states in two
+    dimensions, None where predictors have none; `predictors`, by name.
+    """
+
+    results: xr.Dataset
+    states: xr.Dataset | None
+    predictors: dict[str, Predictor | Repeated]
+
+
+Announce = Callable[[str], Sequence[Callback] | None]
+
+
+def silent(what: str) -> Sequence[Callback]:
+    """No progress."""
+    del what
+    return ()
+
+
+def pretrained(
+    key: Key[Array, ""], experiment: Experiment, announce: Announce = silent, checkpoint: Any = None
+) -> Fitted:
+    """The experiment's network after pretraining."""
+    return pretrain(
+        key,
+        experiment.network,
+        experiment.prior,
+        experiment.pretraining,
+        checkpoint=checkpoint,
+        callbacks=announce("pretraining"),
+    )
+
+
+def steered(
+    key: Key[Array, ""],
+    base: Predictor,
+    experiment: Experiment,
+    name: str,
+    announce: Announce = silent,
+) -> Steered:
+    """Steer a network to the target of that name by every method, and measure all of them."""
+    target = experiment.targets[name]
+    tune_key, evaluate_key, state_key = jax.random.split(key, 3)
+    fits = {
+        method: tuner.tune(
+            jax.random.fold_in(tune_key, index),
+            base,
+            target,
+            experiment.tuning,
+            callbacks=announce(f"{name}: {method}"),
+        )
+        for index, (method, tuner) in enumerate(experiment.methods.items())
+    }
+    tuned = {method: fitted.predictor for method, fitted in fits.items()}
+    exact = {"prior bayes": experiment.prior.bayes()} if experiment.prior.has_bayes else {}
+    prompt = _prompt_length(experiment) if exact else None
+    losses = evaluate(
+        evaluate_key,
+        {UNTUNED: base, **tuned},
+        target,
+        experiment.sequences,
+        experiment.length,
+        prior=experiment.prior if exact else None,
+        prior_prompt_length=prompt,
+        callbacks=announce(f"{name}: evaluation"),
+    )
+    results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
+    results = _labelled(results, experiment, fits, name)
+    return Steered(results, _states(state_key, base, tuned, experiment, name), tuned)
+
+
+def _prompt_length(experiment: Experiment) -> int | None:
+    lengths = [t.length for t in experiment.methods.values() if isinstance(t, HardPrompt)]
+    return lengths[0] if lengths else None
+
+
+def _labelled(
+    results: xr.Dataset, experiment: Experiment, fits: dict[str, Fitted], name: str
+) -> xr.Dataset:
+    """Regret, with tuning losses, groups, prompts that were found, and the settings."""
+    tuning, training = experiment.lengths()
+    groups = {method: tuner.group for method, tuner in experiment.methods.items()}
+    order = [n for g in ("prompts", "weights") for n in groups if groups[n] == g]
+    rest = [n for n in results.predictor.values.tolist() if n not in order and n != "oracle"]
+    results = results.sel(predictor=order + sorted(rest, key=[UNTUNED, *rest].index))
+    names = results.predictor.values.tolist()
+    steps = max((fit.loss.shape[1] for fit in fits.values()), default=0)
+    loss = np.full((len(names), results.sizes["repetition"], steps), np.nan, np.float32)
+    diverged = np.full(loss.shape[:2], -1)
+    for index, method in enumerate(names):
+        if method in fits:
+            own = fits[method].loss
+            loss[index, : own.shape[0], : own.shape[1]] = own
+            diverged[index, : len(own)] = fits[method].diverged
+    return results.assign(
+        tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
+        diverged=(("predictor", "repetition"), diverged),
+        **_floor(experiment, name, tuning),
+    ).assign_coords(
+        step=np.arange(1, steps + 1),
+        group=("predictor", [groups.get(n, "baselines") for n in names]),
+        found=("predictor", [_found(fits[n]) if n in fits else "" for n in names]),
+    ).assign_attrs(
+        target=name,
+        tuning_length=tuning,
+        training_length=training,
+        network=type(experiment.network).__name__,
+        pretraining=_words(experiment.prior),
+        reference=results.attrs.get("reference", "oracle"),
+    )
+
+
+def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
+    """The expected loss of the target's exact predictor over a tuning sequence, if it is known."""
+    from promptax.enumeration import count_table, expected_regret, is_enumerable
+
+    target = experiment.targets[name]
+    if not is_enumerable(target, length):
+        return {}
+    table = count_table(target, length)
+    floor = expected_regret(target.bayes(), target, length, table).sum()
+    return {"target_entropy": ((), float(floor + length * table.oracle_loss), {"unit": NATS})}
+
+
+def _found(fitted: Fitted) -> str:
+    """Hard prompts as words, one for each repetition."""
+    prompt = getattr(fitted.predictor, "prompt", None)
+    if prompt is None or not np.issubdtype(np.asarray(prompt).dtype, np.integer):
+        return ""
+    rows = np.atleast_2d(np.asarray(prompt))
+    return " · ".join(" ".join(map(str, row)) for row in rows.tolist())
+
+
+def _words(task: Task) -> str:
+    """A task's class as words: "dirichlet categorical"."""
+    name = type(task).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def _states(
+    key: Key[Array, ""],
+    base: Predictor,
+    tuned: dict[str, Predictor | Repeated],
+    experiment: Experiment,
+    name: str,
+) -> xr.Dataset:
+    """Internal states of the untuned network and of every prompted one, first repetitions."""
+    tuning, _ = experiment.lengths()
+    background, own = jax.random.split(key)
+    prompts = {
+        method: tuned[method][0] if isinstance(tuned[method], Repeated) else tuned[method]
+        for method, tuner in experiment.methods.items()
+        if tuner.group == "prompts"
+    }
+    draw = lambda key, task, count: sample_batch(  # noqa: E731
+        traced(task), jax.random.split(key, count), tuning
+    ).tokens
+    states = state_map(
+        {UNTUNED: base, **prompts},  # pyright: ignore
+        base,
+        draw(background, experiment.prior, BACKGROUND_SEQUENCES),
+        draw(own, experiment.targets[name], STATE_SEQUENCES),
+    )
+    return states.assign_attrs(target=name)

@@ -1,0 +1,151 @@
+"""Run folders: what a command leaves behind, so that the next one, and people, can use it.
+
+    spec.json                what was run: specs, seed, command, versions, platform
+    base.safetensors         the pretrained network
+    TARGET/METHOD.safetensors  every steered predictor
+    results.nc               one group per target: regret, tuning losses; TARGET/states: internal states
+    table.csv, figures/, page.html   made from these by `report`, at any time
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import xarray as xr
+
+from promptax import store
+from promptax.experiment import Announce, Experiment, pretrained, steered
+from promptax.fit import FitSettings
+from promptax.predictors import Architecture
+from promptax.report import figures, page, readings, table, to_csv
+from promptax.specs import check, to_json
+from promptax.steering import HardPrompt
+
+# Networks small enough for three minutes on two cores, for everything the demo does.
+DEMO_NETWORK: dict[str, dict[str, int]] = {
+    "Transformer": {"width": 32, "heads": 2},
+    "LSTM": {"width": 32},
+}
+
+
+def demo_experiment(
+    network: Architecture, steps: int, repetitions: int, sequences: int
+) -> Experiment:
+    """The main paper's experiment on a small network: pretraining and tuning at a tenth of its
+    data, at twice its learning rates."""
+    pretraining = FitSettings(
+        steps=800, batch=64, learning_rate=4e-3, schedule="cosine", warmup=40
+    )
+    tuning = FitSettings(
+        steps=steps, batch=64, learning_rate=2e-2, schedule="cosine", repetitions=repetitions
+    )
+    experiment = Experiment(
+        network=network,
+        pretraining=pretraining,
+        tuning=tuning,
+        sequences=sequences,
+    )
+    return _with_search(experiment, 512)
+
+
+def _with_search(experiment: Experiment, sequences: int) -> Experiment:
+    """The same experiment with hard prompts scored on that many sequences."""
+    fields = {name: getattr(experiment, name) for name in experiment.__dataclass_fields__}
+    fields["methods"] = {
+        name: HardPrompt(length=tuner.length, sequences=sequences)
+        if isinstance(tuner, HardPrompt)
+        else tuner
+        for name, tuner in experiment.methods.items()
+    }
+    return Experiment(**fields)
+
+
+def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
+    """spec.json: what was run, and on what."""
+    about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
+    about |= {"environment": store.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+    store.write_text(folder / "spec.json", json.dumps(about, indent=1))
+
+
+def run(
+    experiment: Experiment, seed: int, folder: Path, command: str, announce: Announce, say: Any
+) -> Iterator[xr.Dataset]:
+    """Run an experiment into a folder; yields each target's results as they are written."""
+    write_spec(folder, command, seed, experiment=experiment)
+    key = jax.random.key(seed)
+    say(f"pretraining {type(experiment.network).__name__} on {experiment.prior}")
+    fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce)
+    base = fitted.predictor
+    store.save(folder / "base.safetensors", base)
+    groups = {"/": xr.Dataset({"pretraining_loss": fitted.losses})}
+    for index, name in enumerate(experiment.targets):
+        say(f"steering it to {name}: {', '.join(experiment.methods)}")
+        done = steered(jax.random.fold_in(key, 1 + index), base, experiment, name, announce)  # pyright: ignore
+        for method in experiment.methods:
+            path = folder / _slug(name) / f"{_slug(method)}.safetensors"
+            store.save(path, done.predictors[method])
+        groups[f"/{_slug(name)}"] = done.results
+        if done.states is not None:
+            groups[f"/{_slug(name)}/states"] = done.states
+        store.save(folder / "results.nc", xr.DataTree.from_dict(groups))
+        yield done.results
+
+
+def report(folder: Path) -> Path:
+    """Write table, figures and page of a run folder from its results; returns the page's path."""
+    tree = store.load(folder / "results.nc")
+    spec = json.loads(store.read_text(folder / "spec.json"))
+    check(
+        isinstance(tree, xr.DataTree) and bool(tree.children),
+        f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "
+        "none. `promptax demo` writes such a folder.",
+    )
+    targets = [(_plain(node), _states(node)) for node in tree.children.values()]
+    store.write_text(folder / "table.csv", csv([results for results, _ in targets]))
+    for results, states in targets:
+        slug = _slug(results.attrs["target"])
+        drawn = {
+            "tuning": figures.tuning_curves(results),
+            "regret": figures.regret_over_time(results),
+            "bars": figures.regret_bars(results),
+        }
+        if states is not None:
+            drawn["states"] = figures.internal_states(states)
+        for name, figure in drawn.items():
+            store.write_figure(folder / "figures" / f"{slug}-{name}.png", figure)
+    return store.write_text(folder / "page.html", _page(targets, spec))
+
+
+def _page(targets: list, spec: dict) -> str:
+    first = targets[0][0]
+    title = f"{first.attrs['network']}, pretrained on {first.attrs['pretraining']}: nine ways to steer it"
+    summary = " ".join(readings.headline(results) for results, _ in targets)
+    details = {
+        "command": spec["command"],
+        "seed": str(spec["seed"]),
+        "started": spec["started"],
+        **{name: str(value) for name, value in spec["environment"].items()},
+        "experiment": json.dumps(spec.get("experiment")),
+    }
+    return page(title, summary, targets, details)
+
+
+def csv(results: list[xr.Dataset]) -> str:
+    """The tables of all targets below each other, the target in the first column."""
+    rows = [{"target": each.attrs["target"], **row} for each in results for row in table(each)]
+    return to_csv(rows)
+
+
+def _plain(node: xr.DataTree) -> xr.Dataset:
+    return node.to_dataset(inherit=False)
+
+
+def _states(node: xr.DataTree) -> xr.Dataset | None:
+    return _plain(node["states"]) if "states" in node.children else None  # pyright: ignore
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
