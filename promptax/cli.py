@@ -56,6 +56,8 @@ class Demo:
     """Replace the results of an earlier run in that folder."""
     seed: int = 0
     """Makes weights, data and prompts."""
+    pretraining_steps: int = 800
+    """Updates of the pretraining."""
     steps: int = 400
     """Updates of each tuning."""
     repetitions: int = 3
@@ -148,7 +150,9 @@ class Report:
 
 def demo(args: Demo, command: str) -> None:
     """The main job."""
-    experiment = runs.demo_experiment(args.network, args.steps, args.repetitions, args.sequences)
+    experiment = runs.demo_experiment(
+        args.network, args.pretraining_steps, args.steps, args.repetitions, args.sequences
+    )
     folder = store.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
     run = runs.run(experiment, args.seed, folder, command, bar, _say)
@@ -194,8 +198,12 @@ def pretrain_run(args: Pretrain, command: str) -> None:
     folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
     runs.write_spec(folder, command, args.seed, network=args.network, task=args.task, fit=args.fit)
     fitted = pretrain(
-        jax.random.key(args.seed), args.network, args.task, args.fit,
-        checkpoint=checkpoint, callbacks=(Bar("pretraining"),),
+        jax.random.key(args.seed),
+        args.network,
+        args.task,
+        args.fit,
+        checkpoint=checkpoint,
+        callbacks=(Bar("pretraining"),),
     )
     _keep(folder, fitted)
 
@@ -207,12 +215,21 @@ def tune_run(args: Tune, command: str) -> None:
         base = base[0]
     folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
     runs.write_spec(
-        folder, command, args.seed,
-        predictor=args.predictor, tuner=args.tuner, target=args.target, fit=args.fit,
+        folder,
+        command,
+        args.seed,
+        predictor=args.predictor,
+        tuner=args.tuner,
+        target=args.target,
+        fit=args.fit,
     )
     fitted = args.tuner.tune(
-        jax.random.key(args.seed), base, args.target, args.fit,
-        checkpoint=checkpoint, callbacks=None,
+        jax.random.key(args.seed),
+        base,
+        args.target,
+        args.fit,
+        checkpoint=checkpoint,
+        callbacks=None,
     )
     _keep(folder, fitted)
 
@@ -227,8 +244,14 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     prior = specs.parse(Task)(args.prior) if args.prior else None
     folder = store.new_run_folder(args.out, args.overwrite) if args.out else None
     losses = evaluate(
-        jax.random.key(args.seed), predictors, args.target, args.sequences, args.length,
-        prior=prior, prior_prompt_length=args.prior_prompt_length, callbacks=(Bar("evaluation"),),
+        jax.random.key(args.seed),
+        predictors,
+        args.target,
+        args.sequences,
+        args.length,
+        prior=prior,
+        prior_prompt_length=args.prior_prompt_length,
+        callbacks=(Bar("evaluation"),),
     )
     results = regret(losses, "oracle" if args.target.has_oracle else names[0])
     results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
@@ -311,24 +334,34 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command; complaints go to standard error, with exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = " ".join(["promptax", *arguments])
-    warnings.showwarning = lambda message, *rest, **more: Console(stderr=True).print(  # noqa: ARG005
-        f"[yellow]warning:[/yellow] {message}", soft_wrap=True
-    )
-    try:
-        arguments = _import_plugins(arguments)
-        name = _command(arguments)
-        kind, run = COMMANDS[name]
-        started = time.monotonic()
-        _use_compilation_cache()
-        run(_parse(kind, name, arguments[1:]), command)
-        _say(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
-    except (ValueError, TypeError, MemoryError, OSError) as error:
-        if os.environ.get("PROMPTAX_TRACEBACK"):
-            raise
-        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            _run(arguments, command)
+        except (ValueError, TypeError, MemoryError, OSError) as error:
+            if os.environ.get("PROMPTAX_TRACEBACK"):
+                raise
+            Console(stderr=True).print("error:", style="red", end=" ")
+            Console(stderr=True).print(str(error), soft_wrap=True, highlight=False, markup=False)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+
+def _run(arguments: list[str], command: str) -> None:
+    arguments = _import_plugins(arguments)
+    name = _command(arguments)
+    kind, run = COMMANDS[name]
+    parsed = _parse(kind, name, arguments[1:])
+    _use_compilation_cache()
+    started = time.monotonic()
+    run(parsed, command)
+    _say(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
+
+
+def _warn(message: Any, *about: Any, **more: Any) -> None:
+    del about, more
+    Console(stderr=True).print(f"warning: {message}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _command(arguments: list[str]) -> str:

@@ -93,7 +93,7 @@ def _reference(
         )
     index = names.index(reference)
     check(
-        repetitions[index] == 1,
+        int(repetitions[index]) == 1,
         f"Expected a reference with one repetition; got {reference!r} with {repetitions[index]}. "
         "Evaluate one of them under its own name: repeated[0].",
     )

@@ -17,6 +17,7 @@ from jaxtyping import Array, Key
 from promptax.analysis import state_map
 from promptax.axes import NATS
 from promptax.control_variates import regret
+from promptax.enumeration import count_table, expected_regret, is_enumerable
 from promptax.evaluation import evaluate
 from promptax.fit import FitSettings, Fitted, pretrain
 from promptax.predictors import Architecture, Transformer
@@ -160,7 +161,7 @@ def steered(
         experiment.length,
         prior=experiment.prior if exact else None,
         prior_prompt_length=prompt,
-        callbacks=announce(f"{name}: evaluation"),
+        callbacks=announce(f"{name}: evaluation") or (),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
     results = _labelled(results, experiment, fits, name)
@@ -190,28 +191,30 @@ def _labelled(
             own = fits[method].loss
             loss[index, : own.shape[0], : own.shape[1]] = own
             diverged[index, : len(own)] = fits[method].diverged
-    return results.assign(
-        tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
-        diverged=(("predictor", "repetition"), diverged),
-        **_floor(experiment, name, tuning),
-    ).assign_coords(
-        step=np.arange(1, steps + 1),
-        group=("predictor", [groups.get(n, "baselines") for n in names]),
-        found=("predictor", [_found(fits[n]) if n in fits else "" for n in names]),
-    ).assign_attrs(
-        target=name,
-        tuning_length=tuning,
-        training_length=training,
-        network=type(experiment.network).__name__,
-        pretraining=_words(experiment.prior),
-        reference=results.attrs.get("reference", "oracle"),
+    return (
+        results.assign(
+            tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
+            diverged=(("predictor", "repetition"), diverged),
+            **_floor(experiment, name, tuning),
+        )
+        .assign_coords(
+            step=np.arange(1, steps + 1),
+            group=("predictor", [groups.get(n, "baselines") for n in names]),
+            found=("predictor", [_found(fits[n]) if n in fits else "" for n in names]),
+        )
+        .assign_attrs(
+            target=name,
+            tuning_length=tuning,
+            training_length=training,
+            network=type(experiment.network).__name__,
+            pretraining=_words(experiment.prior),
+            reference=results.attrs.get("reference", "oracle"),
+        )
     )
 
 
 def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
     """The expected loss of the target's exact predictor over a tuning sequence, if it is known."""
-    from promptax.enumeration import count_table, expected_regret, is_enumerable
-
     target = experiment.targets[name]
     if not is_enumerable(target, length):
         return {}
@@ -245,16 +248,18 @@ def _states(
     """Internal states of the untuned network and of every prompted one, first repetitions."""
     tuning, _ = experiment.lengths()
     background, own = jax.random.split(key)
-    prompts = {
-        method: tuned[method][0] if isinstance(tuned[method], Repeated) else tuned[method]
-        for method, tuner in experiment.methods.items()
-        if tuner.group == "prompts"
-    }
-    draw = lambda key, task, count: sample_batch(  # noqa: E731
-        traced(task), jax.random.split(key, count), tuning
-    ).tokens
+    prompts: dict[str, Predictor] = {UNTUNED: base}
+    for method, tuner in experiment.methods.items():
+        if tuner.group == "prompts":
+            each = tuned[method]
+            prompts[method] = each[0] if isinstance(each, Repeated) else each
+    draw = lambda key, task, count: (
+        sample_batch(  # noqa: E731
+            traced(task), jax.random.split(key, count), tuning
+        ).tokens
+    )
     states = state_map(
-        {UNTUNED: base, **prompts},  # pyright: ignore
+        prompts,
         base,
         draw(background, experiment.prior, BACKGROUND_SEQUENCES),
         draw(own, experiment.targets[name], STATE_SEQUENCES),

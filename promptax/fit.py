@@ -13,7 +13,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -28,7 +28,7 @@ from promptax.axes import NATS
 from promptax.predictors.base import Architecture
 from promptax.progress import Callback, report
 from promptax.protocol import Predictor, Repeated
-from promptax.specs import Record, Spec, check, to_json, traced
+from promptax.specs import Arrays, Record, Spec, check, to_json, traced
 from promptax.tasks.base import Episode, Task, sample_batch
 
 Tree = Any
@@ -139,6 +139,7 @@ class Fitted(Record):
         )
 
 
+@runtime_checkable
 class Checkpoint(Protocol):
     """Where a fit keeps its state: `promptax.Checkpoint(path)`."""
 
@@ -227,8 +228,9 @@ def fit(
         watched: which frozen leaves also count in the norm that is clipped.
     """
     check_alphabet(make, key, task)
-    first = [make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in
-             range(settings.repetitions)]
+    first = [
+        make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
+    ]
     halves = cut(first, where(first[0]))
     watch = watched(first[0]) if watched is not None else False
     parts = eqx.partition(halves.frozen, watch)
@@ -299,10 +301,13 @@ def _run(
     task, begin, count = traced(task), int(state.step), 1
     while begin < settings.steps:
         index = begin // block
+        first = jnp.int32(index * block)  # an array: as a number, each block would compile anew
         if data is None or data[0] != index:
-            keys = _keys(data_key, index * block, block, repetitions, settings.batch)
+            keys = _keys(data_key, first, block, repetitions, settings.batch)
             episodes = eqx.tree_at(
-                lambda e: e.latent, sample_batch(task, keys, settings.length), None,
+                lambda e: e.latent,
+                sample_batch(task, keys, settings.length),
+                None,
                 is_leaf=lambda x: x is None,
             )
             data = index, episodes
@@ -310,11 +315,17 @@ def _run(
         padded = np.zeros(block, np.float32)
         here = rates[index * block : (index + 1) * block]
         padded[: len(here)] = here
-        bounds = jnp.array([begin, end]) - index * block
+        bounds = np.array([begin, end]) - index * block
         started = time.monotonic()
         parts, losses = _steps(
-            state[:3], program, data[1], jnp.asarray(padded), bounds, index * block,
-            type(task).outcome, micro,
+            state[:3],
+            program,
+            data[1],
+            jnp.asarray(padded),
+            jnp.asarray(bounds),
+            first,
+            type(task).outcome,
+            micro,
         )
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
@@ -326,7 +337,7 @@ def _run(
 
 
 @eqx.filter_jit
-def _keys(key: Array, first: Any, block: int, repetitions: int, batch: int) -> Array:
+def _keys(key: Array, first: Array, block: int, repetitions: int, batch: int) -> Array:
     """One key for every sequence [repetition, step, sequence]."""
     fold = jax.random.fold_in
     each = jax.vmap(fold, in_axes=(None, 0))
@@ -342,7 +353,7 @@ def _steps(
     episodes: Episode,
     rates: Float[Array, " step"],
     bounds: Array,
-    offset: Any,
+    first: Array,
     outcome: Any,
     micro: int,
 ) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
@@ -356,7 +367,7 @@ def _steps(
             tuned, moments, diverged, losses = carry
             batch = jax.tree.map(lambda leaf: leaf[i], episodes)
             loss, gradient = loss_and_gradient(tuned, program, batch, outcome, micro)
-            norm = optax.global_norm(gradient)
+            norm = optax.tree.norm(gradient)
             gradient = jax.tree.map(
                 lambda g: g * jnp.where(norm > program.clip, program.clip / norm, 1.0), gradient[0]
             )
@@ -365,7 +376,7 @@ def _steps(
             fine = jnp.isfinite(loss) & jnp.isfinite(norm)
             moved = fine & (diverged < 0)
             keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(moved, a, b), new, old)  # noqa: E731
-            diverged = jnp.where((diverged < 0) & ~fine, i + offset, diverged)
+            diverged = jnp.where((diverged < 0) & ~fine, first + i, diverged)
             losses = losses.at[i].set(jnp.where(diverged < 0, loss, jnp.nan))
             return keep(new, tuned), keep(new_moments, moments), diverged, losses
 
@@ -391,11 +402,16 @@ def loss_and_gradient(
     def predictor(parts: tuple[Tree, Tree]) -> Predictor:
         return eqx.combine(*parts, program.frozen)
 
+    def start(parts: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        return eqx.partition(predictor(parts).start(), eqx.is_inexact_array)
+
+    state, pull, counts = jax.vjp(start, parts, has_aux=True)  # counts: what has no gradient
+
     def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode) -> Array:
-        _, prediction = predictor(parts).advance_batch(state, some.inputs)
+        whole = eqx.combine(state, counts)
+        _, prediction = predictor(parts).advance_batch(whole, some.inputs)
         return jnp.sum(outcome.log_loss(prediction, some)) / batch
 
-    state, pull = jax.vjp(lambda parts: predictor(parts).start(), parts)
     gradient_of = jax.value_and_grad(micro_loss, argnums=(0, 1))
     if micro == batch:
         loss, (direct, through) = gradient_of(parts, state, episodes)
@@ -425,19 +441,26 @@ def _note(state: _State) -> str:
 
 def _identity(key: Array, halves: Repeated, task: Task, settings: FitSettings) -> str:
     """What makes a run this run: its key, data, settings, structure and initial weights."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path((halves.tuned, halves.frozen)):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+    arrays: Arrays = {}  # a recorded task's sequences may be many
+    described = to_json(task, arrays)
     key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return json.dumps(
         {
             "key": np.asarray(key).tolist(),
-            "task": to_json(task),
+            "task": described,
+            "data": _digest(arrays),
             "settings": to_json(settings),
-            "initial": digest.hexdigest(),
+            "initial": _digest((halves.tuned, halves.frozen)),
         }
     )
+
+
+def _digest(tree: Tree) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+    return digest.hexdigest()
 
 
 def _fitted(state: _State, halves: Repeated) -> Fitted:

@@ -11,12 +11,13 @@ contains.
 
 import abc
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from promptax.axes import LogProbs, Tokens
@@ -40,13 +41,18 @@ class Prediction(eqx.Module):
     """
 
     log_probs: Float[Array, "*batch time symbol"]
-    internals: dict[str, Float[Array, "*batch time state"]] = eqx.field(default_factory=dict)
+    internals: dict[str, Float[Array, "*batch time _state"]] = eqx.field(default_factory=dict)
 
 
 class Predictor(Record):
     """To implement one: a field or property `symbols`, and the methods `start` and `advance`."""
 
-    symbols: eqx.AbstractVar[int]
+    if TYPE_CHECKING:  # a field or a property, at the member's choice
+
+        @property
+        def symbols(self) -> int: ...
+    else:
+        symbols: eqx.AbstractVar[int]
     # True where only the counts of what was read matter, not their order: sums over sequences
     # become sums over counts (`enumeration`).
     exchangeable: ClassVar[bool] = False
@@ -202,7 +208,7 @@ def _one(predictor: Any) -> Predictor:
 
 def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
-    if isinstance(inputs, Embedded) or isinstance(inputs, jax.core.Tracer):
+    if isinstance(inputs, Embedded) or isinstance(inputs, Tracer):
         return inputs
     inputs = jnp.asarray(inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:

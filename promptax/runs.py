@@ -1,10 +1,10 @@
 """Run folders: what a command leaves behind, so that the next one, and people, can use it.
 
-    spec.json                what was run: specs, seed, command, versions, platform
-    base.safetensors         the pretrained network
-    TARGET/METHOD.safetensors  every steered predictor
-    results.nc               one group per target: regret, tuning losses; TARGET/states: internal states
-    table.csv, figures/, page.html   made from these by `report`, at any time
+spec.json                what was run: specs, seed, command, versions, platform
+base.safetensors         the pretrained network
+TARGET/METHOD.safetensors  every steered predictor
+results.nc               one group per target: regret, tuning losses; TARGET/states: internal states
+table.csv, figures/, page.html   made from these by `report`, at any time
 """
 
 import json
@@ -32,12 +32,16 @@ DEMO_NETWORK: dict[str, dict[str, int]] = {
 
 
 def demo_experiment(
-    network: Architecture, steps: int, repetitions: int, sequences: int
+    network: Architecture, pretraining_steps: int, steps: int, repetitions: int, sequences: int
 ) -> Experiment:
     """The main paper's experiment on a small network: pretraining and tuning at a tenth of its
     data, at twice its learning rates."""
     pretraining = FitSettings(
-        steps=800, batch=64, learning_rate=4e-3, schedule="cosine", warmup=40
+        steps=pretraining_steps,
+        batch=64,
+        learning_rate=4e-3,
+        schedule="cosine",
+        warmup=pretraining_steps // 20,
     )
     tuning = FitSettings(
         steps=steps, batch=64, learning_rate=2e-2, schedule="cosine", repetitions=repetitions

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax.core import Tracer
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -47,7 +48,7 @@ class Spec(Record):
 
 def floats(values: Any) -> Any:
     """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay as they are."""
-    if isinstance(values, jax.Array | jax.ShapeDtypeStruct) and not _is_concrete(values):
+    if isinstance(values, Tracer | jax.ShapeDtypeStruct):
         return values
     if isinstance(values, np.ndarray | jax.Array):
         values = np.asarray(values).tolist()
@@ -56,11 +57,7 @@ def floats(values: Any) -> Any:
     return float(values)
 
 
-def _is_concrete(array: Any) -> bool:
-    return isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
-
-
-def check(condition: bool, message: str) -> None:
+def check(condition: bool | np.bool_, message: str) -> None:
     """Raise ValueError(message) unless the condition holds."""
     if not condition:
         raise ValueError(message)
@@ -187,7 +184,7 @@ def from_json(data: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
 
 
 def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any:
-    if isinstance(data["array"], list):
+    if "dtype" in data:
         return np.asarray(data["array"], dtype=data["dtype"]).reshape(data["shape"])
     if arrays is None or data["array"] not in arrays:
         raise ValueError(

@@ -28,6 +28,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 import xarray as xr
+from jax.tree_util import DictKey, keystr
 from matplotlib.figure import Figure
 
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
@@ -47,8 +48,14 @@ class StoredKey(Record):
     data: Any
     algorithm: str
 
+    @classmethod
+    def of(cls, key: Any) -> "StoredKey":
+        """Of a key array."""
+        return cls(jax.random.key_data(key), str(jax.random.key_impl(key)))
 
-# --- save and load --------------------------------------------------------------------------
+    def key(self) -> Any:
+        """The key array."""
+        return jax.random.wrap_key_data(self.data, impl=self.algorithm)
 
 
 def save(path: str | os.PathLike, thing: Any) -> Path:
@@ -65,7 +72,7 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
     path = Path(path)
     if isinstance(thing, xr.Dataset | xr.DataTree):
         marked = thing.copy()
-        note = {"format": FORMAT, "kind": type(thing).__name__, "versions": _versions()}
+        note = {"format": FORMAT, "kind": type(thing).__name__, "environment": environment()}
         marked.attrs[ENTRY] = json.dumps(note)
         with _replacing(path) as temporary:
             marked.to_netcdf(temporary, engine="h5netcdf")
@@ -98,7 +105,9 @@ def load(path: str | os.PathLike) -> Any:
     if b"\0" in head[:8]:  # the length of a safetensors header; no text has a zero byte
         return _read(path, "record")[0]
     if head.lstrip()[:1] == b"{":
-        return _load_json(path)
+        data = _json(path, path.read_text(encoding="utf-8", errors="replace"))
+        _expect("class" in data, f'Expected the JSON of a spec, with a "class"; {path} has none.')
+        return _from_json(path, data)
     raise StoreError(
         f"Expected a file that promptax.save wrote; got {path} with {path.stat().st_size} bytes "
         "that are neither safetensors, netCDF nor JSON. It is foreign or truncated; save it again."
@@ -113,20 +122,9 @@ def _load_labelled(path: Path) -> xr.Dataset | xr.DataTree:
             tree = file.load()
     except Exception as error:  # h5py has no exception of its own for a damaged file
         raise _damaged(path, "netCDF", error) from error
-    note = _json(path, tree.attrs.pop(ENTRY, "{}"))
-    _expect_format(path, note or {"format": FORMAT})
+    note = _note(path, tree.attrs.pop(ENTRY, f'{{"format": {FORMAT}}}'))
     is_tree = bool(tree.children) or note.get("kind") == "DataTree"
     return tree if is_tree else tree.to_dataset()
-
-
-def _load_json(path: Path) -> Any:
-    data = _json(path, path.read_text(encoding="utf-8", errors="replace"))
-    _expect(
-        "class" in data,
-        f'Expected the JSON of a spec, with a "class"; got {path} with {sorted(data)[:8]}. '
-        "promptax.save(path, spec) writes one.",
-    )
-    return _from_json(path, data)
 
 
 def _from_json(path: Path, data: Any, arrays: Arrays | None = None) -> Any:
@@ -138,19 +136,26 @@ def _from_json(path: Path, data: Any, arrays: Arrays | None = None) -> Any:
 
 def _json(path: Path, text: str) -> dict:
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
         raise _damaged(path, "JSON", error) from error
-    return data if isinstance(data, dict) else {}
 
 
-# --- things as arrays with a note beside them -----------------------------------------------
+def _note(path: Path, text: str) -> dict:
+    """The note of a file, if this version can read that format."""
+    note = _json(path, text)
+    _expect(
+        note.get("format") == FORMAT,
+        f"Expected format {FORMAT}; got format {note.get('format')} in {path}. Read it with the "
+        "version of promptax that wrote it, or update promptax.",
+    )
+    return note
 
 
 def _write(path: Path, kind: str, thing: Any, **more: str) -> None:
     arrays: Arrays = {}
-    described = to_json(_exchanged(thing, _is_key, _stored), arrays)
-    note = {"format": FORMAT, "kind": kind, "versions": _versions(), **more}
+    described = to_json(_exchanged(thing, _is_key, StoredKey.of), arrays)
+    note = {"format": FORMAT, "kind": kind, "environment": environment(), **more}
     note |= {"thing": described, "arrays": {name: _look(each) for name, each in arrays.items()}}
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with _replacing(path) as temporary:
@@ -170,8 +175,7 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
         f"Expected a file that promptax wrote; got {path}, safetensors without a {ENTRY!r} entry "
         f"in its metadata ({len(arrays)} arrays). It comes from another program.",
     )
-    note = _json(path, metadata[ENTRY])
-    _expect_format(path, note)
+    note = _note(path, metadata[ENTRY])
     _expect(
         note.get("kind") == kind,
         f"Expected a {kind}; got {path}, a {note.get('kind')}. Records are read by promptax.load, "
@@ -179,24 +183,22 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
     )
     for name, look in note["arrays"].items():
         got = _look(arrays[name]) if name in arrays else "none of that name"
-        _expect(
-            got == look,
-            f"Expected array {name!r} in {path} to be {look}; got {got}. The file was edited or "
-            "is incomplete; write it again.",
-        )
+        hint = "The file was edited or is incomplete; write it again."
+        _expect(got == look, f"Expected array {name!r} in {path}: {look}; got {got}. {hint}")
     with jax.enable_x64(True):  # 64-bit arrays stay what they were
-        return _exchanged(_from_json(path, note["thing"], arrays), _is_stored, _key), note
+        thing = _from_json(path, note["thing"], arrays)
+        return _exchanged(thing, lambda leaf: isinstance(leaf, StoredKey), StoredKey.key), note
 
 
 def _look(leaf: Any) -> str:
     """What must be the same for one leaf to stand for another."""
-    return f"{leaf.dtype} {list(leaf.shape)}" if eqx.is_array(leaf, np) else type(leaf).__name__
+    return f"{leaf.dtype} {list(leaf.shape)}" if eqx.is_array(leaf) else type(leaf).__name__
 
 
 def _check_dict_keys(thing: Any) -> None:
     """Complain about dict keys that JSON would change or that mean something else there."""
     for path, _ in jax.tree.leaves_with_path(thing, is_leaf=lambda leaf: leaf is None):
-        for key in [at.key for at in path if isinstance(at, jax.tree_util.DictKey)]:
+        for key in [at.key for at in path if isinstance(at, DictKey)]:
             _expect(
                 isinstance(key, str) and "/" not in key and key not in ("class", "array"),
                 f"Expected dict keys that are words without '/', not 'class' or 'array'; got "
@@ -205,29 +207,14 @@ def _check_dict_keys(thing: Any) -> None:
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _is_stored(leaf: Any) -> bool:
-    return isinstance(leaf, StoredKey)
-
-
-def _stored(key: Any) -> StoredKey:
-    return StoredKey(jax.random.key_data(key), str(jax.random.key_impl(key)))
-
-
-def _key(stored: StoredKey) -> Any:
-    return jax.random.wrap_key_data(stored.data, impl=stored.algorithm)
+    return eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _exchanged(thing: Any, which: Callable[[Any], bool], change: Callable[[Any], Any]) -> Any:
-    """The thing with some of its leaves changed; as it is if there are none."""
+    """The thing with some leaves changed; untouched, the order of its dicts too, if it has none."""
     if not any(map(which, jax.tree.leaves(thing, is_leaf=which))):
         return thing
     return jax.tree.map(lambda leaf: change(leaf) if which(leaf) else leaf, thing, is_leaf=which)
-
-
-# --- checkpoints ----------------------------------------------------------------------------
 
 
 class Checkpoint:
@@ -247,7 +234,7 @@ class Checkpoint:
 
     def save(self, identity: str, state: Any) -> None:
         """Write the leaves of `state`, by their place in the tree, and which run they belong to."""
-        _write(self.path, "checkpoint", dict(_named_leaves(state)), identity=identity)
+        _write(self.path, "checkpoint", _named_leaves(state), identity=identity)
         self._saved = time.monotonic()
 
     def restore(self, identity: str, like: Any) -> Any | None:
@@ -259,20 +246,18 @@ class Checkpoint:
         if not self.path.exists():
             return None
         saved, note = _read(self.path, "checkpoint")
-        _expect(
-            note["identity"] == identity,
-            f"Expected a checkpoint of this run at {self.path}; got one of another run: "
-            f"{_difference(note['identity'], identity)}. Resume with the old settings, or start "
-            "anew: another --out, or --overwrite.",
-        )
-        ours = dict(_named_leaves(like))
-        for name in [*ours, *(name for name in saved if name not in ours)]:
-            there, here = (_leaf_look(each, name) for each in (saved, ours))
-            _expect(
-                there == here,
-                f"Expected {name} to be {here} in {self.path}; got {there}. The checkpoint was "
-                "written by other code: start anew.",
+        if note["identity"] != identity:
+            raise StoreError(
+                f"Expected a checkpoint of this run at {self.path}; got one of another run: "
+                f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
+                "start anew: another --out, or --overwrite."
             )
+        ours = _named_leaves(like)
+        there, here = ({name: _look(leaf) for name, leaf in each.items()} for each in (saved, ours))
+        for name in here | there:
+            ours_is, got = here.get(name), there.get(name)
+            hint = "The checkpoint was written by other code: start anew."
+            _expect(got == ours_is, f"Expected {name}: {ours_is}; got {got} in {self.path}. {hint}")
         leaves = [
             np.array(saved[name]) if isinstance(leaf, np.ndarray) else saved[name]
             for name, leaf in ours.items()
@@ -280,38 +265,22 @@ class Checkpoint:
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _named_leaves(state: Any) -> list[tuple[str, Any]]:
+def _named_leaves(state: Any) -> dict[str, Any]:
     """The leaves by their place; NumPy scalars as arrays, so that their dtype is kept."""
-    return [
-        (jax.tree_util.keystr(at), np.asarray(leaf) if isinstance(leaf, np.generic) else leaf)
-        for at, leaf in jax.tree.leaves_with_path(state)
-    ]
-
-
-def _leaf_look(leaves: dict[str, Any], name: str) -> str:
-    return _look(leaves[name]) if name in leaves else "absent"
+    named = jax.tree.leaves_with_path(state)
+    scalar = lambda leaf: isinstance(leaf, np.generic)  # noqa: E731
+    return {keystr(at): np.asarray(leaf) if scalar(leaf) else leaf for at, leaf in named}
 
 
 def _difference(there: str, here: str) -> str:
     """The first field in which two runs differ, if both are described as JSON."""
     try:
-        return _first_difference(json.loads(there), json.loads(here), "")
+        was, now = (_named_leaves(json.loads(each)) for each in (there, here))
     except json.JSONDecodeError:
         return f"its identity is {there!r}, this run's is {here!r}"
-
-
-def _first_difference(there: Any, here: Any, at: str) -> str:
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        there, here = dict(enumerate(there)), dict(enumerate(here))
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in [*here, *(key for key in there if key not in here)]:
-            pair = there.get(key, "absent"), here.get(key, "absent")
-            if pair[0] != pair[1]:
-                return _first_difference(*pair, f"{at}.{key}".strip("."))
-    return f"{at or 'its identity'} was {there!r} and is {here!r} now"
-
-
-# --- text, figures, folders -----------------------------------------------------------------
+    differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
+    name = differ[0] if differ else ""
+    return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -335,13 +304,9 @@ def write_figure(path: str | os.PathLike, figure: Figure, dots_per_inch: int = 2
     """Write a figure as what the path ends in, .png or .svg; the same figure, the same bytes."""
     path = Path(path)
     kind = path.suffix.lstrip(".").lower()
-    known = sorted(figure.canvas.get_supported_filetypes())
-    _expect(
-        kind in known,
-        f"Expected a figure's path to end in .png or .svg (or one of {known}); got {path.name!r}.",
-    )
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    _expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
     drawn = io.BytesIO()
+    undated = {"Date": None} if kind == "svg" else None
     with matplotlib.rc_context({"svg.hashsalt": ENTRY}):
         figure.savefig(drawn, format=kind, dpi=dots_per_inch, metadata=undated)
     with _replacing(path) as temporary:
@@ -360,41 +325,28 @@ def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
     path = Path(path)
     _expect(not path.exists() or path.is_dir(), f"Expected a folder; {path} is a file.")
     if path.is_dir() and any(path.iterdir()):
+        ours = (path / RUN_MARK).exists()
+        how = "replace them with --overwrite, or continue that run with --resume"
         _expect(
-            overwrite,
+            overwrite and ours,
             f"Expected a new or empty folder for the results; {path} has files in it. Choose "
-            "another --out, replace them with --overwrite, or continue that run with --resume.",
+            f"another --out{', ' + how if ours else ' (promptax did not make this folder)'}.",
         )
-        _expect(
-            (path / RUN_MARK).exists(),
-            f"Expected --overwrite to name the folder of an earlier run; {path} was not made by "
-            "promptax, so its files are left alone. Choose another --out.",
-        )
-        for child in path.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            else:
-                child.unlink()
+        shutil.rmtree(path.resolve())
     write_text(path / RUN_MARK, "")
     return path
 
 
 def environment() -> dict[str, Any]:
     """What this ran on: versions, platform, device, number of CPUs."""
+    others = ("jax", "jaxlib", "equinox", "optax", "numpy")
     return {
-        **_versions(),
+        "python": platform.python_version(),
+        "promptax": getattr(sys.modules["promptax"], "__version__", "unknown"),
+        **{name: importlib.metadata.version(name) for name in others},
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,
         "cpus": os.cpu_count(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("jax", "jaxlib", "equinox", "optax", "numpy")
-    return {
-        "python": platform.python_version(),
-        "promptax": str(getattr(sys.modules["promptax"], "__version__", "unknown")),
-        **{name: importlib.metadata.version(name) for name in names},
     }
 
 
@@ -438,14 +390,6 @@ def _expect_file(path: Path) -> None:
         near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
         raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")
-
-
-def _expect_format(path: Path, note: dict) -> None:
-    _expect(
-        note.get("format") == FORMAT,
-        f"Expected format {FORMAT}; got format {note.get('format')} in {path}. Read it with the "
-        "version of promptax that wrote it, or update promptax.",
-    )
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> StoreError:

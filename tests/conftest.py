@@ -1,12 +1,22 @@
 """Types and shapes are checked in every test: jaxtyping's axis words with beartype, on promptax only.
 
-The hook has to be there before promptax is imported for the first time.
+The hook has to be there before promptax is imported for the first time. Most of the suite's time is
+XLA compiling small functions, so what was compiled is kept in pytest's cache for the next run.
 """
 
+import jax
 import jaxtyping
 import pytest
 
 jaxtyping.install_import_hook("promptax", "beartype.beartype")
+
+
+def pytest_configure(config):
+    # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`
+    if hasattr(config, "cache"):
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture

@@ -110,7 +110,8 @@ def test_known_values():
 
 
 @pytest.mark.parametrize(
-    "target", [Categorical(), CategoricalMixture(), Categorical((0.5, 0.3, 0.2))],
+    "target",
+    [Categorical(), CategoricalMixture(), Categorical((0.5, 0.3, 0.2))],
     ids=["coin", "two coins", "die"],
 )
 def test_the_best_hard_prompt_is_the_best_of_all_orders(target):

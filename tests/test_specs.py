@@ -68,7 +68,9 @@ def test_members_are_the_concrete_classes_in_order():
     assert {"LSTM": LSTM, "Transformer": Transformer}.items() <= specs.members(Architecture).items()
 
 
-@pytest.mark.parametrize("name", ["CategoricalMixture", "categorical-mixture", "categorical_mixture"])
+@pytest.mark.parametrize(
+    "name", ["CategoricalMixture", "categorical-mixture", "categorical_mixture"]
+)
 def test_a_member_is_found_by_its_words(name):
     assert specs.member(Task, name) is CategoricalMixture
 
@@ -108,8 +110,12 @@ def test_a_plugin_is_imported_by_its_name(tmp_path, monkeypatch):
 
 def test_floats_makes_nested_tuples():
     expected = ((0.0, 1.0), (2.0, 3.0))
-    for given in ([[0, 1], [2, 3]], np.arange(4).reshape(2, 2), jnp.arange(4.0).reshape(2, 2),
-                  (jnp.array([0, 1]), [2, 3])):
+    for given in (
+        [[0, 1], [2, 3]],
+        np.arange(4).reshape(2, 2),
+        jnp.arange(4.0).reshape(2, 2),
+        (jnp.array([0, 1]), [2, 3]),
+    ):
         assert specs.floats(given) == expected
         assert all(type(x) is float for row in specs.floats(given) for x in row)
 
@@ -161,7 +167,9 @@ def test_arrays_go_beside_the_description_or_inline():
 
 def test_numpy_numbers_become_plain():
     assert specs.to_json({"a": np.float64(0.5), "b": np.int32(3), "c": np.bool_(True)}) == {
-        "a": 0.5, "b": 3, "c": True,
+        "a": 0.5,
+        "b": 3,
+        "c": True,
     }
 
 
@@ -198,8 +206,11 @@ def test_an_unknown_field_suggests_the_near_miss():
 
 
 def test_specs_are_validated_again():
-    says(ValueError, "Expected at least 3 corners; got 2.",
-         lambda: specs.from_json({"class": "Polygon", "n": 2}))
+    says(
+        ValueError,
+        "Expected at least 3 corners; got 2.",
+        lambda: specs.from_json({"class": "Polygon", "n": 2}),
+    )
 
 
 # --- words of the command line --------------------------------------------------------------
@@ -216,4 +227,6 @@ def test_parse_reads_json_and_files(tmp_path):
 
 def test_parse_refuses_another_set():
     for text, kind in (('{"class": "LSTM"}', "LSTM"), ("[1, 2]", "tuple"), ("3", "int")):
-        says(ValueError, f"Expected JSON of a Task; got {kind}.", lambda t=text: specs.parse(Task)(t))
+        says(
+            ValueError, f"Expected JSON of a Task; got {kind}.", lambda t=text: specs.parse(Task)(t)
+        )

@@ -1,8 +1,8 @@
 """What happens inside a predictor while it reads, and where a prompt takes it.
 
 A hard prompt can only bring a network to states that some data reach; soft prompts go elsewhere
-(Genewein et al. 2025, section 5). To see it: fit principal components to the states of the untuned
-network on its pretraining sequences, and draw every predictor's states in that plane.
+(Genewein et al. 2025, Figures 2 and A7). To see it: fit principal components to the states of the
+untuned network on its pretraining sequences, and draw every predictor's states in that plane.
 """
 
 import dataclasses
@@ -18,11 +18,14 @@ from jaxtyping import Array, Float, Int
 from promptax.protocol import Predictor, Prompted
 from promptax.specs import check
 
-Internals = dict[str, Float[Array, "*batch time state"]]
+PromptInternals = dict[str, Float[Array, "prompt _state"]]
+Internals = dict[str, Float[Array, "sequence time _state"]]
 
 
-def internal_states(predictor: Predictor, tokens: Int[Any, "sequence time"]) -> xr.Dataset:
-    """Every internal state by name [sequence, time, state]; `time` counts the tokens read, 1..N.
+def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
+    """Every internal state by name [sequence, time, state] while reading tokens [sequence, time].
+
+    `time` counts the tokens read, 1..N.
 
     A prompted predictor also has `prompt.NAME` [prompt, state], the states while it reads its
     prompt; `sequence` and `time` come after that. If names have states of different widths, their
@@ -41,7 +44,7 @@ def internal_states(predictor: Predictor, tokens: Int[Any, "sequence time"]) -> 
     )
     widths = {values.shape[-1] for values in data.values()}
     state = lambda values: "state" if len(widths) == 1 else f"state_{values.shape[-1]}"  # noqa: E731
-    variables = {
+    variables: dict[str, Any] = {
         name: (("sequence", "time", state(values)), np.asarray(values))
         for name, values in data.items()
     }
@@ -52,14 +55,16 @@ def internal_states(predictor: Predictor, tokens: Int[Any, "sequence time"]) -> 
 
 
 @eqx.filter_jit
-def _read(predictor: Predictor, tokens: Int[Array, "sequence time"]) -> tuple[Internals, Internals]:
+def _read(
+    predictor: Predictor, tokens: Int[Array, "sequence time"]
+) -> tuple[PromptInternals, Internals]:
     """Internals [prompt, state] of the prompt, read once, and [sequence, time, state] after it."""
     prompts = _prompts(predictor)
     _, prediction = predictor.advance_batch(predictor.start(), tokens)
     return prompts, prediction.internals
 
 
-def _prompts(predictor: Predictor) -> Internals:
+def _prompts(predictor: Predictor) -> PromptInternals:
     """Internals [prompt, state] of all that is read before the data; prompts may be nested."""
     if not isinstance(predictor, Prompted):
         return {}
@@ -158,7 +163,7 @@ def state_map(
     predictors: Mapping[str, Predictor],
     reference: Predictor,
     background_tokens: Int[Any, "sequence time"],
-    target_tokens: Int[Any, "sequence time"],
+    target_tokens: Int[Any, "target_sequence target_time"],
     name: str | None = None,
 ) -> xr.Dataset:
     """Two components of one internal state, for the figure of internal states.

@@ -23,7 +23,7 @@ from promptax.specs import Record, Spec, check
 
 Rows = Float[Array, "time embedding"]
 Outputs = Float[Array, "time width"]
-Internals = dict[str, Float[Array, "time state"]]
+Internals = dict[str, Float[Array, "time _state"]]
 
 
 class Torso(Record):
@@ -120,7 +120,8 @@ class Network(Predictor):
             return self._checked_rows(inputs.rows)
         if jnp.issubdtype(inputs.dtype, jnp.integer):
             if self.symbols > 64:
-                return self.embedding.weight[inputs] + self.embedding.bias
+                rows, bias = self.embedding.weight[inputs], self.embedding.bias
+                return rows if bias is None else rows + bias
             # a small product: on CPUs gathers have slow derivatives
             return self.embedding(jax.nn.one_hot(inputs, self.symbols))
         if inputs.shape[-1] == self.symbols:

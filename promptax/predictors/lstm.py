@@ -47,9 +47,7 @@ class LSTM(Architecture):
     def torso(self, key: Key[Array, ""]) -> "LSTMTorso":
         keys = jax.random.split(key, self.depth)
         inputs = [self.embedding_width()] + [self.width] * (self.depth - 1)
-        return LSTMTorso(
-            tuple(_layer(k, n, self.width) for k, n in zip(keys, inputs, strict=True))
-        )
+        return LSTMTorso(tuple(_layer(k, n, self.width) for k, n in zip(keys, inputs, strict=True)))
 
 
 class LSTMLayer(Torso):
@@ -73,7 +71,8 @@ class LSTMLayer(Torso):
             state = cell, jax.nn.sigmoid(o) * jnp.tanh(cell)
             return state, state
 
-        state, (cells, hiddens) = jax.lax.scan(step, state, self.inputs(rows) + bias)
+        drives = self.inputs(rows) if bias is None else self.inputs(rows) + bias
+        state, (cells, hiddens) = jax.lax.scan(step, state, drives)
         return state, hiddens, {"cell": cells, "hidden": hiddens}
 
     def low_rank_layers(self) -> tuple[str, ...]:

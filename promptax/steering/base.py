@@ -197,6 +197,11 @@ class WeightTuner(GradientTuner):
     group: ClassVar[str] = "weights"
     starts_unchanged: ClassVar[bool] = True
 
+    def __check_init__(self) -> None:
+        check(
+            self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
+        )
+
     def watched(self, steered: Predictor) -> Mask:
         return mark(steered, lambda network: network)
 

@@ -1,5 +1,6 @@
 """The best prompt of real tokens, by trying all of them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -54,11 +55,12 @@ class HardPrompt(Tuner):
 
     def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
         """All prompts over that many symbols, in order; refuses absurd numbers of them."""
-        count = symbols**self.length
+        digits = self.length * math.log10(symbols)
+        count = symbols**self.length if digits < 100 else math.inf
         check(
             count <= self.limit,
             f"Expected at most {self.limit:,} prompts to try; {symbols} symbols at length "
-            f"{self.length} make {count:,}. Choose a shorter prompt, raise limit, or let gradients "
+            f"{self.length:,} make {f'{count:,}' if digits < 100 else f'10^{digits:,.0f}'}. Choose a shorter prompt, raise limit, or let gradients "
             "search: SoftPrompt, RealPrompt, SimplexPrompt.",
         )
         powers = symbols ** np.arange(self.length - 1, -1, -1)
@@ -80,7 +82,7 @@ class HardPrompt(Tuner):
         check_one(predictor)
         check_alphabet(lambda key: predictor, key, target)
         candidates = self.candidates(target.symbols)
-        scores = np.zeros((settings.repetitions, len(candidates)), np.float32)
+        scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
         what = f"HardPrompt: {len(candidates):,} prompts of length {self.length}"
         with report(what, callbacks) as progress:
             for repetition, row in enumerate(scores):
@@ -88,7 +90,8 @@ class HardPrompt(Tuner):
                 keys = jax.random.split(own, self.sequences)
                 episodes = sample_batch(traced(target), keys, settings.length)  # pyright: ignore
                 for done in _search(predictor, candidates, episodes, type(target).outcome, row):
-                    progress(repetition * len(candidates) + done, scores.size)
+                    if progress(repetition * len(candidates) + done, scores.size):
+                        break  # what was not tried has no score
         best = candidates[np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)]
         return found(predictor, best, scores)
 

@@ -35,9 +35,7 @@ class Episode(eqx.Module):
 class Symbols:
     """The outcome of a task over an alphabet: log loss of the symbol that came."""
 
-    def log_loss(
-        self, prediction: Prediction, episode: Episode
-    ) -> Float[Array, "*batch time"]:
+    def log_loss(self, prediction: Prediction, episode: Episode) -> Float[Array, "*batch time"]:
         """-log p(tokens[t]) in nats [..., time]; 0 where a step is not scored."""
         log_probs, tokens = prediction.log_probs, episode.tokens
         symbols = log_probs.shape[-1]

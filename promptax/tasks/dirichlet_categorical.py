@@ -58,7 +58,9 @@ class DirichletCategorical(Task):
     def latent_quadrature(self, degree: int) -> tuple[Array, Array]:
         """Gauss-Jacobi nodes of the stick-breaking fractions: exact for polynomials."""
         positive = [i for i, value in enumerate(self.concentration) if value > 0]
-        sticks = [_stick(self.concentration, positive[i:], degree) for i in range(len(positive) - 1)]
+        sticks = [
+            _stick(self.concentration, positive[i:], degree) for i in range(len(positive) - 1)
+        ]
         nodes, weights = [], []
         for combination in itertools.product(*[list(zip(*stick, strict=True)) for stick in sticks]):
             row, rest = np.zeros(self.symbols), 1.0

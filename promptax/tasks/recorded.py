@@ -35,7 +35,9 @@ def _tokens(sequences: Any) -> Any:
                 f"{row.shape}, {row.dtype} in row {index}.",
             )
         width = max(len(row) for row in rows)
-        sequences = np.stack([np.pad(row, (0, width - len(row)), constant_values=PAD) for row in rows])
+        sequences = np.stack(
+            [np.pad(row, (0, width - len(row)), constant_values=PAD) for row in rows]
+        )
     check(
         sequences.ndim == 2 and sequences.size > 0 and np.issubdtype(sequences.dtype, np.integer),
         f"Expected whole numbers of shape [sequence, time]; got shape {sequences.shape}, "

@@ -104,9 +104,10 @@ def test_steps_that_are_not_scored_lose_nothing(task):
     prediction = protocol.Prediction(jnp.full((LENGTH, task.symbols), -jnp.log(task.symbols)))
     episode = sample(task, jax.random.key(2))
     scored = jnp.arange(LENGTH) % 2 == 0
-    losses = task.outcome.log_loss(prediction, eqx.tree_at(
-        lambda e: e.scored, episode, scored, is_leaf=lambda leaf: leaf is None
-    ))
+    losses = task.outcome.log_loss(
+        prediction,
+        eqx.tree_at(lambda e: e.scored, episode, scored, is_leaf=lambda leaf: leaf is None),
+    )
     np.testing.assert_allclose(losses, np.where(scored, np.log(task.symbols), 0.0), rtol=1e-6)
 
 
@@ -143,7 +144,9 @@ def test_bayes_is_the_likelihood_weighted_average_for_every_sequence(task):
         log_probs = np.asarray(laws.read(task.bayes(), tokens))
     assert not np.isnan(log_probs).any()
     possible = np.concatenate([np.ones((len(tokens), 1), bool), evidence[:, :-1] > -np.inf], 1)
-    np.testing.assert_allclose(np.exp(log_probs[possible]), np.exp(conditional[possible]), atol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(log_probs[possible]), np.exp(conditional[possible]), atol=1e-5
+    )
     finite = possible[..., None] & np.isfinite(conditional)
     np.testing.assert_allclose(log_probs[finite], conditional[finite], atol=1e-5)
     np.testing.assert_allclose(log_probs[~possible], -np.log(task.symbols), atol=1e-5)
@@ -239,8 +242,9 @@ def test_the_loss_has_finite_derivatives_in_a_prompt_of_weights(task):
 
 def test_values_known_by_hand():
     laplace = protocol.predict(DirichletCategorical().bayes(), jnp.array([1, 1, 1]))
-    np.testing.assert_allclose(np.exp(laplace), [[1 / 2, 1 / 2], [1 / 3, 2 / 3], [1 / 4, 3 / 4]],
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        np.exp(laplace), [[1 / 2, 1 / 2], [1 / 3, 2 / 3], [1 / 4, 3 / 4]], rtol=1e-6
+    )
     two = protocol.predict(CategoricalMixture().bayes(), jnp.array([1, 1]))
     np.testing.assert_allclose(np.exp(two[1]), [0.32, 0.68], rtol=1e-6)  # posterior (0.8, 0.2)
     np.testing.assert_allclose(DirichletCategorical().oracle_entropy(), 0.5, rtol=1e-6)
@@ -396,12 +400,20 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
 @pytest.mark.parametrize(
     ("text", "alphabet", "message"),
     [
-        ("ab\n\nabx\n", ("a", "b"), "Expected symbols from ('a', 'b'); line 3 of {path} has 'x'. Add "
-         "it to the alphabet or correct the line."),
+        (
+            "ab\n\nabx\n",
+            ("a", "b"),
+            "Expected symbols from ('a', 'b'); line 3 of {path} has 'x'. Add "
+            "it to the alphabet or correct the line.",
+        ),
         ("\n \n", (), "Expected one sequence a line; {path} has no line with text."),
         ("", (), "Expected one sequence a line; {path} has no line with text."),
-        ("aaa\n", (), "Expected at least 2 different symbols; the file has only ['a']. Name the "
-         "whole alphabet: alphabet=('0', '1')."),
+        (
+            "aaa\n",
+            (),
+            "Expected at least 2 different symbols; the file has only ['a']. Name the "
+            "whole alphabet: alphabet=('0', '1').",
+        ),
     ],
     ids=["unknown symbol", "blank lines", "empty", "one symbol"],
 )

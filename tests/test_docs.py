@@ -1,0 +1,78 @@
+"""What the documents show runs, and every public name says what it is."""
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import promptax
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = "<!-- not run -->"  # on the line above a block that is only shown
+
+
+def test_the_front_door_runs():
+    assert doctest.testmod(promptax, verbose=False).failed == 0
+
+
+def code_of(page):
+    """The page's python blocks as one program, each line where it stands on the page."""
+    lines, inside, before = [], False, ""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            inside = line == "```python" and before.strip() != NOT_RUN
+            lines.append("")
+        else:
+            lines.append(line if inside else "")
+        before = line
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_the_code_of_a_page_runs(page, tmp_path):
+    # in a process of its own: a page may define members, which other tests should not see
+    code = code_of(page)
+    if not code.strip():
+        return
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, text=True, capture_output=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{page.name} (lines are the page's):\n{done.stderr[-4000:]}"
+
+
+def test_a_block_can_be_left_out(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"```python\na = 1\n```\n{NOT_RUN}\n```python\nb = 2\n```\n\n```\nc\n```\n")
+    assert code_of(page).split() == ["a", "=", "1"]
+
+
+FOLDERS = sorted(path.parent.name for path in (ROOT / "promptax").glob("*/base.py"))
+DOORS = ["promptax", *(f"promptax.{name}" for name in (*FOLDERS, "analysis", "report"))]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_public_name_says_what_it_is(door):
+    module = importlib.import_module(door)
+    silent = [
+        name
+        for name, thing in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(thing) and not _documented(thing)
+    ]
+    assert not silent, f"Expected a docstring for each name of {door}; {silent} have none"
+
+
+def _documented(thing):
+    text = (thing.__doc__ or "") if callable(thing) else "a constant"
+    return bool(text.strip()) and not text.startswith(f"{getattr(thing, '__name__', '')}(")
+
+
+def test_a_silent_class_is_found():
+    assert not _documented(type("Silent", (promptax.Prediction,), {}))

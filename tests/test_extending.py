@@ -1,0 +1,85 @@
+"""docs/extending.md is true: its three files pass the contracts and work from the command line.
+
+Everything runs in other processes, so that the new members stay unknown to the tests beside.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PLUGIN = "my_members"
+MEMBERS = ("StickyChain", "MinGRU", "BitFit")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the page's three files as the package `my_members`."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+    assert len(files) == len(MEMBERS)
+    folder = tmp_path_factory.mktemp("extending")
+    package = folder / PLUGIN
+    package.mkdir()
+    for name, code in files.items():
+        (package / f"{name}.py").write_text(code, encoding="utf-8")
+    imports = "".join(f"from {PLUGIN}.{name} import *\n" for name in files)
+    (package / "__init__.py").write_text(imports, encoding="utf-8")
+    return folder
+
+
+def python(folder, *arguments):
+    """Run Python in the folder; its output."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+        "PROMPTAX_PLUGIN": PLUGIN,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "COLUMNS": "120",
+    }
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=folder, env=environment, text=True,
+        capture_output=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_new_members_obey_every_contract(folder):
+    said = python(
+        folder, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "--rootdir", ROOT,
+        "-c", ROOT / "pyproject.toml", "-k", " or ".join(MEMBERS), ROOT / "tests" / "contracts",
+    )  # fmt: skip
+    judged = [name for name in MEMBERS if re.search(rf"{name}.*PASSED", said)]
+    contracts = {path.name for path in (ROOT / "tests" / "contracts").glob("test_*.py")}
+    expected = set(MEMBERS) if "test_steering.py" in contracts else set(MEMBERS) - {"BitFit"}
+    assert set(judged) == expected
+
+
+COMMANDS = """
+import sys
+from promptax.cli import main
+
+plugin, small = ["--plugin", "my_members"], ["--fit.steps", "3", "--fit.batch", "8"]
+target = ["--target", "stickychain", "--target.concentration", "8", "2"]
+main(["list", *plugin])
+main(["pretrain", *plugin, "--task", "stickychain", "--network", "mingru", "--network.width", "8",
+      "--fit.length", "20", *small, "--out", "chain"])
+main(["tune", *plugin, "--predictor", "chain", "--tuner", "bitfit", *target, *small,
+      "--fit.length", "20", "--out", "often"])
+main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",
+      "--length", "20", "--prior", '{"class": "StickyChain"}'])
+"""
+
+
+def test_the_new_members_work_from_the_command_line(folder):
+    said = python(folder, "-c", COMMANDS)
+    listed, measured = said.split("loss over the last", 1)
+    for name in MEMBERS:
+        assert name in listed
+    for row in ("chain", "often", "bayes", "prior bayes"):
+        assert re.search(rf"│ +│ {row} ", measured.replace("┃", "│")), measured

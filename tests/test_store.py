@@ -1,0 +1,422 @@
+"""Whatever is saved comes back equal, and a file that is not whole, or not ours, says so."""
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import laws
+import matplotlib
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+import xarray as xr
+from matplotlib.figure import Figure
+
+from promptax import store
+from promptax.fit import FitSettings, Fitted
+from promptax.predictors import LSTM, Architecture
+from promptax.protocol import Repeated, condition
+from promptax.specs import Record, Spec
+from promptax.tasks import Categorical, Task
+
+specs_of = pytest.mark.parametrize("spec", laws.examples(Spec))
+architectures = pytest.mark.parametrize("architecture", laws.examples(Architecture))
+ARRAYS = {
+    "bool": jnp.array([True, False]),
+    "int": jnp.arange(-3, 3).reshape(2, 3),
+    "uint32": jnp.array([0, 2**32 - 1], jnp.uint32),
+    "half": jnp.array([0.1, jnp.nan], jnp.float16),
+    "brain": jnp.array([0.1, jnp.inf], jnp.bfloat16),
+    "empty": jnp.zeros((0, 3)),
+    "point": jnp.array(2.5),
+    "negative zero": jnp.array([-0.0]),
+    "strided": np.arange(12.0, dtype=np.float32).reshape(3, 4).T[:, ::2],
+    "double": np.array([0.1, 1e300]),
+    "long": np.array([2**60]),
+}
+
+
+def again(path, thing):
+    store.save(path, thing)
+    return store.load(path)
+
+
+def same(left, right):
+    """Equal trees, array by array: dtype, shape and every bit."""
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        if eqx.is_array(one):
+            assert one.dtype == other.dtype and one.shape == other.shape
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+        else:
+            assert one == other
+
+
+def damaged(path, cut):
+    """The file with only its first bytes."""
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(cut * len(raw)) if isinstance(cut, float) else cut])
+
+
+# --- round trips ----------------------------------------------------------------------------
+
+
+@specs_of
+@pytest.mark.parametrize("name", ["spec.json", "spec.safetensors", "no_suffix"])
+def test_every_spec_comes_back(tmp_path, spec, name):
+    got = again(tmp_path / "new" / "folder" / name, spec)
+    assert type(got) is type(spec) and eqx.tree_equal(got, spec)
+    assert [each.name for each in (tmp_path / "new" / "folder").iterdir()] == [name]
+
+
+@architectures
+def test_every_network_comes_back_bit_by_bit(tmp_path, architecture):
+    network = architecture.build(jax.random.key(0), 3)
+    prompted = condition(network, jnp.array([0, 2, 1]))
+    for thing in (network, prompted, condition(prompted, jnp.ones((2, 3)) / 3)):
+        same(again(tmp_path / "it", thing), thing)
+
+
+@pytest.mark.parametrize("task", [c for c in laws.examples(Task) if c.values[0].has_bayes])
+def test_every_exact_predictor_comes_back(tmp_path, task):
+    same(again(tmp_path / "it", task.bayes()), task.bayes())
+
+
+def test_repetitions_and_fitted_results_come_back(tmp_path):
+    network = LSTM(width=4).build(jax.random.key(0), 2)
+    halves = eqx.partition(network, lambda leaf: leaf.shape == (2,))
+    repeated = Repeated(jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), halves[0]), halves[1], 3)
+    fitted = Fitted(repeated, np.ones((3, 5), np.float32), np.array([-1, 2, -1], np.int32))
+    got = again(tmp_path / "it", {"fitted": fitted, "settings": [FitSettings()]})
+    same(got["fitted"], fitted)
+    assert got["settings"] == (FitSettings(),)
+    same(got["fitted"].predictor[1], network)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_keep_every_bit(tmp_path, name):
+    array = ARRAYS[name]
+    for thing in (array, {"deep": ({"er": array}, array)}):
+        got = again(tmp_path / "it", thing)
+        same(got, thing)
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(got))
+
+
+@pytest.mark.parametrize("algorithm", ["threefry2x32", "rbg"])
+def test_keys_come_back_as_keys(tmp_path, algorithm):
+    key = jax.random.split(jax.random.key(3, impl=algorithm), 4)
+    got = again(tmp_path / "it", {"key": key, "other": jnp.ones(2)})
+    assert got["key"].dtype == key.dtype
+    np.testing.assert_array_equal(jax.random.normal(got["key"][2]), jax.random.normal(key[2]))
+
+
+def test_plain_nests_come_back_in_order(tmp_path):
+    thing = {"z": None, "a": (True, 3, 0.1, "word", ()), "m": {}, "last": jnp.ones(1)}
+    got = again(tmp_path / "it", thing)
+    assert list(got) == list(thing)
+    assert {**got, "last": 0} == {**thing, "last": 0}
+
+
+def some_results():
+    return xr.Dataset(
+        {
+            "regret": (("predictor", "time"), np.array([[1.0, np.nan]]), {"unit": "nats"}),
+            "nothing": (("predictor", "prompt"), np.zeros((1, 0))),
+            "seconds": ((), 3.0, {"units": "seconds"}),
+            "solved": ("predictor", np.array([True])),
+            "count": ("time", np.array([1, 2], np.int32)),
+        },
+        coords={"predictor": ["τ prompt"], "time": [1, 2]},
+        attrs={"unit": "nats", "shares": [0.1, 0.2]},
+    )
+
+
+def test_labelled_results_come_back(tmp_path):
+    results = some_results()
+    got = again(tmp_path / "odd.name", results)
+    assert isinstance(got, xr.Dataset) and got.identical(results)
+    assert {k: v.dtype for k, v in got.items()} == {k: v.dtype for k, v in results.items()}
+    assert store.ENTRY not in results.attrs
+    for tree in ({"/": results, "/deep/er": results}, {"/": results}):
+        tree = xr.DataTree.from_dict(tree)
+        got = again(tmp_path / "tree", tree)
+        assert isinstance(got, xr.DataTree) and got.identical(tree)
+
+
+def test_netcdf_of_others_is_read_too(tmp_path):
+    some_results().to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    assert store.load(tmp_path / "it.nc").identical(some_results())
+
+
+def test_a_json_spec_is_what_the_command_line_reads(tmp_path):
+    store.save(tmp_path / "spec.json", Categorical())
+    data = json.loads((tmp_path / "spec.json").read_text())
+    assert data == {"class": "Categorical", "probabilities": [0.2, 0.8]}
+
+
+# --- files that are not whole, or not ours ---------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [0, 3, 7, 8, 9, 40, 0.5, 0.9, -1])
+@pytest.mark.parametrize("kind", ["record", "results", "spec.json"])
+def test_a_truncated_file_says_so(tmp_path, kind, cut):
+    things = {
+        "record": LSTM(width=4).build(jax.random.key(0), 2),
+        "results": some_results(),
+        "spec.json": LSTM(width=4),
+    }
+    path = store.save(tmp_path / kind, things[kind])
+    if (kind, cut) == ("spec.json", -1):
+        cut = -2  # the last byte is a line's end
+    damaged(path, cut)
+    with pytest.raises(store.StoreError, match=r"truncated") as caught:
+        store.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_names_the_near_misses(tmp_path):
+    store.save(tmp_path / "network.safetensors", jnp.ones(1))
+    with pytest.raises(FileNotFoundError, match=r"Did you mean 'network\.safetensors'\?"):
+        store.load(tmp_path / "netwrok.safetensors")
+    with pytest.raises(FileNotFoundError, match="Check the path"):
+        store.load(tmp_path / "no folder" / "it")
+    with pytest.raises(store.StoreError, match="is a folder"):
+        store.load(tmp_path)
+
+
+def rewritten(path, change):
+    """The file again, with its note or its arrays changed."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        note = json.loads(file.metadata()[store.ENTRY])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(note, arrays)
+    safetensors.numpy.save_file(arrays, path, {store.ENTRY: json.dumps(note)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda note, arrays: note.update(format=99), "Expected format 1; got format 99"),
+        (lambda note, arrays: note.update(kind="song"), "Expected a record; got .* a song"),
+        (lambda note, arrays: arrays.clear(), "Expected array .*; got none of that name"),
+        (
+            lambda note, arrays: arrays.update({"embedding/bias": np.ones(9, np.float32)}),
+            r"'embedding/bias' in .*: float32 \[4\]; got float32 \[9\]",
+        ),
+        (
+            lambda note, arrays: note["thing"].update({"class": "Netwrok"}),
+            "Did you mean 'Network'.*--plugin",
+        ),
+    ],
+)
+def test_an_edited_file_says_so(tmp_path, change, message):
+    path = store.save(tmp_path / "it", LSTM(width=4).build(jax.random.key(0), 2))
+    rewritten(path, change)
+    with pytest.raises(store.StoreError, match=message):
+        store.load(path)
+
+
+def test_foreign_files_say_so(tmp_path):
+    safetensors.numpy.save_file({"a": np.ones(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(store.StoreError, match="comes from another program"):
+        store.load(tmp_path / "other.safetensors")
+    for text, message in {"[1, 2]": "neither", '{"a": 1}': 'with a "class"'}.items():
+        (tmp_path / "it").write_text(text)
+        with pytest.raises(store.StoreError, match=message):
+            store.load(tmp_path / "it")
+    results = some_results().assign_attrs({store.ENTRY: '{"format": 99}'})
+    results.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    with pytest.raises(store.StoreError, match="Expected format 1; got format 99"):
+        store.load(tmp_path / "it.nc")
+
+
+def test_what_has_no_form_on_disk_says_so(tmp_path):
+    with pytest.raises(TypeError, match=r"got function at /a"):
+        store.save(tmp_path / "it", {"a": lambda: 0})
+    with pytest.raises(store.StoreError, match=r"Expected a spec .* got dict"):
+        store.save(tmp_path / "it.json", {})
+    for key in (1, "class", "array", "a/b"):
+        with pytest.raises(store.StoreError, match="Expected dict keys"):
+            store.save(tmp_path / "it", {"fine": {key: jnp.ones(1)}})
+    with pytest.raises(store.StoreError, match="is a folder"):
+        store.save(tmp_path, jnp.ones(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- one step on disk ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thing", [jnp.zeros(5), some_results(), LSTM()], ids=["a", "b", "c"])
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path, monkeypatch, thing):
+    path = store.save(tmp_path / "it.json", Categorical())
+    if not isinstance(thing, Spec):
+        path = store.save(tmp_path / "it", jnp.ones(3))
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for place in ("replace", "fsync"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, place, killed)
+            store.save(path, thing)
+        assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        store.Checkpoint(path).save("run", {"a": jnp.ones(1)})
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_nothing_that_runs_code_is_imported():
+    tree = ast.parse(Path(store.__file__).read_text(encoding="utf-8"))
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not names & {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    called = {getattr(node.func, "id", "") for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not called & {"eval", "exec", "compile", "__import__"}
+
+
+# --- checkpoints -----------------------------------------------------------------------------
+
+
+class Moving(eqx.Module):
+    weight: jax.Array
+    note: str = eqx.field(static=True, default="static")
+
+
+def some_state(key=0):
+    weight = jax.random.normal(jax.random.key(key), (3, 2))
+    moments = optax.adam(1e-3).init({"a/b": weight})
+    return {
+        "tuned": (Moving(weight), None),
+        "moments": moments,
+        "key": jax.random.key(key),
+        "step": np.array(key),
+        "loss": np.full((2, 3), key / 3, np.float32),
+        "count": 7 + key,
+        "scalar": np.float32(key / 7),
+    }
+
+
+def test_a_checkpoint_restores_every_bit(tmp_path):
+    path, state = tmp_path / "new" / "run.checkpoint", some_state(5)
+    assert store.Checkpoint(path).restore("run", some_state()) is None
+    store.Checkpoint(path).save("run", state)
+    got = store.Checkpoint(path).restore("run", some_state())
+    key = got.pop("key"), state.pop("key")
+    assert key[0].dtype == key[1].dtype and jnp.all(key[0] == key[1])
+    same(got, state)
+    assert isinstance(got["step"], np.ndarray) and isinstance(got["loss"], np.ndarray)
+    got["loss"][0] = 1.0  # an array of its own
+
+
+def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path):
+    checkpoint = store.Checkpoint(tmp_path / "it")
+    run = {"task": "coins", "settings": {"rates": [0.1, 0.2], "steps": 3}}
+    other = {"task": "coins", "settings": {"rates": [0.1, 0.3], "steps": 4}}
+    checkpoint.save(json.dumps(run), {"a": jnp.ones(1)})
+    with pytest.raises(store.StoreError, match=r"another run: .*rates.* was 0\.2 and is 0\.3 now"):
+        checkpoint.restore(json.dumps(other), {"a": jnp.ones(1)})
+    with pytest.raises(store.StoreError, match="this run's is 'plain'"):
+        checkpoint.restore("plain", {"a": jnp.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ({"a": jnp.ones(2), "b": jnp.ones(2)}, r"\['a'\]: float32 \[2\]; got float32 \[3\]"),
+        ({"a": jnp.ones(3)}, r"\['b'\]: None; got float32 \[2\]"),
+        ({"a": jnp.ones(3), "b": jnp.ones(2, int)}, r"\['b'\]: int32 \[2\]"),
+        ({"a": jnp.ones(3), "b": jnp.ones(2), "c": 1}, r"\['c'\]: int; got None"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_says_so(tmp_path, like, message):
+    checkpoint = store.Checkpoint(tmp_path / "it")
+    checkpoint.save("run", {"a": jnp.ones(3), "b": jnp.ones(2)})
+    with pytest.raises(store.StoreError, match=message):
+        checkpoint.restore("run", like)
+
+
+def test_a_checkpoint_and_a_record_are_not_confused(tmp_path):
+    state = {"a": jnp.ones(3)}
+    store.Checkpoint(tmp_path / "checkpoint").save("run", state)
+    with pytest.raises(store.StoreError, match=r"Expected a record; got .* a checkpoint"):
+        store.load(tmp_path / "checkpoint")
+    store.save(tmp_path / "record", state)
+    with pytest.raises(store.StoreError, match=r"Expected a checkpoint; got .* a record"):
+        store.Checkpoint(tmp_path / "record").restore("run", state)
+    damaged(tmp_path / "checkpoint", 0.5)
+    with pytest.raises(store.StoreError, match="truncated"):
+        store.Checkpoint(tmp_path / "checkpoint").restore("run", state)
+
+
+def test_a_checkpoint_is_due_by_the_clock(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(store.time, "monotonic", lambda: clock[0])
+    checkpoint, always = (store.Checkpoint(tmp_path / "it", s) for s in (30.0, 0.0))
+    assert always.due() and not checkpoint.due()
+    clock[0] += 31
+    assert checkpoint.due()
+    checkpoint.save("run", {})
+    assert always.due() and not checkpoint.due()
+
+
+# --- text, figures, folders ------------------------------------------------------------------
+
+
+def test_text_and_figures(tmp_path):
+    assert store.write_text(tmp_path / "a" / "t.md", "τ\n").read_bytes() == b"\xcf\x84\n"
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([1, 2])
+    for kind, start in {"png": b"\x89PNG", "svg": b"<?xml"}.items():
+        first = store.write_figure(tmp_path / f"1.{kind}", figure).read_bytes()
+        assert first.startswith(start)
+        assert first == store.write_figure(tmp_path / f"2.{kind}", figure).read_bytes()
+    with pytest.raises(store.StoreError, match=r"ends in \.png or \.svg"):
+        store.write_figure(tmp_path / "it.docx", figure)
+    assert matplotlib.rcParams["svg.hashsalt"] is None
+
+
+def test_a_run_folder_is_new_or_its_own(tmp_path):
+    folder = store.new_run_folder(tmp_path / "runs" / "one")
+    store.write_text(folder / "deep" / "old.txt", "")
+    with pytest.raises(store.StoreError, match=r"another --out, .*--overwrite.*--resume"):
+        store.new_run_folder(folder)
+    assert (folder / "deep" / "old.txt").exists()
+    store.new_run_folder(folder, overwrite=True)
+    assert [each.name for each in folder.iterdir()] == [store.RUN_MARK]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    store.new_run_folder(theirs)  # empty
+    (theirs / store.RUN_MARK).unlink()
+    (theirs / "thesis.tex").write_text("years")
+    with pytest.raises(store.StoreError, match="promptax did not make this folder"):
+        store.new_run_folder(theirs, overwrite=True)
+    assert (theirs / "thesis.tex").read_text() == "years"
+    with pytest.raises(store.StoreError, match="is a file"):
+        store.new_run_folder(theirs / "thesis.tex")
+
+
+def test_the_environment_is_named():
+    found = store.environment()
+    names = {"python", "promptax", "jax", "jaxlib", "equinox", "optax", "numpy"}
+    assert names | {"platform", "device", "cpus"} == set(found)
+    json.dumps(found)
+
+
+def test_records_of_any_class_come_back(tmp_path):
+    class Mine(Record):
+        rows: jax.Array
+        word: str = "here"
+
+    same(again(tmp_path / "it", Mine(jnp.ones(2))), Mine(jnp.ones(2)))
