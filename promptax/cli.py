@@ -1,8 +1,7 @@
 """The command line: `promptax demo · list · pretrain · tune · evaluate · report`.
 
-The only file that prints (bars aside). Flags are the fields of the specs, made by tyro. A flag that
-chooses a member of an open set (`--network lstm`) brings that member's own flags
-(`--network.width 64`); it also takes JSON of the whole spec, or @FILE with it.
+The only file that prints, bars aside. A command is a dataclass of its flags (`arguments` reads them)
+and a function.
 """
 
 import dataclasses
@@ -12,35 +11,28 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import tyro
 from rich.console import Console
 from rich.table import Table
-from tyro._docstrings import get_field_docstring
 
 from promptax import runs, specs, store
+from promptax.arguments import import_plugins, parse
 from promptax.axes import NATS
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
-from promptax.experiment import Experiment
 from promptax.fit import FitSettings, Fitted, pretrain
-from promptax.predictors import Architecture, Transformer
+from promptax.predictors import Architecture
 from promptax.progress import Bar
 from promptax.protocol import Predictor, Repeated
 from promptax.report import table
 from promptax.specs import check
-from promptax.steering import SoftPrompt, Tuner
-from promptax.tasks import Categorical, DirichletCategorical, Task
+from promptax.steering import Tuner
+from promptax.tasks import Task
 
 console = Console()
-OPEN_SETS: dict[str, tuple[type, Any]] = {
-    "network": (Architecture, Transformer()),
-    "task": (Task, DirichletCategorical()),
-    "target": (Task, Categorical()),
-    "tuner": (Tuner, SoftPrompt()),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -349,10 +341,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], command: str) -> None:
-    arguments = _import_plugins(arguments)
+    arguments = import_plugins(arguments)
     name = _command(arguments)
     kind, run = COMMANDS[name]
-    parsed = _parse(kind, name, arguments[1:])
+    parsed = parse(kind, name, arguments[1:], runs.DEMO_NETWORK if kind is Demo else {})
     _use_compilation_cache()
     started = time.monotonic()
     run(parsed, command)
@@ -379,85 +371,6 @@ def _command(arguments: list[str]) -> str:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"Expected a command: {', '.join(COMMANDS)}; got {given!r}.{hint}")
     return given
-
-
-def _import_plugins(arguments: list[str]) -> list[str]:
-    """Import what --plugin names, wherever it stands; the other arguments are returned."""
-    sys.path.insert(0, os.getcwd())
-    rest, left = [], list(arguments)
-    while left:
-        word = left.pop(0)
-        if word == "--plugin" or word.startswith("--plugin="):
-            check("=" in word or bool(left), "Expected --plugin MODULE; got no module.")
-            specs.import_plugin(word.split("=", 1)[1] if "=" in word else left.pop(0))
-        else:
-            rest.append(word)
-    return rest
-
-
-def _parse(kind: type, name: str, arguments: list[str]) -> Any:
-    """The command's dataclass; each open set's field takes the type of the chosen member."""
-    chosen, rest = {}, list(arguments)
-    for field in dataclasses.fields(kind):
-        if field.name in OPEN_SETS:
-            base, default = OPEN_SETS[field.name]
-            if kind is Demo:
-                default = Transformer(**runs.DEMO_NETWORK["Transformer"])
-            word, rest = _take(f"--{field.name}", rest)
-            chosen[field.name] = default if word is None else _choose(kind, base, word)
-    made = _with_types(kind, chosen)
-    about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen)])
-    given = tyro.cli(made, args=rest, prog=f"promptax {name}", description=about)
-    return kind(**{field.name: getattr(given, field.name) for field in dataclasses.fields(kind)})
-
-
-def _choices(field: str) -> str:
-    names = ", ".join(specs.members(OPEN_SETS[field][0]))
-    return f"--{field} NAME chooses among {names}; or JSON of the whole spec, or @FILE with it."
-
-
-def _with_types(kind: type, chosen: dict[str, Any]) -> type:
-    """The command's dataclass with the chosen members' types, required flags first."""
-    required, optional = [], []
-    for field in dataclasses.fields(kind):
-        if field.name in chosen:
-            member = chosen[field.name]
-            about = dataclasses.field(default_factory=lambda member=member: member)
-            optional.append((field.name, type(member), about))
-        elif field.default is field.default_factory is dataclasses.MISSING:
-            required.append((field.name, _documented(kind, field)))
-        else:
-            factory = field.default_factory
-            if factory is dataclasses.MISSING:
-                factory = lambda value=field.default: value  # noqa: E731
-            own = dataclasses.field(default_factory=factory)
-            optional.append((field.name, _documented(kind, field), own))
-    return dataclasses.make_dataclass(kind.__name__, [*required, *optional], frozen=True)
-
-
-def _documented(kind: type, field: dataclasses.Field) -> Any:
-    """The field's type with the text below it in the class as its help."""
-    about = get_field_docstring(kind, field.name, ())
-    return Annotated[field.type, tyro.conf.arg(help=about)]
-
-
-def _take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The word after a flag, and the arguments without both."""
-    for index, word in enumerate(arguments):
-        if word.startswith(flag + "="):
-            return word.split("=", 1)[1], arguments[:index] + arguments[index + 1 :]
-        if word == flag:
-            check(index + 1 < len(arguments), f"Expected a name after {flag}; got none.")
-            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
-    return None, arguments
-
-
-def _choose(kind: type, base: type, word: str) -> Any:
-    """The chosen member with its defaults, or the spec that JSON or @FILE gives."""
-    if word[:1] in "{@":
-        return specs.parse(base)(word)
-    member = specs.member(base, word)
-    return member(**runs.DEMO_NETWORK.get(member.__name__, {})) if kind is Demo else member()
 
 
 def _use_compilation_cache() -> None:

@@ -254,7 +254,7 @@ def _states(
             each = tuned[method]
             prompts[method] = each[0] if isinstance(each, Repeated) else each
     draw = lambda key, task, count: (
-        sample_batch(  # noqa: E731
+        sample_batch(
             traced(task), jax.random.split(key, count), tuning
         ).tokens
     )

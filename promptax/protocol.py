@@ -219,7 +219,7 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
             f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
         )
     inputs = inputs.astype(jnp.int32)
-    if inputs.size and not (0 <= np.min(inputs) and np.max(inputs) < predictor.symbols):
+    if inputs.size and not (np.min(inputs) >= 0 and np.max(inputs) < predictor.symbols):
         raise ValueError(
             f"Expected tokens from 0 to {predictor.symbols - 1}; got {int(np.min(inputs))} to "
             f"{int(np.max(inputs))}. The predictor's alphabet has {predictor.symbols} symbols."

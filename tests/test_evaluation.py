@@ -207,7 +207,7 @@ def test_plain_regret_of_exact_rows_is_within_errors(target):
         np.testing.assert_array_equal(at["regret"], at["plain"])
 
 
-# Where the target is symmetric, so are the controls: they cannot know which side the predictor is on.
+# On a symmetric target the controls are symmetric too: they cannot know which side is favoured.
 @pytest.mark.parametrize(("target", "share"), [(COIN, 0.1), (TWO, 0.6), (COINS, 0.6)])
 def test_controls_sharpen_the_regret_of_an_unknown_predictor(target, share):
     results = evaluate(KEY, {"opaque": Opaque(IMPERFECT)}, target, 2048, 50, prior=COINS)

@@ -1,0 +1,82 @@
+"""Reading a command line into a command's dataclass: flags are the fields of the specs, by tyro.
+
+A flag that chooses a member of an open set (`--network lstm`) brings that member's own flags
+(`--network.width 64`); it also takes JSON of the whole spec, or @FILE with it.
+"""
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+import tyro
+
+from promptax import specs
+from promptax.predictors import Architecture, Transformer
+from promptax.specs import check
+from promptax.steering import SoftPrompt, Tuner
+from promptax.tasks import Categorical, DirichletCategorical, Task
+
+OPEN_SETS: dict[str, tuple[type, type]] = {
+    "network": (Architecture, Transformer),
+    "task": (Task, DirichletCategorical),
+    "target": (Task, Categorical),
+    "tuner": (Tuner, SoftPrompt),
+}
+
+
+def import_plugins(arguments: list[str]) -> list[str]:
+    """Import what --plugin names, wherever it stands; the other arguments are returned."""
+    sys.path.insert(0, os.getcwd())
+    rest, left = [], list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--plugin" or word.startswith("--plugin="):
+            check("=" in word or bool(left), "Expected --plugin MODULE; got no module.")
+            specs.import_plugin(word.split("=", 1)[1] if "=" in word else left.pop(0))
+        else:
+            rest.append(word)
+    return rest
+
+
+def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[str, Any]]) -> Any:
+    """The command's dataclass from its flags; each open set's field takes the chosen member's type.
+
+    `presets`: fields of members, by the member's name, where a command departs from the defaults.
+    """
+    chosen, rest = {}, list(arguments)
+    for field in dataclasses.fields(kind):
+        if field.name in OPEN_SETS:
+            word, rest = _take(f"--{field.name}", rest)
+            chosen[field.name] = _choose(*OPEN_SETS[field.name], word, presets)
+    fields = [
+        (name, type(member), dataclasses.field(default_factory=lambda member=member: member))
+        for name, member in chosen.items()
+    ]
+    made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
+    about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen)])
+    return tyro.cli(made, args=rest, prog=f"promptax {name}", description=about)
+
+
+def _choices(field: str) -> str:
+    names = ", ".join(specs.members(OPEN_SETS[field][0]))
+    return f"--{field} NAME chooses among {names}; or JSON of the whole spec, or @FILE with it."
+
+
+def _take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The word after a flag, and the arguments without both."""
+    for index, word in enumerate(arguments):
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1], arguments[:index] + arguments[index + 1 :]
+        if word == flag:
+            check(index + 1 < len(arguments), f"Expected a name after {flag}; got none.")
+            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
+    return None, arguments
+
+
+def _choose(base: type, default: type, word: str | None, presets: dict[str, Any]) -> Any:
+    """The chosen member with its defaults, or the spec that JSON or @FILE gives."""
+    if word is not None and word[:1] in ("{", "@"):
+        return specs.parse(base)(word)
+    member = default if word is None else specs.member(base, word)
+    return member(**presets.get(member.__name__, {}))
