@@ -5,7 +5,14 @@
 
 Expected, with the settings below (regret to the oracle that knows the coin, after 50 symbols):
 
-RESULT
+    untuned                      1.499 ± 0.006
+    prior bayes                  1.477 ± 0.000
+    prior bayes, best prompt     0.571 ± 0.000
+    soft prompt                  0.281 ± 0.005
+    bayes                        0.000 ± 0.000
+
+The network is about as good as the exact predictor it imitates; six soft rows take it further
+than any six symbols could take that one. Other seeds change the rows of the networks a little.
 """
 
 import sys

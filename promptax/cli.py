@@ -1,6 +1,6 @@
 """The command line: `promptax demo · list · pretrain · tune · evaluate · report`.
 
-The only file that prints, bars aside. A command is a dataclass of its flags (`arguments` reads them)
+The only file that prints, bars aside. A command is a dataclass of its flags, read by `arguments`,
 and a function.
 """
 

@@ -19,7 +19,7 @@ variance is larger than that of paired losses.
 
 import difflib
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -64,7 +64,7 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     measured = _over_time(losses, repetitions, against, _deviations(losses, expected))
     _fill_in(measured, expected - expected[against])
     quartiles = _quartiles(measured["regret"])
-    variables = {
+    variables: dict[str, Any] = {
         name: (("predictor", "repetition", "time"), values, {"unit": NATS})
         for name, values in measured.items()
     }
@@ -231,7 +231,7 @@ def intercepts(
 def _quartiles(values: np.ndarray) -> Float[np.ndarray, "quartile predictor time"]:
     """Over repetitions [predictor, repetition, time], without NaN; NaN where there is no other."""
     huge = np.nan_to_num(values, nan=np.nan, posinf=1e300, neginf=-1e300)  # ∞ - ∞ would be NaN
-    empty = np.isnan(huge).all(axis=1)
-    filled = np.where(empty[:, None], 0.0, huge)
+    empty = np.all(np.isnan(huge), axis=1)
+    filled = np.where(np.expand_dims(empty, 1), 0.0, huge)
     found = np.where(empty, np.nan, np.nanquantile(filled, [0.25, 0.5, 0.75], axis=1))
     return np.where(np.abs(found) > 1e290, np.copysign(np.inf, found), found)

@@ -253,11 +253,10 @@ def _states(
         if tuner.group == "prompts":
             each = tuned[method]
             prompts[method] = each[0] if isinstance(each, Repeated) else each
-    draw = lambda key, task, count: (
-        sample_batch(
-            traced(task), jax.random.split(key, count), tuning
-        ).tokens
-    )
+
+    def draw(key: Key[Array, ""], task: Task, count: int) -> Array:
+        return sample_batch(traced(task), jax.random.split(key, count), tuning).tokens
+
     states = state_map(
         prompts,
         base,

@@ -247,7 +247,8 @@ def fit(
     if checkpoint is not None:
         state = checkpoint.restore(identity, state) or state
     with report(description, callbacks) as progress:
-        for state in _run(key, state, program, task, settings, first[0]):
+        for latest in _run(key, state, program, task, settings, first[0]):
+            state = latest
             done = int(state.step)
             stop = progress(done, settings.steps, _note(state))
             last = stop or done == settings.steps
@@ -384,8 +385,9 @@ def _steps(
         *parts, losses = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
         return tuple(parts), losses
 
-    at_once = platforms.repetitions_at_once(parts[2].shape[0])
-    return jax.lax.map(repetition, (parts, episodes), batch_size=at_once)
+    if platforms.repetitions_at_once(len(parts[2])) == 1:
+        return jax.lax.map(repetition, (parts, episodes))
+    return jax.vmap(repetition)((parts, episodes))
 
 
 def loss_and_gradient(
@@ -450,7 +452,7 @@ def _identity(key: Array, halves: Repeated, task: Task, settings: FitSettings) -
             "task": described,
             "data": _digest(arrays),
             "settings": to_json(settings),
-            "initial": _digest((halves.tuned, halves.frozen)),
+            "weights": _digest((halves.tuned, halves.frozen)),
         }
     )
 

@@ -1,8 +1,8 @@
 """What differs between platforms, in one place.
 
-Measured on two CPU cores at the main paper's sizes (`benchmarks/`): gradients taken in micro-batches
-whose activations stay in the cache, repetitions one after the other. An accelerator is bound by
-launches instead: the whole batch at once, all repetitions side by side.
+CPUs: gradients of attention networks are taken in micro-batches whose activations stay in the
+cache, repetitions run one after the other. Accelerators are bound by launches: the whole batch at
+once, all repetitions side by side.
 """
 
 import os

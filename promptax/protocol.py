@@ -208,7 +208,7 @@ def _one(predictor: Any) -> Predictor:
 
 def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
-    if isinstance(inputs, Embedded) or isinstance(inputs, Tracer):
+    if isinstance(inputs, Embedded | Tracer):
         return inputs
     inputs = jnp.asarray(inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:

@@ -24,6 +24,8 @@ from promptax.report import figures, page, readings, table, to_csv
 from promptax.specs import check, to_json
 from promptax.steering import HardPrompt
 
+PRETRAINING, STATES = "pretraining", ".states"  # groups of results.nc beside one per target
+
 # Networks small enough for three minutes on two cores, for everything the demo does.
 DEMO_NETWORK: dict[str, dict[str, int]] = {
     "Transformer": {"width": 32, "heads": 2},
@@ -84,16 +86,16 @@ def run(
     fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce)
     base = fitted.predictor
     store.save(folder / "base.safetensors", base)
-    groups = {"/": xr.Dataset({"pretraining_loss": fitted.losses})}
+    groups = {PRETRAINING: fitted.losses.to_dataset(name="loss")}
     for index, name in enumerate(experiment.targets):
         say(f"steering it to {name}: {', '.join(experiment.methods)}")
         done = steered(jax.random.fold_in(key, 1 + index), base, experiment, name, announce)  # pyright: ignore
         for method in experiment.methods:
             path = folder / _slug(name) / f"{_slug(method)}.safetensors"
             store.save(path, done.predictors[method])
-        groups[f"/{_slug(name)}"] = done.results
+        groups[_slug(name)] = done.results
         if done.states is not None:
-            groups[f"/{_slug(name)}/states"] = done.states
+            groups[_slug(name) + STATES] = done.states
         store.save(folder / "results.nc", xr.DataTree.from_dict(groups))
         yield done.results
 
@@ -103,11 +105,13 @@ def report(folder: Path) -> Path:
     tree = store.load(folder / "results.nc")
     spec = json.loads(store.read_text(folder / "spec.json"))
     check(
-        isinstance(tree, xr.DataTree) and bool(tree.children),
+        isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
         f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "
         "none. `promptax demo` writes such a folder.",
     )
-    targets = [(_plain(node), _states(node)) for node in tree.children.values()]
+    groups = {name: node.to_dataset() for name, node in tree.children.items()}
+    names = [n for n in groups if n != PRETRAINING and not n.endswith(STATES)]
+    targets = [(groups[name], groups.get(name + STATES)) for name in names]
     store.write_text(folder / "table.csv", csv([results for results, _ in targets]))
     for results, states in targets:
         slug = _slug(results.attrs["target"])
@@ -125,7 +129,8 @@ def report(folder: Path) -> Path:
 
 def _page(targets: list, spec: dict) -> str:
     first = targets[0][0]
-    title = f"{first.attrs['network']}, pretrained on {first.attrs['pretraining']}: nine ways to steer it"
+    network, prior = first.attrs["network"], first.attrs["pretraining"]
+    title = f"{network}, pretrained on {prior}: nine ways to steer it"
     summary = " ".join(readings.headline(results) for results, _ in targets)
     details = {
         "command": spec["command"],
@@ -141,14 +146,6 @@ def csv(results: list[xr.Dataset]) -> str:
     """The tables of all targets below each other, the target in the first column."""
     rows = [{"target": each.attrs["target"], **row} for each in results for row in table(each)]
     return to_csv(rows)
-
-
-def _plain(node: xr.DataTree) -> xr.Dataset:
-    return node.to_dataset(inherit=False)
-
-
-def _states(node: xr.DataTree) -> xr.Dataset | None:
-    return _plain(node["states"]) if "states" in node.children else None  # pyright: ignore
 
 
 def _slug(name: str) -> str:

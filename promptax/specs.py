@@ -1,4 +1,4 @@
-"""A spec is its own config: frozen, plain fields; here it becomes JSON and back, and is found by name.
+"""A spec is its own config: here it becomes JSON and back, and is found by name.
 
 Whatever promptax keeps on disk is a `Record`, a frozen dataclass that is also a pytree. A `Spec` is
 a record of plain numbers, words and tuples: a task, an architecture, a tuner, fit settings. Its
@@ -47,7 +47,7 @@ class Spec(Record):
 
 
 def floats(values: Any) -> Any:
-    """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay as they are."""
+    """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay."""
     if isinstance(values, Tracer | jax.ShapeDtypeStruct):
         return values
     if isinstance(values, np.ndarray | jax.Array):

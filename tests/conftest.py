@@ -1,14 +1,21 @@
-"""Types and shapes are checked in every test: jaxtyping's axis words with beartype, on promptax only.
+"""Types and shapes are checked in all tests: jaxtyping's axis words with beartype, in promptax.
 
 The hook has to be there before promptax is imported for the first time. Most of the suite's time is
 XLA compiling small functions, so what was compiled is kept in pytest's cache for the next run.
 """
+
+import os
 
 import jax
 import jaxtyping
 import pytest
 
 jaxtyping.install_import_hook("promptax", "beartype.beartype")
+
+if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the contract tests
+    from promptax.specs import import_plugin
+
+    import_plugin(plugin)
 
 
 def pytest_configure(config):

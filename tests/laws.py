@@ -1,4 +1,4 @@
-"""What the contract tests share: the examples of an open set, all short sequences, standard errors."""
+"""What the contract tests share: examples of open sets, all short sequences, standard errors."""
 
 import itertools
 

@@ -3,19 +3,17 @@
 import doctest
 import importlib
 import inspect
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from processes import ROOT, python
 
 import promptax
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "<!-- not run -->"  # on the line above a block that is only shown
 
 
+@pytest.mark.usefixtures("as_users_see_it")
 def test_the_front_door_runs():
     assert doctest.testmod(promptax, verbose=False).failed == 0
 
@@ -41,11 +39,7 @@ def test_the_code_of_a_page_runs(page, tmp_path):
         return
     script = tmp_path / f"{page.stem}.py"
     script.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=tmp_path, text=True, capture_output=True,
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{page.name} (lines are the page's):\n{done.stderr[-4000:]}"
+    python(tmp_path, "-W", "error", script)  # line numbers in a complaint are those of the page
 
 
 def test_a_block_can_be_left_out(tmp_path):

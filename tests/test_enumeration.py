@@ -27,8 +27,8 @@ def by_sequences(predictor, target, length):
     with enumeration.double_precision():
         losses = -laws.of_tokens(laws.read(predictor, tokens), tokens)
         oracle = float(target.oracle_entropy())
-    weighted = np.where(evidence[:, -1:] > -np.inf, np.exp(evidence[:, -1:]) * losses, 0.0)
-    return weighted.sum(axis=0) - oracle
+    comes = evidence[:, -1] > -np.inf
+    return np.exp(evidence[comes, -1]) @ losses[comes] - oracle
 
 
 def judged(symbols):

@@ -1,15 +1,14 @@
 """Every example runs, with few steps; the notebook too, from top to bottom."""
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
+from processes import ROOT, python
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 by_name = {"ids": lambda path: path.name}
@@ -17,12 +16,7 @@ by_name = {"ids": lambda path: path.name}
 
 @pytest.mark.parametrize("script", SCRIPTS, **by_name)
 def test_an_example_runs(script, tmp_path):
-    done = subprocess.run(
-        [sys.executable, script, "--quick"], cwd=tmp_path, text=True, capture_output=True,
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert done.stdout and "Traceback" not in done.stderr
+    assert python(tmp_path, script, "--quick")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, **by_name)
@@ -36,7 +30,7 @@ def test_an_example_says_what_to_expect(script):
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMPTAX_QUICK", "1")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES.parent), *sys.path]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()

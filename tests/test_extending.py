@@ -3,15 +3,11 @@
 Everything runs in other processes, so that the new members stay unknown to the tests beside.
 """
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from processes import ROOT, python
 
-ROOT = Path(__file__).parent.parent
 PLUGIN = "my_members"
 MEMBERS = ("StickyChain", "MinGRU", "BitFit")
 
@@ -32,28 +28,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def python(folder, *arguments):
-    """Run Python in the folder; its output."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
-        "PROMPTAX_PLUGIN": PLUGIN,
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "COLUMNS": "120",
-    }
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=folder, env=environment, text=True,
-        capture_output=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_the_new_members_obey_every_contract(folder):
     said = python(
-        folder, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "--rootdir", ROOT,
-        "-c", ROOT / "pyproject.toml", "-k", " or ".join(MEMBERS), ROOT / "tests" / "contracts",
-    )  # fmt: skip
+        folder,
+        *("-m", "pytest", "-vv", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml"),
+        *("-k", " or ".join(MEMBERS), ROOT / "tests" / "contracts"),
+        PROMPTAX_PLUGIN=PLUGIN,
+    )
     judged = [name for name in MEMBERS if re.search(rf"{name}.*PASSED", said)]
     contracts = {path.name for path in (ROOT / "tests" / "contracts").glob("test_*.py")}
     expected = set(MEMBERS) if "test_steering.py" in contracts else set(MEMBERS) - {"BitFit"}
@@ -77,7 +59,7 @@ main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",
 
 
 def test_the_new_members_work_from_the_command_line(folder):
-    said = python(folder, "-c", COMMANDS)
+    said = python(folder, "-c", COMMANDS, XDG_CACHE_HOME=str(folder / "cache"))
     listed, measured = said.split("loss over the last", 1)
     for name in MEMBERS:
         assert name in listed

@@ -99,8 +99,8 @@ def test_a_plugin_is_imported_by_its_name(tmp_path, monkeypatch):
         specs.import_plugin("my_broken_plugin")
     says(
         ValueError,
-        "Expected --plugin to name an importable Python module; got 'no_such_plugin', which was not "
-        "found. Run from the folder that holds it, or put that folder on PYTHONPATH.",
+        "Expected --plugin to name an importable Python module; got 'no_such_plugin', which was "
+        "not found. Run from the folder that holds it, or put that folder on PYTHONPATH.",
         lambda: specs.import_plugin("no_such_plugin"),
     )
 
@@ -199,8 +199,8 @@ def test_a_missing_array_is_named():
 def test_an_unknown_field_suggests_the_near_miss():
     says(
         ValueError,
-        "Expected fields ['probabilities', 'weights'] for CategoricalMixture; got 'weight'. Did you "
-        "mean 'weights'?",
+        "Expected fields ['probabilities', 'weights'] for CategoricalMixture; got 'weight'. Did "
+        "you mean 'weights'?",
         lambda: specs.from_json({"class": "CategoricalMixture", "weight": [0.5, 0.5]}),
     )
 

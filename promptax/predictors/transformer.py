@@ -20,7 +20,7 @@ from promptax.specs import Record, check
 
 
 class Transformer(Architecture):
-    """Transformer blocks on sine-cosine positions; the defaults are those of Genewein et al. 2025."""
+    """Transformer blocks on sine-cosine positions, by default as in Genewein et al. 2025."""
 
     width: int = 128
     """Width of the embedding and of every block."""

@@ -55,6 +55,11 @@ class GradientTuner(Tuner):
 
     learning_rate: eqx.AbstractVar[float]
 
+    def __check_init__(self) -> None:
+        check(
+            self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
+        )
+
     @abc.abstractmethod
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
         """The predictor with the tuner's leaves in it, at their initial values."""
@@ -163,9 +168,6 @@ class PromptTuner(GradientTuner):
 
     def __check_init__(self) -> None:
         check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
-        check(
-            self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
-        )
 
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Prompted:
         return Prompted(predictor, self.prompt(key, predictor))
@@ -196,11 +198,6 @@ class WeightTuner(GradientTuner):
 
     group: ClassVar[str] = "weights"
     starts_unchanged: ClassVar[bool] = True
-
-    def __check_init__(self) -> None:
-        check(
-            self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
-        )
 
     def watched(self, steered: Predictor) -> Mask:
         return mark(steered, lambda network: network)

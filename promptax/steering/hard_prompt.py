@@ -57,11 +57,12 @@ class HardPrompt(Tuner):
         """All prompts over that many symbols, in order; refuses absurd numbers of them."""
         digits = self.length * math.log10(symbols)
         count = symbols**self.length if digits < 100 else math.inf
+        number = f"{count:,}" if digits < 100 else f"10^{digits:,.0f}"
         check(
             count <= self.limit,
             f"Expected at most {self.limit:,} prompts to try; {symbols} symbols at length "
-            f"{self.length:,} make {f'{count:,}' if digits < 100 else f'10^{digits:,.0f}'}. Choose a shorter prompt, raise limit, or let gradients "
-            "search: SoftPrompt, RealPrompt, SimplexPrompt.",
+            f"{self.length:,} make {number}. Choose a shorter prompt, raise limit, or let "
+            "gradients search: SoftPrompt, RealPrompt, SimplexPrompt.",
         )
         powers = symbols ** np.arange(self.length - 1, -1, -1)
         return (np.arange(count)[:, None] // powers % symbols).astype(np.int32)

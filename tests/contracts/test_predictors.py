@@ -1,4 +1,4 @@
-"""Laws that every predictor obeys: networks of every architecture, exact predictors, prompted ones."""
+"""Laws that every predictor obeys: each architecture's networks, exact and prompted predictors."""
 
 import re
 
@@ -12,7 +12,7 @@ import pytest
 from promptax import protocol, specs
 from promptax.exchangeable import Uniform
 from promptax.predictors import LSTM, Architecture, Network, Transformer
-from promptax.protocol import Embedded, GivenPrompt, Prompt, Prompted
+from promptax.protocol import Embedded, Prompt, Prompted
 from promptax.tasks import Categorical, DirichletCategorical
 
 LENGTH = 7

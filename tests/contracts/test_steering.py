@@ -253,7 +253,7 @@ def test_exact_predictors_read_symbols_only(tuner, predictor):
 
 
 @first_tuners
-def test_wrong_things_to_steer(tuner):
+def test_wrong_things_to_steer(tuner, as_users_see_it):
     network, coin = base("LSTM", 2), Categorical()
     text = "Expected a task over the predictor's 2 symbols; got Categorical over 3."
     with pytest.raises(ValueError, match=text):
@@ -365,9 +365,7 @@ def test_scores_of_hard_prompts_are_mean_losses_of_distinct_sequences(architectu
     assert HardPrompt.as_published().sequences == 256 and tuner.group == "prompts"
 
 
-@pytest.mark.parametrize(
-    ("length", "number"), [(40, "1,099,511,627,776"), (10**6, r"10\^301,030")]
-)
+@pytest.mark.parametrize(("length", "number"), [(40, "1,099,511,627,776"), (10**6, r"10\^301,030")])
 def test_absurdly_many_hard_prompts_are_refused(length, number):
     text = rf"at most 100,000 prompts to try; 2 symbols at length {length:,} make {number}. Choose"
     with pytest.raises(ValueError, match=text):

@@ -1,0 +1,187 @@
+"""One prompt, one reading: what the compiled programs do not do.
+
+The numbers come from the programs themselves: their cost analysis and the shapes in them. XLA counts
+the body of a scan once, so work is counted on the Transformer, with the whole batch at a time.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from promptax import FitSettings
+from promptax import fit as loop
+from promptax.predictors import LSTM, Transformer
+from promptax.protocol import Embedded
+from promptax.steering import EmbeddingWeights, FullWeights, LowRank, SoftPrompt
+from promptax.tasks import Categorical
+from promptax.tasks.base import Episode
+
+KEY = jax.random.key(0)
+WIDTH, TIME = 32, 7
+TRANSFORMER = Transformer(width=WIDTH, heads=2).build(KEY, 2)
+NETWORKS = {"Transformer": TRANSFORMER, "LSTM": LSTM(width=WIDTH).build(KEY, 2)}
+
+
+def episodes(batch):
+    return Episode(jnp.zeros((batch, TIME), jnp.int32))
+
+
+def program(tuner, network=TRANSFORMER):
+    """The tuned half, and the loop's gradient as a function of tuned half and episodes."""
+    steered = tuner.steer(KEY, network)
+    tuned, frozen = eqx.partition(steered, tuner.where(steered))
+    rest = loop._Program(*eqx.partition(frozen, False), jnp.float32(1.0))
+
+    def gradient(tuned, some):
+        return loop.loss_and_gradient(tuned, rest, some, Categorical.outcome, some.tokens.shape[0])
+
+    return tuned, gradient
+
+
+def naive(length):
+    """The same gradient, with the prompt in front of every sequence."""
+    tuned, _ = program(SoftPrompt(length=length))
+    rows = tuned.reads.values
+
+    def loss(rows, some):
+        def one(tokens):
+            whole = jnp.concatenate([rows, TRANSFORMER.embed(tokens)])
+            _, prediction = TRANSFORMER.advance(TRANSFORMER.start(), Embedded(whole))
+            hit = jax.nn.one_hot(tokens, 2)
+            return -jnp.sum(prediction.log_probs[len(rows) :] * hit)
+
+        return jnp.mean(jax.vmap(one)(some.tokens))
+
+    return rows, jax.value_and_grad(loss)
+
+
+def flops(made, batch):
+    """Floating point operations of the compiled program."""
+    argument, function = made
+    analysis = jax.jit(function).lower(argument, episodes(batch)).compile().cost_analysis()
+    return analysis["flops"]
+
+
+def shapes(made, batch):
+    """The shape of every intermediate value, and the primitive that makes it."""
+    argument, function = made
+    found = []
+
+    def look(jaxpr):
+        for equation in jaxpr.eqns:
+            found.extend((equation.primitive.name, v.aval.shape) for v in equation.outvars)
+            for inner in jaxprs_in_params(equation.params):
+                look(inner)
+
+    look(jax.make_jaxpr(function)(argument, episodes(batch)).jaxpr)
+    return found
+
+
+# --- the prompt is read once ----------------------------------------------------------------
+
+
+def test_the_two_ways_of_reading_agree():
+    (tuned, gradient), (rows, other) = program(SoftPrompt(length=5)), naive(5)
+    (loss, (ours, _)), (expected, theirs) = (
+        jax.jit(function)(argument, episodes(3))
+        for argument, function in ((tuned, gradient), (rows, other))
+    )
+    assert jnp.allclose(loss, expected, rtol=1e-5)
+    assert jnp.allclose(ours.reads.values, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
+    """Per sequence, one more row costs attention's two products, forwards and twice backwards, and
+    the softmax; reading it would cost 12 width² multiplications, three times."""
+    short, long, few, many = 8, 40, 4, 16
+
+    def each_row_each_sequence(way):
+        extra = [flops(way(long), batch) - flops(way(short), batch) for batch in (few, many)]
+        return (extra[1] - extra[0]) / (many - few) / (long - short)
+
+    ours = each_row_each_sequence(lambda length: program(SoftPrompt(length=length)))
+    theirs = each_row_each_sequence(naive)
+    keys = 3 * 2 * 2 * TIME * WIDTH
+    reading = 3 * 2 * 12 * WIDTH**2
+    assert ours <= 1.3 * keys, f"{ours:.0f} operations; attention to a key takes {keys}"
+    assert theirs >= reading, f"{theirs:.0f} operations; reading a row takes {reading}"
+    print(f"each row of the prompt, each sequence: {ours:.0f} here, {theirs:.0f} if read anew")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_of_the_prompt_exists_once_for_each_sequence(name):
+    """Of all values, only attention's weights have both a prompt axis and a sequence axis."""
+    batch, length = 11, 13
+    seen = [
+        shape
+        for _, shape in shapes(program(SoftPrompt(length=length), NETWORKS[name]), batch)
+        if batch in shape and (length in shape or length + 1 in shape)
+    ]
+    if name == "LSTM":
+        assert not seen
+    heads = {11, 2, TIME}  # [sequence, head, time, prompt] in any order
+    for shape in seen:
+        rest = [n for n in shape if n not in (length, length + 1)]
+        assert set(rest) <= heads and WIDTH not in shape, shape
+
+
+# --- nothing for frozen weights -------------------------------------------------------------
+
+
+def test_frozen_weights_take_no_work():
+    soft, full = flops(program(SoftPrompt(length=6)), 16), flops(program(FullWeights()), 16)
+    low = flops(program(LowRank(rank=1)), 16)
+    assert soft < 0.8 * full and low < full, (soft, low, full)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("tuner", [SoftPrompt(length=6), EmbeddingWeights(embedding=False)])
+def test_no_product_has_the_shape_of_a_frozen_matrix(tuner, name):
+    def matrices(tuner):
+        made = shapes(program(tuner, NETWORKS[name]), 3)
+        dots = {shape for primitive, shape in made if primitive == "dot_general"}
+        return dots & {(WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH), (WIDTH, WIDTH)}
+
+    assert not matrices(tuner)
+    assert matrices(FullWeights())
+
+
+class Spy:
+    """A checkpoint that looks at the state of the loop."""
+
+    def restore(self, identity, like):
+        self.state = like
+
+    def save(self, identity, state):
+        self.state = state
+
+    def due(self):
+        return False
+
+
+@pytest.mark.parametrize("tuner", [SoftPrompt(length=6), LowRank(rank=1), FullWeights()])
+def test_gradients_and_moments_are_those_of_the_tuned_half(tuner):
+    sizes = lambda tree: [leaf.size for leaf in jax.tree.leaves(tree)]  # noqa: E731
+    tuned, gradient = program(tuner)
+    loss, (own, watched) = jax.eval_shape(gradient, tuned, episodes(3))
+    assert sizes(own) == sizes(tuned) and sizes(watched) == [] and loss.shape == ()
+    spy = Spy()
+    settings = FitSettings(steps=0, batch=3, length=TIME, repetitions=2)
+    tuner.tune(KEY, TRANSFORMER, Categorical(), settings, checkpoint=spy, callbacks=())
+    assert sizes(spy.state.tuned) == [2 * size for size in sizes(tuned)]
+    assert sum(sizes(spy.state.moments)) == 2 * (2 * sum(sizes(tuned)) + 1)
+
+
+def test_repetitions_are_mapped_not_compiled_each(monkeypatch):
+    traces, original = [], loop.loss_and_gradient
+    monkeypatch.setattr(loop, "loss_and_gradient", lambda *a: traces.append(1) or original(*a))
+    counts = []
+    for repetitions in (1, 5):
+        before = len(traces)
+        settings = FitSettings(steps=2, batch=5, length=3, repetitions=repetitions)
+        network = NETWORKS["LSTM"]
+        SoftPrompt(length=3).tune(KEY, network, Categorical(), settings, callbacks=())
+        counts.append(len(traces) - before)
+    assert counts == [1, 1]
