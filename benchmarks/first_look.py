@@ -17,9 +17,9 @@ import time
 import jax
 
 from promptax.experiment import METHODS, Experiment, pretrained, steered
-from promptax.fit import FitSettings
 from promptax.predictors import LSTM, Transformer
 from promptax.progress import Bar
+from promptax.settings import FitSettings
 from promptax.steering import HardPrompt
 from promptax.tasks import Categorical
 

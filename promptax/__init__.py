@@ -38,7 +38,6 @@ __version__ = "0.1.0"
 
 from promptax.control_variates import regret as regret
 from promptax.evaluation import evaluate as evaluate
-from promptax.fit import FitSettings as FitSettings
 from promptax.fit import Fitted as Fitted
 from promptax.fit import pretrain as pretrain
 from promptax.protocol import Embedded as Embedded
@@ -48,6 +47,7 @@ from promptax.protocol import Prompted as Prompted
 from promptax.protocol import Repeated as Repeated
 from promptax.protocol import condition as condition
 from promptax.protocol import predict as predict
+from promptax.settings import FitSettings as FitSettings
 from promptax.store import Checkpoint as Checkpoint
 from promptax.store import load as load
 from promptax.store import save as save

@@ -18,16 +18,17 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from promptax import runs, specs, store
+from promptax import platforms, runs, specs, store
 from promptax.arguments import import_plugins, parse
 from promptax.axes import NATS
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
-from promptax.fit import FitSettings, Fitted, pretrain
+from promptax.fit import Fitted, pretrain
 from promptax.predictors import Architecture
 from promptax.progress import Bar
 from promptax.protocol import Predictor, Repeated
 from promptax.report import table
+from promptax.settings import FitSettings
 from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.tasks import Task
@@ -48,13 +49,13 @@ class Demo:
     """Replace the results of an earlier run in that folder."""
     seed: int = 0
     """Makes weights, data and prompts."""
-    pretraining_steps: int = 800
+    pretraining_steps: int = 700
     """Updates of the pretraining."""
-    steps: int = 400
+    steps: int = 300
     """Updates of each tuning."""
     repetitions: int = 3
     """Repetitions of each tuning."""
-    sequences: int = 1024
+    sequences: int = 512
     """Sequences to evaluate on."""
 
 
@@ -147,7 +148,8 @@ def demo(args: Demo, command: str) -> None:
     )
     folder = store.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
-    run = runs.run(experiment, args.seed, folder, command, bar, _say)
+    workers = 2 if platforms.on_cpu() else 1
+    run = runs.run(experiment, args.seed, folder, command, bar, _say, workers)
     for results in run:
         _show(results)
     page = runs.report(folder)

@@ -5,7 +5,9 @@ work for one network and one target, and return labelled results. The demo runs 
 it; neither is known here.
 """
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,10 +21,11 @@ from promptax.axes import NATS
 from promptax.control_variates import regret
 from promptax.enumeration import count_table, expected_regret, is_enumerable
 from promptax.evaluation import evaluate
-from promptax.fit import FitSettings, Fitted, pretrain
+from promptax.fit import Fitted, pretrain
 from promptax.predictors import Architecture, Transformer
 from promptax.progress import Callback
 from promptax.protocol import Predictor, Repeated
+from promptax.settings import FitSettings
 from promptax.specs import Spec, check, traced
 from promptax.steering import (
     EmbeddingWeights,
@@ -107,7 +110,7 @@ class Steered(NamedTuple):
     predictors: dict[str, Predictor | Repeated]
 
 
-Announce = Callable[[str], Sequence[Callback] | None]
+Announce = Callable[[str], Sequence[Callback]]
 
 
 def silent(what: str) -> Sequence[Callback]:
@@ -136,20 +139,26 @@ def steered(
     experiment: Experiment,
     name: str,
     announce: Announce = silent,
+    workers: int = 1,
 ) -> Steered:
-    """Steer a network to the target of that name by every method, and measure all of them."""
+    """Steer a network to the target of that name by every method, and measure all of them.
+
+    `workers`: how many methods to tune at the same time. A small network cannot keep several cores
+    busy; a large one can, and gains nothing. The results do not depend on it.
+    """
     target = experiment.targets[name]
     tune_key, evaluate_key, state_key = jax.random.split(key, 3)
-    fits = {
-        method: tuner.tune(
-            jax.random.fold_in(tune_key, index),
-            base,
-            target,
-            experiment.tuning,
-            callbacks=announce(f"{name}: {method}"),
-        )
-        for index, (method, tuner) in enumerate(experiment.methods.items())
-    }
+    together = _Together(announce(f"{name}: tuning"), len(experiment.methods))
+
+    def tune(index: int) -> Fitted:
+        tuner = list(experiment.methods.values())[index]
+        own = jax.random.fold_in(tune_key, index)
+        return tuner.tune(own, base, target, experiment.tuning, callbacks=(together.part(index),))
+
+    with ThreadPoolExecutor(workers) as pool:
+        each = list(pool.map(tune, range(len(experiment.methods))))
+    fits = dict(zip(experiment.methods, each, strict=True))
+    together.close()
     tuned = {method: fitted.predictor for method, fitted in fits.items()}
     exact = {"prior bayes": experiment.prior.bayes()} if experiment.prior.has_bayes else {}
     prompt = _prompt_length(experiment) if exact else None
@@ -161,11 +170,39 @@ def steered(
         experiment.length,
         prior=experiment.prior if exact else None,
         prior_prompt_length=prompt,
-        callbacks=announce(f"{name}: evaluation") or (),
+        callbacks=announce(f"{name}: evaluation"),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
     results = _labelled(results, experiment, fits, name)
     return Steered(results, _states(state_key, base, tuned, experiment, name), tuned)
+
+
+class _Together:
+    """Progress of several fits as one: a hundredth of each is a piece of work."""
+
+    def __init__(self, callbacks: Sequence[Callback], fits: int):
+        self.callbacks = callbacks
+        self.done = [0] * fits
+        self.lock = threading.Lock()
+
+    def part(self, index: int) -> Callback:
+        def update(done: int, total: int, note: str = "") -> bool:
+            del note
+            with self.lock:
+                self.done[index] = 100 * done // max(1, total)
+                self._tell()
+            return False
+
+        return update
+
+    def close(self) -> None:
+        """All fits are done, also those that reported nothing."""
+        self.done = [100] * len(self.done)
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self.callbacks:
+            callback(sum(self.done), 100 * len(self.done))
 
 
 def _prompt_length(experiment: Experiment) -> int | None:

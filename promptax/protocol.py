@@ -10,7 +10,7 @@ contains.
 """
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
@@ -175,21 +175,35 @@ class Repeated(Record):
         return jnp.stack([each.prompt for each in self])  # pyright: ignore
 
 
+def cut(predictors: Sequence[Predictor], mask: Any) -> Repeated:
+    """Predictors that differ in their tuned leaves only, as one tree in two halves."""
+    tuned = [eqx.filter(predictor, mask) for predictor in predictors]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tuned)
+    return Repeated(stacked, eqx.filter(predictors[0], mask, inverse=True), len(predictors))
+
+
+def one_or_all(repeated: Repeated) -> Predictor | Repeated:
+    """The only repetition, or all of them."""
+    return repeated[0] if len(repeated) == 1 else repeated
+
+
 @eqx.filter_jit
 def _read(predictor: Predictor, inputs: Inputs) -> LogProbs:
     return predictor.advance(predictor.start(), inputs)[1].log_probs
 
 
-def predict(predictor: Predictor, tokens: Tokens) -> LogProbs:
+def predict(predictor: Predictor, tokens: Any) -> LogProbs:
     """Log probabilities [time, symbol] in nats; row t predicts tokens[t] from tokens[:t].
+
+    `tokens`: an array or a list of whole numbers [time].
 
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
     return _read(_one(predictor), checked(predictor, tokens))
 
 
-def condition(predictor: Predictor, prompt: Array) -> Prompted:
-    """The predictor after reading `prompt` (tokens [prompt] or weights [prompt, symbol])."""
+def condition(predictor: Predictor, prompt: Any) -> Prompted:
+    """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], or lists."""
     return Prompted(_one(predictor), GivenPrompt(checked(predictor, prompt)))
 
 

@@ -18,9 +18,9 @@ import xarray as xr
 
 from promptax import store
 from promptax.experiment import Announce, Experiment, pretrained, steered
-from promptax.fit import FitSettings
 from promptax.predictors import Architecture
 from promptax.report import figures, page, readings, table, to_csv
+from promptax.settings import FitSettings
 from promptax.specs import check, to_json
 from promptax.steering import HardPrompt
 
@@ -36,8 +36,8 @@ DEMO_NETWORK: dict[str, dict[str, int]] = {
 def demo_experiment(
     network: Architecture, pretraining_steps: int, steps: int, repetitions: int, sequences: int
 ) -> Experiment:
-    """The main paper's experiment on a small network: pretraining and tuning at a tenth of its
-    data, at twice its learning rates."""
+    """The main paper's experiment in small: a quarter of its batch, less than half of its steps, at
+    four times its learning rates, which fall to zero."""
     pretraining = FitSettings(
         steps=pretraining_steps,
         batch=64,
@@ -54,7 +54,7 @@ def demo_experiment(
         tuning=tuning,
         sequences=sequences,
     )
-    return _with_search(experiment, 512)
+    return _with_search(experiment, 256)
 
 
 def _with_search(experiment: Experiment, sequences: int) -> Experiment:
@@ -77,7 +77,13 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
 
 
 def run(
-    experiment: Experiment, seed: int, folder: Path, command: str, announce: Announce, say: Any
+    experiment: Experiment,
+    seed: int,
+    folder: Path,
+    command: str,
+    announce: Announce,
+    say: Any,
+    workers: int = 1,
 ) -> Iterator[xr.Dataset]:
     """Run an experiment into a folder; yields each target's results as they are written."""
     write_spec(folder, command, seed, experiment=experiment)
@@ -89,7 +95,14 @@ def run(
     groups = {PRETRAINING: fitted.losses.to_dataset(name="loss")}
     for index, name in enumerate(experiment.targets):
         say(f"steering it to {name}: {', '.join(experiment.methods)}")
-        done = steered(jax.random.fold_in(key, 1 + index), base, experiment, name, announce)  # pyright: ignore
+        done = steered(
+            jax.random.fold_in(key, 1 + index),
+            base,  # pyright: ignore
+            experiment,
+            name,
+            announce,
+            workers,
+        )
         for method in experiment.methods:
             path = folder / _slug(name) / f"{_slug(method)}.safetensors"
             store.save(path, done.predictors[method])

@@ -218,7 +218,10 @@ pretrain(jax.random.key(11), LSTM(width=4), DirichletCategorical(), settings,
 def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
     place = tmp_path / "checkpoint"
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(place), moment], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHILD, str(place), moment],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""},
     )
     assert child.stdout is not None and child.stdout.readline() == "now\n"
     os.kill(child.pid, signal.SIGKILL)
@@ -326,6 +329,19 @@ def test_an_exploding_step_is_not_taken():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.predictor))
 
 
+def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
+    def both(length):
+        settings = FitSettings(steps=3, batch=3, length=6, repetitions=3)
+        return run(settings, SoftPrompt(length=length))
+
+    in_turn = both(2)
+    monkeypatch.setattr(loop.platforms, "repetitions_at_once", lambda repetitions: repetitions)
+    jax.clear_caches()  # the platform is asked when the step is compiled
+    same(both(2), in_turn, rtol=1e-5, atol=1e-5)
+    assert np.isfinite(both(0).loss).all()
+    jax.clear_caches()
+
+
 # --- any predictor --------------------------------------------------------------------------
 
 
@@ -415,7 +431,7 @@ def test_as_published():
 
 
 def test_only_architectures_are_pretrained(as_users_see_it):
-    with pytest.raises(TypeError, match="Expected an architecture such as .* use FullWeights"):
+    with pytest.raises(TypeError, match=r"Expected an architecture such as .* use FullWeights"):
         pretrain(KEY, NETWORK, COIN)
 
 

@@ -18,9 +18,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from promptax import store
-from promptax.fit import FitSettings, Fitted
+from promptax.fit import Fitted
 from promptax.predictors import LSTM, Architecture
 from promptax.protocol import Repeated, condition
+from promptax.settings import FitSettings
 from promptax.specs import Record, Spec
 from promptax.tasks import Categorical, Task
 

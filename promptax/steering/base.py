@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from promptax import platforms
-from promptax.fit import Checkpoint, FitSettings, Fitted, fit
+from promptax.fit import Checkpoint, Fitted, fit
 from promptax.predictors.base import Network
 from promptax.progress import Callback
 from promptax.protocol import Predictor, Prompt, Prompted, Repeated
+from promptax.settings import FitSettings
 from promptax.specs import Spec, check
 from promptax.tasks.base import Task
 

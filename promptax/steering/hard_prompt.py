@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.fit import Checkpoint, FitSettings, Fitted, check_alphabet, cut, one_or_all
+from promptax.fit import Checkpoint, Fitted, check_alphabet
 from promptax.progress import Callback, report
-from promptax.protocol import GivenPrompt, Predictor, Prompted
+from promptax.protocol import GivenPrompt, Predictor, Prompted, cut, one_or_all
+from promptax.settings import FitSettings
 from promptax.specs import check, traced
 from promptax.steering.base import Tuner, check_one
 from promptax.tasks.base import Episode, Task, sample_batch

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from promptax.fit import Checkpoint, FitSettings, Fitted, check_alphabet
+from promptax.fit import Checkpoint, Fitted, check_alphabet
 from promptax.progress import Callback
 from promptax.protocol import Predictor
+from promptax.settings import FitSettings
 from promptax.specs import check
 from promptax.steering.base import Tuner, check_one
 from promptax.steering.hard_prompt import found

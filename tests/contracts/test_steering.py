@@ -259,9 +259,11 @@ def test_wrong_things_to_steer(tuner, as_users_see_it):
     with pytest.raises(ValueError, match=text):
         tuner.tune(KEY, network, TARGETS[3], SHORT)
     repeated = tuned(RandomPrompt(length=3), "LSTM", 2).predictor
-    with pytest.raises(TypeError, match="Expected one predictor to steer; got 3 repetitions. Pick"):
+    with pytest.raises(
+        TypeError, match=r"Expected one predictor to steer; got 3 repetitions. Pick"
+    ):
         tuner.tune(KEY, repeated, coin, SHORT)
-    with pytest.raises(TypeError, match="Expected a predictor to steer; got LSTM. Pretrain one"):
+    with pytest.raises(TypeError, match=r"Expected a predictor to steer; got LSTM. Pretrain one"):
         tuner.tune(KEY, LSTM(width=4), coin, SHORT)
 
 
@@ -293,7 +295,7 @@ def test_a_prompt_larger_than_memory_is_refused_before_any_compute(cls, architec
 
 def test_copies_of_the_weights_larger_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr(platforms, "free_bytes", lambda: 10_000)
-    with pytest.raises(MemoryError, match="3 repetitions need up to .* Use fewer repetitions, or"):
+    with pytest.raises(MemoryError, match=r"3 repetitions need up to .* Use fewer repetitions, or"):
         FullWeights().tune(KEY, base("LSTM", 2), Categorical(), SHORT)
 
 
@@ -356,7 +358,9 @@ def test_scores_of_hard_prompts_are_mean_losses_of_distinct_sequences(architectu
         assert len(np.unique(tokens, axis=0)) > 8  # 16 draws of 243 sequences
         prompts = list(itertools.product(range(3), repeat=2))
         expected = [
-            -laws.of_tokens(laws.read(condition(network, list(p)), tokens), tokens).sum(1).mean()
+            -laws.of_tokens(laws.read(condition(network, jnp.array(p)), tokens), tokens)
+            .sum(1)
+            .mean()
             for p in prompts
         ]
         np.testing.assert_allclose(fitted.scores[repetition], expected, rtol=1e-5)

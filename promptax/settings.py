@@ -1,0 +1,84 @@
+"""How to fit: steps, batches, learning rate, clipping, repetitions."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float
+
+from promptax.specs import Spec, check
+
+
+class FitSettings(Spec):
+    """How to fit. None leaves a choice to what is fitted: pretraining reads 100 steps of time at
+    learning rate 1e-3, tuning 50 at the tuner's own."""
+
+    steps: int = 1000
+    """Number of updates."""
+    batch: int = 256
+    """Sequences per update."""
+    length: int | None = None
+    """Steps of time per sequence (None: 100 for pretraining, 50 for tuning)."""
+    learning_rate: float | None = None
+    """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls to zero over the steps (optax)."""
+    warmup: int = 0
+    """Steps over which the learning rate first rises linearly from zero."""
+    clip: float | None = 1.0
+    """Largest global norm of a gradient (None: no clipping)."""
+    clip_over: Literal["tuned", "all"] = "tuned"
+    """What the norm covers. "all": also the frozen weights, whenever weights are tuned, as in the
+    code of Genewein et al. 2025."""
+    repetitions: int = 1
+    """Independent repetitions: own initial values, own data."""
+    micro_batch: int | None = None
+    """Sequences to differentiate at a time (None: measured choice for the platform)."""
+
+    def __check_init__(self) -> None:
+        for name, least in {"steps": 0, "batch": 1, "repetitions": 1, "warmup": 0}.items():
+            value = getattr(self, name)
+            check(value >= least, f"Expected {name} of at least {least}; got {value}.")
+        for name in ("length", "micro_batch", "learning_rate", "clip"):
+            value = getattr(self, name)
+            check(value is None or value > 0, f"Expected {name} above zero or None; got {value}.")
+        check(
+            self.schedule in ("constant", "linear", "cosine"),
+            f"Expected schedule 'constant', 'linear' or 'cosine'; got {self.schedule!r}.",
+        )
+        check(
+            self.clip_over in ("tuned", "all"),
+            f"Expected clip_over 'tuned' or 'all'; got {self.clip_over!r}.",
+        )
+        check(
+            self.micro_batch is None or self.batch % self.micro_batch == 0,
+            f"Expected a micro_batch that divides the batch {self.batch}; got {self.micro_batch}.",
+        )
+
+    @classmethod
+    def as_published(cls, **changes: Any) -> "FitSettings":
+        """Tuning as the authors of Genewein et al. 2025 did it: one update more than the 1000
+        they print, and clipping over all weights whenever weights are tuned."""
+        return cls(**{"steps": 1001, "clip_over": "all", **changes})
+
+    def filled(self, *, length: int, learning_rate: float) -> "FitSettings":
+        """The same settings with its open choices made."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["length"] = self.length or length
+        fields["learning_rate"] = self.learning_rate or learning_rate
+        return FitSettings(**fields)
+
+    def rates(self) -> Float[np.ndarray, " step"]:
+        """The learning rate of every step."""
+        assert self.learning_rate is not None
+        falling = max(1, self.steps - self.warmup)
+        decay = {
+            "constant": optax.constant_schedule(1.0),
+            "linear": optax.linear_schedule(1.0, 0.0, falling),
+            "cosine": optax.cosine_decay_schedule(1.0, falling),
+        }[self.schedule]
+        rise = optax.linear_schedule(0.0, 1.0, max(1, self.warmup))
+        factor = optax.join_schedules([rise, decay], [self.warmup])
+        return self.learning_rate * np.asarray(jax.vmap(factor)(jnp.arange(self.steps)), np.float32)
