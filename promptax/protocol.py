@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from promptax.axes import LogProbs, Tokens
+from promptax.axes import LogProbs
 from promptax.specs import Record
 
 State = Any
