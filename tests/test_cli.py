@@ -70,7 +70,7 @@ def test_demo_writes_everything(demo):
         for kind in ("tuning", "regret", "bars", "states"):
             assert (demo / "figures" / f"{target}-{kind}.png").stat().st_size > 5_000
         assert (demo / target / "soft-prompt.safetensors").exists()
-    rows = list(csv.DictReader((demo / "table.csv").open()))
+    rows = list(csv.DictReader((demo / "table.csv").read_text().splitlines()))
     assert {row["target"] for row in rows} == {"single coin", "two coins"}
 
 
