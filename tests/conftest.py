@@ -19,8 +19,6 @@ if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the 
 
 
 def pytest_configure(config):
-    # small functions are compiled once and run once: a quarter of the suite's time is optimising
-    jax.config.update("jax_disable_most_optimizations", True)
     # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`
     if hasattr(config, "cache"):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))

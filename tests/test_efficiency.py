@@ -23,13 +23,6 @@ from promptax.tasks.base import Episode
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True)
-def _programs_as_users_get_them():
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 WIDTH, TIME = 32, 7
 TRANSFORMER = Transformer(width=WIDTH, heads=2).build(KEY, 2)
 NETWORKS = {"Transformer": TRANSFORMER, "LSTM": LSTM(width=WIDTH).build(KEY, 2)}
