@@ -206,6 +206,7 @@ def tune_run(args: Tune, command: str) -> None:
     """Steer and keep a predictor."""
     base = _predictor(args.predictor)
     if isinstance(base, Repeated):
+        _say(f"{args.predictor} holds {len(base)} repetitions; steering the first")
         base = base[0]
     folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
     runs.write_spec(

@@ -29,7 +29,7 @@ which is told which source produces the tokens (which coin is being tossed, say)
 the tokens read. Less is better; each nat means that the sequence was given a probability 2.7 \
 times smaller than the oracle gave it.
 
-Rows called *target bayes* are the exact optimum for a predictor that is not told the source but \
+Rows called *bayes* are the exact optimum for a predictor that is not told the source but \
 knows which sources the target consists of: for a single source it equals the oracle, for a \
 mixture it must first find out which one it faces, and no predictor does better on average. \
 Rows called *prior bayes* are the ideal of a network before tuning, which expects what it met in \
