@@ -84,6 +84,19 @@ def normalised(log_probs, tolerance=1e-5):
     np.testing.assert_allclose(np.exp(np.asarray(log_probs)).sum(-1), 1.0, atol=tolerance)
 
 
+def same(one, other, **tolerance):
+    """The same tree: dtype, shape and every bit, or leaves within the tolerance."""
+    assert tolerance or jax.tree.structure(one) == jax.tree.structure(other)
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        if tolerance:
+            np.testing.assert_allclose(left, right, **tolerance)
+        elif eqx.is_array(left):
+            assert left.dtype == right.dtype and left.shape == right.shape
+            assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
+        else:
+            assert left == right
+
+
 class Traces:
     """Counts how often JAX traces `function`: `compiled(*arguments)` and then `count`."""
 

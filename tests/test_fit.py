@@ -1,12 +1,6 @@
 """The loop against hand-written steps; resuming, diverging, compiling, reporting."""
 
-import io
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import equinox as eqx
 import jax
@@ -14,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rich.console import Console
+from laws import same
 
-from promptax import Checkpoint, FitSettings, predict, pretrain, progress
+from promptax import FitSettings, predict, pretrain
 from promptax import fit as loop
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Prediction, Predictor
 from promptax.steering import EmbeddingWeights, FullWeights, SoftPrompt
-from promptax.store import StoreError
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 from promptax.tasks.base import sample_batch
 
@@ -33,15 +26,6 @@ NETWORK = Transformer(width=8, heads=2).build(jax.random.key(1), 2)
 def run(settings, tuner=None, network=NETWORK, key=KEY, task=COIN, **more):
     tuner = tuner or SoftPrompt(length=2)
     return tuner.tune(key, network, task, settings, **{"callbacks": ()} | more)
-
-
-def same(one, other, **tolerance):
-    """Leaf by leaf: bit for bit, or within the tolerance."""
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        if tolerance:
-            np.testing.assert_allclose(a, b, **tolerance)
-        else:
-            np.testing.assert_array_equal(a, b)
 
 
 def batch(step, settings, repetition=0, task=COIN, key=KEY):
@@ -166,87 +150,6 @@ def test_other_numbers_compile_nothing(monkeypatch):
     run(FitSettings(steps=3, **shape), task=COINS)
     run(FitSettings(steps=3, **shape), task=CategoricalMixture())
     assert len(traces) == traced, "the step was compiled again"
-
-
-# --- resuming -------------------------------------------------------------------------------
-
-RESUMED = FitSettings(steps=70, batch=2, length=4, repetitions=2, schedule="cosine")
-
-
-def pretraining(settings=RESUMED, **more):
-    return pretrain(KEY, LSTM(width=4), COINS, settings, **{"callbacks": ()} | more)
-
-
-def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
-    whole = pretraining()
-    for stop_at in (1, 20, 50):
-        place = tmp_path / f"{stop_at}.checkpoint"
-        stop = lambda done, total, note, at=stop_at: done >= at  # noqa: E731
-        part = pretraining(checkpoint=Checkpoint(place), callbacks=[stop])
-        steps = part.loss.shape[1]
-        assert stop_at <= steps < 70
-        np.testing.assert_array_equal(part.loss, whole.loss[:, :steps])
-        resumed = pretraining(checkpoint=Checkpoint(place))
-        same(resumed, whole)
-        same(pretraining(checkpoint=Checkpoint(place)), whole)  # a finished run is only read
-
-
-CHILD = """
-import os, sys, time, jax, promptax.store
-from promptax import Checkpoint, FitSettings, pretrain
-from promptax.predictors import LSTM
-from promptax.tasks import DirichletCategorical
-replace, written = os.replace, []
-def slow(*names):
-    written.append(names)
-    if sys.argv[2] == "writing" and len(written) == 3:
-        print("now", flush=True)
-        time.sleep(60)
-    replace(*names)
-promptax.store.os.replace = slow
-def callback(done, total, note):
-    if sys.argv[2] == "between" and len(written) >= 3:
-        print("now", flush=True)
-        time.sleep(0.01)
-settings = FitSettings(steps=70, batch=2, length=4, repetitions=2, schedule="cosine")
-pretrain(jax.random.key(11), LSTM(width=4), DirichletCategorical(), settings,
-         checkpoint=Checkpoint(sys.argv[1], every_seconds=0), callbacks=[callback])
-"""
-
-
-@pytest.mark.parametrize("moment", ["writing", "between"])
-def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
-    place = tmp_path / "checkpoint"
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(place), moment],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""},
-    )
-    assert child.stdout is not None and child.stdout.readline() == "now\n"
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    begun = []
-    note = lambda done, total, note: begun.append(done) and None  # noqa: E731
-    resumed = pretraining(checkpoint=Checkpoint(place), callbacks=[note])
-    assert begun[0] > 1, "the run began anew"
-    same(resumed, pretraining())
-
-
-@pytest.mark.parametrize(
-    ("settings", "key", "text"),
-    [
-        (FitSettings(steps=4, batch=2, length=4, learning_rate=0.5), KEY, "learning_rate"),
-        (FitSettings(steps=5, batch=2, length=4), KEY, "steps"),
-        (FitSettings(steps=4, batch=2, length=4), jax.random.key(12), "key"),
-    ],
-)
-def test_the_checkpoint_of_another_run_is_refused(settings, key, text, tmp_path):
-    place = tmp_path / "checkpoint"
-    run(FitSettings(steps=4, batch=2, length=4), checkpoint=Checkpoint(place))
-    with pytest.raises(StoreError, match=f"got one of another run: .*{text}.* was .* and is"):
-        run(settings, key=key, checkpoint=Checkpoint(place))
 
 
 class InMemory:
@@ -436,57 +339,6 @@ def test_as_published():
 def test_only_architectures_are_pretrained(as_users_see_it):
     with pytest.raises(TypeError, match=r"Expected an architecture such as .* use FullWeights"):
         pretrain(KEY, NETWORK, COIN)
-
-
-# --- the progress bar -----------------------------------------------------------------------
-
-
-def console(monkeypatch, terminal):
-    """What a bar writes, and whether it believes itself to be on a terminal."""
-    written = io.StringIO()
-    fake = lambda **_: Console(file=written, force_terminal=terminal, width=120)  # noqa: E731
-    monkeypatch.setattr(progress, "Console", fake)
-    return written
-
-
-def test_a_bar_shows_itself_on_terminals_only(monkeypatch):
-    written = console(monkeypatch, terminal=False)
-    bar = progress.Bar("tuning", patience=0.0)
-    assert not bar(1, 3) and bar.display is None and not bar(2, 3)
-    assert written.getvalue() == ""
-
-
-def test_a_bar_waits_shows_and_closes(monkeypatch):
-    written = console(monkeypatch, terminal=True)
-    bar = progress.Bar("tuning", patience=0.2)
-    bar(1, 4)
-    assert bar.display is None and written.getvalue() == ""
-    time.sleep(0.25)
-    bar(2, 4, "loss 1.234")
-    assert bar.display is not None
-    bar.display.refresh()
-    shown = written.getvalue()
-    assert "tuning" in shown and "2/4" in shown and "loss 1.234" in shown
-    bar(4, 4)
-    assert bar.display is None
-    bar.close()  # twice is fine
-
-
-def test_a_quick_bar_never_shows(monkeypatch):
-    written = console(monkeypatch, terminal=True)
-    with progress.report("tuning", None) as tell:
-        assert tell(1, 1) is False
-    assert written.getvalue() == ""
-
-
-def test_a_bar_closes_on_an_error(monkeypatch):
-    console(monkeypatch, terminal=True)
-    bar = progress.Bar("tuning", patience=0.0)
-    with pytest.raises(KeyboardInterrupt), progress.report("tuning", [bar]) as tell:
-        tell(1, 3)
-        assert bar.display is not None
-        raise KeyboardInterrupt
-    assert bar.display is None
 
 
 def test_a_fit_without_a_terminal_is_silent(capfd):

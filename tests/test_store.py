@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import laws
 import matplotlib
 import numpy as np
-import optax
 import pytest
 import safetensors.numpy
 import xarray as xr
+from laws import same
 from matplotlib.figure import Figure
 
 from promptax import store
@@ -45,17 +45,6 @@ ARRAYS = {
 def again(path, thing):
     store.save(path, thing)
     return store.load(path)
-
-
-def same(left, right):
-    """Equal trees, array by array: dtype, shape and every bit."""
-    assert jax.tree.structure(left) == jax.tree.structure(right)
-    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        if eqx.is_array(one):
-            assert one.dtype == other.dtype and one.shape == other.shape
-            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
-        else:
-            assert one == other
 
 
 def damaged(path, cut):
@@ -285,91 +274,6 @@ def test_nothing_that_runs_code_is_imported():
     assert not names & {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     called = {getattr(node.func, "id", "") for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not called & {"eval", "exec", "compile", "__import__"}
-
-
-# --- checkpoints -----------------------------------------------------------------------------
-
-
-class Moving(eqx.Module):
-    weight: jax.Array
-    note: str = eqx.field(static=True, default="static")
-
-
-def some_state(key=0):
-    weight = jax.random.normal(jax.random.key(key), (3, 2))
-    moments = optax.adam(1e-3).init({"a/b": weight})
-    return {
-        "tuned": (Moving(weight), None),
-        "moments": moments,
-        "key": jax.random.key(key),
-        "step": np.array(key),
-        "loss": np.full((2, 3), key / 3, np.float32),
-        "count": 7 + key,
-        "scalar": np.float32(key / 7),
-    }
-
-
-def test_a_checkpoint_restores_every_bit(tmp_path):
-    path, state = tmp_path / "new" / "run.checkpoint", some_state(5)
-    assert store.Checkpoint(path).restore("run", some_state()) is None
-    store.Checkpoint(path).save("run", state)
-    got = store.Checkpoint(path).restore("run", some_state())
-    key = got.pop("key"), state.pop("key")
-    assert key[0].dtype == key[1].dtype and jnp.all(key[0] == key[1])
-    same(got, state)
-    assert isinstance(got["step"], np.ndarray) and isinstance(got["loss"], np.ndarray)
-    got["loss"][0] = 1.0  # an array of its own
-
-
-def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path):
-    checkpoint = store.Checkpoint(tmp_path / "it")
-    run = {"task": "coins", "settings": {"rates": [0.1, 0.2], "steps": 3}}
-    other = {"task": "coins", "settings": {"rates": [0.1, 0.3], "steps": 4}}
-    checkpoint.save(json.dumps(run), {"a": jnp.ones(1)})
-    with pytest.raises(store.StoreError, match=r"another run: .*rates.* was 0\.2 and is 0\.3 now"):
-        checkpoint.restore(json.dumps(other), {"a": jnp.ones(1)})
-    with pytest.raises(store.StoreError, match="this run's is 'plain'"):
-        checkpoint.restore("plain", {"a": jnp.ones(1)})
-
-
-@pytest.mark.parametrize(
-    ("like", "message"),
-    [
-        ({"a": jnp.ones(2), "b": jnp.ones(2)}, r"\['a'\]: float32 \[2\]; got float32 \[3\]"),
-        ({"a": jnp.ones(3)}, r"\['b'\]: None; got float32 \[2\]"),
-        ({"a": jnp.ones(3), "b": jnp.ones(2, int)}, r"\['b'\]: int32 \[2\]"),
-        ({"a": jnp.ones(3), "b": jnp.ones(2), "c": 1}, r"\['c'\]: int; got None"),
-    ],
-)
-def test_a_checkpoint_that_does_not_fit_says_so(tmp_path, like, message):
-    checkpoint = store.Checkpoint(tmp_path / "it")
-    checkpoint.save("run", {"a": jnp.ones(3), "b": jnp.ones(2)})
-    with pytest.raises(store.StoreError, match=message):
-        checkpoint.restore("run", like)
-
-
-def test_a_checkpoint_and_a_record_are_not_confused(tmp_path):
-    state = {"a": jnp.ones(3)}
-    store.Checkpoint(tmp_path / "checkpoint").save("run", state)
-    with pytest.raises(store.StoreError, match=r"Expected a record; got .* a checkpoint"):
-        store.load(tmp_path / "checkpoint")
-    store.save(tmp_path / "record", state)
-    with pytest.raises(store.StoreError, match=r"Expected a checkpoint; got .* a record"):
-        store.Checkpoint(tmp_path / "record").restore("run", state)
-    damaged(tmp_path / "checkpoint", 0.5)
-    with pytest.raises(store.StoreError, match="truncated"):
-        store.Checkpoint(tmp_path / "checkpoint").restore("run", state)
-
-
-def test_a_checkpoint_is_due_by_the_clock(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(store.time, "monotonic", lambda: clock[0])
-    checkpoint, always = (store.Checkpoint(tmp_path / "it", s) for s in (30.0, 0.0))
-    assert always.due() and not checkpoint.due()
-    clock[0] += 31
-    assert checkpoint.due()
-    checkpoint.save("run", {})
-    assert always.due() and not checkpoint.due()
 
 
 # --- text, figures, folders ------------------------------------------------------------------

@@ -16,14 +16,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.axes import Counts
-from promptax.predictors.layers import Dense, dense
+from promptax.axes import Counts, Tokens
+from promptax.predictors.layers import Dense, choose, dense
 from promptax.protocol import Embedded, Inputs, Prediction, Predictor
 from promptax.specs import Record, Spec, check
 
 Rows = Float[Array, "time embedding"]
+Table = Float[Array, "symbol embedding"]
 Outputs = Float[Array, "time width"]
 Internals = dict[str, Float[Array, "time _state"]]
+
+
+FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
 
 
 class Torso(Record):
@@ -36,6 +40,13 @@ class Torso(Record):
     @abc.abstractmethod
     def advance(self, state: Any, rows: Rows) -> tuple[Any, Outputs, Internals]:
         """The new state, outputs [time, width], and internal states [time, state] by name."""
+
+    def advance_tokens(
+        self, state: Any, table: Table, tokens: Tokens
+    ) -> tuple[Any, Outputs, Internals]:
+        """The same for tokens and the rows of all symbols: one sequence of a batch that shares
+        `state` and `table`. To override where work on distinct rows can be shared."""
+        return self.advance(state, choose(table, tokens))
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:
@@ -109,7 +120,23 @@ class Network(Predictor):
         return self.advance(empty, jnp.zeros((1, self.symbols)))[0]
 
     def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        torso, outputs, internals = self.torso.advance(state.torso, self.embed(inputs))
+        return self._predict(state, self.torso.advance(state.torso, self.embed(inputs)))
+
+    def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+        tokens = not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer)
+        if not tokens or self.symbols > min(FEW_SYMBOLS, inputs.shape[0]):
+            return super().advance_batch(state, inputs)
+        table = self.embedding(jnp.eye(self.symbols))
+
+        def one(tokens: Tokens) -> tuple[NetworkState, Prediction]:
+            return self._predict(state, self.torso.advance_tokens(state.torso, table, tokens))
+
+        return jax.vmap(one)(inputs)
+
+    def _predict(
+        self, state: NetworkState, read: tuple[Any, Outputs, Internals]
+    ) -> tuple[NetworkState, Prediction]:
+        torso, outputs, internals = read
         rows = jax.nn.log_softmax(self.unembedding(outputs))
         log_probs = jnp.concatenate([state.next[None], rows])
         return NetworkState(torso, log_probs[-1]), Prediction(log_probs[:-1], internals)

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax.specs import Record
 
@@ -115,3 +115,15 @@ def positions(first: int | Array, rows: int, width: int) -> Float[Array, "rows w
     rates = 1e4 ** (-2 * jnp.arange(half) / width)
     angles = (first + jnp.arange(rows))[:, None] * rates
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[:, :width]
+
+
+def choose(
+    table: Float[Array, "symbol *rest width"], tokens: Int[Array, "time"]
+) -> Float[Array, "time width"]:
+    """The row of each token, from rows [symbol, width], or [symbol, time, width] for rows that
+    also differ by time. For few symbols: elementwise, because CPUs are slow to gather, and slower
+    to add up the derivatives of a gather."""
+    rows = jnp.zeros(())
+    for symbol, each in enumerate(table):
+        rows = jnp.where((tokens == symbol)[:, None], each, rows)
+    return rows

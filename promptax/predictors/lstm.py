@@ -1,12 +1,15 @@
 """Long short-term memory (Hochreiter and Schmidhuber 1997), any depth."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Torso
-from promptax.predictors.layers import Dense, Layer, dense
+from promptax.axes import Tokens
+from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Table, Torso
+from promptax.predictors.layers import Dense, Layer, choose, dense
 from promptax.specs import check
 
 Cell = tuple[Float[Array, " state"], Float[Array, " state"]]  # cell c, hidden h
@@ -62,21 +65,66 @@ class LSTMLayer(Torso):
         return zeros, zeros
 
     def advance(self, state: Cell, rows: Rows) -> tuple[Cell, Outputs, Internals]:
-        matrix, bias = self.recurrent.matrix(), self.recurrent.bias
+        return self._scan(state, self._drives(rows), lambda drive: drive)
 
-        def step(state: Cell, drive: Array) -> tuple[Cell, Cell]:
+    def advance_tokens(
+        self, state: Cell, table: Table, tokens: Tokens
+    ) -> tuple[Cell, Outputs, Internals]:
+        """Every symbol's drive is computed once, and looked up in each step."""
+        drives = self._drives(table)
+        return self._scan(state, tokens, lambda token: choose(drives, token[None])[0])
+
+    def _drives(self, rows: Rows) -> Float[Array, "time gates"]:
+        drives, bias = self.inputs(rows), self.recurrent.bias
+        return drives if bias is None else drives + bias
+
+    def _scan(
+        self, state: Cell, steps: Array, drive: Callable[[Array], Array]
+    ) -> tuple[Cell, Outputs, Internals]:
+        matrix = self.recurrent.matrix()
+
+        def step(state: Cell, given: Array) -> tuple[Cell, Cell]:
             cell, hidden = state
-            i, f, g, o = jnp.split(drive + hidden @ matrix, 4)
-            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-            state = cell, jax.nn.sigmoid(o) * jnp.tanh(cell)
+            state = move(drive(given) + hidden @ matrix, cell)
             return state, state
 
-        drives = self.inputs(rows) if bias is None else self.inputs(rows) + bias
-        state, (cells, hiddens) = jax.lax.scan(step, state, drives)
+        state, (cells, hiddens) = jax.lax.scan(step, state, steps)
         return state, hiddens, {"cell": cells, "hidden": hiddens}
 
     def low_rank_layers(self) -> tuple[str, ...]:
         return ("inputs", "recurrent")
+
+
+@jax.custom_vjp
+def move(gates: Float[Array, " gates"], cell: Float[Array, " state"]) -> Cell:
+    """The new cell and hidden state from the gates input, forget, candidate, output.
+
+    Its own derivative keeps the activations and nothing else from each step."""
+    return _move(gates, cell)[0]
+
+
+def _move(gates: Array, cell: Array) -> tuple[Cell, tuple[Array, ...]]:
+    i, f, g, o = jnp.split(gates, 4)
+    i, f, o, g = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(g)
+    new = f * cell + i * g
+    bent = jnp.tanh(new)
+    return (new, o * bent), (i, f, g, o, cell, bent)
+
+
+def _move_back(kept: tuple[Array, ...], slopes: Cell) -> tuple[Array, Array]:
+    i, f, g, o, cell, bent = kept
+    to_cell, to_hidden = slopes
+    to_cell = to_cell + to_hidden * o * (1 - bent * bent)
+    gates = (
+        to_cell * g * i * (1 - i),
+        to_cell * cell * f * (1 - f),
+        to_cell * i * (1 - g * g),
+        to_hidden * bent * o * (1 - o),
+    )
+    return jnp.concatenate(gates), to_cell * f
+
+
+move.defvjp(_move, _move_back)
 
 
 def _layer(key: Key[Array, ""], inputs: int, width: int) -> LSTMLayer:
@@ -102,9 +150,20 @@ class LSTMTorso(Torso):
     def advance(
         self, state: tuple[Cell, ...], rows: Rows
     ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
-        states, internals = [], {}
+        return self._above(state, self.layers[0].advance(state[0], rows))
+
+    def advance_tokens(
+        self, state: tuple[Cell, ...], table: Table, tokens: Tokens
+    ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
+        return self._above(state, self.layers[0].advance_tokens(state[0], table, tokens))
+
+    def _above(
+        self, state: tuple[Cell, ...], first: tuple[Cell, Outputs, Internals]
+    ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
+        """All layers, given what the first one did."""
+        states, internals, rows = [], {}, first[1]
         for index, (layer, cell) in enumerate(zip(self.layers, state, strict=True)):
-            cell, rows, seen = layer.advance(cell, rows)
+            cell, rows, seen = layer.advance(cell, rows) if index else first
             states.append(cell)
             internals |= {f"layer{index}.{name}": value for name, value in seen.items()}
         return tuple(states), rows, internals

@@ -14,8 +14,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax import platforms
-from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Torso
-from promptax.predictors.layers import Layer, LayerNorm, dense, gelu, layer_norm, positions
+from promptax.axes import Tokens
+from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Table, Torso
+from promptax.predictors.layers import (
+    Layer,
+    LayerNorm,
+    choose,
+    dense,
+    gelu,
+    layer_norm,
+    positions,
+)
 from promptax.specs import Record, check
 
 
@@ -66,6 +75,11 @@ class Transformer(Architecture):
         )
 
 
+Projections = tuple[  # query, key, value
+    Float[Array, "*rows width"], Float[Array, "*rows width"], Float[Array, "*rows width"]
+]
+
+
 class Block(Record):
     """One block's layers."""
 
@@ -80,6 +94,12 @@ class Block(Record):
     mlp_input: Layer
     mlp_output: Layer
     after_mlp: LayerNorm
+
+    def projections(self, hidden: Float[Array, "*rows width"]) -> Projections:
+        """Query, key and value of each row."""
+        normed = self.before_attention(hidden)
+        query, key = self.query_norm(self.query(normed)), self.key_norm(self.key(normed))
+        return query, key, self.value(normed)
 
 
 def _block(key: Key[Array, ""], spec: Transformer) -> Block:
@@ -128,15 +148,28 @@ class TransformerTorso(Torso):
         return Memory(empty, empty, None if capacity is None else jnp.array(0))
 
     def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Outputs, Internals]:
-        new, width = rows.shape
-        hidden = rows + positions(state.rows_read(), new, width)
+        hidden = rows + positions(state.rows_read(), *rows.shape)
+        return self._through(state, hidden, self.blocks[0].projections(hidden))
+
+    def advance_tokens(
+        self, state: Memory, table: Table, tokens: Tokens
+    ) -> tuple[Memory, Outputs, Internals]:
+        """A symbol at a position gives one and the same row in every sequence: what the first
+        block computes from single rows is computed for symbol × time rows, once for a batch."""
+        places = positions(state.rows_read(), tokens.shape[0], table.shape[1])
+        distinct = table[:, None] + places
+        here = lambda rows: choose(rows, tokens)  # noqa: E731
+        given = self.blocks[0].projections(distinct)
+        return self._through(state, here(distinct), jax.tree.map(here, given))
+
+    def _through(
+        self, state: Memory, hidden: Rows, first: Projections
+    ) -> tuple[Memory, Outputs, Internals]:
+        """All blocks, given the first one's projections of the rows."""
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
-            normed = block.before_attention(hidden)
+            query, key, value = block.projections(hidden) if index else first
             past = state.keys[index], state.values[index], state.counted()
-            key = block.key_norm(block.key(normed))
-            value = block.value(normed)
-            query = block.query_norm(block.query(normed))
             attended = block.attention_output(attention(query, key, value, past, self.heads))
             hidden = hidden + attended
             inner = gelu(block.mlp_input(block.before_mlp(hidden)))
@@ -144,7 +177,7 @@ class TransformerTorso(Torso):
             keys.append(_append(state.keys[index], key, state.filled))
             values.append(_append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
-        filled = None if state.filled is None else state.filled + new
+        filled = None if state.filled is None else state.filled + hidden.shape[0]
         return Memory(tuple(keys), tuple(values), filled), hidden, internals
 
     def low_rank_layers(self) -> tuple[str, ...]:
