@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from promptax import specs
+from promptax import platforms, specs
 from promptax.predictors import Architecture, Transformer
 from promptax.specs import check
 from promptax.steering import SoftPrompt, Tuner
@@ -36,6 +36,31 @@ def import_plugins(arguments: list[str]) -> list[str]:
             specs.import_plugin(word.split("=", 1)[1] if "=" in word else left.pop(0))
         else:
             rest.append(word)
+    return rest
+
+
+PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
+
+
+def join_processes(arguments: list[str]) -> list[str]:
+    """Join other processes if the flags for that are there; the other arguments are returned."""
+    values, rest = {}, arguments
+    for flag in PROCESS_FLAGS:
+        values[flag], rest = _take(flag, rest)
+    if not any(values.values()):
+        return rest
+    missing = [flag for flag, value in values.items() if value is None]
+    check(not missing, f"Expected {', '.join(PROCESS_FLAGS)} together; {missing} is missing.")
+    coordinator, count, number = values.values()
+    check(
+        str(count).isdigit() and str(number).isdigit() and int(number) < int(count),
+        f"Expected --process-id from 0 to --num-processes - 1; got {number} of {count}.",
+    )
+    check(
+        ":" in coordinator,
+        f"Expected --coordinator HOST:PORT of process 0; got {coordinator!r}.",
+    )
+    platforms.join(coordinator, int(count), int(number))
     return rest
 
 

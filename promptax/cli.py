@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from promptax import platforms, runs, specs, store
-from promptax.arguments import import_plugins, parse
+from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
@@ -148,10 +148,12 @@ def demo(args: Demo, command: str) -> None:
     )
     folder = store.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
-    workers = 2 if platforms.on_cpu() else 1
+    workers = platforms.tunings_at_once()
     run = runs.run(experiment, args.seed, folder, command, bar, _say, workers)
     for results in run:
         _show(results)
+    if not platforms.leads():
+        return
     page = runs.report(folder)
     console.print(f"\n[bold]{page}[/bold]  ← open this in a browser", soft_wrap=True)
 
@@ -344,7 +346,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], command: str) -> None:
-    arguments = import_plugins(arguments)
+    arguments = join_processes(import_plugins(arguments))
+    console.quiet = not platforms.leads()
     name = _command(arguments)
     kind, run = COMMANDS[name]
     parsed = parse(kind, name, arguments[1:], runs.DEMO_NETWORK if kind is Demo else {})

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Key
 
-from promptax import enumeration
+from promptax import enumeration, platforms
 from promptax.axes import NATS
 from promptax.control_variates import regret as regret
 from promptax.predictors.base import Architecture
@@ -197,6 +198,7 @@ def _stream(
     readers = [_repetitions(row) for row in rows.values()]
     most = max(map(len, readers), default=1)
     losses = np.full((len(rows), most, sequences, length), np.nan, np.float32)
+    mesh = platforms.mesh(1, chunk)
     scored, done = None, 0
     total = math.ceil(sequences / chunk) * sum(map(len, readers))
     for first in range(0, sequences, chunk):
@@ -207,11 +209,12 @@ def _stream(
         if episodes.scored is not None:
             scored = np.zeros((sequences, length), bool) if scored is None else scored
             scored[here] = np.asarray(episodes.scored)[: here.stop - first]
+        episodes = platforms.everywhere(episodes, mesh)
         for index, repetitions in enumerate(readers):
             for repetition in range(len(repetitions)):
-                reader = traced(repetitions[repetition])
-                at_once = _at_once(reader, chunk, length)
-                found = _losses(reader, target.outcome, episodes, at_once)
+                reader = platforms.everywhere(traced(repetitions[repetition]), mesh)
+                at_once = _at_once(reader, chunk, length, mesh)
+                found = _losses(reader, target.outcome, episodes, at_once, mesh)
                 losses[index, repetition, here] = np.asarray(found)[: here.stop - first]
                 done += 1
                 for callback in callbacks:
@@ -224,16 +227,33 @@ def _keys(key: Array, indices: Array) -> Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, indices)
 
 
-def _at_once(reader: Reader, chunk: int, length: int) -> int:
-    """How many sequences of a chunk to read at a time: a divisor of the chunk."""
-    return chunk if isinstance(reader, Task) else math.gcd(chunk, reader.micro_batch(chunk, length))
+def _at_once(reader: Reader, chunk: int, length: int, mesh: Mesh | None) -> int:
+    """How many sequences of a device's part of the chunk to read at a time: a divisor of it."""
+    here = chunk if mesh is None else chunk // mesh.shape["sequence"]
+    return here if isinstance(reader, Task) else math.gcd(here, reader.micro_batch(here, length))
 
 
 @eqx.filter_jit
 def _losses(
-    reader: Reader, outcome: Symbols, episodes: Episode, at_once: int
+    reader: Reader, outcome: Symbols, episodes: Episode, at_once: int, mesh: Mesh | None
 ) -> Float[Array, "sequence time"]:
     """Losses in nats. Weights and a spec's numbers are arguments: one compilation a structure."""
+    if mesh is None:
+        return _losses_here(reader, outcome, episodes, at_once)
+    own = PartitionSpec("sequence")
+    found = jax.shard_map(
+        lambda reader, episodes: _losses_here(reader, outcome, episodes, at_once),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), own),
+        out_specs=own,
+        check_vma=False,
+    )
+    return platforms.gathered(found(reader, episodes), mesh)
+
+
+def _losses_here(
+    reader: Reader, outcome: Symbols, episodes: Episode, at_once: int
+) -> Float[Array, "sequence time"]:
     state = None if isinstance(reader, Task) else reader.start()
 
     def read(some: Episode) -> Array:

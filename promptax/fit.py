@@ -10,6 +10,7 @@ resumed run equals an uninterrupted one bit for bit.
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import xarray as xr
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from promptax import platforms
@@ -30,10 +31,10 @@ from promptax.progress import Callback, report
 from promptax.protocol import Predictor, Repeated, cut, one_or_all
 from promptax.settings import FitSettings
 from promptax.specs import Arrays, Record, check, to_json, traced
-from promptax.tasks.base import Episode, Task, sample_batch
+from promptax.steps import ADAM, Program, steps
+from promptax.tasks.base import Task, sample_batch
 
 Tree = Any
-ADAM = optax.scale_by_adam()  # β 0.9 and 0.999, ε 1e-8
 BLOCK_BYTES = 2**25  # data of one block of steps
 
 
@@ -86,14 +87,6 @@ class _State(NamedTuple):
     diverged: Array
     step: Any
     loss: Any  # [repetition, step], NaN where still to come
-
-
-class _Program(NamedTuple):
-    """What the compiled steps read: the other weights and the numbers of the update."""
-
-    watched: Tree  # frozen leaves that take part in clipping
-    frozen: Tree
-    clip: Array
 
 
 # --- entries --------------------------------------------------------------------------------
@@ -163,7 +156,7 @@ def fit(
     watch = watched(first[0]) if watched is not None else False
     parts = eqx.partition(halves.frozen, watch)
     clip = jnp.float32(jnp.inf if settings.clip is None else settings.clip)
-    program = _Program(*parts, clip)
+    program = Program(*parts, clip)
     state = _State(
         tuned=halves.tuned,
         moments=jax.vmap(ADAM.init)(halves.tuned),
@@ -203,7 +196,7 @@ def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
 def _run(
     key: Key[Array, ""],
     state: _State,
-    program: _Program,
+    program: Program,
     task: Task,
     settings: FitSettings,
     predictor: Predictor,
@@ -213,8 +206,10 @@ def _run(
     rates, repetitions = settings.rates(), settings.repetitions
     per_step = 4 * repetitions * settings.batch * settings.length
     block = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
-    micro = settings.micro_batch or predictor.micro_batch(settings.batch, settings.length)
+    mesh = platforms.mesh(repetitions, settings.batch)
+    micro = _micro_batch(predictor, settings, mesh)
     data_key, data = jax.random.fold_in(key, 1), None
+    program = platforms.everywhere(program, mesh)
     task, begin, count = traced(task), int(state.step), 1
     while begin < settings.steps:
         index = begin // block
@@ -227,28 +222,24 @@ def _run(
                 None,
                 is_leaf=lambda x: x is None,
             )
-            data = index, episodes
+            data = index, platforms.everywhere(episodes, mesh)
         end = min(begin + count, (index + 1) * block, settings.steps)
         padded = np.zeros(block, np.float32)
         here = rates[index * block : (index + 1) * block]
         padded[: len(here)] = here
         bounds = np.array([begin, end]) - index * block
         started = time.monotonic()
-        parts, losses = _steps(
-            state[:3],
-            program,
-            data[1],
-            jnp.asarray(padded),
-            jnp.asarray(bounds),
-            first,
-            type(task).outcome,
-            micro,
-        )
+        given = state[:3], jnp.asarray(padded), jnp.asarray(bounds), first
+        given = platforms.everywhere(given, mesh)
+        parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
-        state = _State(*parts, step=np.array(end), loss=loss)
-        pace = (time.monotonic() - started) / (end - begin)
-        count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
+        state = _State(*platforms.at_home(parts, mesh), step=np.array(end), loss=loss)
+        if jax.process_count() > 1:  # all processes must take the same steps together
+            count = min(block, 10)
+        else:
+            pace = (time.monotonic() - started) / (end - begin)
+            count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
         begin = end
         yield state
 
@@ -263,87 +254,11 @@ def _keys(key: Array, first: Array, block: int, repetitions: int, batch: int) ->
     return jax.vmap(jax.vmap(lambda k: jax.random.split(k, batch)))(grid)
 
 
-@eqx.filter_jit
-def _steps(
-    parts: tuple[Tree, Tree, Array],
-    program: _Program,
-    episodes: Episode,
-    rates: Float[Array, " step"],
-    bounds: Array,
-    first: Array,
-    outcome: Any,
-    micro: int,
-) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
-    """Run steps bounds[0]..bounds[1]-1 of the block for all repetitions."""
-
-    def repetition(given: tuple) -> tuple:
-        (tuned, moments, diverged), episodes = given
-        losses = jnp.full(rates.shape, jnp.nan)
-
-        def step(i: Array, carry: tuple) -> tuple:
-            tuned, moments, diverged, losses = carry
-            batch = jax.tree.map(lambda leaf: leaf[i], episodes)
-            loss, gradient = loss_and_gradient(tuned, program, batch, outcome, micro)
-            norm = optax.tree.norm(gradient)
-            gradient = jax.tree.map(
-                lambda g: g * jnp.where(norm > program.clip, program.clip / norm, 1.0), gradient[0]
-            )
-            update, new_moments = ADAM.update(gradient, moments)
-            new = jax.tree.map(lambda p, u: p - rates[i] * u, tuned, update)
-            fine = jnp.isfinite(loss) & jnp.isfinite(norm)
-            moved = fine & (diverged < 0)
-            keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(moved, a, b), new, old)  # noqa: E731
-            diverged = jnp.where((diverged < 0) & ~fine, first + i, diverged)
-            losses = losses.at[i].set(jnp.where(diverged < 0, loss, jnp.nan))
-            return keep(new, tuned), keep(new_moments, moments), diverged, losses
-
-        carry = (tuned, moments, diverged, losses)
-        *parts, losses = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
-        return tuple(parts), losses
-
-    if platforms.repetitions_at_once(len(parts[2])) == 1:
-        return jax.lax.map(repetition, (parts, episodes))
-    return jax.vmap(repetition)((parts, episodes))
-
-
-def loss_and_gradient(
-    tuned: Tree, program: _Program, episodes: Episode, outcome: Any, micro: int
-) -> tuple[Float[Array, ""], tuple[Tree, Tree]]:
-    """Mean loss of a batch, nats per sequence, and its gradient for tuned and watched leaves.
-
-    The prompt is read, and differentiated, once: the state after it is an argument that all
-    micro-batches share, and its gradient is pulled back at the end.
-    """
-    batch = episodes.tokens.shape[0]
-    parts = tuned, program.watched
-
-    def predictor(parts: tuple[Tree, Tree]) -> Predictor:
-        return eqx.combine(*parts, program.frozen)
-
-    def start(parts: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
-        return eqx.partition(predictor(parts).start(), eqx.is_inexact_array)
-
-    state, pull, counts = jax.vjp(start, parts, has_aux=True)  # counts: what has no gradient
-
-    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode) -> Array:
-        whole = eqx.combine(state, counts)
-        _, prediction = predictor(parts).advance_batch(whole, some.inputs)
-        return jnp.sum(outcome.log_loss(prediction, some)) / batch
-
-    gradient_of = jax.value_and_grad(micro_loss, argnums=(0, 1))
-    if micro == batch:
-        loss, (direct, through) = gradient_of(parts, state, episodes)
-    else:
-        chunks = jax.tree.map(
-            lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
-        )
-        zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
-
-        def add(total: Tree, some: Episode) -> tuple[Tree, None]:
-            return jax.tree.map(jnp.add, total, gradient_of(parts, state, some)), None
-
-        (loss, (direct, through)), _ = jax.lax.scan(add, zeros, chunks)
-    return loss, jax.tree.map(jnp.add, direct, pull(through)[0])
+def _micro_batch(predictor: Predictor, settings: FitSettings, mesh: Mesh | None) -> int:
+    """Sequences to differentiate at a time on each device."""
+    assert settings.length is not None
+    here = settings.batch if mesh is None else settings.batch // mesh.shape["sequence"]
+    return math.gcd(here, settings.micro_batch or predictor.micro_batch(here, settings.length))
 
 
 # --- around the loop ------------------------------------------------------------------------

@@ -5,9 +5,18 @@ cache, repetitions run one after the other. Accelerators are bound by launches: 
 once, all repetitions side by side.
 """
 
+import importlib.metadata
+import math
 import os
+import platform
+import sys
+from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a core's cache
 
@@ -30,6 +39,12 @@ def repetitions_at_once(repetitions: int) -> int:
     return 1 if on_cpu() else repetitions
 
 
+def tunings_at_once() -> int:
+    """How many tunings of a small network to run at the same time, in threads: one step of it
+    cannot keep two cores busy. Several devices must be asked in one order."""
+    return 2 if on_cpu() and len(jax.devices()) == 1 else 1
+
+
 def free_bytes() -> int | None:
     """Memory that is free on the device, if that can be known."""
     stats = None if on_cpu() else jax.local_devices()[0].memory_stats()
@@ -39,3 +54,75 @@ def free_bytes() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def mesh(repetitions: int, sequences: int) -> Mesh | None:
+    """All devices of all processes as repetition × sequence; None for a single device.
+
+    Repetitions need no exchange, so they are spread first, and the rest of the devices shares the
+    sequences. Both must divide; devices beyond that stay idle in a single process, while several
+    processes must all have a part.
+    """
+    devices = jax.devices()
+    rows = math.gcd(repetitions, len(devices))
+    columns = math.gcd(sequences, len(devices) // rows)
+    if len(devices) == 1 or (rows * columns == 1 and jax.process_count() == 1):
+        return None
+    if jax.process_count() > 1 and rows * columns < len(devices):
+        raise ValueError(
+            f"Expected {sequences} sequences × {repetitions} repetitions that divide over all "
+            f"{len(devices)} devices of {jax.process_count()} processes; they divide over "
+            f"{rows * columns}. Choose a batch that is a multiple of {len(devices)}."
+        )
+    grid = np.array(devices[: rows * columns]).reshape(rows, columns)
+    return Mesh(grid, ("repetition", "sequence"), axis_types=(AxisType.Auto,) * 2)
+
+
+def everywhere(tree: Any, mesh: Mesh | None) -> Any:
+    """The arrays of a tree on every device of the mesh: what each process has, it has alike."""
+    if mesh is None:
+        return tree
+    place = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: Any) -> Any:
+        there = isinstance(leaf, jax.Array) and leaf.sharding == place
+        return leaf if there or not eqx.is_array(leaf) else jax.device_put(np.asarray(leaf), place)
+
+    return jax.tree.map(put, tree)
+
+
+def at_home(tree: Any, mesh: Mesh | None) -> Any:
+    """Arrays that are whole on every device of the mesh, as ordinary arrays of this process."""
+    return tree if mesh is None else jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def join(coordinator: str, processes: int, number: int) -> None:
+    """Become one of several processes that compute together (`jax.distributed`)."""
+    bind = coordinator if number == 0 else None
+    jax.distributed.initialize(coordinator, processes, number, coordinator_bind_address=bind)
+
+
+def gathered(tree: Any, mesh: Mesh | None) -> Any:
+    """Inside a compiled function: the whole of every array on every device of the mesh."""
+    if mesh is None:
+        return tree
+    place = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, place), tree)
+
+
+def environment() -> dict[str, Any]:
+    """What this ran on: versions, platform, device, number of CPUs."""
+    others = ("jax", "jaxlib", "equinox", "optax", "numpy")
+    return {
+        "python": platform.python_version(),
+        "promptax": getattr(sys.modules["promptax"], "__version__", "unknown"),
+        **{name: importlib.metadata.version(name) for name in others},
+        "platform": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "cpus": os.cpu_count(),
+    }

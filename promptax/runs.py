@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import xarray as xr
 
-from promptax import store
+from promptax import platforms, store
 from promptax.experiment import Announce, Experiment, pretrained, steered
 from promptax.predictors import Architecture
 from promptax.report import figures, page, readings, table, to_csv
@@ -72,7 +72,7 @@ def _with_search(experiment: Experiment, sequences: int) -> Experiment:
 def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     """spec.json: what was run, and on what."""
     about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
-    about |= {"environment": store.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+    about |= {"environment": platforms.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     store.write_text(folder / "spec.json", json.dumps(about, indent=1))
 
 

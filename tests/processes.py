@@ -10,8 +10,8 @@ import jax
 ROOT = Path(__file__).parent.parent
 
 
-def python(folder, *arguments, **environment):
-    """Run Python in that folder, with these environment variables; its output. A failure fails."""
+def start(folder, *arguments, **environment):
+    """Start Python in that folder, with these environment variables."""
     shared = {
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -19,13 +19,19 @@ def python(folder, *arguments, **environment):
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
         "COLUMNS": "120",
     }
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
         env=os.environ | shared | environment,
         text=True,
-        capture_output=True,
-        timeout=600,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    return done.stdout
+
+
+def python(folder, *arguments, **environment):
+    """Run Python to its end; its output. A failure fails."""
+    with start(folder, *arguments, **environment) as child:
+        said, complaint = child.communicate(timeout=600)
+    assert child.returncode == 0, said[-6000:] + complaint[-6000:]
+    return said

@@ -13,7 +13,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from promptax import FitSettings
-from promptax import fit as loop
+from promptax import steps as loop
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Embedded
 from promptax.steering import EmbeddingWeights, FullWeights, LowRank, SoftPrompt
@@ -36,7 +36,7 @@ def program(tuner, network=TRANSFORMER):
     """The tuned half, and the loop's gradient as a function of tuned half and episodes."""
     steered = tuner.steer(KEY, network)
     tuned, frozen = eqx.partition(steered, tuner.where(steered))
-    rest = loop._Program(*eqx.partition(frozen, False), jnp.float32(1.0))
+    rest = loop.Program(*eqx.partition(frozen, False), jnp.float32(1.0))
 
     def gradient(tuned, some):
         return loop.loss_and_gradient(tuned, rest, some, Categorical.outcome, some.tokens.shape[0])

@@ -12,6 +12,7 @@ from laws import same
 
 from promptax import FitSettings, predict, pretrain
 from promptax import fit as loop
+from promptax import steps as compiled
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Prediction, Predictor
 from promptax.steering import EmbeddingWeights, FullWeights, SoftPrompt
@@ -134,8 +135,8 @@ def test_open_choices_are_made_by_what_is_fitted():
 
 def test_other_numbers_compile_nothing(monkeypatch):
     traces, samples = [], []
-    gradient, sample = loop.loss_and_gradient, Categorical.sample
-    monkeypatch.setattr(loop, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))
+    gradient, sample = compiled.loss_and_gradient, Categorical.sample
+    monkeypatch.setattr(compiled, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))
     monkeypatch.setattr(Categorical, "sample", lambda *a: samples.append(1) or sample(*a))
     shape = dict(batch=3, length=9)
     run(FitSettings(steps=2, **shape))
@@ -240,10 +241,10 @@ def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
     in_turn = both(2)
     monkeypatch.setattr(loop.platforms, "repetitions_at_once", lambda repetitions: repetitions)
     # the platform is asked when the step is compiled, so it has to be compiled again
-    steps = loop._steps.__wrapped__
-    monkeypatch.setattr(loop, "_steps", eqx.filter_jit(lambda *a: steps(*a)))
-    traces, gradient = [], loop.loss_and_gradient
-    monkeypatch.setattr(loop, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))
+    steps = compiled.steps.__wrapped__
+    monkeypatch.setattr(loop, "steps", eqx.filter_jit(lambda *a: steps(*a)))
+    traces, gradient = [], compiled.loss_and_gradient
+    monkeypatch.setattr(compiled, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))
     same(both(2), in_turn, rtol=1e-5, atol=1e-5)
     assert len(traces) == 1 and np.isfinite(both(0).loss).all()
 

@@ -17,7 +17,7 @@ import xarray as xr
 from laws import same
 from matplotlib.figure import Figure
 
-from promptax import store
+from promptax import platforms, store
 from promptax.fit import Fitted
 from promptax.predictors import LSTM, Architecture
 from promptax.protocol import Repeated, condition
@@ -313,7 +313,7 @@ def test_a_run_folder_is_new_or_its_own(tmp_path):
 
 
 def test_the_environment_is_named():
-    found = store.environment()
+    found = platforms.environment()
     names = {"python", "promptax", "jax", "jaxlib", "equinox", "optax", "numpy"}
     assert names | {"platform", "device", "cpus"} == set(found)
     json.dumps(found)

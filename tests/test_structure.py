@@ -21,6 +21,7 @@ ROOMS = [
     "predictors",
     "progress",
     "settings",
+    "steps",
     "fit",
     "steering",
     "control_variates",

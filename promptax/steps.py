@@ -1,0 +1,140 @@
+"""The compiled part of the loop: updates of all repetitions, on one device or on several.
+
+A step is the gradient of the mean loss for the tuned leaves, clipping, and Adam. On several devices
+each has its repetitions and its share of the sequences, and gradients are summed; what comes out is
+whole everywhere.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from promptax import platforms
+from promptax.protocol import Predictor
+from promptax.tasks.base import Episode
+
+Tree = Any
+ADAM = optax.scale_by_adam()  # β 0.9 and 0.999, ε 1e-8
+
+
+class Program(NamedTuple):
+    """What the compiled steps read: the other weights and the numbers of the update."""
+
+    watched: Tree  # frozen leaves that take part in clipping
+    frozen: Tree
+    clip: Array
+
+
+@eqx.filter_jit
+def steps(
+    given: tuple, program: Program, episodes: Episode, outcome: Any, micro: int, mesh: Mesh | None
+) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
+    """`_steps_here` on one device, or each device's part of it and the exchange of gradients."""
+    if mesh is None:
+        return _steps_here(given, program, episodes, outcome, micro)
+    own, data = PartitionSpec("repetition"), PartitionSpec("repetition", None, "sequence")
+    everywhere = PartitionSpec()
+    parts = jax.shard_map(
+        lambda given, program, episodes: _steps_here(
+            given, program, episodes, outcome, micro, "sequence"
+        ),
+        mesh=mesh,
+        in_specs=((own, everywhere, everywhere, everywhere), everywhere, data),
+        out_specs=own,
+        check_vma=False,
+    )
+    return platforms.gathered(parts(given, program, episodes), mesh)
+
+
+def _steps_here(
+    given: tuple,
+    program: Program,
+    episodes: Episode,
+    outcome: Any,
+    micro: int,
+    shared: str | None = None,
+) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
+    """Run steps bounds[0]..bounds[1]-1 of the block for all repetitions."""
+    parts, rates, bounds, first = given
+
+    def repetition(given: tuple) -> tuple:
+        (tuned, moments, diverged), episodes = given
+        losses = jnp.full(rates.shape, jnp.nan)
+
+        def step(i: Array, carry: tuple) -> tuple:
+            tuned, moments, diverged, losses = carry
+            batch = jax.tree.map(lambda leaf: leaf[i], episodes)
+            loss, gradient = loss_and_gradient(tuned, program, batch, outcome, micro, shared)
+            norm = optax.tree.norm(gradient)
+            gradient = jax.tree.map(
+                lambda g: g * jnp.where(norm > program.clip, program.clip / norm, 1.0), gradient[0]
+            )
+            update, new_moments = ADAM.update(gradient, moments)
+            new = jax.tree.map(lambda p, u: p - rates[i] * u, tuned, update)
+            fine = jnp.isfinite(loss) & jnp.isfinite(norm)
+            moved = fine & (diverged < 0)
+            keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(moved, a, b), new, old)  # noqa: E731
+            diverged = jnp.where((diverged < 0) & ~fine, first + i, diverged)
+            losses = losses.at[i].set(jnp.where(diverged < 0, loss, jnp.nan))
+            return keep(new, tuned), keep(new_moments, moments), diverged, losses
+
+        carry = (tuned, moments, diverged, losses)
+        *parts, losses = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
+        return tuple(parts), losses
+
+    if platforms.repetitions_at_once(len(parts[2])) == 1:
+        return jax.lax.map(repetition, (parts, episodes))
+    return jax.vmap(repetition)((parts, episodes))
+
+
+def loss_and_gradient(
+    tuned: Tree,
+    program: Program,
+    episodes: Episode,
+    outcome: Any,
+    micro: int,
+    shared: str | None = None,
+) -> tuple[Float[Array, ""], tuple[Tree, Tree]]:
+    """Mean loss of a batch, nats per sequence, and its gradient for tuned and watched leaves.
+
+    The prompt is read, and differentiated, once: the state after it is an argument that all
+    micro-batches share, and its gradient is pulled back at the end. `shared`: the axis of the mesh
+    over which the batch is spread.
+    """
+    here = episodes.tokens.shape[0]
+    batch = here if shared is None else here * jax.lax.axis_size(shared)
+    parts = tuned, program.watched
+
+    def predictor(parts: tuple[Tree, Tree]) -> Predictor:
+        return eqx.combine(*parts, program.frozen)
+
+    def start(parts: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        return eqx.partition(predictor(parts).start(), eqx.is_inexact_array)
+
+    state, pull, counts = jax.vjp(start, parts, has_aux=True)  # counts: what has no gradient
+
+    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode) -> Array:
+        whole = eqx.combine(state, counts)
+        _, prediction = predictor(parts).advance_batch(whole, some.inputs)
+        return jnp.sum(outcome.log_loss(prediction, some)) / batch
+
+    gradient_of = jax.value_and_grad(micro_loss, argnums=(0, 1))
+    if micro == here:
+        loss, (direct, through) = gradient_of(parts, state, episodes)
+    else:
+        chunks = jax.tree.map(
+            lambda leaf: leaf.reshape(here // micro, micro, *leaf.shape[1:]), episodes
+        )
+        zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
+
+        def add(total: Tree, some: Episode) -> tuple[Tree, None]:
+            return jax.tree.map(jnp.add, total, gradient_of(parts, state, some)), None
+
+        (loss, (direct, through)), _ = jax.lax.scan(add, zeros, chunks)
+    gradient = jax.tree.map(jnp.add, direct, pull(through)[0])
+    return (loss, gradient) if shared is None else jax.lax.psum((loss, gradient), shared)

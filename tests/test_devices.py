@@ -1,0 +1,109 @@
+"""Several devices, and several processes, give what one device gives.
+
+Each case is a process of its own, because the number of devices is settled when JAX starts.
+"""
+
+import socket
+
+import numpy as np
+import pytest
+from processes import python, start
+
+from promptax import load, steering  # noqa: F401 (classes that load makes)
+
+WORK = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+import promptax as px
+from promptax.predictors import LSTM, Transformer
+from promptax.steering import FullWeights, LowRank, SoftPrompt
+from promptax.tasks import Categorical, DirichletCategorical
+
+def work():
+    key, out = jax.random.key(3), {}
+    small = px.FitSettings(steps=12, batch=8, length=6)
+    base = px.pretrain(key, Transformer(width=8, heads=2), DirichletCategorical(), small,
+                       callbacks=()).predictor
+    for repetitions in (1, 2, 3):
+        settings = px.FitSettings(steps=4, batch=8, length=5, repetitions=repetitions)
+        for tuner in (SoftPrompt(length=2), LowRank(rank=2), FullWeights()):
+            fitted = tuner.tune(key, base, Categorical(), settings, callbacks=())
+            name = f"{type(tuner).__name__}-{repetitions}"
+            out[name] = {"loss": jnp.asarray(fitted.loss), "predictor": fitted.predictor}
+    recurrent = LSTM(width=4).build(key, 2)
+    losses = px.evaluate(key, {"base": base, "lstm": recurrent, "tuned": fitted.predictor},
+                         Categorical(), sequences=24, length=9, prior=DirichletCategorical())
+    out["losses"] = jnp.asarray(losses.log_loss.values)
+    return out
+"""
+
+ALONE = WORK + "\nassert len(jax.devices()) == int(sys.argv[1])\npx.save(sys.argv[2], work())\n"
+
+
+def results(folder, devices):
+    path = folder / f"{devices}.safetensors"
+    python(folder, "-c", ALONE, devices, path, JAX_NUM_CPU_DEVICES=str(devices))
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("one"), 1)
+
+
+def same(one, other):
+    import jax
+
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_several_devices_give_what_one_gives(devices, one_device, tmp_path):
+    same(results(tmp_path, devices), one_device)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+TOGETHER = (
+    WORK
+    + """
+from promptax import platforms
+platforms.join(sys.argv[1], 2, int(sys.argv[2]))
+assert jax.process_count() == 2 and len(jax.devices()) == 2
+px.save(sys.argv[3], work())
+"""
+)
+
+
+def test_two_processes_give_what_one_gives_and_only_the_first_writes(one_device, tmp_path):
+    where = f"127.0.0.1:{free_port()}"
+    paths = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    children = [
+        start(tmp_path, "-c", TOGETHER, where, number, path) for number, path in enumerate(paths)
+    ]
+    for child in children:
+        said, complaint = child.communicate(timeout=300)
+        assert child.returncode == 0, said + complaint
+    same(load(paths[0]), one_device)
+    assert not paths[1].exists()
+
+
+COMMAND = ["-m", "promptax", "pretrain", "--network.width", "8", "--network.heads", "2"]
+COMMAND += ["--fit.steps", "3", "--fit.batch", "4", "--fit.length", "5", "--out", "run"]
+
+
+def test_the_command_line_joins_two_processes(tmp_path):
+    where = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id"]
+    children = [start(tmp_path, *COMMAND, *where, number) for number in range(2)]
+    said = []
+    for child in children:
+        out, complaint = child.communicate(timeout=300)
+        assert child.returncode == 0, out + complaint
+        said.append(out)
+    assert "written to run" in said[0] and "written" not in said[1]
+    assert (tmp_path / "run" / "predictor.safetensors").exists()
