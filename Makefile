@@ -3,7 +3,7 @@
 PYTHON      ?= python3
 ARGS        ?=
 # Two workers, a whole file each: compiled functions are then shared by the tests of a file.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN     := .venv/bin
 VENV    := .venv/.stamp-venv

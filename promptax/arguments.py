@@ -15,6 +15,7 @@ from promptax import platforms, specs
 from promptax.predictors import Architecture, Transformer
 from promptax.specs import check
 from promptax.steering import SoftPrompt, Tuner
+from promptax.studies import Genewein2025, Study
 from promptax.tasks import Categorical, DirichletCategorical, Task
 
 OPEN_SETS: dict[str, tuple[type, type]] = {
@@ -22,6 +23,7 @@ OPEN_SETS: dict[str, tuple[type, type]] = {
     "task": (Task, DirichletCategorical),
     "target": (Task, Categorical),
     "tuner": (Tuner, SoftPrompt),
+    "study": (Study, Genewein2025),
 }
 
 
@@ -70,6 +72,8 @@ def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[s
     `presets`: fields of members, by the member's name, where a command departs from the defaults.
     """
     chosen, rest = {}, list(arguments)
+    if name in OPEN_SETS and rest and not rest[0].startswith("-"):
+        rest.insert(0, f"--{name}")  # `study NAME` is `study --study NAME`
     for field in dataclasses.fields(kind):
         if field.name in OPEN_SETS:
             word, rest = _take(f"--{field.name}", rest)

@@ -1,11 +1,12 @@
-"""The command line: `promptax demo · list · pretrain · tune · evaluate · report`.
+"""The command line: `promptax demo · list · pretrain · tune · evaluate · report · bench`.
 
-The only file that prints, bars aside. A command is a dataclass of its flags, read by `arguments`,
-and a function.
+The only file that prints, bars aside. A command is a dataclass of its flags (`commands`), read by
+`arguments`, and a function.
 """
 
 import dataclasses
 import difflib
+import json
 import os
 import sys
 import time
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from promptax import platforms, runs, specs, store
+from promptax import bench, platforms, runs, specs, store
 from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
+from promptax.commands import Bench, Demo, Evaluate, List, Pretrain, Report, RunStudy, Tune
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
 from promptax.fit import Fitted, pretrain
@@ -28,114 +29,12 @@ from promptax.predictors import Architecture
 from promptax.progress import Bar
 from promptax.protocol import Predictor, Repeated
 from promptax.report import table
-from promptax.settings import FitSettings
 from promptax.specs import check
 from promptax.steering import Tuner
+from promptax.sweeps import by_ray, result_path, sweep
 from promptax.tasks import Task
 
 console = Console()
-
-
-@dataclasses.dataclass(frozen=True)
-class Demo:
-    """Pretrain a small network on random coins, steer it to one coin and to two coins by every
-    method, and write a page that shows each against the exact Bayes optimum."""
-
-    network: Architecture
-    """Architecture: transformer, lstm, JSON, or @FILE."""
-    out: str = ""
-    """Run folder; by default a new one below runs/."""
-    overwrite: bool = False
-    """Replace the results of an earlier run in that folder."""
-    seed: int = 0
-    """Makes weights, data and prompts."""
-    pretraining_steps: int = 700
-    """Updates of the pretraining."""
-    steps: int = 300
-    """Updates of each tuning."""
-    repetitions: int = 3
-    """Repetitions of each tuning."""
-    sequences: int = 512
-    """Sequences to evaluate on."""
-
-
-@dataclasses.dataclass(frozen=True)
-class List:
-    """Show the members of the open sets with their fields: tasks, networks, tuners."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pretrain:
-    """Train a fresh network on a task: meta-training if the task is a mixture."""
-
-    out: str
-    """Run folder to write."""
-    network: Architecture
-    """Architecture: its name, JSON, or @FILE."""
-    task: Task
-    """What to train on: the name of a task, JSON, or @FILE."""
-    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
-    """How to fit."""
-    seed: int = 0
-    """Makes the initial weights and the data."""
-    overwrite: bool = False
-    """Replace the results of an earlier run in that folder."""
-    resume: bool = False
-    """Continue the run in that folder from its checkpoint."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Tune:
-    """Steer a saved predictor to a target task."""
-
-    predictor: str
-    """Run folder or file of the predictor to steer."""
-    out: str
-    """Run folder to write."""
-    tuner: Tuner
-    """How: the name of a tuner, JSON, or @FILE."""
-    target: Task
-    """What to steer to: the name of a task, JSON, or @FILE."""
-    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
-    """How to fit."""
-    seed: int = 0
-    """Makes initial values and data."""
-    overwrite: bool = False
-    """Replace the results of an earlier run in that folder."""
-    resume: bool = False
-    """Continue the run in that folder from its checkpoint."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Measure saved predictors against the oracle and exact Bayes, on the same sequences."""
-
-    predictors: tyro.conf.Positional[tuple[str, ...]]
-    """Run folders or files of predictors; NAME=PATH names a row."""
-    target: Task
-    """What to evaluate on: the name of a task, JSON, or @FILE."""
-    prior: str = ""
-    """Also show the exact predictor of this task (JSON or @FILE), such as the pretraining prior."""
-    prior_prompt_length: int | None = None
-    """Also show it behind its best hard prompt of that length."""
-    sequences: int = 2048
-    """Number of sequences."""
-    length: int = 200
-    """Steps of each sequence."""
-    seed: int = 0
-    """Makes the sequences."""
-    out: str = ""
-    """Run folder to write results.nc and the table to; none by default."""
-    overwrite: bool = False
-    """Replace the results of an earlier run in that folder."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Write figures, table and page of a run folder again from its results."""
-
-    folder: tyro.conf.Positional[str]
-    """Run folder of a demo."""
 
 
 # --- what the commands do -------------------------------------------------------------------
@@ -268,6 +167,59 @@ def report_run(args: Report, command: str) -> None:
     console.print(str(runs.report(Path(args.folder))), soft_wrap=True)
 
 
+def study_run(args: RunStudy, command: str) -> None:
+    """Measure a study's conditions."""
+    everything = args.study.conditions(args.scale)
+    chosen = {name: each for name, each in everything.items() if args.only in name}
+    check(
+        len(chosen) > 0, f"Expected --only to match one of {list(everything)}; got {args.only!r}."
+    )
+    name = type(args.study).__name__.lower()
+    folder = Path(args.out or f"runs/{name}-{args.scale}")
+    plugins = tuple(specs.plugins)
+    executor = by_ray(args.address, plugins, args.cores) if args.executor == "ray" else None
+    runs.write_spec(folder, command, 0, study=args.study)
+    bar = lambda what: (Bar(what),)  # noqa: E731
+    failed = sweep(chosen, folder / "conditions", executor, announce=bar)
+    index = {name: result_path(Path("conditions"), each).name for name, each in everything.items()}
+    store.write_text(folder / "conditions.json", json.dumps(index, indent=1))
+    for name, failure in failed.items():
+        _say(f"[red]failed[/red] {name}: {failure.reason}")
+    _say(f"{len(chosen) - len(failed)} of {len(chosen)} conditions are in {folder}")
+    if failed:
+        raise SystemExit(1)
+
+
+def bench_run(args: Bench, command: str) -> None:
+    """Measure speed."""
+    del command
+    if args.growth:
+        for size, contenders in bench.growth(args.network).items():
+            found = bench.in_turns({str(n): c for n, c in contenders.items()}, 5, args.rounds)
+            first = next(iter(found.values()))
+            rows = [(n, f"{1e3 * t:.1f}", f"{t / first:.2f}") for n, t in found.items()]
+            _print_rows(f"one update, by {size}", (size, "milliseconds", "ratio"), rows)
+        return
+    peak = bench.matrix_product_peak()
+    jobs = {job: bench.ours(args.network, job) for job in bench.JOBS}
+    found = bench.in_turns(jobs, args.updates, args.rounds)
+    rows = []
+    for job, seconds in found.items():
+        rate = bench.work(args.network, job) / seconds
+        rows.append((job, f"{1e3 * seconds:.1f}", f"{rate / 1e9:.0f}", f"{rate / peak:.0%}"))
+    title = f"{type(args.network).__name__}: matrix products here reach {peak / 1e9:.0f} GFLOP/s"
+    _print_rows(title, ("one update of", "milliseconds", "GFLOP/s", "of the peak"), rows)
+
+
+def _print_rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    shown = Table(title=title, title_justify="left")
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading == headings[0] else "right")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
 COMMANDS: dict[str, tuple[type, Any]] = {
     "demo": (Demo, demo),
     "list": (List, list_members),
@@ -275,6 +227,8 @@ COMMANDS: dict[str, tuple[type, Any]] = {
     "tune": (Tune, tune_run),
     "evaluate": (Evaluate, evaluate_run),
     "report": (Report, report_run),
+    "study": (RunStudy, study_run),
+    "bench": (Bench, bench_run),
 }
 
 

@@ -6,7 +6,7 @@ it; neither is known here.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -117,6 +117,49 @@ def silent(what: str) -> Sequence[Callback]:
     """No progress."""
     del what
     return ()
+
+
+PRETRAINING, STATES = "pretraining", ".states"  # groups of results beside one for each target
+
+
+class Measured:
+    """The groups of results of an experiment, as its stages come in."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, xr.Dataset] = {}
+
+    def add(self, stage: "Fitted | Steered") -> None:
+        """Results of the pretraining, or of one target."""
+        if isinstance(stage, Fitted):
+            self.groups[PRETRAINING] = stage.losses.to_dataset(name="loss")
+            return
+        name = slug(stage.results.attrs["target"])
+        self.groups[name] = stage.results
+        if stage.states is not None:
+            self.groups[name + STATES] = stage.states
+
+    def tree(self) -> xr.DataTree:
+        """All groups so far."""
+        return xr.DataTree.from_dict(self.groups)
+
+
+def slug(name: str) -> str:
+    """A target's or method's name as the name of a group or file."""
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def conducted(
+    experiment: Experiment, seed: int, announce: Announce = silent, workers: int = 1
+) -> "Iterator[Fitted | Steered]":
+    """The experiment from the beginning: the pretraining, then each target in turn."""
+    key = jax.random.key(seed)
+    fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce)
+    yield fitted
+    base = fitted.predictor
+    assert isinstance(base, Predictor)
+    for index, name in enumerate(experiment.targets):
+        own = jax.random.fold_in(key, 1 + index)
+        yield steered(own, base, experiment, name, announce, workers)
 
 
 def pretrained(

@@ -13,18 +13,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import xarray as xr
 
 from promptax import platforms, store
-from promptax.experiment import Announce, Experiment, pretrained, steered
+from promptax.experiment import (
+    PRETRAINING,
+    STATES,
+    Announce,
+    Experiment,
+    Measured,
+    conducted,
+    slug,
+)
+from promptax.fit import Fitted
 from promptax.predictors import Architecture
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.settings import FitSettings
 from promptax.specs import check, to_json
 from promptax.steering import HardPrompt
-
-PRETRAINING, STATES = "pretraining", ".states"  # groups of results.nc beside one per target
 
 # Networks small enough for three minutes on two cores, for everything the demo does.
 DEMO_NETWORK: dict[str, dict[str, int]] = {
@@ -87,30 +93,18 @@ def run(
 ) -> Iterator[xr.Dataset]:
     """Run an experiment into a folder; yields each target's results as they are written."""
     write_spec(folder, command, seed, experiment=experiment)
-    key = jax.random.key(seed)
-    say(f"pretraining {type(experiment.network).__name__} on {experiment.prior}")
-    fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce)
-    base = fitted.predictor
-    store.save(folder / "base.safetensors", base)
-    groups = {PRETRAINING: fitted.losses.to_dataset(name="loss")}
-    for index, name in enumerate(experiment.targets):
-        say(f"steering it to {name}: {', '.join(experiment.methods)}")
-        done = steered(
-            jax.random.fold_in(key, 1 + index),
-            base,  # pyright: ignore
-            experiment,
-            name,
-            announce,
-            workers,
-        )
+    measured = Measured()
+    for stage in conducted(experiment, seed, announce, workers):
+        measured.add(stage)
+        if isinstance(stage, Fitted):
+            say(f"pretrained {type(experiment.network).__name__} on {experiment.prior}")
+            store.save(folder / "base.safetensors", stage.predictor)
+            continue
+        name = slug(stage.results.attrs["target"])
         for method in experiment.methods:
-            path = folder / _slug(name) / f"{_slug(method)}.safetensors"
-            store.save(path, done.predictors[method])
-        groups[_slug(name)] = done.results
-        if done.states is not None:
-            groups[_slug(name) + STATES] = done.states
-        store.save(folder / "results.nc", xr.DataTree.from_dict(groups))
-        yield done.results
+            store.save(folder / name / f"{slug(method)}.safetensors", stage.predictors[method])
+        store.save(folder / "results.nc", measured.tree())
+        yield stage.results
 
 
 def report(folder: Path) -> Path:
@@ -127,7 +121,7 @@ def report(folder: Path) -> Path:
     targets = [(groups[name], groups.get(name + STATES)) for name in names]
     store.write_text(folder / "table.csv", csv([results for results, _ in targets]))
     for results, states in targets:
-        slug = _slug(results.attrs["target"])
+        stem = slug(results.attrs["target"])
         drawn = {
             "tuning": figures.tuning_curves(results),
             "regret": figures.regret_over_time(results),
@@ -136,7 +130,7 @@ def report(folder: Path) -> Path:
         if states is not None:
             drawn["states"] = figures.internal_states(states)
         for name, figure in drawn.items():
-            store.write_figure(folder / "figures" / f"{slug}-{name}.png", figure)
+            store.write_figure(folder / "figures" / f"{stem}-{name}.png", figure)
     return store.write_text(folder / "page.html", _page(targets, spec))
 
 
@@ -159,7 +153,3 @@ def csv(results: list[xr.Dataset]) -> str:
     """The tables of all targets below each other, the target in the first column."""
     rows = [{"target": each.attrs["target"], **row} for each in results for row in table(each)]
     return to_csv(rows)
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)

@@ -121,10 +121,14 @@ def _bare(name: str) -> str:
     return name.replace("-", "").replace("_", "").lower()
 
 
+plugins: list[str] = []  # what was imported by name, for processes that must know it too
+
+
 def import_plugin(module: str) -> None:
     """Import a user's module so that the members it defines are found."""
     try:
         importlib.import_module(module)
+        plugins.append(module)
     except ModuleNotFoundError as error:
         if error.name is not None and not (module + ".").startswith(error.name + "."):
             raise

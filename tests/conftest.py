@@ -1,7 +1,8 @@
 """Types and shapes are checked in all tests: jaxtyping's axis words with beartype, in promptax.
 
 The hook has to be there before promptax is imported for the first time. Most of the suite's time is
-XLA compiling small functions, so what was compiled is kept in pytest's cache for the next run.
+XLA compiling small functions: its optimisations are off, except where programs are judged by what
+they do (test_efficiency), and what was compiled is kept in pytest's cache for the next run.
 """
 
 import os
@@ -19,11 +20,18 @@ if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the 
 
 
 def pytest_configure(config):
+    jax.config.update("jax_disable_most_optimizations", True)
     # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`
     if hasattr(config, "cache"):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that the workers end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture

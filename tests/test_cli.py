@@ -11,6 +11,8 @@ from test_page_browser import inspect
 import promptax as px
 from promptax import cli
 
+pytestmark = pytest.mark.slow  # the file
+
 TINY = ["--network.width", "8", "--network.heads", "2"]
 
 

@@ -9,6 +9,8 @@ from processes import ROOT, python
 
 import promptax
 
+pytestmark = pytest.mark.slow  # the file
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "<!-- not run -->"  # on the line above a block that is only shown
 

@@ -20,12 +20,21 @@ from promptax.steering import EmbeddingWeights, FullWeights, LowRank, SoftPrompt
 from promptax.tasks import Categorical
 from promptax.tasks.base import Episode
 
+pytestmark = pytest.mark.slow  # the file
+
 KEY = jax.random.key(0)
 
 
 WIDTH, TIME = 32, 7
 TRANSFORMER = Transformer(width=WIDTH, heads=2).build(KEY, 2)
 NETWORKS = {"Transformer": TRANSFORMER, "LSTM": LSTM(width=WIDTH).build(KEY, 2)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_as_users_do():
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 def episodes(batch):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import equinox as eqx
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from laws import same
+from processes import start
 
 from promptax import Checkpoint, FitSettings, pretrain, store
 from promptax.predictors import LSTM
@@ -69,16 +68,11 @@ pretrain(jax.random.key(11), LSTM(width=4), DirichletCategorical(), settings,
 @pytest.mark.parametrize("moment", ["writing", "between"])
 def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
     place = tmp_path / "checkpoint"
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(place), moment],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""},
-    )
+    child = start(tmp_path, "-c", CHILD, place, moment)
     assert child.stdout is not None and child.stdout.readline() == "now\n"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    child.stdout.close()
+    child.communicate()
     begun = []
     note = lambda done, total, note: begun.append(done) and None  # noqa: E731
     resumed = pretraining(checkpoint=Checkpoint(place), callbacks=[note])

@@ -123,8 +123,9 @@ class Network(Predictor):
         return self._predict(state, self.torso.advance(state.torso, self.embed(inputs)))
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        tokens = not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer)
-        if not tokens or self.symbols > min(FEW_SYMBOLS, inputs.shape[0]):
+        if isinstance(inputs, Embedded) or not jnp.issubdtype(inputs.dtype, jnp.integer):
+            return super().advance_batch(state, inputs)
+        if self.symbols > min(FEW_SYMBOLS, inputs.shape[0]):
             return super().advance_batch(state, inputs)
         table = self.embedding(jnp.eye(self.symbols))
 

@@ -208,7 +208,7 @@ def attention(
     split = lambda rows: rows.reshape(rows.shape[0], heads, width // heads)  # noqa: E731
     query = split(query) / jnp.sqrt(width // heads)
     own = jnp.einsum("thd,shd->hts", query, split(key))
-    own = jnp.where(jnp.tril(jnp.ones((new, new), bool)), own, -jnp.inf)
+    own = own + jnp.where(jnp.tril(jnp.ones((new, new), bool)), 0.0, -jnp.inf)  # no derivative
     if past_key.shape[0] == 0:
         mixed = jnp.einsum("hts,shd->thd", jax.nn.softmax(own), split(value))
         return mixed.reshape(new, width)

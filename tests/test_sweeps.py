@@ -1,0 +1,122 @@
+"""Sweeps: every condition exactly once, whatever fails, stops or is lost."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+
+import pytest
+from laws import same
+from processes import ROOT, environment
+
+from promptax import FitSettings, load, specs
+from promptax.experiment import Experiment
+from promptax.predictors import LSTM
+from promptax.steering import HardPrompt, LowRank, SoftPrompt
+from promptax.sweeps import Condition, Failure, locally, measure, result_path, sweep
+from promptax.tasks import Categorical
+
+SHORT = FitSettings(steps=2, batch=4, length=5)
+
+
+def condition(seed, **changes):
+    spec = dict(
+        network=LSTM(width=4),
+        targets={"single coin": Categorical()},
+        methods={"hard prompt": HardPrompt(length=1, sequences=4)},
+        pretraining=SHORT,
+        tuning=SHORT,
+        sequences=8,
+        length=6,
+    )
+    return Condition(Experiment(**spec | changes), seed)
+
+
+def counting(started):
+    """An executor that notes what it is asked to measure."""
+
+    def run(conditions, announce):
+        for name, each in conditions.items():
+            started.append(name)
+            yield from locally({name: each}, announce)
+
+    return run
+
+
+def test_every_condition_is_measured_once(tmp_path):
+    conditions = {f"seed {seed}": condition(seed) for seed in range(3)}
+    started, heard = [], []
+    stop = lambda done, total, note: heard.append((done, total)) or done == 2  # noqa: E731
+    assert sweep(conditions, tmp_path, counting(started), callbacks=[stop]) == {}
+    assert started == ["seed 0", "seed 1"] and heard == [(0, 3), (1, 3), (2, 3)]
+    assert sweep(conditions, tmp_path, counting(started), callbacks=()) == {}
+    assert started == ["seed 0", "seed 1", "seed 2"]
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {result_path(tmp_path, each).name for each in conditions.values()}
+    tree = load(result_path(tmp_path, conditions["seed 1"]))
+    assert {"pretraining", "single-coin"} <= set(tree.children)
+    again = measure(specs.to_json(conditions["seed 1"]))
+    same(tree["single-coin"].regret.values, again["single-coin"].regret.values)
+
+
+def test_a_condition_that_fails_is_reported_and_the_others_go_on(tmp_path):
+    bad = condition(0, methods={"low rank": LowRank(layers=("nowhere",))})
+    failed = sweep({"bad": bad, "good": condition(1)}, tmp_path, callbacks=())
+    assert list(failed) == ["bad"] and isinstance(failed["bad"], Failure)
+    assert "Expected dense layers named" in failed["bad"].reason
+    assert result_path(tmp_path, condition(1)).exists()
+    assert not result_path(tmp_path, bad).exists()
+
+
+def test_identities_follow_the_description():
+    assert condition(0).identity() == condition(0).identity() != condition(1).identity()
+    other = condition(0, methods={"soft prompt": SoftPrompt(length=2)})
+    assert other.identity() != condition(0).identity()
+
+
+LOST = """
+import sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+sys.path.insert(0, sys.argv[1])
+from test_sweeps import condition
+from promptax import FitSettings
+from promptax.sweeps import by_ray, result_path, sweep
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+second = cluster.add_node(num_cpus=1)
+ray.init(address=cluster.address, log_to_driver=False)
+conditions = {str(seed): condition(seed) for seed in range(6)}
+heard = []
+
+def lose_a_machine(done, total, note):
+    heard.append(done)
+    if done == 1:
+        threading.Thread(target=cluster.remove_node, args=(second, False)).start()
+
+failed = sweep(conditions, Path("results"), by_ray(cluster.address), callbacks=[lose_a_machine])
+assert failed == {}, failed
+assert heard == list(range(7)), heard
+assert len(list(Path("results").iterdir())) == 6
+print("all six")
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install promptax[ray]")
+def test_a_machine_lost_in_the_middle_loses_no_condition(tmp_path):
+    alone = ["unshare", "-rn", "bash", "-c", 'ip link set lo up; exec "$@"', "bash"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"]).returncode:
+        pytest.skip("no network namespace of our own: Ray would listen on the machine's address")
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", LOST, str(ROOT / "tests")],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0 and "all six" in done.stdout, done.stdout + done.stderr
