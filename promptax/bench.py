@@ -33,7 +33,7 @@ TUNERS: dict[str, Tuner] = {
 }
 JOBS = ("pretraining", *TUNERS)
 """Steps of the main paper: a batch of 256 sequences, 100 long for pretraining, else 50."""
-KEY = jax.random.key(0)
+SEED = 0
 
 
 def matrix_product_peak(size: int = 2048, rounds: int = 5) -> float:
@@ -72,9 +72,9 @@ def ours(
 
         settings = FitSettings(steps=updates + 1, **changes)
         if tuner is None:
-            pretrain(KEY, architecture, prior, settings, callbacks=(stamp,))
+            pretrain(jax.random.key(SEED), architecture, prior, settings, callbacks=(stamp,))
         else:
-            tuner.tune(KEY, network, target, settings, callbacks=(stamp,))
+            tuner.tune(jax.random.key(SEED), network, target, settings, callbacks=(stamp,))
         (first, began), (last, ended) = stamps[0], stamps[-1]
         return (ended - began) / (last - first)
 
@@ -88,7 +88,7 @@ def evaluation(architecture: Architecture, sequences: int = 2048, length: int = 
     def run(updates: int) -> float:
         started = time.perf_counter()
         for _ in range(updates):
-            evaluate(KEY, {"network": network}, Categorical(), sequences, length)
+            evaluate(jax.random.key(SEED), {"network": network}, Categorical(), sequences, length)
         return (time.perf_counter() - started) / updates
 
     return run
@@ -96,7 +96,7 @@ def evaluation(architecture: Architecture, sequences: int = 2048, length: int = 
 
 @eqx.filter_jit
 def _built(architecture: Architecture, symbols: int) -> Network:
-    return architecture.build(KEY, symbols)
+    return architecture.build(jax.random.key(SEED), symbols)
 
 
 def work(architecture: Architecture, job: str, batch: int = 256) -> float:
@@ -107,7 +107,7 @@ def work(architecture: Architecture, job: str, batch: int = 256) -> float:
     network = _built(architecture, 2)
     tuner = TUNERS.get(job, FullWeights())
     assert isinstance(tuner, GradientTuner)
-    steered = tuner.steer(KEY, network)
+    steered = tuner.steer(jax.random.key(SEED), network)
     tuned, frozen = eqx.partition(steered, tuner.where(steered))
     program = Program(*eqx.partition(frozen, False), jnp.float32(1.0))
     episodes = Episode(jnp.zeros((batch, 100 if job == "pretraining" else 50), jnp.int32))

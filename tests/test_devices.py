@@ -11,6 +11,8 @@ from processes import python, start
 
 from promptax import load, steering  # noqa: F401 (classes that load makes)
 
+pytestmark = pytest.mark.slow  # the file
+
 WORK = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
@@ -18,8 +20,6 @@ import promptax as px
 from promptax.predictors import Transformer
 from promptax.steering import FullWeights, SoftPrompt
 from promptax.tasks import Categorical, DirichletCategorical
-
-pytestmark = pytest.mark.slow  # the file
 
 def work():
     key, out = jax.random.key(3), {}

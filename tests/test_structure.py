@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from processes import python
 
 ROOT = Path(__file__).parent.parent / "promptax"
 FILES = sorted(ROOT.rglob("*.py"))
@@ -172,3 +173,9 @@ def test_specs_opens_a_file_in_parse_alone():
 def test_a_file_says_what_it_is(path):
     text = path.read_text(encoding="utf-8")
     assert not text or ast.get_docstring(ast.parse(text)), "Expected a module docstring"
+
+
+def test_importing_starts_no_device():
+    """Flags may still choose the devices, and other processes may be joined."""
+    code = "import promptax.cli; from jax._src import xla_bridge as b; print(b._backends)"
+    assert python(ROOT.parent, "-c", code).strip() == "{}"
