@@ -36,6 +36,9 @@ and how tokens move it; prompting is reading:
 
 __version__ = "0.1.0"
 
+from promptax import predictors as predictors  # whose classes `load` makes
+from promptax import steering as steering
+from promptax import tasks as tasks
 from promptax.control_variates import regret as regret
 from promptax.evaluation import evaluate as evaluate
 from promptax.fit import Fitted as Fitted

@@ -41,6 +41,8 @@ def import_plugins(arguments: list[str]) -> list[str]:
     return rest
 
 
+ANYWHERE = """--plugin MODULE imports members of your own. --coordinator HOST:PORT --num-processes N
+--process-id K: this is process K of N that share the work, with process 0 at that address."""
 PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
 
 
@@ -83,7 +85,7 @@ def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[s
         for name, member in chosen.items()
     ]
     made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
-    about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen)])
+    about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen), ANYWHERE])
     return tyro.cli(made, args=rest, prog=f"promptax {name}", description=about)
 
 

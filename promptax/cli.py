@@ -1,4 +1,5 @@
-"""The command line: `promptax demo · list · pretrain · tune · evaluate · report · bench`.
+"""The command line: `promptax demo · list · pretrain · tune · evaluate · report · study ·
+bench`.
 
 The only file that prints, bars aside. A command is a dataclass of its flags (`commands`), read by
 `arguments`, and a function.
@@ -16,12 +17,13 @@ from typing import Any
 
 import jax
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from promptax import bench, platforms, runs, specs, store
 from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
-from promptax.commands import Bench, Demo, Evaluate, List, Pretrain, Report, RunStudy, Tune
+from promptax.commands import Bench, Demo, Evaluate, Fitting, List, Pretrain, Report, RunStudy, Tune
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
 from promptax.fit import Fitted, pretrain
@@ -31,10 +33,12 @@ from promptax.protocol import Predictor, Repeated
 from promptax.report import table
 from promptax.specs import check
 from promptax.steering import Tuner
+from promptax.studies import Study
 from promptax.sweeps import by_ray, result_path, sweep
 from promptax.tasks import Task
 
 console = Console()
+OPEN = {"tasks": Task, "networks": Architecture, "tuners": Tuner, "studies": Study}
 
 
 # --- what the commands do -------------------------------------------------------------------
@@ -54,7 +58,7 @@ def demo(args: Demo, command: str) -> None:
     if not platforms.leads():
         return
     page = runs.report(folder)
-    console.print(f"\n[bold]{page}[/bold]  ← open this in a browser", soft_wrap=True)
+    _say(f"\n{page}  ← open this in a browser", style="bold")
 
 
 def _show(results: Any) -> None:
@@ -77,21 +81,23 @@ def _show(results: Any) -> None:
 def list_members(args: List, command: str) -> None:
     """Members and their fields."""
     del args, command
-    for title, base in {"tasks": Task, "networks": Architecture, "tuners": Tuner}.items():
+    for title, base in OPEN.items():
         shown = Table(title=title, title_justify="left", show_lines=False)
         for heading in ("name", "what it is", "fields"):
             shown.add_column(heading)
         for name, member in specs.members(base).items():
             fields = [f.name for f in dataclasses.fields(member) if not f.name.startswith("_")]
             summary = " ".join((member.__doc__ or "").split("\n\n")[0].split())
-            shown.add_row(name, summary, ", ".join(fields))
+            shown.add_row(name, escape(summary), ", ".join(fields))
         console.print(shown)
 
 
 def pretrain_run(args: Pretrain, command: str) -> None:
     """Train and keep a network."""
-    folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
-    runs.write_spec(folder, command, args.seed, network=args.network, task=args.task, fit=args.fit)
+    folder, checkpoint = _run_folder(args)
+    what = {"network": args.network, "task": args.task, "fit": args.fit}
+    if not args.resume:
+        runs.write_spec(folder, command, args.seed, **what)
     fitted = pretrain(
         jax.random.key(args.seed),
         args.network,
@@ -109,16 +115,13 @@ def tune_run(args: Tune, command: str) -> None:
     if isinstance(base, Repeated):
         _say(f"{args.predictor} holds {len(base)} repetitions; steering the first")
         base = base[0]
-    folder, checkpoint = _run_folder(args.out, args.overwrite, args.resume)
-    runs.write_spec(
-        folder,
-        command,
-        args.seed,
-        predictor=args.predictor,
-        tuner=args.tuner,
-        target=args.target,
-        fit=args.fit,
-    )
+    args.tuner.verify(base, args.target, args.fit)
+    folder, checkpoint = _run_folder(args)
+    what = {"predictor": args.predictor, "tuner": args.tuner, "target": args.target}
+    if not args.resume:
+        runs.write_spec(folder, command, args.seed, **what, fit=args.fit)
+    if plan := args.tuner.plan(args.target.symbols):
+        _say(f"trying {plan}")
     fitted = args.tuner.tune(
         jax.random.key(args.seed),
         base,
@@ -158,13 +161,13 @@ def evaluate_run(args: Evaluate, command: str) -> None:
         runs.write_spec(folder, command, args.seed, target=args.target, predictors=dict(pairs))
         store.save(folder / "results.nc", results)
         store.write_text(folder / "table.csv", runs.csv([results]))
-        console.print(f"written to {folder}")
+        _say(f"written to {folder}")
 
 
 def report_run(args: Report, command: str) -> None:
     """Draw again."""
     del command
-    console.print(str(runs.report(Path(args.folder))), soft_wrap=True)
+    _say(str(runs.report(Path(args.folder))))
 
 
 def study_run(args: RunStudy, command: str) -> None:
@@ -178,13 +181,15 @@ def study_run(args: RunStudy, command: str) -> None:
     folder = Path(args.out or f"runs/{name}-{args.scale}")
     plugins = tuple(specs.plugins)
     executor = by_ray(args.address, plugins, args.cores) if args.executor == "ray" else None
-    runs.write_spec(folder, command, 0, study=args.study)
+    runs.begin_study(folder, command, args.study, args.scale)
     bar = lambda what: (Bar(what),)  # noqa: E731
     failed = sweep(chosen, folder / "conditions", executor, announce=bar)
     index = {name: result_path(Path("conditions"), each).name for name, each in everything.items()}
     store.write_text(folder / "conditions.json", json.dumps(index, indent=1))
     for name, failure in failed.items():
-        _say(f"[red]failed[/red] {name}: {failure.reason}")
+        _say(f"failed: {name}: {failure.reason}", style="red")
+    for title, rows in runs.study_tables(folder / "conditions", chosen).items():
+        _print_rows(title, ("predictor", "least", "median", "most"), rows)
     _say(f"{len(chosen) - len(failed)} of {len(chosen)} conditions are in {folder}")
     if failed:
         raise SystemExit(1)
@@ -232,8 +237,8 @@ COMMANDS: dict[str, tuple[type, Any]] = {
 }
 
 
-def _say(text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+def _say(text: str, style: str = "") -> None:
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _fresh(stem: str) -> str:
@@ -244,17 +249,17 @@ def _fresh(stem: str) -> str:
     return stem if number == 1 else f"{stem}-{number}"
 
 
-def _run_folder(out: str, overwrite: bool, resume: bool) -> tuple[Path, store.Checkpoint]:
-    path = Path(out)
+def _run_folder(args: Fitting) -> tuple[Path, store.Checkpoint]:
+    path = Path(args.out)
     saved = path / "checkpoint.safetensors"
-    if resume:
+    if args.resume:
         check(
             saved.exists(),
-            f"Expected the checkpoint of an earlier run at {saved} to resume; there is none. Leave "
-            "out --resume to start.",
+            f"Expected the checkpoint of an earlier run at {saved} to resume; there is none. Start "
+            "anew: --overwrite in place of --resume.",
         )
     else:
-        path = store.new_run_folder(path, overwrite)
+        path = store.new_run_folder(path, args.overwrite)
     return path, store.Checkpoint(saved)
 
 
@@ -270,7 +275,9 @@ def _keep(folder: Path, fitted: Fitted) -> None:
 
 
 def _predictor(path: str) -> Predictor | Repeated:
-    file = Path(path) / "predictor.safetensors" if Path(path).is_dir() else Path(path)
+    inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
+    files = [Path(path) / name for name in inside if (Path(path) / name).exists()]
+    file = files[0] if files else Path(path)
     thing = store.load(file)
     thing = thing.predictor if isinstance(thing, Fitted) else thing
     if not isinstance(thing, Predictor | Repeated):
@@ -308,7 +315,7 @@ def _run(arguments: list[str], command: str) -> None:
     _use_compilation_cache()
     started = time.monotonic()
     run(parsed, command)
-    _say(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
+    _say(f"{time.monotonic() - started:.0f} s", style="dim")
 
 
 def _warn(message: Any, *about: Any, **more: Any) -> None:

@@ -20,7 +20,7 @@ def symbol_weights(inputs: Inputs, symbols: int) -> jax.Array:
     if isinstance(inputs, Embedded):
         raise TypeError(
             "Expected tokens or weights over symbols; got embedding rows. An exact predictor has "
-            "no embedding: steer it with HardPrompt or SimplexPrompt."
+            "no embedding: steer it with HardPrompt."
         )
     if jnp.issubdtype(inputs.dtype, jnp.integer):
         return jax.nn.one_hot(inputs, symbols, dtype=jnp.zeros(()).dtype)

@@ -86,6 +86,15 @@ class Experiment(Spec):
             self.sequences >= 2 and self.length >= 1,
             f"Expected at least 2 sequences of length 1; got {self.sequences} of {self.length}.",
         )
+        slugs = [PRETRAINING, *map(slug, self.targets)]
+        check(
+            len(set(slugs)) == len(slugs),
+            f"Expected targets whose letters and digits differ, and none named {PRETRAINING!r}; "
+            f"got {list(self.targets)}.",
+        )
+        taken = {UNTUNED, "oracle", "bayes", "prior bayes", "prior bayes, best prompt"}
+        taken &= set(self.methods)
+        check(not taken, f"Expected methods not named as baselines are; got {sorted(taken)}.")
         for name, target in self.targets.items():
             check(
                 target.symbols == self.prior.symbols,
@@ -204,7 +213,7 @@ def steered(
     together.close()
     tuned = {method: fitted.predictor for method, fitted in fits.items()}
     exact = {"prior bayes": experiment.prior.bayes()} if experiment.prior.has_bayes else {}
-    prompt = _prompt_length(experiment) if exact else None
+    prompt = _prompt_length(experiment, target) if exact else None
     losses = evaluate(
         evaluate_key,
         {UNTUNED: base, **tuned},
@@ -248,9 +257,11 @@ class _Together:
             callback(sum(self.done), 100 * len(self.done))
 
 
-def _prompt_length(experiment: Experiment) -> int | None:
+def _prompt_length(experiment: Experiment, target: Task) -> int | None:
+    """The length of the prior's best hard prompt, where it can be found exactly."""
     lengths = [t.length for t in experiment.methods.values() if isinstance(t, HardPrompt)]
-    return lengths[0] if lengths else None
+    exact = experiment.prior.bayes().exchangeable and is_enumerable(target, experiment.length)
+    return lengths[0] if lengths and exact else None
 
 
 def _labelled(

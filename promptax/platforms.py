@@ -50,9 +50,11 @@ def free_bytes() -> int | None:
     stats = None if on_cpu() else jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+    try:  # pages that hold files count as free, which sysconf does not know
+        with open("/proc/meminfo", encoding="ascii") as file:
+            facts = dict(line.split(":", 1) for line in file)
+        return 1024 * int(facts["MemAvailable"].split()[0])
+    except (ValueError, OSError, KeyError):
         return None
 
 

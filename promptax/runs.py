@@ -3,11 +3,12 @@
 spec.json                what was run: specs, seed, command, versions, platform
 base.safetensors         the pretrained network
 TARGET/METHOD.safetensors  every steered predictor
-results.nc               one group per target: regret, tuning losses; TARGET/states: internal states
+results.nc               groups: pretraining, TARGET (regret, tuning losses), TARGET.states
 table.csv, figures/, page.html   made from these by `report`, at any time
 """
 
 import json
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import xarray as xr
 
 from promptax import platforms, store
+from promptax.axes import NATS
 from promptax.experiment import (
     PRETRAINING,
     STATES,
@@ -31,6 +33,8 @@ from promptax.report import figures, page, readings, table, to_csv
 from promptax.settings import FitSettings
 from promptax.specs import check, to_json
 from promptax.steering import HardPrompt
+from promptax.studies import Study
+from promptax.sweeps import Condition, result_path
 
 # Networks small enough for three minutes on two cores, for everything the demo does.
 DEMO_NETWORK: dict[str, dict[str, int]] = {
@@ -82,6 +86,48 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     store.write_text(folder / "spec.json", json.dumps(about, indent=1))
 
 
+def begin_study(folder: Path, command: str, study: Study, scale: str) -> None:
+    """spec.json of a study's folder, which holds one study at one scale and no other."""
+    spec = folder / "spec.json"
+    if spec.exists():
+        there = json.loads(store.read_text(spec))
+        here = {"study": to_json(study), "scale": scale}
+        differ = [name for name, value in here.items() if there.get(name) != value]
+        check(
+            not differ,
+            f"Expected the folder of this {differ}; {folder} holds "
+            f"{[there.get(name) for name in differ]}. Choose another --out.",
+        )
+    write_spec(folder, command, 0, study=study, scale=scale)
+
+
+def study_tables(
+    folder: Path, conditions: dict[str, Condition]
+) -> dict[str, list[tuple[str, ...]]]:
+    """For each network and target: regret at the tuning length, over the conditions in the folder
+    (each one's median over repetitions): predictor, least, median, most."""
+    seen: dict[str, dict[str, list[float]]] = {}
+    for condition in conditions.values():
+        path = result_path(folder, condition)
+        if not path.exists():
+            continue
+        tree = store.load(path)
+        for name, node in tree.children.items():
+            if name == PRETRAINING or name.endswith(STATES):
+                continue
+            results, length = node.to_dataset(), condition.experiment.lengths()[0]
+            at = results["median"].sel(time=min(length, results.sizes["time"]))
+            title = f"{results.attrs['network']}, {results.attrs['target']}: regret in {NATS}"
+            for row in results.predictor.values.tolist():
+                values = seen.setdefault(title, {}).setdefault(row, [])
+                values.append(float(at.sel(predictor=row)))
+    spread = lambda v: (min(v), statistics.median(v), max(v))  # noqa: E731
+    return {
+        title: [(row, *(f"{x:.3f}" for x in spread(values))) for row, values in rows.items()]
+        for title, rows in seen.items()
+    }
+
+
 def run(
     experiment: Experiment,
     seed: int,
@@ -93,6 +139,9 @@ def run(
 ) -> Iterator[xr.Dataset]:
     """Run an experiment into a folder; yields each target's results as they are written."""
     write_spec(folder, command, seed, experiment=experiment)
+    for name, tuner in experiment.methods.items():
+        if plan := tuner.plan(experiment.prior.symbols):
+            say(f"{name}: will try {plan}, for each repetition and target")
     measured = Measured()
     for stage in conducted(experiment, seed, announce, workers):
         measured.add(stage)

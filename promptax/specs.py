@@ -225,13 +225,24 @@ JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
 
 
 def parse(base: type[T]) -> Callable[[str], T]:
-    """A parser of command line words into a member: JSON with a "class", or @FILE with it."""
+    """A parser of a word of the command line: a member's name, JSON with a "class", or @FILE."""
 
     def parser(text: str) -> T:
+        if text[:1] not in ("{", "@"):
+            return member(base, text)()
+        where, whole = "", text
         if text.startswith("@"):
+            where = f" in {text[1:]}"
             with open(text[1:], encoding="utf-8") as file:
-                text = file.read()
-        thing = from_json(json.loads(text))
+                whole = file.read()
+        try:
+            data = json.loads(whole)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f'Expected JSON{where} such as {{"class": "{next(iter(members(base)))}"}}; got '
+                f"{whole[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."
+            ) from error
+        thing = from_json(data)
         if not isinstance(thing, base):
             raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
         return thing

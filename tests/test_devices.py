@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from processes import python, start
 
-from promptax import load, steering  # noqa: F401 (classes that load makes)
+from promptax import load
 
 pytestmark = pytest.mark.slow  # the file
 

@@ -6,6 +6,7 @@ browser's own elements do the folding, scrolling and printing.
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -151,7 +152,7 @@ def _table(results: xr.Dataset) -> str:
     rows = {str(row["predictor"]): row for row in table(results)}
     diverged = any(row["diverged"] for row in rows.values())
     found = any(row.get("found") for row in rows.values())
-    extra = ["diverged"] * diverged + ["prompt found"] * found
+    extra = ["diverged"] * diverged + ["prompts"] * found
     heads = "".join(
         f'<th scope="col">{words.count(length, "token")}</th><th scope="col">quartiles</th>'
         for length in lengths
@@ -190,9 +191,18 @@ def _row(row: Mapping[str, object], lengths: Iterable[int], diverged: bool, foun
         count = f"{row['diverged']} of {row['repetitions']}" if row["diverged"] else ""
         cells.append(f"<td>{count}</td>")
     if found:
-        text = escape(str(row.get("found", "")))
-        cells.append(f'<td class="found">{f"<code>{text}</code>" if text else ""}</td>')
+        cells.append(f'<td class="found">{_prompts(str(row.get("found", "")))}</td>')
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _prompts(found: str) -> str:
+    """Each prompt that was found once, and how often; symbols of one character without spaces."""
+    lines = []
+    for prompt, times in Counter(found.split(" · ") if found else ()).items():
+        symbols = prompt.split(" ")
+        text = escape("".join(symbols) if all(len(each) == 1 for each in symbols) else prompt)
+        lines.append(f"<code>{text}</code>" + (f" × {times}" if times > 1 else ""))
+    return "<br>".join(lines)
 
 
 def _details(details: Mapping[str, str]) -> str:

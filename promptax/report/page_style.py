@@ -53,8 +53,8 @@ tbody th[scope="rowgroup"] { font-weight: 650; padding-top: 1.4rem; color: var(-
 tbody tr + tr th, tbody tr + tr td { border-bottom: 1px solid var(--line); }
 td.main { font-weight: 600; padding-left: 1.4rem; }
 .more { color: var(--muted); font-weight: 400; }
-td.found { text-align: left; padding-left: 1.4rem; }
-td.found code { white-space: normal; overflow-wrap: anywhere; }
+td.found { text-align: left; padding-left: 0.9rem; padding-right: 0; }
+td.found code { white-space: pre; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 0.9em; }
 details { border: 1px solid var(--line); border-radius: 6px; margin: 4.5rem 0 0; }
 summary { cursor: pointer; padding: 0.8rem 1.1rem; font-weight: 650; }

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from promptax import platforms
-from promptax.fit import Checkpoint, Fitted, fit
+from promptax.fit import Checkpoint, Fitted, check_alphabet, fit
 from promptax.predictors.base import Network
 from promptax.progress import Callback
 from promptax.protocol import Predictor, Prompt, Prompted, Repeated
@@ -50,6 +50,18 @@ class Tuner(Spec):
     def suits(self, predictor: Predictor) -> None:
         """Raise TypeError, saying what is missing, if the predictor lacks what is tuned."""
 
+    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        """Raise, before any compute, if this cannot be tuned."""
+        del settings
+        check_one(predictor)
+        self.suits(predictor)
+        check_alphabet(lambda key: predictor, jax.random.key(0), target)
+
+    def plan(self, symbols: int) -> str:
+        """What will be tried over an alphabet of that size, in words; "" for gradient tuners."""
+        del symbols
+        return ""
+
 
 class GradientTuner(Tuner):
     """A tuner whose leaves the one loop fits."""
@@ -77,6 +89,10 @@ class GradientTuner(Tuner):
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
         """Raise MemoryError, with the numbers, if the tuned leaves cannot fit."""
 
+    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        super().verify(predictor, target, settings)
+        self.affordable(predictor, settings)
+
     def tune(
         self,
         key: Key[Array, ""],
@@ -88,9 +104,7 @@ class GradientTuner(Tuner):
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
         settings = (settings or FitSettings()).filled(length=50, learning_rate=self.learning_rate)
-        check_one(predictor)
-        self.suits(predictor)
-        self.affordable(predictor, settings)
+        self.verify(predictor, target, settings)
         return fit(
             key,
             lambda key: self.steer(key, predictor),
@@ -204,7 +218,8 @@ class WeightTuner(GradientTuner):
         return mark(steered, lambda network: network)
 
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
-        leaves = jax.tree.leaves(eqx.filter(predictor, eqx.is_inexact_array))
+        steered = self.steer(jax.random.key(0), predictor)
+        leaves = jax.tree.leaves(eqx.filter(steered, self.where(steered)))
         needed = 16 * settings.repetitions * sum(leaf.size for leaf in leaves)
         free = platforms.free_bytes()
         if free is not None and needed > free:

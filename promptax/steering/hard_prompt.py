@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.fit import Checkpoint, Fitted, check_alphabet
+from promptax.fit import Checkpoint, Fitted
 from promptax.progress import Callback, report
 from promptax.protocol import GivenPrompt, Predictor, Prompted, cut, one_or_all
 from promptax.settings import FitSettings
 from promptax.specs import check, traced
-from promptax.steering.base import Tuner, check_one
+from promptax.steering.base import Tuner
 from promptax.tasks.base import Episode, Task, sample_batch
 
 AT_ONCE = 8  # prompts between two reports of progress
@@ -54,6 +54,14 @@ class HardPrompt(Tuner):
     def suits(self, predictor: Predictor) -> None:
         del predictor
 
+    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        super().verify(predictor, target, settings)
+        self.candidates(target.symbols)
+
+    def plan(self, symbols: int) -> str:
+        count = len(self.candidates(symbols))
+        return f"{count:,} prompts of length {self.length}, each on {self.sequences:,} sequences"
+
     def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
         """All prompts over that many symbols, in order; refuses absurd numbers of them."""
         digits = self.length * math.log10(symbols)
@@ -81,11 +89,10 @@ class HardPrompt(Tuner):
         """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
         del checkpoint  # a search is short and starts again
         settings = (settings or FitSettings()).filled(length=50, learning_rate=1.0)
-        check_one(predictor)
-        check_alphabet(lambda key: predictor, key, target)
+        self.verify(predictor, target, settings)
         candidates = self.candidates(target.symbols)
         scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
-        what = f"HardPrompt: {len(candidates):,} prompts of length {self.length}"
+        what = f"HardPrompt: {self.plan(target.symbols)}"
         with report(what, callbacks) as progress:
             for repetition, row in enumerate(scores):
                 own = jax.random.fold_in(key, repetition)
