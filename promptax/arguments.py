@@ -107,7 +107,7 @@ def _take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
 
 def _choose(base: type, default: type, word: str | None, presets: dict[str, Any]) -> Any:
     """The chosen member with its defaults, or the spec that JSON or @FILE gives."""
-    if word is not None and word[:1] in ("{", "@"):
+    if word is not None and word[:1] in ("{", "[", "@"):
         return specs.parse(base)(word)
     member = default if word is None else specs.member(base, word)
     return member(**presets.get(member.__name__, {}))

@@ -228,7 +228,7 @@ def parse(base: type[T]) -> Callable[[str], T]:
     """A parser of a word of the command line: a member's name, JSON with a "class", or @FILE."""
 
     def parser(text: str) -> T:
-        if text[:1] not in ("{", "@"):
+        if text[:1] not in ("{", "[", "@"):
             return member(base, text)()
         where, whole = "", text
         if text.startswith("@"):

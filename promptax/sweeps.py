@@ -26,7 +26,7 @@ RETRIES = 3  # how often a condition is started again whose machine was lost
 class Condition(Spec):
     """One experiment with one seed."""
 
-    experiment: Experiment
+    experiment: Experiment = Experiment()
     """What is measured."""
     seed: int = 0
     """Makes weights, data and prompts."""

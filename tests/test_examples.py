@@ -6,7 +6,7 @@ import sys
 import nbclient
 import nbformat
 import pytest
-from processes import ROOT, python
+from processes import ROOT, environment, python
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -30,6 +30,8 @@ def test_an_example_says_what_to_expect(script):
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMPTAX_QUICK", "1")
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}

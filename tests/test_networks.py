@@ -120,7 +120,7 @@ def test_wrong_kinds_are_refused_with_the_way_out():
     says(
         TypeError,
         "Expected tokens or weights over symbols; got embedding rows. An exact predictor has no "
-        "embedding: steer it with HardPrompt or SimplexPrompt.",
+        "embedding: steer it with HardPrompt.",
         lambda: COIN.advance(COIN.start(), Embedded(jnp.zeros((3, 2)))),
     )
 

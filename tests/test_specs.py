@@ -226,7 +226,15 @@ def test_parse_reads_json_and_files(tmp_path):
 
 
 def test_parse_refuses_another_set():
-    for text, kind in (('{"class": "LSTM"}', "LSTM"), ("[1, 2]", "tuple"), ("3", "int")):
+    for text, kind in (('{"class": "LSTM"}', "LSTM"), ("[1, 2]", "tuple")):
         says(
             ValueError, f"Expected JSON of a Task; got {kind}.", lambda t=text: specs.parse(Task)(t)
         )
+
+
+def test_parse_takes_a_member_by_name_and_names_broken_json():
+    assert specs.parse(Task)("dirichlet-categorical") == DirichletCategorical()
+    with pytest.raises(ValueError, match=r"Did you mean 'DirichletCategorical'\?"):
+        specs.parse(Task)("dirichletcategorica")
+    with pytest.raises(ValueError, match=r"Expected JSON such as .*; got '\{class: .* @FILE"):
+        specs.parse(Task)("{class: LSTM}")

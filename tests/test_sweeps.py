@@ -14,7 +14,7 @@ from promptax.experiment import Experiment
 from promptax.predictors import LSTM
 from promptax.steering import HardPrompt, LowRank, SoftPrompt
 from promptax.sweeps import Condition, Failure, locally, measure, result_path, sweep
-from promptax.tasks import Categorical
+from promptax.tasks import Categorical, Recorded
 
 SHORT = FitSettings(steps=2, batch=4, length=5)
 
@@ -120,3 +120,24 @@ def test_a_machine_lost_in_the_middle_loses_no_condition(tmp_path):
         timeout=400,
     )
     assert done.returncode == 0 and "all six" in done.stdout, done.stdout + done.stderr
+
+
+def test_targets_that_cannot_be_enumerated_are_measured_too():
+    """A user's sequences have no exact predictor; nor is the best prompt of the prior known."""
+    mine = Recorded(sequences=((0, 1, 1, 0, 1, 1, 1), (1, 1, 0, 1, 1, 0, 1)))
+    tree = measure(specs.to_json(condition(0, targets={"mine": mine})))
+    rows = tree["mine"].predictor.values.tolist()
+    assert "hard prompt" in rows and "prior bayes, best prompt" not in rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": {"a b": Categorical(), "a-b": Categorical()}}, "letters and digits differ"),
+        ({"targets": {"pretraining": Categorical()}}, "none named 'pretraining'"),
+        ({"methods": {"bayes": HardPrompt(length=1)}}, "not named as baselines are"),
+    ],
+)
+def test_names_that_would_hide_each_other_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        condition(0, **changes)

@@ -58,13 +58,18 @@ def suits(tuner, predictor):
     return True
 
 
+def is_a_case(tuner, architecture, symbols):
+    """Every example of a tuner on one architecture, first examples on all; 3 symbols once."""
+    first, one = tuner == type(tuner).examples()[0], next(iter(ARCHITECTURES))
+    return (first and symbols == 2) or (symbols == (3 if first else 2) and architecture == one)
+
+
 CASES = [
     pytest.param(tuner, architecture, symbols, id=f"{name}-{architecture}-{symbols}")
     for (name, tuner), architecture, symbols in itertools.product(
         TUNERS.items(), ARCHITECTURES, TARGETS
     )
-    if suits(tuner, base(architecture, symbols))
-    and (symbols == 2 or tuner == type(tuner).examples()[0])  # over 3 symbols: first examples
+    if suits(tuner, base(architecture, symbols)) and is_a_case(tuner, architecture, symbols)
 ]
 FIRST = [case for case in CASES if case.values[0] == type(case.values[0]).examples()[0]]
 every_case = pytest.mark.parametrize(("tuner", "architecture", "symbols"), CASES)
