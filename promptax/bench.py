@@ -99,10 +99,10 @@ def _built(architecture: Architecture, symbols: int) -> Network:
     return architecture.build(jax.random.key(SEED), symbols)
 
 
-def work(architecture: Architecture, job: str, batch: int = 256) -> float:
-    """Floating-point operations of one update, as XLA counts them.
+def work(architecture: Architecture, job: str, batch: int = 256) -> float | None:
+    """Floating-point operations of one update, as XLA counts them; None where it cannot.
 
-    A scan's body is counted once: for recurrent networks the count is of no use.
+    It counts the body of a loop once, so that the count of a recurrent network is of no use.
     """
     network = _built(architecture, 2)
     tuner = TUNERS.get(job, FullWeights())
@@ -115,8 +115,9 @@ def work(architecture: Architecture, job: str, batch: int = 256) -> float:
     def gradient(tuned: Any, program: Program, episodes: Episode) -> Any:
         return loss_and_gradient(tuned, program, episodes, Categorical.outcome, batch)
 
-    compiled = eqx.filter_jit(gradient).lower(tuned, program, episodes).compile()
-    return float(compiled.compiled.cost_analysis()["flops"])
+    compiled = eqx.filter_jit(gradient).lower(tuned, program, episodes).compile().compiled
+    loops = " while(" in compiled.as_text()
+    return None if loops else float(compiled.cost_analysis()["flops"])
 
 
 def in_turns(

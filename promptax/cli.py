@@ -210,8 +210,10 @@ def bench_run(args: Bench, command: str) -> None:
     found = bench.in_turns(jobs, args.updates, args.rounds)
     rows = []
     for job, seconds in found.items():
-        rate = bench.work(args.network, job) / seconds
-        rows.append((job, f"{1e3 * seconds:.1f}", f"{rate / 1e9:.0f}", f"{rate / peak:.0%}"))
+        work = bench.work(args.network, job)
+        rate = None if work is None else work / seconds
+        share = ("–", "–") if rate is None else (f"{rate / 1e9:.0f}", f"{rate / peak:.0%}")
+        rows.append((job, f"{1e3 * seconds:.1f}", *share))
     title = f"{type(args.network).__name__}: matrix products here reach {peak / 1e9:.0f} GFLOP/s"
     _print_rows(title, ("one update of", "milliseconds", "GFLOP/s", "of the peak"), rows)
 

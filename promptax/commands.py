@@ -37,7 +37,7 @@ class Demo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class List:
-    """Show the members of the open sets with their fields: tasks, networks, tuners."""
+    """Show the members of the open sets with their fields: tasks, networks, tuners, studies."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Evaluate:
     target: Task
     """What to evaluate on: the name of a task, JSON, or @FILE."""
     prior: str = ""
-    """Also show the exact predictor of this task (JSON or @FILE), such as the pretraining prior."""
+    """Also show the exact predictor of this task (name, JSON or @FILE), such as the prior."""
     prior_prompt_length: int | None = None
     """Also show it behind its best hard prompt of that length."""
     sequences: int = 2048

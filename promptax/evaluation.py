@@ -195,24 +195,25 @@ def _stream(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Losses [predictor, repetition, sequence, time] and the mask, chunk by chunk."""
     sequences, length, chunk = sizes
-    readers = [_repetitions(row) for row in rows.values()]
+    mesh = platforms.mesh(1, chunk)
+    task = traced(target)
+    readers = [_repetitions(platforms.everywhere(traced(row), mesh)) for row in rows.values()]
     most = max(map(len, readers), default=1)
     losses = np.full((len(rows), most, sequences, length), np.nan, np.float32)
-    mesh = platforms.mesh(1, chunk)
     scored, done = None, 0
     total = math.ceil(sequences / chunk) * sum(map(len, readers))
     for first in range(0, sequences, chunk):
         here = slice(first, min(first + chunk, sequences))
         # the last chunk draws sequences that are not kept: another shape would compile again
         keys = _keys(key, jnp.arange(first, first + chunk))
-        episodes = sample_batch(traced(target), keys, length)
+        episodes = sample_batch(task, keys, length)
         if episodes.scored is not None:
             scored = np.zeros((sequences, length), bool) if scored is None else scored
             scored[here] = np.asarray(episodes.scored)[: here.stop - first]
         episodes = platforms.everywhere(episodes, mesh)
         for index, repetitions in enumerate(readers):
             for repetition in range(len(repetitions)):
-                reader = platforms.everywhere(traced(repetitions[repetition]), mesh)
+                reader = repetitions[repetition]
                 at_once = _at_once(reader, chunk, length, mesh)
                 found = _losses(reader, target.outcome, episodes, at_once, mesh)
                 losses[index, repetition, here] = np.asarray(found)[: here.stop - first]

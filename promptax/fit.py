@@ -177,7 +177,7 @@ def fit(
                 checkpoint.save(identity, state)
             if stop:
                 break
-    return _fitted(state, halves)
+    return _fitted(platforms.at_home(state), halves)
 
 
 def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
@@ -234,7 +234,7 @@ def _run(
         parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
-        state = _State(*platforms.at_home(parts, mesh), step=np.array(end), loss=loss)
+        state = _State(*parts, step=np.array(end), loss=loss)
         if jax.process_count() > 1:  # all processes must take the same steps together
             count = min(block, 10)
         else:

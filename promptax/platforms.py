@@ -2,7 +2,7 @@
 
 CPUs: gradients of attention networks are taken in micro-batches whose activations stay in the
 cache, repetitions run one after the other. Accelerators are bound by launches: the whole batch at
-once, all repetitions side by side.
+once, all repetitions side by side. Several devices, of one process or of many, form a mesh.
 """
 
 import importlib.metadata
@@ -93,9 +93,14 @@ def everywhere(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(put, tree)
 
 
-def at_home(tree: Any, mesh: Mesh | None) -> Any:
-    """Arrays that are whole on every device of the mesh, as ordinary arrays of this process."""
-    return tree if mesh is None else jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
+def at_home(tree: Any) -> Any:
+    """Arrays that are whole on every device of a mesh, as ordinary arrays of this process."""
+
+    def fetch(leaf: Any) -> Any:
+        spread = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        return jnp.asarray(np.asarray(leaf)) if spread else leaf
+
+    return jax.tree.map(fetch, tree)
 
 
 def leads() -> bool:
@@ -109,10 +114,8 @@ def join(coordinator: str, processes: int, number: int) -> None:
     jax.distributed.initialize(coordinator, processes, number, coordinator_bind_address=bind)
 
 
-def gathered(tree: Any, mesh: Mesh | None) -> Any:
+def gathered(tree: Any, mesh: Mesh) -> Any:
     """Inside a compiled function: the whole of every array on every device of the mesh."""
-    if mesh is None:
-        return tree
     place = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, place), tree)
 

@@ -19,6 +19,7 @@ import xarray as xr
 from promptax import platforms, store
 from promptax.axes import NATS
 from promptax.experiment import (
+    METHODS,
     PRETRAINING,
     STATES,
     Announce,
@@ -58,25 +59,13 @@ def demo_experiment(
     tuning = FitSettings(
         steps=steps, batch=64, learning_rate=2e-2, schedule="cosine", repetitions=repetitions
     )
-    experiment = Experiment(
+    return Experiment(
         network=network,
+        methods={**METHODS, "hard prompt": HardPrompt(sequences=256)},
         pretraining=pretraining,
         tuning=tuning,
         sequences=sequences,
     )
-    return _with_search(experiment, 256)
-
-
-def _with_search(experiment: Experiment, sequences: int) -> Experiment:
-    """The same experiment with hard prompts scored on that many sequences."""
-    fields = {name: getattr(experiment, name) for name in experiment.__dataclass_fields__}
-    fields["methods"] = {
-        name: HardPrompt(length=tuner.length, sequences=sequences)
-        if isinstance(tuner, HardPrompt)
-        else tuner
-        for name, tuner in experiment.methods.items()
-    }
-    return Experiment(**fields)
 
 
 def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:

@@ -172,3 +172,10 @@ def test_alphabets_must_match(demo, capsys):
         "--target.probabilities", 0.2, 0.3, 0.5,
     )  # fmt: skip
     assert "2 symbols" in text and "3" in text
+
+
+def test_bench_shows_a_share_where_the_work_can_be_counted(capsys):
+    quick = ["--updates", 2, "--rounds", 1]
+    assert run("bench", *TINY, *quick, capsys=capsys).count("%") == 4
+    recurrent = run("bench", "--network", "lstm", "--network.width", 4, *quick, capsys=capsys)
+    assert "%" not in recurrent and "soft prompt" in recurrent

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import some_results, some_states
+from made_up import some_results, some_states
 
 from promptax.report import page
 

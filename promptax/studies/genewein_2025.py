@@ -3,7 +3,7 @@
 Networks pretrained on random coins, steered to a single coin and to a mixture of two.
 """
 
-from promptax.experiment import Experiment
+from promptax.experiment import METHODS, Experiment
 from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.settings import FitSettings
 from promptax.specs import check
@@ -53,7 +53,7 @@ class Genewein2025(Study):
             f"{name}, seed {seed}": Condition(
                 Experiment(
                     network=network,
-                    methods={**Experiment().methods, "hard prompt": search},
+                    methods={**METHODS, "hard prompt": search},
                     pretraining=FitSettings(steps=steps, batch=batch),
                     tuning=tuning,
                     sequences=sequences,
