@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 WIDTH, HEADS, HIDDEN = 128, 4, 512
+ADAPTED = ("query", "key", "value", "mix", "inputs", "recurrent")
 
 
 def parameters(key: jax.Array, network: str) -> dict[str, jax.Array]:
@@ -72,27 +74,60 @@ def lstm(p: dict[str, jax.Array], rows: jax.Array) -> jax.Array:
 TORSOS = {"Transformer": transformer, "LSTM": lstm}
 
 
+def losses(network: str, p: dict[str, jax.Array], tokens: jax.Array) -> jax.Array:
+    """Log loss of every token [sequence, time]."""
+    one_hot = jax.nn.one_hot(tokens, 2)
+    before = [jnp.broadcast_to(p["embed_bias"], (len(tokens), 1, WIDTH))]
+    if "prompt" in p:
+        before.append(jnp.broadcast_to(p["prompt"], (len(tokens), 6, WIDTH)))
+    rows = jnp.concatenate([*before, one_hot[:, :-1] @ p["embed"] + p["embed_bias"]], 1)
+    outputs = TORSOS[network](p, rows)[:, -tokens.shape[1] :]
+    log_probs = jax.nn.log_softmax(outputs @ p["unembed"] + p["unembed_bias"])
+    return -jnp.sum(log_probs * one_hot, -1)
+
+
+def evaluation(
+    network: str, sequences: int = 2048, length: int = 200, chunk: int = 256
+) -> Callable:
+    """Losses of all sequences, in chunks; the same kind of function."""
+    key = jax.random.key(0)
+    weights = parameters(key, network)
+    read = jax.jit(lambda p, tokens: losses(network, p, tokens))
+    sample = jax.jit(lambda key: (jax.random.uniform(key, (chunk, length)) < 0.8).astype(jnp.int32))
+
+    def run(updates: int) -> float:
+        started = time.perf_counter()
+        for _ in range(updates):
+            keys = jax.random.split(key, sequences // chunk)
+            np.concatenate([np.asarray(read(weights, sample(each))) for each in keys])
+        return (time.perf_counter() - started) / updates
+
+    return run
+
+
 def update(network: str, job: str, length: int) -> Callable[[int], float]:
     """A job as a function of how many updates to run, which returns seconds per update.
 
-    Jobs: "pretraining" on random coins; "full weights" and "soft prompt" on a coin of 0.2.
+    Jobs: "pretraining" on random coins; "full weights", "soft prompt" and "low rank" on a coin of
+    0.2. Low-rank changes are merged into the matrices, once for each update.
     """
     key = jax.random.key(0)
     weights = parameters(key, network)
-    tuned = weights if job != "soft prompt" else {"prompt": jnp.eye(6, WIDTH)}
-    frozen = {} if tuned is weights else weights
+    tuned, frozen = weights, {}
+    if job == "soft prompt":
+        tuned, frozen = {"prompt": jnp.eye(6, WIDTH)}, weights
+    elif job == "low rank":
+        shapes = {name: weights[name].shape for name in ADAPTED if name in weights}
+        down = {f"{name}_down": 0.1 * jnp.ones((n, 4)) for name, (n, _) in shapes.items()}
+        tuned = down | {f"{name}_up": jnp.zeros((4, m)) for name, (_, m) in shapes.items()}
+        frozen = weights
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
 
     def loss(tuned: dict, frozen: dict, tokens: jax.Array) -> jax.Array:
         p = tuned | frozen
-        one_hot = jax.nn.one_hot(tokens, 2)
-        before = [jnp.broadcast_to(p["embed_bias"], (len(tokens), 1, WIDTH))]
-        if "prompt" in p:
-            before.append(jnp.broadcast_to(p["prompt"], (len(tokens), 6, WIDTH)))
-        rows = jnp.concatenate([*before, one_hot[:, :-1] @ p["embed"] + p["embed_bias"]], 1)
-        outputs = TORSOS[network](p, rows)[:, -tokens.shape[1] :]
-        log_probs = jax.nn.log_softmax(outputs @ p["unembed"] + p["unembed_bias"])
-        return -jnp.sum(log_probs * one_hot) / len(tokens)
+        low_rank = [name.removesuffix("_up") for name in p if name.endswith("_up")]
+        p |= {name: p[name] + p[f"{name}_down"] @ p[f"{name}_up"] for name in low_rank}
+        return jnp.sum(losses(network, p, tokens)) / len(tokens)
 
     @jax.jit
     def step(tuned: dict, moments: tuple, frozen: dict, tokens: jax.Array) -> tuple:

@@ -56,7 +56,7 @@ class Model(nn.Module):
                 each.requires_grad = name == "prompt"
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Mean loss of a batch, nats per sequence."""
+        """Losses in nats [sequence, time]."""
         batch, length = tokens.shape
         one_hot = F.one_hot(tokens, 2).float()
         rows = self.embed(F.pad(one_hot[:, :-1], (0, 0, 1, 0)))
@@ -66,7 +66,23 @@ class Model(nn.Module):
         outputs = self.torso(rows)
         outputs = outputs[0] if isinstance(outputs, tuple) else outputs
         log_probs = F.log_softmax(self.unembed(outputs[:, -length:]), -1)
-        return -(log_probs * one_hot).sum() / batch
+        return -(log_probs * one_hot).sum(-1)
+
+
+def evaluation(network: str, compiled: bool, sequences: int = 2048, length: int = 200) -> Callable:
+    """Losses of all sequences, in chunks of 256; returns seconds."""
+    model = Model(network, False)
+    loss = torch.compile(model) if compiled else model
+
+    def run(updates: int) -> float:
+        started = time.perf_counter()
+        with torch.no_grad():
+            for _ in range(updates):
+                for _ in range(sequences // 256):
+                    loss((torch.rand(256, length) < 0.8).long()).numpy()
+        return (time.perf_counter() - started) / updates
+
+    return run
 
 
 def update(network: str, job: str, length: int, compiled: bool) -> Callable[[int], float]:
@@ -83,7 +99,7 @@ def update(network: str, job: str, length: int, compiled: bool) -> Callable[[int
             bias = torch.rand(256, 1) if job == "pretraining" else 0.8
             tokens = (torch.rand(256, length) < bias).long()
             adam.zero_grad()
-            loss(tokens).backward()
+            (loss(tokens).sum() / 256).backward()
             nn.utils.clip_grad_norm_(tuned, 1.0)
             adam.step()
         return (time.perf_counter() - started) / updates

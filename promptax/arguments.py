@@ -47,11 +47,13 @@ PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
 
 
 def join_processes(arguments: list[str]) -> list[str]:
-    """Join other processes if the flags for that are there; the other arguments are returned."""
+    """Join other processes if the flags for that are there, or else use this machine's cores; the
+    other arguments are returned."""
     values, rest = {}, arguments
     for flag in PROCESS_FLAGS:
         values[flag], rest = _take(flag, rest)
     if not any(values.values()):
+        platforms.use_cores()
         return rest
     missing = [flag for flag, value in values.items() if value is None]
     check(not missing, f"Expected {', '.join(PROCESS_FLAGS)} together; {missing} is missing.")

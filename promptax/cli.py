@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import bench, platforms, runs, specs, store
+from promptax import bench, files, platforms, runs, specs, store
 from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
 from promptax.commands import Bench, Demo, Evaluate, Fitting, List, Pretrain, Report, RunStudy, Tune
@@ -49,7 +49,7 @@ def demo(args: Demo, command: str) -> None:
     experiment = runs.demo_experiment(
         args.network, args.pretraining_steps, args.steps, args.repetitions, args.sequences
     )
-    folder = store.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
+    folder = files.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
     workers = platforms.tunings_at_once()
     run = runs.run(experiment, args.seed, folder, command, bar, _say, workers)
@@ -141,7 +141,7 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     check(len(set(names)) == len(names), f"Expected different names; got {names}. Use NAME=PATH.")
     predictors = {name: _predictor(path) for name, path in pairs}
     prior = specs.parse(Task)(args.prior) if args.prior else None
-    folder = store.new_run_folder(args.out, args.overwrite) if args.out else None
+    folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
     losses = evaluate(
         jax.random.key(args.seed),
         predictors,
@@ -160,7 +160,7 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     if folder is not None:
         runs.write_spec(folder, command, args.seed, target=args.target, predictors=dict(pairs))
         store.save(folder / "results.nc", results)
-        store.write_text(folder / "table.csv", runs.csv([results]))
+        files.write_text(folder / "table.csv", runs.csv([results]))
         _say(f"written to {folder}")
 
 
@@ -185,7 +185,7 @@ def study_run(args: RunStudy, command: str) -> None:
     bar = lambda what: (Bar(what),)  # noqa: E731
     failed = sweep(chosen, folder / "conditions", executor, announce=bar)
     index = {name: result_path(Path("conditions"), each).name for name, each in everything.items()}
-    store.write_text(folder / "conditions.json", json.dumps(index, indent=1))
+    files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
     for name, failure in failed.items():
         _say(f"failed: {name}: {failure.reason}", style="red")
     for title, rows in runs.study_tables(folder / "conditions", chosen).items():
@@ -261,7 +261,7 @@ def _run_folder(args: Fitting) -> tuple[Path, store.Checkpoint]:
             "anew: --overwrite in place of --resume.",
         )
     else:
-        path = store.new_run_folder(path, args.overwrite)
+        path = files.new_run_folder(path, args.overwrite)
     return path, store.Checkpoint(saved)
 
 

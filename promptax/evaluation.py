@@ -215,7 +215,8 @@ def _stream(
             for repetition in range(len(repetitions)):
                 reader = repetitions[repetition]
                 at_once = _at_once(reader, chunk, length, mesh)
-                found = _losses(reader, target.outcome, episodes, at_once, mesh)
+                with jax.default_matmul_precision("float32"):  # accelerators round otherwise
+                    found = _losses(reader, target.outcome, episodes, at_once, mesh)
                 losses[index, repetition, here] = np.asarray(found)[: here.stop - first]
                 done += 1
                 for callback in callbacks:
@@ -242,14 +243,8 @@ def _losses(
     if mesh is None:
         return _losses_here(reader, outcome, episodes, at_once)
     own = PartitionSpec("sequence")
-    found = jax.shard_map(
-        lambda reader, episodes: _losses_here(reader, outcome, episodes, at_once),
-        mesh=mesh,
-        in_specs=(PartitionSpec(), own),
-        out_specs=own,
-        check_vma=False,
-    )
-    return platforms.gathered(found(reader, episodes), mesh)
+    here = lambda reader, episodes: _losses_here(reader, outcome, episodes, at_once)  # noqa: E731
+    return platforms.spread(here, mesh, (PartitionSpec(), own), own)(reader, episodes)
 
 
 def _losses_here(

@@ -231,7 +231,8 @@ def _run(
         started = time.monotonic()
         given = state[:3], jnp.asarray(padded), jnp.asarray(bounds), first
         given = platforms.everywhere(given, mesh)
-        parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
+        with jax.default_matmul_precision(settings.precision):
+            parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
         state = _State(*parts, step=np.array(end), loss=loss)

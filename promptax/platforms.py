@@ -1,15 +1,18 @@
 """What differs between platforms, in one place.
 
 CPUs: gradients of attention networks are taken in micro-batches whose activations stay in the
-cache, repetitions run one after the other. Accelerators are bound by launches: the whole batch at
-once, all repetitions side by side. Several devices, of one process or of many, form a mesh.
+cache, repetitions run one after the other, and each core can be a device of its own (`use_cores`).
+Accelerators are bound by launches: the whole batch at once, all repetitions side by side. Several
+devices, of one process or of many, form a mesh.
 """
 
+import contextlib
 import importlib.metadata
 import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +22,26 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a core's cache
+
+
+MOST_CORES = 16  # more shares of a batch than that are too small
+
+
+def use_cores() -> None:
+    """Make each CPU core a device of JAX, so that repetitions and sequences are spread over them.
+
+    A core then works through its share alone, where JAX's single CPU device stops all cores after
+    every operation: steps take about 4/5 of the time on two cores. Call it before JAX computes
+    anything; the command line does. The largest power of two of the cores that this process may
+    use, at most 16, is taken; a number in JAX_NUM_CPU_DEVICES is left as it is. Nothing changes
+    where JAX has already started, nor on accelerators.
+    """
+    if "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", 1 << (min(cores, MOST_CORES).bit_length() - 1))
 
 
 def on_cpu() -> bool:
@@ -114,10 +137,19 @@ def join(coordinator: str, processes: int, number: int) -> None:
     jax.distributed.initialize(coordinator, processes, number, coordinator_bind_address=bind)
 
 
-def gathered(tree: Any, mesh: Mesh) -> Any:
-    """Inside a compiled function: the whole of every array on every device of the mesh."""
-    place = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, place), tree)
+def spread(function: Callable, mesh: Mesh, given: tuple, out: PartitionSpec) -> Callable:
+    """The function with its arguments spread over the mesh as `given` says, for use in a compiled
+    function; what comes out is whole on every device. What is no array stays what it is."""
+
+    def run(*arguments: Any) -> Any:
+        arrays, rest = eqx.partition(arguments, eqx.is_array)
+        own = lambda *arrays: function(*eqx.combine(arrays, rest))  # noqa: E731
+        parts = jax.shard_map(own, mesh=mesh, in_specs=given, out_specs=out, check_vma=False)
+        place = NamedSharding(mesh, PartitionSpec())
+        whole = lambda leaf: jax.lax.with_sharding_constraint(leaf, place)  # noqa: E731
+        return jax.tree.map(whole, parts(*arrays))
+
+    return run
 
 
 def environment() -> dict[str, Any]:
@@ -129,5 +161,6 @@ def environment() -> dict[str, Any]:
         **{name: importlib.metadata.version(name) for name in others},
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,
+        "devices": len(jax.devices()),
         "cpus": os.cpu_count(),
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 import xarray as xr
 
-from promptax import platforms, store
+from promptax import files, platforms, store
 from promptax.axes import NATS
 from promptax.experiment import (
     METHODS,
@@ -72,14 +72,14 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     """spec.json: what was run, and on what."""
     about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
     about |= {"environment": platforms.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-    store.write_text(folder / "spec.json", json.dumps(about, indent=1))
+    files.write_text(folder / "spec.json", json.dumps(about, indent=1))
 
 
 def begin_study(folder: Path, command: str, study: Study, scale: str) -> None:
     """spec.json of a study's folder, which holds one study at one scale and no other."""
     spec = folder / "spec.json"
     if spec.exists():
-        there = json.loads(store.read_text(spec))
+        there = json.loads(files.read_text(spec))
         here = {"study": to_json(study), "scale": scale}
         differ = [name for name, value in here.items() if there.get(name) != value]
         check(
@@ -148,7 +148,7 @@ def run(
 def report(folder: Path) -> Path:
     """Write table, figures and page of a run folder from its results; returns the page's path."""
     tree = store.load(folder / "results.nc")
-    spec = json.loads(store.read_text(folder / "spec.json"))
+    spec = json.loads(files.read_text(folder / "spec.json"))
     check(
         isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
         f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "
@@ -157,7 +157,7 @@ def report(folder: Path) -> Path:
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
     names = [n for n in groups if n != PRETRAINING and not n.endswith(STATES)]
     targets = [(groups[name], groups.get(name + STATES)) for name in names]
-    store.write_text(folder / "table.csv", csv([results for results, _ in targets]))
+    files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
     for results, states in targets:
         stem = slug(results.attrs["target"])
         drawn = {
@@ -169,7 +169,7 @@ def report(folder: Path) -> Path:
             drawn["states"] = figures.internal_states(states)
         for name, figure in drawn.items():
             store.write_figure(folder / "figures" / f"{stem}-{name}.png", figure)
-    return store.write_text(folder / "page.html", _page(targets, spec))
+    return files.write_text(folder / "page.html", _page(targets, spec))
 
 
 def _page(targets: list, spec: dict) -> str:

@@ -36,6 +36,9 @@ class FitSettings(Spec):
     """Independent repetitions: own initial values, own data."""
     micro_batch: int | None = None
     """Sequences to differentiate at a time (None: measured choice for the platform)."""
+    precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+    """What accelerators round the factors of a matrix product to while fitting. CPUs always compute
+    in float32, and so does every evaluation."""
 
     def __check_init__(self) -> None:
         for name, least in {"steps": 0, "batch": 1, "repetitions": 1, "warmup": 0}.items():
@@ -51,6 +54,10 @@ class FitSettings(Spec):
         check(
             self.clip_over in ("tuned", "all"),
             f"Expected clip_over 'tuned' or 'all'; got {self.clip_over!r}.",
+        )
+        check(
+            self.precision in ("float32", "tensorfloat32", "bfloat16"),
+            f"Expected precision 'float32', 'tensorfloat32' or 'bfloat16'; got {self.precision!r}.",
         )
         check(
             self.micro_batch is None or self.batch % self.micro_batch == 0,

@@ -39,16 +39,12 @@ def steps(
         return _steps_here(given, program, episodes, outcome, micro)
     own, data = PartitionSpec("repetition"), PartitionSpec("repetition", None, "sequence")
     everywhere = PartitionSpec()
-    parts = jax.shard_map(
-        lambda given, program, episodes: _steps_here(
-            given, program, episodes, outcome, micro, "sequence"
-        ),
-        mesh=mesh,
-        in_specs=((own, everywhere, everywhere, everywhere), everywhere, data),
-        out_specs=own,
-        check_vma=False,
-    )
-    return platforms.gathered(parts(given, program, episodes), mesh)
+
+    def here(given: tuple, program: Program, episodes: Episode) -> tuple:
+        return _steps_here(given, program, episodes, outcome, micro, "sequence")
+
+    specs = (own, everywhere, everywhere, everywhere), everywhere, data
+    return platforms.spread(here, mesh, specs, own)(given, program, episodes)
 
 
 def _steps_here(

@@ -1,21 +1,13 @@
-"""The only file that touches disk: specs as JSON, records as safetensors, results as netCDF.
+"""What files hold: specs as JSON, records as safetensors, results as netCDF, figures.
 
-No pickle, and nothing in a file is ever run. Of several processes that compute together, the first
-one writes. A write goes to a temporary file in the same folder,
-which then takes the final name in one step: whoever opens that name finds the old file or the new
-one, never half of one, even after a kill.
+No pickle, and nothing in a file is ever run. How they get to disk, in one step: `files`.
 """
 
-import difflib
 import io
 import json
 import os
-import secrets
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +23,11 @@ from jax.tree_util import DictKey, keystr
 from matplotlib.figure import Figure
 
 from promptax import platforms
+from promptax.files import StoreError, expect, expect_file, replacing, write_text
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 FORMAT = 1  # raise it when older versions could not read what is written
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
-RUN_MARK = ".promptax-run"  # a folder with this file was made by `new_run_folder`
-
-
-class StoreError(ValueError):
-    """A file or folder is not what was expected."""
 
 
 class StoredKey(Record):
@@ -78,10 +66,11 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
             "environment": platforms.environment(),
         }
         marked.attrs[ENTRY] = json.dumps(note)
-        with _replacing(path) as temporary:
-            marked.to_netcdf(temporary, engine="h5netcdf")
+        with replacing(path) as temporary:
+            # through memory: HDF5 brings the process down if the disk is full
+            temporary.write_bytes(marked.to_netcdf(engine="h5netcdf"))
     elif path.suffix == ".json":
-        _expect(
+        expect(
             isinstance(thing, Spec),
             f"Expected a spec (task, architecture, tuner, settings) for {path}; got "
             f"{type(thing).__name__}. Give the path another ending, such as .safetensors.",
@@ -101,7 +90,7 @@ def load(path: str | os.PathLike) -> Any:
         StoreError: the file is truncated, foreign, or of a class that is not known here.
     """
     path = Path(path)
-    _expect_file(path)
+    expect_file(path)
     with open(path, "rb") as file:
         head = file.read(16)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -110,7 +99,7 @@ def load(path: str | os.PathLike) -> Any:
         return _read(path, "record")[0]
     if head.lstrip()[:1] == b"{":
         data = _json(path, path.read_text(encoding="utf-8", errors="replace"))
-        _expect("class" in data, f'Expected the JSON of a spec, with a "class"; {path} has none.')
+        expect("class" in data, f'Expected the JSON of a spec, with a "class"; {path} has none.')
         return _from_json(path, data)
     raise StoreError(
         f"Expected a file that promptax.save wrote; got {path} with {path.stat().st_size} bytes "
@@ -148,7 +137,7 @@ def _json(path: Path, text: str) -> dict:
 def _note(path: Path, text: str) -> dict:
     """The note of a file, if this version can read that format."""
     note = _json(path, text)
-    _expect(
+    expect(
         note.get("format") == FORMAT,
         f"Expected format {FORMAT}; got format {note.get('format')} in {path}. Read it with the "
         "version of promptax that wrote it, or update promptax.",
@@ -162,7 +151,7 @@ def _write(path: Path, kind: str, thing: Any, **more: str) -> None:
     note = {"format": FORMAT, "kind": kind, "environment": platforms.environment(), **more}
     note |= {"thing": described, "arrays": {name: _look(each) for name, each in arrays.items()}}
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         safetensors.numpy.save_file(whole, temporary, {ENTRY: json.dumps(note)})
 
 
@@ -174,13 +163,13 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise _damaged(path, "safetensors", error) from error
-    _expect(
+    expect(
         ENTRY in metadata,
         f"Expected a file that promptax wrote; got {path}, safetensors without a {ENTRY!r} entry "
         f"in its metadata ({len(arrays)} arrays). It comes from another program.",
     )
     note = _note(path, metadata[ENTRY])
-    _expect(
+    expect(
         note.get("kind") == kind,
         f"Expected a {kind}; got {path}, a {note.get('kind')}. Records are read by promptax.load, "
         "a checkpoint by the run that wrote it (--resume).",
@@ -188,7 +177,7 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
     for name, look in note["arrays"].items():
         got = _look(arrays[name]) if name in arrays else "none of that name"
         hint = "The file was edited or is incomplete; write it again."
-        _expect(got == look, f"Expected array {name!r} in {path}: {look}; got {got}. {hint}")
+        expect(got == look, f"Expected array {name!r} in {path}: {look}; got {got}. {hint}")
     with jax.enable_x64(True):  # 64-bit arrays stay what they were
         thing = _from_json(path, note["thing"], arrays)
         return _exchanged(thing, lambda leaf: isinstance(leaf, StoredKey), StoredKey.key), note
@@ -203,7 +192,7 @@ def _check_dict_keys(thing: Any) -> None:
     """Complain about dict keys that JSON would change or that mean something else there."""
     for path, _ in jax.tree.leaves_with_path(thing, is_leaf=lambda leaf: leaf is None):
         for key in [at.key for at in path if isinstance(at, DictKey)]:
-            _expect(
+            expect(
                 isinstance(key, str) and "/" not in key and key not in ("class", "array"),
                 f"Expected dict keys that are words without '/', not 'class' or 'array'; got "
                 f"{key!r}. Rename it.",
@@ -261,7 +250,7 @@ class Checkpoint:
         for name in here | there:
             ours_is, got = here.get(name), there.get(name)
             hint = "The checkpoint was written by other code: start anew."
-            _expect(got == ours_is, f"Expected {name}: {ours_is}; got {got} in {self.path}. {hint}")
+            expect(got == ours_is, f"Expected {name}: {ours_is}; got {got} in {self.path}. {hint}")
         leaves = [
             np.array(saved[name]) if isinstance(leaf, np.ndarray) else saved[name]
             for name, leaf in ours.items()
@@ -287,106 +276,18 @@ def _difference(there: str, here: str) -> str:
     return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 
-def read_text(path: str | os.PathLike) -> str:
-    """A text file of a run folder.
-
-    Raises:
-        FileNotFoundError: naming the files that are there.
-    """
-    _expect_file(Path(path))
-    return Path(path).read_text(encoding="utf-8")
-
-
-def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write UTF-8 text in one step."""
-    with _replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return Path(path)
-
-
 def write_figure(path: str | os.PathLike, figure: Figure, dots_per_inch: int = 200) -> Path:
     """Write a figure as what the path ends in, .png or .svg; the same figure, the same bytes."""
     path = Path(path)
     kind = path.suffix.lstrip(".").lower()
-    _expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
+    expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
     drawn = io.BytesIO()
     undated = {"Date": None} if kind == "svg" else None
     with matplotlib.rc_context({"svg.hashsalt": ENTRY}):
         figure.savefig(drawn, format=kind, dpi=dots_per_inch, metadata=undated)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(drawn.getvalue())
     return path
-
-
-def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
-    """An empty folder for the results of one run.
-
-    `overwrite` empties a folder that this function made before; others are never touched.
-
-    Raises:
-        StoreError: something is there already.
-    """
-    path = Path(path)
-    if not platforms.leads():
-        return path
-    _expect(not path.exists() or path.is_dir(), f"Expected a folder; {path} is a file.")
-    if path.is_dir() and any(path.iterdir()):
-        ours = (path / RUN_MARK).exists()
-        how = "replace them with --overwrite, or continue that run with --resume"
-        _expect(
-            overwrite and ours,
-            f"Expected a new or empty folder for the results; {path} has files in it. Choose "
-            f"another --out{', ' + how if ours else ' (promptax did not make this folder)'}.",
-        )
-        shutil.rmtree(path.resolve())
-    write_text(path / RUN_MARK, "")
-    return path
-
-
-# --- one step on disk, and what can be wrong with a file ------------------------------------
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that takes the name `path` if the body succeeds."""
-    if not platforms.leads():
-        with tempfile.TemporaryDirectory() as nowhere:
-            yield Path(nowhere) / path.name
-        return
-    _expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
-    path = path.resolve()  # a link stays a link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file, or the folder's list of names, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
-        raise StoreError(message)
-
-
-def _expect_file(path: Path) -> None:
-    _expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")
-    if not path.exists():
-        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
-        raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> StoreError:

@@ -3,6 +3,7 @@
 Each case is a process of its own, because the number of devices is settled when JAX starts.
 """
 
+import os
 import socket
 
 import numpy as np
@@ -21,6 +22,16 @@ from promptax.predictors import Transformer
 from promptax.steering import FullWeights, SoftPrompt
 from promptax.tasks import Categorical, DirichletCategorical
 
+class Uniform(px.Predictor):
+    symbols: int = 2  # a number that is no array
+
+    def start(self, capacity=None):
+        return jnp.zeros(())
+
+    def advance(self, state, inputs):
+        rows = jnp.zeros((len(inputs), self.symbols)) - jnp.log(float(self.symbols))
+        return state, px.Prediction(rows)
+
 def work():
     key, out = jax.random.key(3), {}
     small = px.FitSettings(steps=12, batch=8, length=6)
@@ -31,7 +42,8 @@ def work():
         fitted = tuner.tune(key, base, Categorical(), settings, callbacks=())
         out[type(tuner).__name__] = {"loss": jnp.asarray(fitted.loss),
                                      "predictor": fitted.predictor}
-    losses = px.evaluate(key, {"tuned": fitted.predictor}, Categorical(), sequences=24, length=9)
+    losses = px.evaluate(key, {"tuned": fitted.predictor, "uniform": Uniform()}, Categorical(),
+                         sequences=24, length=9)
     out["losses"] = jnp.asarray(losses.log_loss.values)
     return out
 """
@@ -106,3 +118,18 @@ def test_the_command_line_joins_two_processes(tmp_path):
         said.append(out)
     assert "written to run" in said[0] and "written" not in said[1]
     assert (tmp_path / "run" / "predictor.safetensors").exists()
+
+
+CORES = """
+import jax, promptax as px
+px.use_cores()
+print(len(jax.devices()), end=" ")
+px.use_cores()  # too late, and no matter
+"""
+
+
+def test_each_core_becomes_a_device_unless_told_otherwise(tmp_path):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    expected = max(n for n in (1, 2, 4, 8, 16) if n <= cores)
+    assert python(tmp_path, "-c", CORES) == f"{expected} "
+    assert python(tmp_path, "-c", CORES, JAX_NUM_CPU_DEVICES="3") == "3 "

@@ -13,9 +13,9 @@ import pytest
 from laws import same
 from processes import start
 
-from promptax import Checkpoint, FitSettings, pretrain, store
+from promptax import Checkpoint, FitSettings, files, pretrain, store
+from promptax.files import StoreError
 from promptax.predictors import LSTM
-from promptax.store import StoreError
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(11)
@@ -43,7 +43,7 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
 
 
 CHILD = """
-import os, sys, time, jax, promptax.store
+import os, sys, time, jax, promptax.files
 from promptax import Checkpoint, FitSettings, pretrain
 from promptax.predictors import LSTM
 from promptax.tasks import DirichletCategorical
@@ -54,7 +54,7 @@ def slow(*names):
         print("now", flush=True)
         time.sleep(60)
     replace(*names)
-promptax.store.os.replace = slow
+promptax.files.os.replace = slow
 def callback(done, total, note):
     if sys.argv[2] == "between" and len(written) >= 3:
         print("now", flush=True)
@@ -134,9 +134,9 @@ def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path):
     run = {"task": "coins", "settings": {"rates": [0.1, 0.2], "steps": 3}}
     other = {"task": "coins", "settings": {"rates": [0.1, 0.3], "steps": 4}}
     checkpoint.save(json.dumps(run), {"a": jnp.ones(1)})
-    with pytest.raises(store.StoreError, match=r"another run: .*rates.* was 0\.2 and is 0\.3 now"):
+    with pytest.raises(files.StoreError, match=r"another run: .*rates.* was 0\.2 and is 0\.3 now"):
         checkpoint.restore(json.dumps(other), {"a": jnp.ones(1)})
-    with pytest.raises(store.StoreError, match="this run's is 'plain'"):
+    with pytest.raises(files.StoreError, match="this run's is 'plain'"):
         checkpoint.restore("plain", {"a": jnp.ones(1)})
 
 
@@ -152,21 +152,21 @@ def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path):
 def test_a_checkpoint_that_does_not_fit_says_so(tmp_path, like, message):
     checkpoint = store.Checkpoint(tmp_path / "it")
     checkpoint.save("run", {"a": jnp.ones(3), "b": jnp.ones(2)})
-    with pytest.raises(store.StoreError, match=message):
+    with pytest.raises(files.StoreError, match=message):
         checkpoint.restore("run", like)
 
 
 def test_a_checkpoint_and_a_record_are_not_confused(tmp_path):
     state = {"a": jnp.ones(3)}
     store.Checkpoint(tmp_path / "checkpoint").save("run", state)
-    with pytest.raises(store.StoreError, match=r"Expected a record; got .* a checkpoint"):
+    with pytest.raises(files.StoreError, match=r"Expected a record; got .* a checkpoint"):
         store.load(tmp_path / "checkpoint")
     store.save(tmp_path / "record", state)
-    with pytest.raises(store.StoreError, match=r"Expected a checkpoint; got .* a record"):
+    with pytest.raises(files.StoreError, match=r"Expected a checkpoint; got .* a record"):
         store.Checkpoint(tmp_path / "record").restore("run", state)
     path = tmp_path / "checkpoint"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(store.StoreError, match="truncated"):
+    with pytest.raises(files.StoreError, match="truncated"):
         store.Checkpoint(tmp_path / "checkpoint").restore("run", state)
 
 

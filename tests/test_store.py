@@ -1,6 +1,7 @@
 """Whatever is saved comes back equal, and a file that is not whole, or not ours, says so."""
 
 import ast
+import errno
 import json
 import os
 from pathlib import Path
@@ -16,8 +17,9 @@ import safetensors.numpy
 import xarray as xr
 from laws import same
 from matplotlib.figure import Figure
+from processes import python
 
-from promptax import platforms, store
+from promptax import files, platforms, store
 from promptax.fit import Fitted
 from promptax.predictors import LSTM, Architecture
 from promptax.protocol import Repeated, condition
@@ -164,7 +166,7 @@ def test_a_truncated_file_says_so(tmp_path, kind, cut):
     if (kind, cut) == ("spec.json", -1):
         cut = -2  # the last byte is a line's end
     damaged(path, cut)
-    with pytest.raises(store.StoreError, match=r"truncated") as caught:
+    with pytest.raises(files.StoreError, match=r"truncated") as caught:
         store.load(path)
     assert str(path) in str(caught.value)
 
@@ -175,7 +177,7 @@ def test_a_missing_file_names_the_near_misses(tmp_path):
         store.load(tmp_path / "netwrok.safetensors")
     with pytest.raises(FileNotFoundError, match="Check the path"):
         store.load(tmp_path / "no folder" / "it")
-    with pytest.raises(store.StoreError, match="is a folder"):
+    with pytest.raises(files.StoreError, match="is a folder"):
         store.load(tmp_path)
 
 
@@ -207,33 +209,33 @@ def rewritten(path, change):
 def test_an_edited_file_says_so(tmp_path, change, message):
     path = store.save(tmp_path / "it", LSTM(width=4).build(jax.random.key(0), 2))
     rewritten(path, change)
-    with pytest.raises(store.StoreError, match=message):
+    with pytest.raises(files.StoreError, match=message):
         store.load(path)
 
 
 def test_foreign_files_say_so(tmp_path):
     safetensors.numpy.save_file({"a": np.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(store.StoreError, match="comes from another program"):
+    with pytest.raises(files.StoreError, match="comes from another program"):
         store.load(tmp_path / "other.safetensors")
     for text, message in {"[1, 2]": "neither", '{"a": 1}': 'with a "class"'}.items():
         (tmp_path / "it").write_text(text)
-        with pytest.raises(store.StoreError, match=message):
+        with pytest.raises(files.StoreError, match=message):
             store.load(tmp_path / "it")
     results = some_results().assign_attrs({store.ENTRY: '{"format": 99}'})
     results.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
-    with pytest.raises(store.StoreError, match="Expected format 1; got format 99"):
+    with pytest.raises(files.StoreError, match="Expected format 1; got format 99"):
         store.load(tmp_path / "it.nc")
 
 
 def test_what_has_no_form_on_disk_says_so(tmp_path):
     with pytest.raises(TypeError, match=r"got function at /a"):
         store.save(tmp_path / "it", {"a": lambda: 0})
-    with pytest.raises(store.StoreError, match=r"Expected a spec .* got dict"):
+    with pytest.raises(files.StoreError, match=r"Expected a spec .* got dict"):
         store.save(tmp_path / "it.json", {})
     for key in (1, "class", "array", "a/b"):
-        with pytest.raises(store.StoreError, match="Expected dict keys"):
+        with pytest.raises(files.StoreError, match="Expected dict keys"):
             store.save(tmp_path / "it", {"fine": {key: jnp.ones(1)}})
-    with pytest.raises(store.StoreError, match="is a folder"):
+    with pytest.raises(files.StoreError, match="is a folder"):
         store.save(tmp_path, jnp.ones(1))
     assert list(tmp_path.iterdir()) == []
 
@@ -276,46 +278,82 @@ def test_nothing_that_runs_code_is_imported():
     assert not called & {"eval", "exec", "compile", "__import__"}
 
 
+FULL = """
+import resource, signal, sys
+import jax.numpy as jnp, promptax as px, xarray as xr
+from promptax.files import StoreError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit is an error, not a kill
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+things = {"a.safetensors": {"a": jnp.ones(9999)}, "b.nc": xr.Dataset({"x": ("t", [0.5] * 9999)})}
+for name, thing in things.items():
+    try:
+        px.save(name, thing)
+    except StoreError as error:
+        print(name, error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_named_and_nothing_is_changed(tmp_path):
+    (tmp_path / "a.safetensors").write_text("as it was")
+    said = python(tmp_path, "-c", FULL, JAX_ENABLE_COMPILATION_CACHE="0").splitlines()
+    for name, line in zip(("a.safetensors", "b.nc"), said, strict=True):
+        assert f"{name} Expected to write" in line and "Nothing there was changed" in line
+        assert "MB are free" in line and "choose another folder" in line
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+    assert (tmp_path / "a.safetensors").read_text() == "as it was"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def refused(*names):
+        raise PermissionError(errno.EROFS, "Read-only file system", str(names[0]))
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(files.StoreError, match=r"Expected to write .*new.json; got: .*Read-only"):
+        store.save(tmp_path / "new.json", Categorical((0.2, 0.8)))
+    assert not list(tmp_path.iterdir())
+
+
 # --- text, figures, folders ------------------------------------------------------------------
 
 
 def test_text_and_figures(tmp_path):
-    assert store.write_text(tmp_path / "a" / "t.md", "τ\n").read_bytes() == b"\xcf\x84\n"
+    assert files.write_text(tmp_path / "a" / "t.md", "τ\n").read_bytes() == b"\xcf\x84\n"
     figure = Figure(figsize=(1, 1))
     figure.subplots().plot([1, 2])
     for kind, start in {"png": b"\x89PNG", "svg": b"<?xml"}.items():
         first = store.write_figure(tmp_path / f"1.{kind}", figure).read_bytes()
         assert first.startswith(start)
         assert first == store.write_figure(tmp_path / f"2.{kind}", figure).read_bytes()
-    with pytest.raises(store.StoreError, match=r"ends in \.png or \.svg"):
+    with pytest.raises(files.StoreError, match=r"ends in \.png or \.svg"):
         store.write_figure(tmp_path / "it.docx", figure)
     assert matplotlib.rcParams["svg.hashsalt"] is None
 
 
 def test_a_run_folder_is_new_or_its_own(tmp_path):
-    folder = store.new_run_folder(tmp_path / "runs" / "one")
-    store.write_text(folder / "deep" / "old.txt", "")
-    with pytest.raises(store.StoreError, match=r"another --out, .*--overwrite.*--resume"):
-        store.new_run_folder(folder)
+    folder = files.new_run_folder(tmp_path / "runs" / "one")
+    files.write_text(folder / "deep" / "old.txt", "")
+    with pytest.raises(files.StoreError, match=r"another --out, .*--overwrite.*--resume"):
+        files.new_run_folder(folder)
     assert (folder / "deep" / "old.txt").exists()
-    store.new_run_folder(folder, overwrite=True)
-    assert [each.name for each in folder.iterdir()] == [store.RUN_MARK]
+    files.new_run_folder(folder, overwrite=True)
+    assert [each.name for each in folder.iterdir()] == [files.RUN_MARK]
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    store.new_run_folder(theirs)  # empty
-    (theirs / store.RUN_MARK).unlink()
+    files.new_run_folder(theirs)  # empty
+    (theirs / files.RUN_MARK).unlink()
     (theirs / "thesis.tex").write_text("years")
-    with pytest.raises(store.StoreError, match="promptax did not make this folder"):
-        store.new_run_folder(theirs, overwrite=True)
+    with pytest.raises(files.StoreError, match="promptax did not make this folder"):
+        files.new_run_folder(theirs, overwrite=True)
     assert (theirs / "thesis.tex").read_text() == "years"
-    with pytest.raises(store.StoreError, match="is a file"):
-        store.new_run_folder(theirs / "thesis.tex")
+    with pytest.raises(files.StoreError, match="is a file"):
+        files.new_run_folder(theirs / "thesis.tex")
 
 
 def test_the_environment_is_named():
     found = platforms.environment()
     names = {"python", "promptax", "jax", "jaxlib", "equinox", "optax", "numpy"}
-    assert names | {"platform", "device", "cpus"} == set(found)
+    assert names | {"platform", "device", "devices", "cpus"} == set(found)
     json.dumps(found)
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from promptax.axes import Counts, Tokens
 from promptax.predictors.layers import Dense, choose, dense
 from promptax.protocol import Embedded, Inputs, Prediction, Predictor
 from promptax.specs import Record, Spec, check
@@ -24,7 +23,10 @@ from promptax.specs import Record, Spec, check
 Rows = Float[Array, "time embedding"]
 Table = Float[Array, "symbol embedding"]
 Outputs = Float[Array, "time width"]
-Internals = dict[str, Float[Array, "time _state"]]
+BatchRows = Float[Array, "sequence time embedding"]
+BatchTokens = Int[Array, "sequence time"]
+BatchOutputs = Float[Array, "sequence time width"]
+Internals = dict[str, Float[Array, "*batch time _state"]]
 
 
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
@@ -41,12 +43,17 @@ class Torso(Record):
     def advance(self, state: Any, rows: Rows) -> tuple[Any, Outputs, Internals]:
         """The new state, outputs [time, width], and internal states [time, state] by name."""
 
+    def advance_batch(self, state: Any, rows: BatchRows) -> tuple[Any, BatchOutputs, Internals]:
+        """The same for a batch that starts from one state. To override where `advance` takes any
+        number of axes before time, which saves `vmap`'s products of more than two axes."""
+        return jax.vmap(self.advance, in_axes=(None, 0))(state, rows)
+
     def advance_tokens(
-        self, state: Any, table: Table, tokens: Tokens
-    ) -> tuple[Any, Outputs, Internals]:
-        """The same for tokens and the rows of all symbols: one sequence of a batch that shares
-        `state` and `table`. To override where work on distinct rows can be shared."""
-        return self.advance(state, choose(table, tokens))
+        self, state: Any, table: Table, tokens: BatchTokens
+    ) -> tuple[Any, BatchOutputs, Internals]:
+        """The same for a batch of tokens and the rows of all symbols. To override where work on
+        distinct rows can be shared."""
+        return self.advance_batch(state, choose(table, tokens))
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:
@@ -94,7 +101,7 @@ class NetworkState(eqx.Module):
     """The torso's state, and log p(next symbol | everything read) [symbol], nats."""
 
     torso: Any
-    next: Counts
+    next: Float[Array, "*batch symbol"]
 
 
 class Network(Predictor):
@@ -123,27 +130,25 @@ class Network(Predictor):
         return self._predict(state, self.torso.advance(state.torso, self.embed(inputs)))
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        if isinstance(inputs, Embedded) or not jnp.issubdtype(inputs.dtype, jnp.integer):
-            return super().advance_batch(state, inputs)
-        if self.symbols > min(FEW_SYMBOLS, inputs.shape[0]):
-            return super().advance_batch(state, inputs)
-        table = self.embedding(jnp.eye(self.symbols))
-
-        def one(tokens: Tokens) -> tuple[NetworkState, Prediction]:
-            return self._predict(state, self.torso.advance_tokens(state.torso, table, tokens))
-
-        return jax.vmap(one)(inputs)
+        few = self.symbols <= FEW_SYMBOLS
+        if few and not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer):
+            table = self.embedding(jnp.eye(self.symbols))
+            return self._predict(state, self.torso.advance_tokens(state.torso, table, inputs))
+        return self._predict(state, self.torso.advance_batch(state.torso, self.embed(inputs)))
 
     def _predict(
-        self, state: NetworkState, read: tuple[Any, Outputs, Internals]
+        self, state: NetworkState, read: tuple[Any, Array, Internals]
     ) -> tuple[NetworkState, Prediction]:
         torso, outputs, internals = read
         rows = jax.nn.log_softmax(self.unembedding(outputs))
-        log_probs = jnp.concatenate([state.next[None], rows])
-        return NetworkState(torso, log_probs[-1]), Prediction(log_probs[:-1], internals)
+        first = jnp.broadcast_to(state.next, (*rows.shape[:-2], 1, self.symbols))
+        if rows.shape[-2] == 0:
+            return NetworkState(torso, first[..., 0, :]), Prediction(rows, internals)
+        log_probs = jnp.concatenate([first, rows[..., :-1, :]], axis=-2)
+        return NetworkState(torso, rows[..., -1, :]), Prediction(log_probs, internals)
 
     def embed(self, inputs: Inputs) -> Rows:
-        """Rows [time, embedding] of tokens, of weights over symbols, or as they are."""
+        """Rows [..., time, embedding] of tokens, of weights over symbols, or as they are."""
         if isinstance(inputs, Embedded):
             return self._checked_rows(inputs.rows)
         if jnp.issubdtype(inputs.dtype, jnp.integer):

@@ -5,6 +5,7 @@ chain of intermediates, and stay safe under `vmap` because no weights are inside
 """
 
 import abc
+import math
 
 import equinox as eqx
 import jax
@@ -40,8 +41,17 @@ class Dense(Layer):
         return self.weight
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        product = rows @ self.weight
+        product = rows_times(rows, self.weight)
         return product if self.bias is None else product + self.bias
+
+
+def rows_times(
+    rows: Float[Array, "*rows input"], matrix: Float[Array, "input output"]
+) -> Float[Array, "*rows output"]:
+    """rows @ matrix, as a product of two matrices: the derivative of a product with more axes
+    would copy its rows into another order."""
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1]) @ matrix
+    return flat.reshape(*rows.shape[:-1], matrix.shape[-1])
 
 
 def dense(
@@ -118,10 +128,14 @@ def positions(first: int | Array, rows: int, width: int) -> Float[Array, "rows w
 
 
 def choose(
-    table: Float[Array, "symbol *rest width"], tokens: Int[Array, "time"]
-) -> Float[Array, "time width"]:
-    """The row of each token, from rows [symbol, width], or [symbol, time, width] for rows that
-    also differ by time. For few symbols: a sum of products, because CPUs are slow to gather, and
-    slower to add up the derivatives of a gather."""
+    table: Float[Array, "symbol *rest width"], tokens: Int[Array, "*batch time"]
+) -> Float[Array, "*rows width"]:
+    """The row of each token, from rows [symbol, width], or [symbol, ..., time, width] for rows
+    that also differ by time, to [*batch, ..., time, width]. For few symbols: products and sums,
+    because CPUs are slow to gather, and slower to add up the derivatives of a gather."""
     here = jax.nn.one_hot(tokens, len(table))
-    return sum((here[:, symbol, None] * each for symbol, each in enumerate(table)), jnp.zeros(()))
+    if table.ndim == 2:
+        return rows_times(here, table)
+    between = tuple(range(1 - table.ndim, -2))
+    weights = (jnp.expand_dims(here[..., symbol, None], between) for symbol in range(len(table)))
+    return sum((a * b for a, b in zip(weights, table, strict=True)), jnp.zeros(()))

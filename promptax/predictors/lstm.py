@@ -7,12 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.axes import Tokens
-from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Table, Torso
+from promptax.predictors.base import (
+    Architecture,
+    BatchOutputs,
+    BatchTokens,
+    Internals,
+    Outputs,
+    Rows,
+    Table,
+    Torso,
+)
 from promptax.predictors.layers import Dense, Layer, choose, dense
 from promptax.specs import check
 
-Cell = tuple[Float[Array, " state"], Float[Array, " state"]]  # cell c, hidden h
+Cell = tuple[Array, Array]  # cell c and hidden h: [..., state]
 
 
 class LSTM(Architecture):
@@ -68,11 +76,12 @@ class LSTMLayer(Torso):
         return self._scan(state, self._drives(rows), lambda drive: drive)
 
     def advance_tokens(
-        self, state: Cell, table: Table, tokens: Tokens
-    ) -> tuple[Cell, Outputs, Internals]:
+        self, state: Cell, table: Table, tokens: BatchTokens
+    ) -> tuple[Cell, BatchOutputs, Internals]:
         """Every symbol's drive is computed once, and looked up in each step."""
         drives = self._drives(table)
-        return self._scan(state, tokens, lambda token: choose(drives, token[None])[0])
+        look_up = lambda token: choose(drives, token[None])[0]  # noqa: E731
+        return jax.vmap(lambda each: self._scan(state, each, look_up))(tokens)
 
     def _drives(self, rows: Rows) -> Float[Array, "time gates"]:
         drives, bias = self.inputs(rows), self.recurrent.bias
@@ -153,17 +162,18 @@ class LSTMTorso(Torso):
         return self._above(state, self.layers[0].advance(state[0], rows))
 
     def advance_tokens(
-        self, state: tuple[Cell, ...], table: Table, tokens: Tokens
-    ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
+        self, state: tuple[Cell, ...], table: Table, tokens: BatchTokens
+    ) -> tuple[tuple[Cell, ...], BatchOutputs, Internals]:
         return self._above(state, self.layers[0].advance_tokens(state[0], table, tokens))
 
     def _above(
-        self, state: tuple[Cell, ...], first: tuple[Cell, Outputs, Internals]
-    ) -> tuple[tuple[Cell, ...], Outputs, Internals]:
-        """All layers, given what the first one did."""
+        self, state: tuple[Cell, ...], first: tuple[Cell, Array, Internals]
+    ) -> tuple[tuple[Cell, ...], Array, Internals]:
+        """All layers, given what the first one did, for one sequence or a batch."""
         states, internals, rows = [], {}, first[1]
         for index, (layer, cell) in enumerate(zip(self.layers, state, strict=True)):
-            cell, rows, seen = layer.advance(cell, rows) if index else first
+            read = layer.advance if rows.ndim == 2 else layer.advance_batch
+            cell, rows, seen = read(cell, rows) if index else first
             states.append(cell)
             internals |= {f"layer{index}.{name}": value for name, value in seen.items()}
         return tuple(states), rows, internals

@@ -14,8 +14,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax import platforms
-from promptax.axes import Tokens
-from promptax.predictors.base import Architecture, Internals, Outputs, Rows, Table, Torso
+from promptax.predictors.base import (
+    Architecture,
+    BatchOutputs,
+    BatchRows,
+    BatchTokens,
+    Internals,
+    Outputs,
+    Rows,
+    Table,
+    Torso,
+)
 from promptax.predictors.layers import (
     Layer,
     LayerNorm,
@@ -75,9 +84,8 @@ class Transformer(Architecture):
         )
 
 
-Projections = tuple[  # query, key, value
-    Float[Array, "*rows width"], Float[Array, "*rows width"], Float[Array, "*rows width"]
-]
+Heads = Float[Array, "*batch head time each"]
+Projections = tuple[Heads, Heads, Heads]  # query, key, value
 
 
 class Block(Record):
@@ -95,11 +103,13 @@ class Block(Record):
     mlp_output: Layer
     after_mlp: LayerNorm
 
-    def projections(self, hidden: Float[Array, "*rows width"]) -> Projections:
-        """Query, key and value of each row."""
+    def projections(self, hidden: Float[Array, "*batch time width"], heads: int) -> Projections:
+        """Query, key and value of each row; queries are divided by the root of a head's width."""
         normed = self.before_attention(hidden)
         query, key = self.query_norm(self.query(normed)), self.key_norm(self.key(normed))
-        return query, key, self.value(normed)
+        each = query.shape[-1] // heads
+        split = lambda rows: jnp.swapaxes(rows.reshape(*rows.shape[:-1], heads, each), -2, -3)  # noqa: E731
+        return split(query) / jnp.sqrt(each), split(key), split(self.value(normed))
 
 
 def _block(key: Key[Array, ""], spec: Transformer) -> Block:
@@ -121,19 +131,19 @@ def _block(key: Key[Array, ""], spec: Transformer) -> Block:
 
 
 class Memory(eqx.Module):
-    """Keys and values [row, width] of each block. `filled`: how many rows count, where the shape is
-    fixed; None where it grows and all rows count."""
+    """Keys and values of each block. `filled`: how many rows count, where the shape is fixed; None
+    where it grows and all rows count."""
 
-    keys: tuple[Float[Array, "row width"], ...]
-    values: tuple[Float[Array, "row width"], ...]
+    keys: tuple[Float[Array, "*batch head row each"], ...]
+    values: tuple[Float[Array, "*batch head row each"], ...]
     filled: Int[Array, ""] | None
 
     def rows_read(self) -> int | Array:
-        return self.keys[0].shape[0] if self.filled is None else self.filled
+        return self.keys[0].shape[-2] if self.filled is None else self.filled
 
     def counted(self) -> Bool[Array, " row"] | None:
         """Which rows may be attended to; None: all."""
-        return None if self.filled is None else jnp.arange(self.keys[0].shape[0]) < self.filled
+        return None if self.filled is None else jnp.arange(self.keys[0].shape[-2]) < self.filled
 
 
 class TransformerTorso(Torso):
@@ -143,41 +153,49 @@ class TransformerTorso(Torso):
     heads: int = eqx.field(static=True)
 
     def start(self, capacity: int | None) -> Memory:
-        rows, width = capacity or 0, self.blocks[0].query.weight.shape[0]
-        empty = tuple(jnp.zeros((rows, width)) for _ in self.blocks)
+        each = self.blocks[0].query.weight.shape[0] // self.heads
+        empty = tuple(jnp.zeros((self.heads, capacity or 0, each)) for _ in self.blocks)
         return Memory(empty, empty, None if capacity is None else jnp.array(0))
 
     def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Outputs, Internals]:
-        hidden = rows + positions(state.rows_read(), *rows.shape)
-        return self._through(state, hidden, self.blocks[0].projections(hidden))
+        return self._read(state, rows)
+
+    def advance_batch(
+        self, state: Memory, rows: BatchRows
+    ) -> tuple[Memory, BatchOutputs, Internals]:
+        return self._read(state, rows)
+
+    def _read(self, state: Memory, rows: Array) -> tuple[Memory, Array, Internals]:
+        hidden = rows + positions(state.rows_read(), *rows.shape[-2:])
+        return self._through(state, hidden, self.blocks[0].projections(hidden, self.heads))
 
     def advance_tokens(
-        self, state: Memory, table: Table, tokens: Tokens
-    ) -> tuple[Memory, Outputs, Internals]:
+        self, state: Memory, table: Table, tokens: BatchTokens
+    ) -> tuple[Memory, BatchOutputs, Internals]:
         """A symbol at a position gives one and the same row in every sequence: what the first
         block computes from single rows is computed for symbol × time rows, once for a batch."""
-        places = positions(state.rows_read(), tokens.shape[0], table.shape[1])
+        places = positions(state.rows_read(), tokens.shape[-1], table.shape[1])
         distinct = table[:, None] + places
         here = lambda rows: choose(rows, tokens)  # noqa: E731
-        given = self.blocks[0].projections(distinct)
+        given = self.blocks[0].projections(distinct, self.heads)
         return self._through(state, here(distinct), jax.tree.map(here, given))
 
     def _through(
-        self, state: Memory, hidden: Rows, first: Projections
-    ) -> tuple[Memory, Outputs, Internals]:
-        """All blocks, given the first one's projections of the rows."""
+        self, state: Memory, hidden: Array, first: Projections
+    ) -> tuple[Memory, Array, Internals]:
+        """All blocks, given the first one's projections of the rows [..., time, width]."""
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
-            query, key, value = block.projections(hidden) if index else first
+            query, key, value = block.projections(hidden, self.heads) if index else first
             past = state.keys[index], state.values[index], state.counted()
-            attended = block.attention_output(attention(query, key, value, past, self.heads))
+            attended = block.attention_output(attention(query, key, value, past))
             hidden = hidden + attended
             inner = gelu(block.mlp_input(block.before_mlp(hidden)))
             hidden = block.after_mlp(hidden + block.mlp_output(inner))
             keys.append(_append(state.keys[index], key, state.filled))
             values.append(_append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
-        filled = None if state.filled is None else state.filled + hidden.shape[0]
+        filled = None if state.filled is None else state.filled + hidden.shape[-2]
         return Memory(tuple(keys), tuple(values), filled), hidden, internals
 
     def low_rank_layers(self) -> tuple[str, ...]:
@@ -193,41 +211,41 @@ class TransformerTorso(Torso):
 
 
 def attention(
-    query: Float[Array, "time width"],
-    key: Float[Array, "time width"],
-    value: Float[Array, "time width"],
-    past: tuple[Array, Array, Array | None],
-    heads: int,
-) -> Float[Array, "time width"]:
+    query: Heads, key: Heads, value: Heads, past: tuple[Array, Array, Array | None]
+) -> Float[Array, "*batch time width"]:
     """Causal attention of new rows to the past rows and to each other.
 
-    `past`: keys [row, width], values [row, width], and which rows count [row] (None: all).
+    `past`, which all sequences share: keys and values [head, row, each], and which rows count [row]
+    (None: all).
     """
     past_key, past_value, counted = past
-    new, width = query.shape
-    split = lambda rows: rows.reshape(rows.shape[0], heads, width // heads)  # noqa: E731
-    query = split(query) / jnp.sqrt(width // heads)
-    own = jnp.einsum("thd,shd->hts", query, split(key))
+    new = query.shape[-2]
+    own = query @ jnp.swapaxes(key, -1, -2)
     own = own + jnp.where(jnp.tril(jnp.ones((new, new), bool)), 0.0, -jnp.inf)  # no derivative
-    if past_key.shape[0] == 0:
-        mixed = jnp.einsum("hts,shd->thd", jax.nn.softmax(own), split(value))
-        return mixed.reshape(new, width)
-    shared = jnp.einsum("thd,shd->hts", query, split(past_key))
+    if past_key.shape[-2] == 0:
+        return _side_by_side(jax.nn.softmax(own) @ value)
+    shared = jnp.einsum("...htd,hsd->...hts", query, past_key)
     if counted is not None:
         shared = jnp.where(counted, shared, -jnp.inf)
     top = jax.lax.stop_gradient(
         jnp.maximum(jnp.max(own, axis=-1, initial=-jnp.inf), jnp.max(shared, axis=-1))
     )[..., None]
     own, shared = jnp.exp(own - top), jnp.exp(shared - top)
-    mixed = jnp.einsum("hts,shd->thd", own, split(value))
-    mixed = mixed + jnp.einsum("hts,shd->thd", shared, split(past_value))
+    mixed = own @ value + jnp.einsum("...hts,hsd->...htd", shared, past_value)
     total = jnp.sum(own, axis=-1) + jnp.sum(shared, axis=-1)
-    return (mixed / total.T[..., None]).reshape(new, width)
+    return _side_by_side(mixed / total[..., None])
 
 
-def _append(past: Array, rows: Array, filled: Array | None) -> Array:
+def _side_by_side(heads: Heads) -> Float[Array, "*batch time width"]:
+    rows = jnp.swapaxes(heads, -2, -3)
+    return rows.reshape(*rows.shape[:-2], rows.shape[-2] * rows.shape[-1])
+
+
+def _append(past: Array, rows: Heads, filled: Array | None) -> Array:
     """Past rows and new rows; in a fixed shape, NaN in place of rows that do not fit."""
+    new = rows.shape[-2]
+    past = jnp.broadcast_to(past, (*rows.shape[:-3], *past.shape))
     if filled is None:
-        return jnp.concatenate([past, rows])
-    rows = jnp.where(filled + rows.shape[0] <= past.shape[0], rows, jnp.nan)
-    return jax.lax.dynamic_update_slice(past, rows, (filled, jnp.zeros_like(filled)))
+        return jnp.concatenate([past, rows], axis=-2)
+    rows = jnp.where(filled + new <= past.shape[-2], rows, jnp.nan)
+    return jax.lax.dynamic_update_slice_in_dim(past, rows, filled, axis=-2)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.predictors.layers import Layer
+from promptax.predictors.layers import Layer, rows_times
 from promptax.protocol import Predictor
 from promptax.specs import check
 from promptax.steering.base import Mask, WeightTuner, network_of, replace_network
@@ -79,7 +79,8 @@ class LowRankDense(Layer):
         return self.weight + self.down @ self.up
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        product = rows @ self.weight + (rows @ self.down) @ self.up
+        inner = rows_times(rows, self.down)
+        product = rows_times(rows, self.weight) + rows_times(inner, self.up)
         return product if self.bias is None else product + self.bias
 
 

@@ -1,0 +1,128 @@
+"""How anything gets to disk: in one step, and by one process.
+
+A write goes to a temporary file in the same folder, which then takes the final name: whoever opens
+that name finds the old file or the new one, never half of one, even after a kill. Of several
+processes that compute together, the first one writes.
+"""
+
+import difflib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors
+
+from promptax import platforms
+
+RUN_MARK = ".promptax-run"  # a folder with this file was made by `new_run_folder`
+
+
+class StoreError(ValueError):
+    """A file or folder is not what was expected."""
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """A text file of a run folder.
+
+    Raises:
+        FileNotFoundError: naming the files that are there.
+    """
+    expect_file(Path(path))
+    return Path(path).read_text(encoding="utf-8")
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write UTF-8 text in one step."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return Path(path)
+
+
+def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
+    """An empty folder for the results of one run.
+
+    `overwrite` empties a folder that this function made before; others are never touched.
+
+    Raises:
+        StoreError: something is there already.
+    """
+    path = Path(path)
+    if not platforms.leads():
+        return path
+    expect(not path.exists() or path.is_dir(), f"Expected a folder; {path} is a file.")
+    if path.is_dir() and any(path.iterdir()):
+        ours = (path / RUN_MARK).exists()
+        how = "replace them with --overwrite, or continue that run with --resume"
+        expect(
+            overwrite and ours,
+            f"Expected a new or empty folder for the results; {path} has files in it. Choose "
+            f"another --out{', ' + how if ours else ' (promptax did not make this folder)'}.",
+        )
+        shutil.rmtree(path.resolve())
+    write_text(path / RUN_MARK, "")
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that takes the name `path` if the body succeeds.
+
+    Raises:
+        StoreError: the disk is full, or nothing can be written there; `path` is what it was.
+    """
+    if not platforms.leads():
+        with tempfile.TemporaryDirectory() as nowhere:
+            yield Path(nowhere) / path.name
+        return
+    expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
+    path = path.resolve()  # a link stays a link
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StoreError(
+            f"Expected to write {path}; got: {error}. Nothing there was changed{_room(path)}. Make "
+            "room or choose another folder; a run that was stopped by this goes on with --resume."
+        ) from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _room(path: Path) -> str:
+    """How much is free where the path would be."""
+    there = next((each for each in path.parents if each.is_dir()), None)
+    return "" if there is None else f" ({shutil.disk_usage(there).free / 1e6:.1f} MB are free)"
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file, or the folder's list of names, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def expect(condition: bool, message: str) -> None:
+    """Complain unless the condition holds."""
+    if not condition:
+        raise StoreError(message)
+
+
+def expect_file(path: Path) -> None:
+    """Complain, with the names that come close, unless a file is there."""
+    expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")
+    if not path.exists():
+        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
+        raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")
