@@ -249,6 +249,19 @@ def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
     assert len(traces) == 1 and np.isfinite(both(0).loss).all()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_have_the_precision_that_was_asked_for(precision, monkeypatch):
+    asked, steps = [], loop.steps
+
+    def listening(*given):
+        asked.append(jax.config.jax_default_matmul_precision)
+        return steps(*given)
+
+    monkeypatch.setattr(loop, "steps", listening)
+    run(FitSettings(steps=1, batch=2, length=3, precision=precision))
+    assert asked == [precision]
+
+
 # --- any predictor --------------------------------------------------------------------------
 
 
@@ -319,6 +332,10 @@ def test_no_steps_is_the_start():
             "Expected schedule 'constant', 'linear' or 'cosine'; got 'step'.",
         ),
         ({"clip_over": "some"}, "Expected clip_over 'tuned' or 'all'; got 'some'."),
+        (
+            {"precision": "half"},
+            "Expected precision 'float32', 'tensorfloat32' or 'bfloat16'; got 'half'.",
+        ),
         (
             {"batch": 6, "micro_batch": 4},
             "Expected a micro_batch that divides the batch 6; got 4.",
