@@ -35,7 +35,7 @@ from promptax.steps import ADAM, Program, steps
 from promptax.tasks.base import Task, sample_batch
 
 Tree = Any
-BLOCK_BYTES = 2**25  # data of one block of steps
+BLOCK_BYTES = 2**23  # data of one block of steps
 
 
 class Fitted(Record):
