@@ -1,17 +1,133 @@
-"""Studies: one file for each paper; its conditions as data."""
+"""Studies: one folder or file for each paper: its conditions as data, its claims as checks, its
+figures.
+
+A claim about networks is judged over networks that were pretrained from different seeds. Inside its
+bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or while two
+standard errors between seeds still reach the bound, it is undecided, and says how many seeds would
+decide it. What was not measured is "not run".
+"""
 
 import abc
-from typing import ClassVar
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
 
 from promptax.specs import Spec
 from promptax.sweeps import Condition
 
+Verdict = Literal["holds", "fails", "undecided", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "undecided", "not run")
+ENOUGH_SEEDS = 5
+"""Pretraining seeds below which a deviation decides nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One number that a claim speaks of, and the bounds in which it must lie.
+
+    `values`: one for each pretraining seed, none if nothing was measured; a single one if `exact`.
+    """
+
+    what: str
+    values: tuple[float, ...]
+    least: float = -math.inf
+    most: float = math.inf
+    exact: bool = False
+    printed: float | None = None
+
+    @property
+    def number(self) -> float:
+        """The median over seeds; NaN if there is none."""
+        return float(np.median(self.values)) if self.values else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """Of the median over seeds; NaN below two seeds, 0 if exact."""
+        if self.exact:
+            return 0.0
+        if len(self.values) < 2:
+            return math.nan
+        deviation = float(np.std(self.values, ddof=1))
+        return math.sqrt(math.pi / 2) * deviation / math.sqrt(len(self.values))
+
+    @property
+    def expected(self) -> str:
+        """The bounds in words."""
+        if math.isinf(self.least):
+            return f"at most {self.most:g}"
+        if math.isinf(self.most):
+            return f"at least {self.least:g}"
+        return f"{self.least:g} to {self.most:g}"
+
+    @property
+    def seeds_to_decide(self) -> int:
+        """How many seeds would decide a deviation of this size."""
+        if self.exact or not self.values:
+            return ENOUGH_SEEDS
+        beyond = max(self.least - self.number, self.number - self.most)
+        if math.isnan(self.standard_error) or beyond <= 0:
+            return ENOUGH_SEEDS
+        needed = len(self.values) * (2 * self.standard_error / beyond) ** 2
+        return max(ENOUGH_SEEDS, math.ceil(needed))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this number says."""
+        if not self.values:
+            return "not run"
+        if self.least <= self.number <= self.most:
+            return "holds"
+        return "fails" if self.exact or len(self.values) >= self.seeds_to_decide else "undecided"
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper, and the numbers that it stands or falls with."""
+
+    name: str
+    text: str
+    source: str
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fails if any check fails; holds if all do; a claim without measurement is not run."""
+        found = {check.verdict for check in self.checks}
+        for verdict in ("fails", "undecided"):
+            if verdict in found:
+                return verdict
+        return "holds" if found == {"holds"} else "not run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A figure of a study: its title, what it says, and the drawing."""
+
+    title: str
+    reading: str
+    figure: Figure
+
 
 class Study(Spec):
-    """To implement one: `conditions`, by name, for each of the scales."""
+    """To implement one: `conditions`, by name, for each of the scales; `claims`, judged on what was
+    measured so far; `figures` of it, if any; `examples()`, small, for the contract tests."""
 
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
 
     @abc.abstractmethod
     def conditions(self, scale: str) -> dict[str, Condition]:
         """What is measured at that scale, by name; "smoke" takes seconds."""
+
+    @abc.abstractmethod
+    def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
+        """The paper's claims, judged on the conditions that were measured, by name."""
+
+    def figures(self, results: Mapping[str, xr.DataTree]) -> list[Shown]:
+        """The paper's figures, as far as there are results for them."""
+        del results
+        return []
