@@ -3,15 +3,18 @@
 A prompt conditions the prior's posterior. If the target is one task inside the prior, a long enough
 prompt is all that is needed; if it is a mixture, no prompt is enough, since posteriors collapse
 (Genewein et al. 2025, section 3). Every prompt is tried and every sequence of the target counted:
-no sampling.
+no sampling. Where counts are all that matters, prompts are multisets and sequences are counts, and
+a thousand symbols take a second; where order matters, all words are read.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from promptax import enumeration
+from promptax.analysis import exhaustive
 from promptax.axes import NATS
 from promptax.specs import check
 from promptax.tasks.base import Task
@@ -23,7 +26,8 @@ class Promptability:
 
     `table`: `regret` [prompt_length], expected cumulative regret to the target's oracle after the
     best prompt of exactly that length, in nats; `counts` [prompt_length, symbol], how often that
-    prompt has each symbol. For an exchangeable prior the order of a prompt does not matter.
+    prompt has each symbol. For an exchangeable prior the order of a prompt does not matter; for
+    others `tokens` [prompt_length, prompt] is the prompt as it is read, -1 past its end.
     """
 
     table: xr.Dataset
@@ -35,7 +39,9 @@ class Promptability:
 
     @property
     def best_prompt(self) -> tuple[int, ...]:
-        """The tokens of the best prompt of exactly the asked length, sorted."""
+        """The tokens of the best prompt of exactly the asked length; sorted if order is free."""
+        if "tokens" in self.table:
+            return tuple(int(token) for token in self.table["tokens"].values[-1])
         counts = self.table["counts"].values[-1]
         return tuple(int(token) for token in np.repeat(np.arange(len(counts)), counts))
 
@@ -53,11 +59,15 @@ class Promptability:
 def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -> Promptability:
     """Expected cumulative regret, in nats, of the prior's exact predictor after its best prompt.
 
+    Of prompts that are equally good to 1e-9 nats, the one with the fewest symbols 0, or, where
+    order matters, the first in order.
+
     Args:
-        prior: the pretraining task; its exact predictor must depend on counts alone.
-        target: the task that is prompted for; it needs an oracle and such a predictor too.
+        prior: the pretraining task, with an exact predictor.
+        target: the task that is prompted for, with an oracle and an exact predictor.
         length: symbols in the prompt; all shorter lengths are tried as well.
-        steps: steps of a target sequence over which regret is summed.
+        steps: steps of a target sequence over which regret is summed. If order matters to one of
+            the tasks, all sequences of that many steps are read: about 10 for two symbols.
 
     Raises:
         ValueError: a task cannot be enumerated, the alphabets differ, or there is too much to try.
@@ -65,20 +75,24 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
     Example: `promptability(DirichletCategorical(), Categorical((0.2, 0.8))).best_regret` is 0.5711.
     """
     _check_all(prior, target, length, steps)
-    table = enumeration.count_table(target, steps)
-    layers = [enumeration.compositions(total, target.symbols) for total in range(length + 1)]
-    regrets = enumeration.prompt_regrets(prior.bayes(), np.concatenate(layers), table)
-    ends = np.cumsum([len(layer) for layer in layers])
-    best, counts = [], []
-    for layer, scores in zip(layers, np.split(regrets, ends[:-1]), strict=True):
-        index = int(np.argmin(np.round(scores, 9)))
-        best.append(scores[index])
-        counts.append(layer[index])
+    if counts_suffice(prior, target):
+        table = enumeration.count_table(target, steps)
+        layers = [enumeration.compositions(total, target.symbols) for total in range(length + 1)]
+        regrets = enumeration.prompt_regrets(prior.bayes(), np.concatenate(layers), table)
+        ends = np.cumsum([len(layer) for layer in layers])
+        scores = np.split(regrets, ends[:-1])
+    else:
+        layers = [exhaustive.all_words(target.symbols, total) for total in range(length + 1)]
+        every = [exhaustive.word_regrets(prior.bayes(), words, target, steps) for words in layers]
+        scores = [regrets.sum(axis=1) for regrets in every]
+    best = [int(np.argmin(np.round(each, 9))) for each in scores]
+    found = [layer[index] for layer, index in zip(layers, best, strict=True)]
+    regret = np.array([each[index] for each, index in zip(scores, best, strict=True)])
     return Promptability(
         xr.Dataset(
             {
-                "regret": ("prompt_length", np.array(best), {"unit": NATS}),
-                "counts": (("prompt_length", "symbol"), np.array(counts)),
+                "regret": ("prompt_length", regret, {"unit": NATS}),
+                **_shown(found, target.symbols, counts_suffice(prior, target)),
             },
             coords={
                 "prompt_length": np.arange(length + 1),
@@ -87,6 +101,25 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
             attrs={"unit": NATS, "steps": steps},
         )
     )
+
+
+def counts_suffice(prior: Task, target: Task) -> bool:
+    """Whether order matters to neither task, so that sums over counts are exact."""
+    return prior.bayes().exchangeable and target.has_bayes and target.bayes().exchangeable
+
+
+def _shown(found: list[np.ndarray], symbols: int, as_counts: bool) -> dict[str, Any]:
+    """`counts` [prompt_length, symbol] and, where order matters, `tokens` [prompt_length, prompt]
+    of the best prompts."""
+    if as_counts:
+        return {"counts": (("prompt_length", "symbol"), np.array(found))}
+    counts = [np.bincount(word, minlength=symbols) for word in found]
+    longest = len(found[-1])
+    tokens = [np.pad(word, (0, longest - len(word)), constant_values=-1) for word in found]
+    return {
+        "counts": (("prompt_length", "symbol"), np.array(counts)),
+        "tokens": (("prompt_length", "prompt"), np.array(tokens)),
+    }
 
 
 def _check_all(prior: Task, target: Task, length: int, steps: int) -> None:
@@ -100,14 +133,17 @@ def _check_all(prior: Task, target: Task, length: int, steps: int) -> None:
         f"{target.symbols} symbols.",
     )
     check(
-        prior.has_bayes and prior.bayes().exchangeable,
-        "Expected a prior whose exact predictor depends on counts alone, such as "
-        f"DirichletCategorical; got {type(prior).__name__}. Search by sampling instead: "
-        "promptax.steering.HardPrompt.",
+        prior.has_bayes,
+        "Expected a prior with an exact predictor, such as DirichletCategorical; got "
+        f"{type(prior).__name__}. Search by sampling instead: promptax.steering.HardPrompt.",
     )
+    if target.has_bayes and not counts_suffice(prior, target):
+        words = sum(target.symbols**total for total in range(length + 1))
+        exhaustive.check_readable(target, words, steps)
+        return
     check(
         enumeration.is_enumerable(target, steps),
-        "Expected a target with an oracle, an exact predictor that depends on counts alone and at "
+        "Expected a target with an oracle, an exact predictor and, where order does not matter, at "
         f"most {enumeration.MOST_COUNTS:,} count vectors; got {type(target).__name__} with "
         f"{target.symbols} symbols and {steps} steps. Choose fewer steps, or sample: "
         "promptax.evaluate.",

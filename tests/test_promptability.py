@@ -1,0 +1,347 @@
+"""Prompts and mixtures of prompts against brute force, known values, and the verdicts."""
+
+import itertools
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pytest
+
+from promptax import enumeration
+from promptax.analysis import diagnose, prompt_mixtures, promptability
+from promptax.analysis.exhaustive import all_words, expected_regret
+from promptax.analysis.final_counts import finals, log_chances, mixed_regret
+from promptax.analysis.prompt_mixtures import improved_mixture
+from promptax.exchangeable import Exchangeable
+from promptax.protocol import Prediction, Predictor, condition, predict
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+from promptax.tasks.base import Task
+
+COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
+DICE = DirichletCategorical((1.0, 1.0, 1.0))
+THIRDS = CategoricalMixture(((1 / 3, 2 / 3), (2 / 3, 1 / 3)))
+
+
+def gap(nodes):
+    """Uniform on [0, 1/3] and [2/3, 1], nothing between: Gauss-Legendre nodes, exact for sequences
+    of fewer than twice as many symbols."""
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    low = (points + 1) / 6
+    biases, weights = np.concatenate([low, 1 - low]), np.tile(weights / weights.sum() / 2, 2)
+    return CategoricalMixture([(bias, 1 - bias) for bias in biases], weights)
+
+
+# --- an exact predictor for which order matters ---------------------------------------------
+
+
+class Sticky(Task):
+    """Repeats the last symbol with probability `stay`, which is drawn from two values; the first
+    symbol is a fair coin's after a silent 0."""
+
+    stays: tuple[float, float] = (0.9, 0.3)
+
+    @property
+    def symbols(self):
+        return 2
+
+    def sample(self, key, length):
+        raise NotImplementedError
+
+    def oracle(self, latent, tokens):
+        raise NotImplementedError
+
+    def bayes(self):
+        return StickyPosterior(self.stays)
+
+    def oracle_entropy(self):
+        each = [-p * math.log(p) - (1 - p) * math.log(1 - p) for p in self.stays]
+        return jnp.asarray(sum(each) / 2)
+
+    @classmethod
+    def examples(cls):
+        return ()
+
+
+class StickyPosterior(Predictor):
+    stays: tuple[float, float]
+    symbols = 2
+
+    def start(self, capacity=None):
+        return jnp.zeros(2), jnp.zeros((), int)  # log likelihoods, last symbol
+
+    def advance(self, state, inputs):
+        stays = jnp.asarray(self.stays)
+
+        def one(state, token):
+            log_likelihood, last = state
+            same = jnp.sum(jax.nn.softmax(log_likelihood) * stays)
+            row = jnp.log(jnp.where(jnp.arange(2) == last, same, 1 - same))
+            step = jnp.log(jnp.where(token == last, stays, 1 - stays))
+            return (log_likelihood + step, token), row
+
+        state, rows = jax.lax.scan(one, state, inputs.astype(int))
+        return state, Prediction(rows)
+
+
+def plain_regret(prior, target, word, steps):
+    """Regret after one word, by reading every sequence of the target with NumPy's float64."""
+    total = 0.0
+    with enumeration.double_precision():
+        judged = condition(prior.bayes(), word) if len(word) else prior.bayes()
+        for sequence in itertools.product(range(target.symbols), repeat=steps):
+            rows = np.asarray(predict(judged, sequence))
+            own = np.asarray(predict(target.bayes(), sequence))
+            picked = np.arange(steps), list(sequence)
+            total -= math.exp(own[picked].sum()) * rows[picked].sum()
+        return total - steps * float(target.oracle_entropy())
+
+
+@pytest.mark.parametrize(("prior", "target"), [(Sticky(), Sticky((0.9, 0.9))), (Sticky(), COIN)])
+def test_where_order_matters_every_word_is_read(prior, target):
+    found = promptability(prior, target, length=3, steps=3)
+    for length in range(4):
+        words = list(itertools.product(range(2), repeat=length))
+        regrets = [plain_regret(prior, target, word, 3) for word in words]
+        row = found.table.sel(prompt_length=length)
+        np.testing.assert_allclose(row["regret"], min(regrets), atol=1e-9)
+        best = tuple(row["tokens"].values[:length].tolist())
+        np.testing.assert_allclose(regrets[words.index(best)], min(regrets), atol=1e-9)
+        assert (row["tokens"].values[length:] == -1).all()
+        assert row["counts"].values.tolist() == [best.count(0), best.count(1)]
+    assert len(found.best_prompt) == 3
+
+
+def test_the_exchangeable_way_and_reading_every_word_agree():
+    class Hidden(Predictor):  # Laplace's rule that does not say that order is free
+        symbols = 2
+
+        def start(self, capacity=None):
+            return COINS.bayes().start()
+
+        def advance(self, state, inputs):
+            return COINS.bayes().advance(state, inputs)
+
+    class Coins(Sticky):
+        def bayes(self):
+            return Hidden()
+
+    words, counts = promptability(Coins(), TWO, 4, 6), promptability(COINS, TWO, 4, 6)
+    np.testing.assert_allclose(words.table["regret"], counts.table["regret"], atol=1e-9)
+    np.testing.assert_allclose(
+        expected_regret(Hidden(), TWO, 6), expected_regret(COINS.bayes(), TWO, 6), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("prior", "target"),
+    [
+        (COINS, TWO),
+        (DICE, Categorical((0.2, 0.3, 0.5))),
+        (CategoricalMixture(((0.6, 0.3, 0.1), (0.1, 0.2, 0.7))), Categorical((0.2, 0.2, 0.6))),
+    ],
+)
+def test_the_best_of_all_prompts_of_up_to_ten_symbols(prior, target):
+    """Every word in every order, read by the predictor itself, on every sequence of two steps."""
+    longest, steps = 10, 2
+    sequences = laws.all_sequences(target.symbols, steps)
+    _, evidence = laws.judge(target, sequences)
+    chances = jnp.asarray(np.exp(evidence[:, -1]))
+    found = promptability(prior, target, longest, steps).table["regret"].values
+
+    @eqx.filter_jit
+    def regrets(words):
+        def after(word):
+            state, _ = prior.bayes().advance(prior.bayes().start(), word)
+            rows = prior.bayes().advance_batch(state, sequences)[1].log_probs
+            picked = jnp.take_along_axis(rows, sequences[..., None], -1)[..., 0]
+            return -chances @ picked.sum(axis=1)
+
+        return jax.vmap(after)(words)
+
+    with enumeration.double_precision():
+        oracle = steps * float(target.oracle_entropy())
+        for length in range(longest + 1):
+            words = jnp.asarray(all_words(target.symbols, length))
+            best = float(regrets(words).min()) - oracle
+            np.testing.assert_allclose(found[length], best, atol=1e-6, err_msg=f"length {length}")
+
+
+# --- mixtures of prompts --------------------------------------------------------------------
+
+
+MIRRORED = {  # Bayes mixture of the mirrored best hard prompts on two coins: 50 and 200 steps
+    (1, 6): (1.2493, 1.8557),
+    (5, 25): (0.9027, 1.3309),
+    (19, 100): (0.7299, 0.9115),
+    (39, 200): (0.7049, 0.7904),
+}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_known_mixtures_of_two_prompts(which):
+    final = finals(TWO, (50, 200)[which])
+    for (zeros, length), values in MIRRORED.items():
+        prompts = np.array([(zeros, length - zeros), (length - zeros, zeros)])
+        chances = log_chances(COINS.bayes(), prompts, final.steps)
+        np.testing.assert_allclose(mixed_regret(chances, final), values[which], atol=1e-4)
+
+
+def test_the_best_pair_of_each_length():
+    found = prompt_mixtures(COINS, TWO, [6, 0, 25], steps=50)
+    np.testing.assert_allclose(found["regret"], [1.4772, 1.2493, 0.9027], atol=1e-4)
+    assert found["counts"].values.tolist() == [
+        [[0, 0], [0, 0]], [[1, 5], [5, 1]], [[5, 20], [20, 5]]
+    ]  # fmt: skip
+    assert found["exhaustive"].all() and found["prompt_length"].values.tolist() == [0, 6, 25]
+
+
+@pytest.mark.parametrize("components", [1, 2, 3])
+def test_mixtures_against_reading_every_sequence(components):
+    target, steps, length = Categorical((0.2, 0.3, 0.5)), 4, 3
+    sequences = laws.all_sequences(3, steps)
+    chances = np.exp(laws.judge(target, sequences)[1][:, -1])
+    prompts = enumeration.compositions(length, 3)
+    likelihoods = []
+    with enumeration.double_precision():
+        for counts in prompts:
+            judged = condition(DICE.bayes(), np.repeat(np.arange(3), counts))
+            read = laws.read(judged, sequences)
+            likelihoods.append(np.exp(laws.of_tokens(read, sequences).sum(axis=1)))
+        oracle = steps * float(target.oracle_entropy())
+    best = min(
+        -chances @ np.log(np.mean([likelihoods[i] for i in chosen], axis=0)) - oracle
+        for chosen in itertools.combinations_with_replacement(range(len(prompts)), components)
+    )
+    found = prompt_mixtures(DICE, target, [length], steps, components)
+    np.testing.assert_allclose(found["regret"], best, atol=1e-6)
+
+
+def test_one_prompt_is_a_mixture_of_one():
+    single = prompt_mixtures(COINS, COIN, [0, 4, 7], 20, components=1)
+    table = promptability(COINS, COIN, 7, 20).table.sel(prompt_length=[0, 4, 7])
+    np.testing.assert_allclose(single["regret"], table["regret"], atol=1e-9)
+    np.testing.assert_array_equal(single["counts"].isel(component=0), table["counts"])
+
+
+def test_a_prompt_that_is_improved_step_by_step_is_the_best_here():
+    final = finals(COIN, 20)
+    found = improved_mixture(COINS.bayes(), final, np.array([[60, 40]]))
+    best = promptability(COINS, COIN, 100, 20)
+    np.testing.assert_allclose(found.regret, best.best_regret, atol=1e-9)
+    assert not found.exhaustive
+
+
+def test_what_cannot_be_mixed_says_so():
+    class Ordered(Exchangeable):  # predicts by counts, but sequences differ by their order
+        symbols = 2
+
+        def after(self, counts):
+            return jax.nn.log_softmax(jnp.array([1.0, 0.0]) * counts[0] * (1 + counts[1]))
+
+    with pytest.raises(ValueError, match="the same probability in every order"):
+        log_chances(Ordered(), np.array([[0, 0]]), 3)
+    with pytest.raises(ValueError, match="depends on counts"):
+        prompt_mixtures(Sticky(), COIN, [1], 3)
+    with pytest.raises(ValueError, match="at least 1 prompt"):
+        prompt_mixtures(COINS, COIN, [], 3)
+    with pytest.raises(ValueError, match="Expected a target"):
+        prompt_mixtures(COINS, Recorded(sequences=((0, 1),)), [1], 3)
+
+
+# --- the verdicts ---------------------------------------------------------------------------
+
+
+def at(found, length, name="regret"):
+    return float(found.table[name].sel(prompt_length=length))
+
+
+def test_a_prompt_suffices_for_one_coin():
+    found = diagnose(COINS, COIN)
+    assert found.status == "a prompt suffices" and found.remedy == ""
+    np.testing.assert_allclose(at(found, 6), 0.5711, atol=1e-4)
+    np.testing.assert_allclose(at(found, 1000), 0.0006, atol=1e-4)
+    assert "0.0006" in found.verdict and "0.5711" in found.verdict
+    assert at(found, 4) > at(found, 3) == at(found, 4, "best_up_to")  # not monotone
+    assert found.table.attrs["limit"] == "reaches the floor of 0.0000"
+
+
+def test_two_coins_need_two_prompts():
+    found = diagnose(COINS, TWO)
+    assert found.status == "a prompt cannot suffice"
+    assert found.remedy == "a mixture of 2 prompts would suffice"
+    np.testing.assert_allclose(found.best_regret, 1.4772, atol=1e-4)
+    np.testing.assert_allclose(found.floor, math.log(2), atol=1e-4)
+    np.testing.assert_allclose(at(found, 6, "mixture"), 1.2493, atol=1e-4)
+    assert "1.4772" in found.verdict and "stays 0.7841 above" in found.table.attrs["limit"]
+
+
+def test_a_prior_of_two_coins_is_its_own_optimum_and_balanced_prompts_keep_it():
+    found = diagnose(THIRDS, THIRDS, longest=10)
+    assert found.status == "already optimal"
+    even = found.table["regret"].sel(prompt_length=[2, 4, 6, 8, 10])
+    np.testing.assert_allclose(even, found.floor, atol=1e-9)
+    assert at(found, 3) > found.floor + 0.01
+    assert "5×0 5×1 keeps it so" in found.verdict
+
+
+def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
+    prior = gap(30)
+    with enumeration.double_precision():
+        counts = jnp.array([20.0, 20.0])
+        rows = jnp.asarray(prior.probabilities)
+        posterior = np.asarray(jnp.log(rows) @ counts)  # density: likelihood, the prior is flat
+    biases = np.asarray(prior.probabilities)[:, 0]
+    order = np.argsort(biases)
+    rising = np.diff(posterior[order]) > 0
+    assert rising[:29].all() and not rising[30:].any()  # up to 1/3; down from 2/3
+    found = diagnose(prior, THIRDS, longest=48, steps=10)
+    assert found.status == "a prompt suffices"
+    assert found.table["counts"].sel(prompt_length=40).values.tolist() == [20, 20]
+    assert diagnose(COINS, THIRDS, longest=48, steps=10).status != "a prompt suffices"
+    assert diagnose(prior, prior, longest=6, steps=10).status == "already optimal"
+
+
+def test_what_the_prior_excludes_is_out_of_reach():
+    prior = CategoricalMixture(((0.3, 0.7), (0.7, 0.3)))
+    found = diagnose(prior, Categorical((0.1, 0.9)))
+    assert found.status == "a prompt helps but cannot suffice" and found.remedy == "only weights"
+    nearest = 50 * (0.1 * math.log(0.1 / 0.3) + 0.9 * math.log(0.9 / 0.7))
+    np.testing.assert_allclose(found.best_regret, nearest, atol=1e-4)
+    assert f"{nearest:.4f}" in found.verdict
+    impossible = diagnose(Categorical((1.0, 0.0)), COIN, longest=6)
+    assert impossible.remedy == "only weights" and "∞" in impossible.verdict
+
+
+def test_shorter_prompts_leave_it_open():
+    assert diagnose(COINS, COIN, longest=100).status == "a longer prompt may suffice"
+    found = diagnose(COINS, TWO, longest=100)
+    assert found.remedy == "a mixture of 2 longer prompts may suffice"
+
+
+def test_where_order_matters_there_is_a_verdict_without_mixtures():
+    found = diagnose(Sticky(), Sticky(), length=3, steps=4)
+    assert found.status == "already optimal" and math.isnan(found.mixture_regret)
+    found = diagnose(Sticky(), Sticky((0.01, 0.01)), length=4, steps=4)
+    assert "not tried" in found.verdict or "may suffice" in found.status
+
+
+def test_long_prompts_over_more_symbols_are_improved_upon():
+    found = diagnose(DICE, Categorical((0.2, 0.3, 0.5)), steps=12, longest=250)
+    assert found.status == "a prompt suffices"
+    rows = found.table.sel(prompt_length=[6, 250])
+    assert rows["exhaustive"].values.tolist() == [True, False]
+    assert rows["counts"].sum("symbol").values.tolist() == [6, 250]
+    assert (np.diff(found.table["best_up_to"]) <= 0).all()
+    assert set(found.table.attrs["shown"]) <= set(found.table["prompt_length"].values.tolist())
+
+
+def test_what_cannot_be_diagnosed_says_so():
+    with pytest.raises(ValueError, match="positive tolerance"):
+        diagnose(COINS, COIN, tolerance=0.0)
+    with pytest.raises(ValueError, match=r"Expected at most .* 2\^50 sequences"):
+        diagnose(Sticky(), COIN)
+    with pytest.raises(ValueError, match="over one alphabet"):
+        diagnose(COINS, Categorical((0.2, 0.3, 0.5)))
