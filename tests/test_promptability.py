@@ -297,10 +297,11 @@ def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
     order = np.argsort(biases)
     rising = np.diff(posterior[order]) > 0
     assert rising[:29].all() and not rising[30:].any()  # up to 1/3; down from 2/3
-    found = diagnose(prior, THIRDS, longest=48, steps=10)
+    sizes = {"steps": 30, "longest": 80, "tolerance": 0.02}
+    found = diagnose(gap(55), THIRDS, **sizes)
     assert found.status == "a prompt suffices"
-    assert found.table["counts"].sel(prompt_length=40).values.tolist() == [20, 20]
-    assert diagnose(COINS, THIRDS, longest=48, steps=10).status != "a prompt suffices"
+    assert found.table["counts"].sel(prompt_length=80).values.tolist() == [40, 40]
+    assert diagnose(COINS, THIRDS, **sizes).status == "a prompt helps but cannot suffice"
     assert diagnose(prior, prior, longest=6, steps=10).status == "already optimal"
 
 
