@@ -20,6 +20,7 @@ AXES = {
     "candidate": "one hard prompt that was tried",
     "component": "one principal component, or one component of a mixture",
     "sample": "one point of a cloud of states",
+    "term": "one part of what regret is made of",
     "prompt_length": "the number of symbols of a prompt",
 }
 

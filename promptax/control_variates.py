@@ -18,7 +18,9 @@ variance is larger than that of paired losses.
 """
 
 import difflib
+import itertools
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +79,31 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     attributes = {**results.attrs, "reference": reference, "controls": json.dumps(used)}
     coordinates = {name: results[name] for name in ("predictor", "repetition", "time")}
     return xr.Dataset(variables, coordinates, attributes)
+
+
+def spans(
+    results: xr.Dataset, predictor: str, ends: Sequence[int], reference: str = "oracle"
+) -> tuple[Float[np.ndarray, " span"], Float[np.ndarray, " span"]]:
+    """Regret summed over consecutive spans of time [span] in nats, and its standard errors.
+
+    The spans are steps 1…ends[0], then …ends[1], and so on; an empty one is 0. All use the design
+    of the last step, and the intercept is linear in Y: they add up to the `regret` of one
+    repetition at ends[-1]. Exact where both losses are known exactly. Arguments as in `regret`.
+    """
+    losses = results["log_loss"].transpose("predictor", "repetition", "sequence", "time").values
+    names = [str(name) for name in results["predictor"].values]
+    against = _reference(names, reference, results["repetitions"].values.astype(int), losses)
+    judged = names.index(predictor)
+    expected = _known(results, losses)
+    pieces = [slice(first, end) for first, end in itertools.pairwise([0, *ends])]
+    exact = expected[judged] - expected[against]
+    if np.isfinite(exact).all():
+        return np.array([exact[piece].sum() for piece in pieces]), np.zeros(len(pieces))
+    deviations = _deviations(losses, expected)
+    steps = losses[judged, 0].astype(np.float64) - losses[against, 0]
+    rows = np.stack([steps[:, piece].sum(axis=1) for piece in pieces])
+    none = deviations is None
+    return intercepts(rows, _no_basis(len(steps)) if none else _basis_at(deviations, ends[-1] - 1))
 
 
 def _reference(
