@@ -34,7 +34,7 @@ from promptax.report import table
 from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.studies import Study
-from promptax.sweeps import by_ray, result_path, sweep
+from promptax.sweeps import Measurements, by_ray, result_path, sweep
 from promptax.tasks import Task
 
 console = Console()
@@ -173,7 +173,8 @@ def report_run(args: Report, command: str) -> None:
 def study_run(args: RunStudy, command: str) -> None:
     """Measure a study's conditions."""
     everything = args.study.conditions(args.scale)
-    chosen = {name: each for name, each in everything.items() if args.only in name}
+    parts = args.only.split(",")
+    chosen = {n: each for n, each in everything.items() if any(part in n for part in parts)}
     check(
         len(chosen) > 0, f"Expected --only to match one of {list(everything)}; got {args.only!r}."
     )
@@ -183,14 +184,17 @@ def study_run(args: RunStudy, command: str) -> None:
     executor = by_ray(args.address, plugins, args.cores) if args.executor == "ray" else None
     runs.begin_study(folder, command, args.study, args.scale)
     bar = lambda what: (Bar(what),)  # noqa: E731
-    failed = sweep(chosen, folder / "conditions", executor, announce=bar)
-    index = {name: result_path(Path("conditions"), each).name for name, each in everything.items()}
+    say = lambda done, total, note: note and _say(f"{done} of {total}: {note}")  # noqa: E731
+    told = (lambda done, total, note: bool(say(done, total, note)),)
+    failed = sweep(chosen, folder, executor, announce=bar, callbacks=told)
+    index = {name: result_path(Path(), each).name for name, each in everything.items()}
     files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
     for name, failure in failed.items():
         _say(f"failed: {name}: {failure.reason}", style="red")
-    for title, rows in runs.study_tables(folder / "conditions", chosen).items():
+    for title, rows in runs.study_tables(folder, chosen).items():
         _print_rows(title, ("predictor", "least", "median", "most"), rows)
-    _say(f"{len(chosen) - len(failed)} of {len(chosen)} conditions are in {folder}")
+    there = len(Measurements(chosen, folder))
+    _say(f"{there} of {len(chosen)} conditions are in {folder}")
     if failed:
         raise SystemExit(1)
 

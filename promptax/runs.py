@@ -18,16 +18,8 @@ import xarray as xr
 
 from promptax import files, platforms, store
 from promptax.axes import NATS
-from promptax.experiment import (
-    METHODS,
-    PRETRAINING,
-    STATES,
-    Announce,
-    Experiment,
-    Measured,
-    conducted,
-    slug,
-)
+from promptax.conduct import STATES, Announce, Measured, conducted, target_groups
+from promptax.experiment import METHODS, PRETRAINING, Experiment, slug
 from promptax.fit import Fitted
 from promptax.predictors import Architecture
 from promptax.report import figures, page, readings, table, to_csv
@@ -101,10 +93,8 @@ def study_tables(
         if not path.exists():
             continue
         tree = store.load(path)
-        for name, node in tree.children.items():
-            if name == PRETRAINING or name.endswith(STATES):
-                continue
-            results, length = node.to_dataset(), condition.experiment.lengths()[0]
+        for name in target_groups(tree):
+            results, length = tree[name].to_dataset(), condition.experiment.lengths()[0]
             at = results["median"].sel(time=min(length, results.sizes["time"]))
             title = f"{results.attrs['network']}, {results.attrs['target']}: regret in {NATS}"
             for row in results.predictor.values.tolist():
@@ -155,8 +145,7 @@ def report(folder: Path) -> Path:
         "none. `promptax demo` writes such a folder.",
     )
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
-    names = [n for n in groups if n != PRETRAINING and not n.endswith(STATES)]
-    targets = [(groups[name], groups.get(name + STATES)) for name in names]
+    targets = [(groups[name], groups.get(name + STATES)) for name in target_groups(tree)]
     files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
     for results, states in targets:
         stem = slug(results.attrs["target"])

@@ -32,6 +32,7 @@ ROOMS = [
     "files",
     "store",
     "experiment",
+    "conduct",
     "sweeps",
     "studies",
     "runs",

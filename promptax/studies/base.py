@@ -1,10 +1,10 @@
 """Studies: one folder or file for each paper: its conditions as data, its claims as checks, its
 figures.
 
-A claim about networks is judged over networks that were pretrained from different seeds. Inside its
-bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or while two
-standard errors between seeds still reach the bound, it is undecided, and says how many seeds would
-decide it. What was not measured is "not run".
+A claim about networks is judged over networks that were pretrained from different seeds. Inside
+its bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or
+while two standard errors between seeds still reach the bound, it is undecided, and says how many
+seeds would decide it. What was not measured is "not run".
 """
 
 import abc
