@@ -127,6 +127,13 @@ class Study(Spec):
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
         """The paper's claims, judged on the conditions that were measured, by name."""
 
+    def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
+        """Printed numbers beside ours, a row each: what is compared, then `printed`, `ours`,
+        `between_repetitions` and `between_pretrainings` (standard deviations), `pretrainings` (how
+        many), `tolerance` and `within`."""
+        del results
+        return []
+
     def figures(self, results: Mapping[str, xr.DataTree]) -> list[Shown]:
         """The paper's figures, as far as there are results for them."""
         del results
