@@ -3,12 +3,17 @@
 Networks pretrained on random coins, steered to a single coin and to a mixture of two.
 """
 
+from collections.abc import Mapping
+
+import xarray as xr
+
 from promptax.experiment import METHODS, Experiment
 from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.settings import FitSettings
 from promptax.specs import check
 from promptax.steering import HardPrompt
-from promptax.studies.base import Study
+from promptax.studies.base import Claim, Study
+from promptax.studies.genewein_2025 import theory
 from promptax.sweeps import Condition
 
 
@@ -64,3 +69,7 @@ class Genewein2025(Study):
             for name, network in networks.items()
             for seed in range(self.pretraining_seeds)
         }
+
+    def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
+        del results
+        return theory.claims()
