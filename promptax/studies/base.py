@@ -58,6 +58,8 @@ class Check:
     @property
     def expected(self) -> str:
         """The bounds in words."""
+        if self.least == self.most:
+            return f"{self.least:g}"
         if math.isinf(self.least):
             return f"at most {self.most:g}"
         if math.isinf(self.most):

@@ -6,7 +6,7 @@ import xarray as xr
 
 from promptax.specs import check
 from promptax.studies.base import Claim, Study
-from promptax.studies.genewein_2025 import claims, conditions, reading
+from promptax.studies.genewein_2025 import claims, conditions, reading, theory
 from promptax.sweeps import Condition
 
 
@@ -34,7 +34,7 @@ class Genewein2025(Study):
         return conditions.conditions(self, scale)
 
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
-        return claims.claims(results)
+        return *claims.claims(results), *theory.claims()
 
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         return reading.comparison(results)
