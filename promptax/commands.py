@@ -107,7 +107,7 @@ class Report:
     """Write figures, table and page of a run folder again from its results."""
 
     folder: tyro.conf.Positional[str]
-    """Run folder of a demo."""
+    """Run folder of a demo or a study."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ ROOMS = [
     "sweeps",
     "studies",
     "runs",
+    "study_runs",
     "bench",
     "commands",
     "arguments",

@@ -199,6 +199,14 @@ def linear_then_log(panel: Axes, low: float, high: float) -> None:
     panel.yaxis.set_major_formatter(FuncFormatter(_tick))
 
 
+def plain_numbers(panel: Axes, high: float) -> None:
+    """Ticks at 0, 1 and powers of ten, in plain numbers."""
+    powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(high, 1.0))) + 1)
+    panel.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(_tick))
+
+
 def short_numbers(panel: Axes, high: float) -> None:
     """Numbers from ten thousand on in short form, lest they run out of the figure."""
     if high >= 1e4:

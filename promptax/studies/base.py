@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
+from promptax.report.study_page import Part
 from promptax.specs import Spec
 from promptax.sweeps import Condition
 
@@ -106,18 +106,10 @@ class Claim:
         return "holds" if found == {"holds"} else "not run"
 
 
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A figure of a study: its title, what it says, and the drawing."""
-
-    title: str
-    reading: str
-    figure: Figure
-
-
 class Study(Spec):
     """To implement one: `conditions`, by name, for each of the scales; `claims`, judged on what was
-    measured so far; `figures` of it, if any; `examples()`, small, for the contract tests."""
+    measured so far; `parts` with figures and
+    `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""
 
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
 
@@ -136,7 +128,7 @@ class Study(Spec):
         del results
         return []
 
-    def figures(self, results: Mapping[str, xr.DataTree]) -> list[Shown]:
-        """The paper's figures, as far as there are results for them."""
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        """The paper's figures, part by part, as far as there are results for them."""
         del results
         return []

@@ -234,7 +234,9 @@ def _untrained_soft(judge: Judge) -> Checks:
 def _untrained_collapse(judge: Judge) -> Checks:
     for target in (TWO, RANDOM_COINS):
         far, near = (_untrained(judge, TRANSFORMER, target, SOFT, n) for n in (FAR, SHORT))
-        yield made(f"{target}: soft prompt after 200 steps over that after 50", far / near, least=8)
+        yield made(
+            f"{target}: soft prompt after 200 steps over that after 50", far / near, least=8.0
+        )
 
 
 @_claims("M21", "No other prompt moves an untrained Transformer.", "Figure 4")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from promptax.report.study_page import Part
 from promptax.specs import check
 from promptax.studies.base import Claim, Study
-from promptax.studies.genewein_2025 import claims, conditions, reading, theory
+from promptax.studies.genewein_2025 import claims, conditions, figures, reading, theory
 from promptax.sweeps import Condition
 
 
@@ -38,3 +39,6 @@ class Genewein2025(Study):
 
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         return reading.comparison(results)
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(results)
