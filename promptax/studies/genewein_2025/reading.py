@@ -126,7 +126,8 @@ class Reader:
         """Mean tuning loss of the last steps above that of exact Bayes, nats [pretraining]."""
         found = {}
         for seed, results in self.groups(network, kind(True), target).items():
-            if method in results.predictor and results.sizes["step"] >= steps:
+            known = method in results.predictor and "tuning_loss" in results
+            if known and results.sizes["step"] >= steps:
                 loss = results["tuning_loss"].sel(predictor=method).isel(step=slice(-steps, None))
                 with quiet_about_empty_rows():
                     mean = float(np.nanmedian(loss.mean("step")))
@@ -137,7 +138,7 @@ class Reader:
         """The most symbols 0 in a repetition's best hard prompt [pretraining]."""
         found = {}
         for seed, results in self.groups(network, kind(True), target).items():
-            if "hard prompt" in results.predictor:
+            if "hard prompt" in results.predictor and "found" in results.coords:
                 prompts = str(results["found"].sel(predictor="hard prompt").item()).split(" · ")
                 found[seed] = max(prompt.split().count("0") for prompt in prompts)
         return _by_seed(found)
