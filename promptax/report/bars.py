@@ -53,7 +53,8 @@ def regret_bars(
             box = (left + index * width, bottom, width - 0.14, inner)
             scaled = np.array(box) / [style.WIDTH, height, style.WIDTH, height]
             panel = figure.add_axes((scaled[0], scaled[1], scaled[2], scaled[3]))
-            _draw_bars(panel, rows, summary.sel(time=length), style.looks(results), limit)
+            gap = 8 if printed else 4
+            _draw_bars(panel, rows, summary.sel(time=length), style.looks(results), limit, gap)
             more = {name: value for (name, steps), value in printed.items() if steps == length}
             _mark_values(panel, rows, each.sel(time=length), more, limit)
             panel.set_title(words.count(length, "token"), pad=10)
@@ -71,8 +72,9 @@ def _draw_bars(
     at: xr.Dataset,
     looks: dict[str, style.Look],
     limit: float,
+    gap: int,
 ) -> None:
-    """Bars, whiskers and numbers of one length."""
+    """Bars, whiskers and numbers of one length; `gap`: points from a bar to its number."""
     lowest = min(0.0, canvas.smallest(at["median"].values))
     panel.set_xlim(1.1 * lowest, limit + 0.38 * (limit - lowest))
     panel.set_ylim(rows[-1][0] + 0.6, -0.1)
@@ -108,7 +110,7 @@ def _draw_bars(
         panel.annotate(
             nats(value),
             (end, place),
-            (4, 0),
+            (gap, 0),
             textcoords="offset points",
             va="center",
             fontsize=style.SMALL,

@@ -200,9 +200,10 @@ def linear_then_log(panel: Axes, low: float, high: float) -> None:
 
 
 def plain_numbers(panel: Axes, high: float) -> None:
-    """Ticks at 0, 1 and powers of ten, in plain numbers."""
+    """Ticks of a logarithmic axis in plain numbers: 0, 1, 2, 5, 10, …, or powers of ten alone."""
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(high, 1.0))) + 1)
-    panel.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+    steps = powers if len(powers) > 3 else np.outer(powers, [1, 2, 5]).ravel()
+    panel.yaxis.set_major_locator(FixedLocator([0.0, *(s for s in steps if s <= 1.3 * high)]))
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(_tick))
 
