@@ -16,7 +16,8 @@ import time
 
 import jax
 
-from promptax.experiment import METHODS, Experiment, pretrained, steered
+from promptax.conduct import pretrained, steered
+from promptax.experiment import METHODS, Experiment
 from promptax.predictors import LSTM, Transformer
 from promptax.progress import Bar
 from promptax.settings import FitSettings

@@ -3,9 +3,9 @@
     python benchmarks/precision.py
 
 `FitSettings.precision` tells an accelerator to round the factors of products while fitting; CPUs
-ignore it. Here every product of the fit, forward and backward, gets its factors rounded to that many
-bits of mantissa before it is computed in float32, which is what those units do. Evaluation is in
-float32, as always. Small networks, several seeds: differences are to be read beside the spread.
+ignore it. Here every product of the fit, forward and backward, gets its factors rounded to that
+many bits of mantissa before it is computed in float32, as those units do. Evaluation is in float32,
+as always. Small networks, several seeds: differences are to be read beside the spread.
 """
 
 import statistics
@@ -29,7 +29,7 @@ NETWORKS = {"transformer": Transformer(width=32, heads=2), "lstm": LSTM(width=32
 def round_products(bits: int) -> None:
     """From now on, compiled products round their factors to so many bits of mantissa."""
 
-    def rule(context, left, right, **settings):  # noqa: ANN001, ANN003, ANN202
+    def rule(context, left, right, **settings):
         rounded = [stablehlo.reduce_precision(factor, 8, bits) for factor in (left, right)]
         return internal._dot_general_lower(context, *rounded, **settings, platform="cpu")
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import bench, files, platforms, runs, specs, store
+from promptax import bench, files, platforms, runs, specs, store, study_runs
 from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
 from promptax.commands import Bench, Demo, Evaluate, Fitting, List, Pretrain, Report, RunStudy, Tune
@@ -34,7 +34,7 @@ from promptax.report import table
 from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.studies import Study
-from promptax.sweeps import by_ray, result_path, sweep
+from promptax.sweeps import Measurements, by_ray, sweep
 from promptax.tasks import Task
 
 console = Console()
@@ -167,13 +167,16 @@ def evaluate_run(args: Evaluate, command: str) -> None:
 def report_run(args: Report, command: str) -> None:
     """Draw again."""
     del command
-    _say(str(runs.report(Path(args.folder))))
+    folder = Path(args.folder)
+    study = "study" in json.loads(files.read_text(folder / "spec.json"))
+    _say(str(study_runs.report(folder)[0] if study else runs.report(folder)))
 
 
 def study_run(args: RunStudy, command: str) -> None:
     """Measure a study's conditions."""
     everything = args.study.conditions(args.scale)
-    chosen = {name: each for name, each in everything.items() if args.only in name}
+    parts = args.only.split(",")
+    chosen = {n: each for n, each in everything.items() if any(part in n for part in parts)}
     check(
         len(chosen) > 0, f"Expected --only to match one of {list(everything)}; got {args.only!r}."
     )
@@ -181,16 +184,21 @@ def study_run(args: RunStudy, command: str) -> None:
     folder = Path(args.out or f"runs/{name}-{args.scale}")
     plugins = tuple(specs.plugins)
     executor = by_ray(args.address, plugins, args.cores) if args.executor == "ray" else None
-    runs.begin_study(folder, command, args.study, args.scale)
+    study_runs.begin(folder, command, args.study, args.scale)
+    study_runs.write_index(folder, everything)
     bar = lambda what: (Bar(what),)  # noqa: E731
-    failed = sweep(chosen, folder / "conditions", executor, announce=bar)
-    index = {name: result_path(Path("conditions"), each).name for name, each in everything.items()}
-    files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
+    say = lambda done, total, note: note and _say(f"{done} of {total}: {note}")  # noqa: E731
+    told = (lambda done, total, note: bool(say(done, total, note)),)
+    failed = sweep(chosen, folder, executor, announce=bar, callbacks=told)
     for name, failure in failed.items():
         _say(f"failed: {name}: {failure.reason}", style="red")
-    for title, rows in runs.study_tables(folder / "conditions", chosen).items():
-        _print_rows(title, ("predictor", "least", "median", "most"), rows)
-    _say(f"{len(chosen) - len(failed)} of {len(chosen)} conditions are in {folder}")
+    there = len(Measurements(chosen, folder))
+    _say(f"{there} of {len(chosen)} conditions are in {folder}")
+    if platforms.leads():
+        page, claims = study_runs.report(folder)
+        rows = [(claim.name, claim.verdict, claim.text) for claim in claims]
+        _print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
+        _say(f"\n{page}  ← open this in a browser", style="bold")
     if failed:
         raise SystemExit(1)
 
@@ -218,10 +226,17 @@ def bench_run(args: Bench, command: str) -> None:
     _print_rows(title, ("one update of", "milliseconds", "GFLOP/s", "of the peak"), rows)
 
 
-def _print_rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_rows(
+    title: str,
+    headings: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    words: tuple[str, ...] = (),
+) -> None:
+    """A table of numbers, but for its first column and those that hold words."""
     shown = Table(title=title, title_justify="left")
     for heading in headings:
-        shown.add_column(heading, justify="left" if heading == headings[0] else "right")
+        left = heading == headings[0] or heading in words
+        shown.add_column(heading, justify="left" if left else "right")
     for row in rows:
         shown.add_row(*row)
     console.print(shown)

@@ -107,7 +107,7 @@ class Report:
     """Write figures, table and page of a run folder again from its results."""
 
     folder: tyro.conf.Positional[str]
-    """Run folder of a demo."""
+    """Run folder of a demo or a study."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class RunStudy:
     out: str = ""
     """Folder of the results; by default runs/NAME-SCALE."""
     only: str = ""
-    """Only conditions whose names contain this."""
+    """Only conditions whose names contain this, or one of several texts with commas between."""
     executor: Literal["local", "ray"] = "local"
     """One after the other here, or as Ray tasks on many machines."""
     address: str = "local"

@@ -5,6 +5,7 @@ that name finds the old file or the new one, never half of one, even after a kil
 processes that compute together, the first one writes.
 """
 
+import contextlib
 import difflib
 import os
 import secrets
@@ -95,6 +96,36 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+@contextmanager
+def alone(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, of which one process at a time has the hold; true inside if it is this one.
+
+    `wait`: until the other process is done, instead of going on without the lock. The system frees
+    the lock of a process that dies. Where there are no such locks, everybody is alone.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+        stack.callback(os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
+
+
+def remove(folder: Path) -> None:
+    """A folder and what is in it, if it is there."""
+    if platforms.leads():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _room(path: Path) -> str:

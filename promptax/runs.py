@@ -8,7 +8,6 @@ table.csv, figures/, page.html   made from these by `report`, at any time
 """
 
 import json
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,25 +16,14 @@ from typing import Any
 import xarray as xr
 
 from promptax import files, platforms, store
-from promptax.axes import NATS
-from promptax.experiment import (
-    METHODS,
-    PRETRAINING,
-    STATES,
-    Announce,
-    Experiment,
-    Measured,
-    conducted,
-    slug,
-)
+from promptax.conduct import STATES, Announce, Measured, conducted, target_groups
+from promptax.experiment import METHODS, PRETRAINING, Experiment, slug
 from promptax.fit import Fitted
 from promptax.predictors import Architecture
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.settings import FitSettings
 from promptax.specs import check, to_json
 from promptax.steering import HardPrompt
-from promptax.studies import Study
-from promptax.sweeps import Condition, result_path
 
 # Networks small enough for three minutes on two cores, for everything the demo does.
 DEMO_NETWORK: dict[str, dict[str, int]] = {
@@ -73,48 +61,6 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
     about |= {"environment": platforms.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     files.write_text(folder / "spec.json", json.dumps(about, indent=1))
-
-
-def begin_study(folder: Path, command: str, study: Study, scale: str) -> None:
-    """spec.json of a study's folder, which holds one study at one scale and no other."""
-    spec = folder / "spec.json"
-    if spec.exists():
-        there = json.loads(files.read_text(spec))
-        here = {"study": to_json(study), "scale": scale}
-        differ = [name for name, value in here.items() if there.get(name) != value]
-        check(
-            not differ,
-            f"Expected the folder of this {differ}; {folder} holds "
-            f"{[there.get(name) for name in differ]}. Choose another --out.",
-        )
-    write_spec(folder, command, 0, study=study, scale=scale)
-
-
-def study_tables(
-    folder: Path, conditions: dict[str, Condition]
-) -> dict[str, list[tuple[str, ...]]]:
-    """For each network and target: regret at the tuning length, over the conditions in the folder
-    (each one's median over repetitions): predictor, least, median, most."""
-    seen: dict[str, dict[str, list[float]]] = {}
-    for condition in conditions.values():
-        path = result_path(folder, condition)
-        if not path.exists():
-            continue
-        tree = store.load(path)
-        for name, node in tree.children.items():
-            if name == PRETRAINING or name.endswith(STATES):
-                continue
-            results, length = node.to_dataset(), condition.experiment.lengths()[0]
-            at = results["median"].sel(time=min(length, results.sizes["time"]))
-            title = f"{results.attrs['network']}, {results.attrs['target']}: regret in {NATS}"
-            for row in results.predictor.values.tolist():
-                values = seen.setdefault(title, {}).setdefault(row, [])
-                values.append(float(at.sel(predictor=row)))
-    spread = lambda v: (min(v), statistics.median(v), max(v))  # noqa: E731
-    return {
-        title: [(row, *(f"{x:.3f}" for x in spread(values))) for row, values in rows.items()]
-        for title, rows in seen.items()
-    }
 
 
 def run(
@@ -155,8 +101,7 @@ def report(folder: Path) -> Path:
         "none. `promptax demo` writes such a folder.",
     )
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
-    names = [n for n in groups if n != PRETRAINING and not n.endswith(STATES)]
-    targets = [(groups[name], groups.get(name + STATES)) for name in names]
+    targets = [(groups[name], groups.get(name + STATES)) for name in target_groups(tree)]
     files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
     for results, states in targets:
         stem = slug(results.attrs["target"])
@@ -177,14 +122,18 @@ def _page(targets: list, spec: dict) -> str:
     network, prior = first.attrs["network"], first.attrs["pretraining"]
     title = f"{network}, pretrained on {prior}: nine ways to steer it"
     summary = " ".join(readings.headline(results) for results, _ in targets)
-    details = {
+    return page(title, summary, targets, details_of(spec, "experiment"))
+
+
+def details_of(spec: dict, what: str) -> dict[str, str]:
+    """What is needed to make the same page again, from spec.json."""
+    return {
         "command": spec["command"],
         "seed": str(spec["seed"]),
         "started": spec["started"],
         **{name: str(value) for name, value in spec["environment"].items()},
-        "experiment": json.dumps(spec.get("experiment")),
+        what: json.dumps(spec.get(what)),
     }
-    return page(title, summary, targets, details)
 
 
 def csv(results: list[xr.Dataset]) -> str:

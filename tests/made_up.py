@@ -107,8 +107,18 @@ def some_states(target: str = "single coin", reach: dict[str, float] | None = No
             "trajectory": (("predictor", "sequence", "time", "component"), paths),
             "prompt_trajectory": (("predictor", "prompt", "component"), prompts),
             "background": (("sample", "component"), generator.normal(0, 1, (400, 2))),
+            "prompt_distance": (
+                ("predictor", "prompt"),
+                np.array([np.full(6, 1 + far) for far in reach.values()]),
+            ),
+            "distance": (("predictor", "time"), np.ones((len(reach), 21))),
+            "ordinary_distance": 2.0,
+            "tracks": (
+                ("component", "quantity"),
+                np.array([[0.9, 0.1, 0.2], [-0.1, -0.95, 0.9]]),
+            ),
         },
-        coords={"predictor": list(reach)},
+        coords={"predictor": list(reach), "time": np.arange(1, 22)},
         attrs={
             "explained_variance": [0.6, 0.3],
             "what": "attention output of block 0",

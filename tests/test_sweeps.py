@@ -9,12 +9,20 @@ import pytest
 from laws import same
 from processes import ROOT, environment
 
-from promptax import FitSettings, load, specs
+from promptax import FitSettings, files, load, specs
 from promptax.experiment import Experiment
 from promptax.predictors import LSTM
 from promptax.steering import HardPrompt, LowRank, SoftPrompt
-from promptax.sweeps import Condition, Failure, locally, measure, result_path, sweep
-from promptax.tasks import Categorical, Recorded
+from promptax.sweeps import (
+    Condition,
+    Failure,
+    Measurements,
+    locally,
+    measure,
+    result_path,
+    sweep,
+)
+from promptax.tasks import Categorical, CategoricalMixture, Recorded
 
 SHORT = FitSettings(steps=2, batch=4, length=5)
 
@@ -51,12 +59,48 @@ def test_every_condition_is_measured_once(tmp_path):
     assert started == ["seed 0", "seed 1"] and heard == [(0, 3), (1, 3), (2, 3)]
     assert sweep(conditions, tmp_path, counting(started), callbacks=()) == {}
     assert started == ["seed 0", "seed 1", "seed 2"]
-    files = {path.name for path in tmp_path.iterdir()}
+    files = {path.name for path in (tmp_path / "conditions").iterdir()}
     assert files == {result_path(tmp_path, each).name for each in conditions.values()}
     tree = load(result_path(tmp_path, conditions["seed 1"]))
     assert {"pretraining", "single-coin"} <= set(tree.children)
     again = measure(specs.to_json(conditions["seed 1"]))
     same(tree["single-coin"].regret.values, again["single-coin"].regret.values)
+
+
+def test_what_another_process_has_in_work_is_left_to_it(tmp_path):
+    """Conditions that pretrain alike share a network, and nothing unfinished stays behind."""
+    mine, theirs = condition(0), condition(0, targets={"two coins": CategoricalMixture()})
+    assert mine.pretraining() == theirs.pretraining() and mine.identity() != theirs.identity()
+    with files.alone(tmp_path / "unfinished" / theirs.identity() / "lock"):
+        assert sweep({"mine": mine, "theirs": theirs}, tmp_path, callbacks=()) == {}
+        assert set(Measurements({"mine": mine, "theirs": theirs}, tmp_path)) == {"mine"}
+    assert sweep({"mine": mine, "theirs": theirs}, tmp_path, callbacks=()) == {}
+    found = Measurements({"mine": mine, "theirs": theirs}, tmp_path)
+    assert list(found) == ["mine", "theirs"] and len(found) == 2
+    loss = [tree["pretraining"].loss.values for tree in found.values()]
+    same(*loss)
+    assert len(list((tmp_path / "pretraining").glob("*.safetensors"))) == 1
+    assert list((tmp_path / "unfinished").iterdir()) == []
+
+
+def test_a_condition_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Its result is that of a run without a break, what was finished being kept."""
+    whole = condition(0, methods={"soft prompt": SoftPrompt(length=2), "low rank": LowRank()})
+    uninterrupted = measure(specs.to_json(whole))
+
+    def break_down(*given, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LowRank, "tune", break_down)
+        with pytest.raises(KeyboardInterrupt):
+            sweep({"it": whole}, tmp_path, callbacks=())
+    kept = sorted(path.name for path in (tmp_path / "unfinished").glob("*/*.safetensors"))
+    assert kept == ["single-coin-soft-prompt.safetensors"]
+    assert sweep({"it": whole}, tmp_path, callbacks=()) == {}
+    resumed = load(result_path(tmp_path, whole))
+    for name in ("regret", "tuning_loss"):
+        same(uninterrupted["single-coin"][name].values, resumed["single-coin"][name].values)
 
 
 def test_a_condition_that_fails_is_reported_and_the_others_go_on(tmp_path):
@@ -98,7 +142,7 @@ def lose_a_machine(done, total, note):
 failed = sweep(conditions, Path("results"), by_ray(cluster.address), callbacks=[lose_a_machine])
 assert failed == {}, failed
 assert heard == list(range(7)), heard
-assert len(list(Path("results").iterdir())) == 6
+assert len(list(Path("results/conditions").iterdir())) == 6
 print("all six")
 ray.shutdown()
 cluster.shutdown()

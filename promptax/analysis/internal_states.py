@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
+from scipy.stats import spearmanr
 
 from promptax.protocol import Predictor, Prompted
 from promptax.specs import check
@@ -179,7 +180,13 @@ def state_map(
     Returns:
         `trajectory` [predictor, sequence, time, component]; `prompt_trajectory` [predictor, prompt,
         component], NaN past a prompt's end; `background` [sample, component]; all in standard
-        deviations of the background. Attributes: `what`, `explained_variance`, `target` (empty).
+        deviations of the background. `distance` [predictor, time], the median over sequences, and
+        `prompt_distance` [predictor, prompt]: from the nearest state of the background, in full
+        width, as multiples of what is usual within it; `ordinary_distance`: what 95 % of its own
+        states stay below. `tracks` [component, quantity]: rank correlation (Spearman) of the
+        background's components with the time, with the share of symbol 0 so far, and with
+        Laplace's estimate of its probability. Attributes: `what`, `explained_variance`, `target`
+        (empty).
 
     Raises:
         ValueError: no predictors, no internal state in common, or states of another width.
@@ -202,19 +209,77 @@ def state_map(
         for prompt in prompts
     ]
     paths = np.stack([plane.project(states[name].values) for states in seen.values()])
+    usual, ordinary = _ordinary(behind[name].values)
+    away = [_nearest(states[name].values, cloud) / usual for states in seen.values()]
+    from_prompt = np.full((len(seen), longest), np.nan)
+    for index, states in enumerate(seen.values()):
+        if f"prompt.{name}" in states:
+            rows = _nearest(states[f"prompt.{name}"].values, cloud)
+            from_prompt[index, : len(rows)] = rows / usual
     return xr.Dataset(
         {
+            "distance": (("predictor", "time"), np.median(np.stack(away), axis=1)),
+            "prompt_distance": (("predictor", "prompt"), from_prompt),
+            "ordinary_distance": ((), ordinary / usual),
+            "tracks": (
+                ("component", "quantity"),
+                _tracked(plane.project(cloud), np.asarray(background_tokens)),
+            ),
             "trajectory": (("predictor", "sequence", "time", "component"), paths),
             "prompt_trajectory": (("predictor", "prompt", "component"), np.stack(padded)),
             "background": (("sample", "component"), plane.project(cloud)),
         },
-        coords={"predictor": list(seen), "time": next(iter(seen.values()))["time"].values},
+        coords={
+            "predictor": list(seen),
+            "time": next(iter(seen.values()))["time"].values,
+            "quantity": list(QUANTITIES),
+        },
         attrs={
             "explained_variance": [float(share) for share in plane.explained_variance],
             "what": _described(name),
             "target": "",
         },
     )
+
+
+QUANTITIES = ("time", "share of symbol 0", "estimate of symbol 0")
+
+
+def _tracked(
+    points: Float[np.ndarray, "sample component"], tokens: Int[np.ndarray, "sequence time"]
+) -> Float[np.ndarray, "component quantity"]:
+    """Spearman's correlation of each component with each of the quantities."""
+    time = np.broadcast_to(np.arange(1, tokens.shape[1] + 1), tokens.shape)
+    zeros = np.cumsum(tokens == 0, axis=1)
+    quantities = (time, zeros / time, (zeros + 1) / (time + 2))
+    each = [[spearmanr(p, q.ravel()).statistic for q in quantities] for p in points.T]
+    return np.array(each, float)
+
+
+def _nearest(
+    points: Float[np.ndarray, "*points state"], cloud: Float[np.ndarray, "sample state"]
+) -> Float[np.ndarray, "*points"]:
+    """The Euclidean distance of each point from the nearest of the cloud."""
+    flat, cloud = points.reshape(-1, points.shape[-1]).astype(float), cloud.astype(float)
+    lengths = np.sum(cloud**2, axis=1)
+    found = np.empty(len(flat))
+    for first in range(0, len(flat), 1000):
+        some = flat[first : first + 1000]
+        squares = np.sum(some**2, axis=1)[:, None] + lengths - 2 * some @ cloud.T
+        found[first : first + 1000] = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    return found.reshape(points.shape[:-1])
+
+
+def _ordinary(states: Float[np.ndarray, "sequence time state"]) -> tuple[float, float]:
+    """How far states are from the nearest one of other sequences: median and 95 % quantile.
+
+    A tenth of the sequences, at least one, is compared with the others.
+    """
+    some = max(1, len(states) // 10)
+    others = states[some:] if len(states) > some else states
+    found = _nearest(states[:some], others.reshape(-1, states.shape[-1]))
+    usual = float(np.median(found))
+    return usual if usual > 0 else 1.0, float(np.quantile(found, 0.95))
 
 
 def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:

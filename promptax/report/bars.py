@@ -1,6 +1,6 @@
 """The figure of regret at a few lengths: one bar and one number per predictor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -13,17 +13,27 @@ from promptax.report.words import nats
 _ROW = 0.31  # inches from one bar to the next
 
 
-def regret_bars(results: xr.Dataset, lengths: Sequence[int] | None = None) -> Figure:
+def regret_bars(
+    results: xr.Dataset,
+    lengths: Sequence[int] | None = None,
+    printed: Mapping[tuple[str, int], float] | None = None,
+) -> Figure:
     """Cumulative regret in nats as one bar per predictor, one panel per length (in tokens).
 
     By default at the tuning length and at the last one. Whiskers are quartiles over repetitions,
     or two standard errors for a single repetition; the dashed line is the target's Bayes optimum.
+    Dots are the medians of each pretrained network, where repetitions have the coordinate
+    `pretraining`; diamonds what a paper printed, by predictor and length.
     """
+    printed = printed or {}
     summary = summaries.summarise(results)
     wanted = summaries.evaluated_lengths(results, lengths)
     rows = _bar_rows(results)
     bayes = summaries.find(results, summaries.TARGET_BAYES)
     notes = [summaries.spread_note(summary, "Whisker")]
+    each = summaries.by_pretraining(results)
+    notes += ["Dots: each pretrained network."] if each.sizes["pretraining"] > 1 else []
+    notes += ["Diamond: the value printed in the paper."] if printed else []
     notes += [] if bayes is None else [f"Dashed line: {bayes}."]
     at = summary.sel(time=wanted)
     limit = canvas.upper_limit(at["median"].values)
@@ -43,7 +53,10 @@ def regret_bars(results: xr.Dataset, lengths: Sequence[int] | None = None) -> Fi
             box = (left + index * width, bottom, width - 0.14, inner)
             scaled = np.array(box) / [style.WIDTH, height, style.WIDTH, height]
             panel = figure.add_axes((scaled[0], scaled[1], scaled[2], scaled[3]))
-            _draw_bars(panel, rows, summary.sel(time=length), style.looks(results), limit)
+            gap = 8 if printed else 4
+            _draw_bars(panel, rows, summary.sel(time=length), style.looks(results), limit, gap)
+            more = {name: value for (name, steps), value in printed.items() if steps == length}
+            _mark_values(panel, rows, each.sel(time=length), more, limit)
             panel.set_title(words.count(length, "token"), pad=10)
             if bayes is not None:
                 value = float(summary["median"].sel(predictor=bayes, time=length))
@@ -59,8 +72,9 @@ def _draw_bars(
     at: xr.Dataset,
     looks: dict[str, style.Look],
     limit: float,
+    gap: int,
 ) -> None:
-    """Bars, whiskers and numbers of one length."""
+    """Bars, whiskers and numbers of one length; `gap`: points from a bar to its number."""
     lowest = min(0.0, canvas.smallest(at["median"].values))
     panel.set_xlim(1.1 * lowest, limit + 0.38 * (limit - lowest))
     panel.set_ylim(rows[-1][0] + 0.6, -0.1)
@@ -96,13 +110,42 @@ def _draw_bars(
         panel.annotate(
             nats(value),
             (end, place),
-            (4, 0),
+            (gap, 0),
             textcoords="offset points",
             va="center",
             fontsize=style.SMALL,
             zorder=5,
             bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6},
         )
+
+
+def _mark_values(
+    panel: Axes,
+    rows: list[tuple[float, str, str | None]],
+    each: xr.DataArray,
+    printed: Mapping[str, float],
+    limit: float,
+) -> None:
+    """A dot for each pretrained network, and a diamond for a printed value, on its bar."""
+    for place, _, name in rows:
+        if name is None:
+            continue
+        values = each.sel(predictor=name).values
+        values = values[np.isfinite(values)]
+        if each.sizes["pretraining"] > 1:
+            dots = values[values <= limit]
+            panel.plot(dots, np.full(len(dots), place + 0.22), ".", color=style.INK, markersize=3.5)
+        if name in printed and printed[name] <= 1.2 * limit:
+            panel.plot(
+                [printed[name]],
+                [place],
+                marker="D",
+                markersize=5.5,
+                markerfacecolor=style.PAPER,
+                markeredgecolor=style.INK,
+                markeredgewidth=1.1,
+                zorder=6,
+            )
 
 
 def _bar_rows(results: xr.Dataset) -> list[tuple[float, str, str | None]]:

@@ -1,26 +1,15 @@
-"""One self-contained HTML page: text, table and figures, and no request to anywhere.
+"""The page of an experiment: for each target a table, figures, and what they say."""
 
-Figures are inline images, SVG unless dense, so they are crisp at any size. There is no script: the
-browser's own elements do the folding, scrolling and printing.
-"""
-
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import xarray as xr
-from matplotlib.figure import Figure
-from PIL import Image  # comes with matplotlib
 
-from promptax.report import figures, readings, style, summaries, words
-from promptax.report.page_style import CSS
+from promptax.report import figures, html, readings, summaries, words
 from promptax.report.table import table
 
 Target = tuple[xr.Dataset, xr.Dataset | None]
-
-_LARGE = 500_000  # bytes; an SVG above this has thousands of marks
 
 _INTRODUCTION = """\
 A *sequence predictor* reads tokens one by one and gives a probability to each possible next one; \
@@ -48,42 +37,13 @@ def page(title: str, summary: str, targets: Sequence[Target], details: Mapping[s
     All text is escaped; nothing in it can become markup.
     """
     anchors = [f"target-{index + 1}" for index in range(len(targets))]
-    links = [
-        f'<li><a href="#{anchor}">{escape(summaries.target_name(results))}</a></li>'
-        for anchor, (results, _) in zip(anchors, targets, strict=True)
-    ]
-    links.append('<li><a href="#details">details</a></li>')
-    sections = "\n".join(
-        _section(anchor, *target) for anchor, target in zip(anchors, targets, strict=True)
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="promptax">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>{CSS}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<div class="summary">{_paragraphs(summary)}</div>
-</header>
-<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>
-<main>
-<section aria-labelledby="reading">
-<h2 id="reading">How to read this page</h2>
-{_emphasised(_paragraphs(_INTRODUCTION))}
-</section>
-{sections}
-{_details(details)}
-</main>
-<footer>Made by promptax. The page is a single file and loads nothing.</footer>
-</body>
-</html>
-"""
+    names = [summaries.target_name(results) for results, _ in targets]
+    links = dict(zip(anchors, names, strict=True)) | {"details": "details"}
+    sections = [_section(anchor, *target) for anchor, target in zip(anchors, targets, strict=True)]
+    introduction = html.emphasised(html.paragraphs(_INTRODUCTION))
+    reading = html.section("reading", "How to read this page", introduction)
+    body = "\n".join([reading, *sections, html.details(details)])
+    return html.document(title, summary, links, body)
 
 
 def _section(anchor: str, results: xr.Dataset, states: xr.Dataset | None) -> str:
@@ -118,18 +78,16 @@ def _section(anchor: str, results: xr.Dataset, states: xr.Dataset | None) -> str
             )
         )
     drawn = "\n".join(
-        f"<h3>{heading}</h3>\n<figure>{_image(figure, alternative)}\n"
+        f"<h3>{heading}</h3>\n<figure>{html.image(figure, alternative)}\n"
         f"<figcaption>{escape(reading)}</figcaption></figure>"
         for heading, figure, reading, alternative in shown
     )
-    return f"""<section aria-labelledby="{anchor}">
-<h2 id="{anchor}">Target: {escape(name)}</h2>
-{_setting(results)}
+    body = f"""{_setting(results)}
 <p class="headline">{escape(readings.headline(results))}</p>
 <h3>Table of regret</h3>
 {_table(results)}
-{drawn}
-</section>"""
+{drawn}"""
+    return html.section(anchor, f"Target: {name}", body)
 
 
 def _setting(results: xr.Dataset) -> str:
@@ -203,51 +161,3 @@ def _prompts(found: str) -> str:
         text = escape("".join(symbols) if all(len(each) == 1 for each in symbols) else prompt)
         lines.append(f"<code>{text}</code>" + (f" × {times}" if times > 1 else ""))
     return "<br>".join(lines)
-
-
-def _details(details: Mapping[str, str]) -> str:
-    """What is needed to make the same page again, folded."""
-    entries = "".join(
-        f"<dt>{escape(str(name))}</dt><dd>{escape(str(text))}</dd>"
-        for name, text in details.items()
-    )
-    return f"""<details id="details"><summary>How this was made</summary>
-<dl>{entries}</dl>
-</details>"""
-
-
-def _image(figure: Figure, alternative: str) -> str:
-    """A figure as an inline image: SVG, or a PNG of 256 colours where that is much smaller."""
-    svg = io.BytesIO()
-    with style.house_style():
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "promptax"})
-        kind, data = "svg+xml", svg.getvalue()
-        if len(data) > _LARGE:
-            kind, data = "png", _png(figure)
-    width, height = (round(100 * inches) for inches in figure.get_size_inches())
-    encoded = base64.b64encode(data).decode("ascii")
-    return (
-        f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" '
-        f'alt="{escape(alternative, quote=True)}">'
-    )
-
-
-def _png(figure: Figure) -> bytes:
-    """Nearly two dots per pixel of the page, in few colours: no figure has many."""
-    full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=200)
-    full.seek(0)
-    few = Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
-def _paragraphs(text: str) -> str:
-    parts = [part.strip() for part in text.split("\n\n") if part.strip()]
-    return "".join(f"<p>{escape(part)}</p>" for part in parts)
-
-
-def _emphasised(markup: str) -> str:
-    """Words between asterisks, emphasised; for text of this file only."""
-    pieces = markup.split("*")
-    return "".join(f"<em>{piece}</em>" if i % 2 else piece for i, piece in enumerate(pieces))

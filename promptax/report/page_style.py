@@ -61,8 +61,26 @@ summary { cursor: pointer; padding: 0.8rem 1.1rem; font-weight: 650; }
 dl { margin: 0; padding: 0 1.1rem 1rem; }
 dt { color: var(--muted); font-size: 0.9375rem; margin-top: 0.7rem; }
 dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+details.claim { margin: 0; border: 0; border-bottom: 1px solid var(--line); border-radius: 0; }
+details.claim summary { display: grid; grid-template-columns: 5.5rem 6.5rem 1fr; gap: 0 0.75rem;
+                        padding: 0.6rem 0; font-weight: 400; align-items: baseline;
+                        list-style: none; }
+details.claim summary::-webkit-details-marker { display: none; }
+details.claim summary:hover .text { text-decoration: underline; text-underline-offset: 0.2em; }
+.claim .name { font-weight: 650; }
+.verdict { font-size: 0.875rem; font-weight: 650; }
+.verdict.holds { color: #1a7f4b; } .verdict.fails { color: #b3261e; }
+.verdict.undecided { color: #8a6100; } .verdict.not-run { color: var(--muted); font-weight: 400; }
+@media (prefers-color-scheme: dark) {
+  .verdict.holds { color: #5fd39b; } .verdict.fails { color: #ff8f85; }
+  .verdict.undecided { color: #e3b341; }
+}
+table.numbers { font-size: 0.875rem; margin-bottom: 1rem; }
+table.numbers th:first-child { min-width: 14rem; }
 footer { padding-top: 3rem; padding-bottom: 4rem; }
 @media (max-width: 34rem) {
+  details.claim summary { grid-template-columns: 4rem 1fr; }
+  .claim .text { grid-column: 1 / -1; }
   header { padding-top: 2.25rem; }
   h2 { margin-top: 3.5rem; }
   figure img { width: calc(100% + 2rem); max-width: none; margin: 0 -1rem; border-radius: 0; }

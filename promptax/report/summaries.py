@@ -64,6 +64,32 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
     )
 
 
+def by_pretraining(results: xr.Dataset) -> xr.DataArray:
+    """Median regret [predictor, pretraining, time] in nats of each pretrained network alone, where
+    repetitions have the coordinate `pretraining`; otherwise all are of one."""
+    regret = results["regret"].transpose("predictor", "repetition", "time")
+    if "pretraining" not in results.coords:
+        regret = regret.assign_coords(pretraining=("repetition", np.zeros(regret.shape[1], int)))
+    with quiet_about_empty_rows():
+        return regret.groupby("pretraining").median("repetition", skipna=True)
+
+
+def merged(parts: dict[int, xr.Dataset]) -> xr.Dataset:
+    """Results of the same methods on networks of several pretraining seeds, as repetitions with the
+    coordinate `pretraining`."""
+    marked = []
+    for seed, results in parts.items():
+        kept = [n for n in ("regret", "standard_error", "tuning_loss", "diverged") if n in results]
+        own = results[kept].drop_vars("found", errors="ignore")
+        seeds = np.full(results.sizes["repetition"], seed)
+        marked.append(own.assign_coords(pretraining=("repetition", seeds)))
+    together = xr.concat(marked, "repetition", combine_attrs="override", join="outer")
+    together = together.assign_coords(repetition=np.arange(together.sizes["repetition"]))
+    first = next(iter(parts.values()))
+    floor = {"target_entropy": first["target_entropy"]} if "target_entropy" in first else {}
+    return together.assign(floor)
+
+
 def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
     """`median`, `low`, `high` [predictor, step] of the running mean of the tuning loss, in nats.
 

@@ -1,10 +1,10 @@
 """Studies: one folder or file for each paper: its conditions as data, its claims as checks, its
 figures.
 
-A claim about networks is judged over networks that were pretrained from different seeds. Inside its
-bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or while two
-standard errors between seeds still reach the bound, it is undecided, and says how many seeds would
-decide it. What was not measured is "not run".
+A claim about networks is judged over networks that were pretrained from different seeds. Inside
+its bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or
+while two standard errors between seeds still reach the bound, it is undecided, and says how many
+seeds would decide it. What was not measured is "not run".
 """
 
 import abc
@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
+from promptax.report.study_page import Part
 from promptax.specs import Spec
 from promptax.sweeps import Condition
 
@@ -58,6 +58,8 @@ class Check:
     @property
     def expected(self) -> str:
         """The bounds in words."""
+        if self.least == self.most:
+            return f"{self.least:g}"
         if math.isinf(self.least):
             return f"at most {self.most:g}"
         if math.isinf(self.most):
@@ -104,18 +106,10 @@ class Claim:
         return "holds" if found == {"holds"} else "not run"
 
 
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A figure of a study: its title, what it says, and the drawing."""
-
-    title: str
-    reading: str
-    figure: Figure
-
-
 class Study(Spec):
     """To implement one: `conditions`, by name, for each of the scales; `claims`, judged on what was
-    measured so far; `figures` of it, if any; `examples()`, small, for the contract tests."""
+    measured so far; `parts` with figures and
+    `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""
 
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
 
@@ -127,7 +121,14 @@ class Study(Spec):
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
         """The paper's claims, judged on the conditions that were measured, by name."""
 
-    def figures(self, results: Mapping[str, xr.DataTree]) -> list[Shown]:
-        """The paper's figures, as far as there are results for them."""
+    def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
+        """Printed numbers beside ours, a row each: what is compared, then `printed`, `ours`,
+        `between_repetitions` and `between_pretrainings` (standard deviations), `pretrainings` (how
+        many), `tolerance` and `within`."""
+        del results
+        return []
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        """The paper's figures, part by part, as far as there are results for them."""
         del results
         return []

@@ -1,0 +1,145 @@
+"""The page of a study: what is claimed and what was found, figure by figure.
+
+Printed values stand beside ours.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from promptax.report import html, words
+
+Row = Mapping[str, object]
+
+
+class Part(NamedTuple):
+    """Figures under one heading, each with the sentence that says what it shows."""
+
+    heading: str
+    text: str
+    figures: Sequence[tuple[str, Figure]]
+
+
+def study_page(
+    title: str,
+    summary: str,
+    claims: Sequence[Row],
+    comparison: Sequence[Row],
+    parts: Sequence[Part],
+    details: Mapping[str, str],
+) -> str:
+    """The whole page as one HTML document.
+
+    - `claims`: rows with `claim`, `text`, `source`, `verdict`, and `checks`: rows with `what`,
+      `number`, `error`, `expected`, `printed`, `verdict`, `seeds`.
+    - `comparison`: rows with `what`, `steps`, `printed`, `ours`, `between_repetitions`,
+      `between_pretrainings`, `pretrainings`, `tolerance`, `within`.
+    - `details`: name → text, folded at the end of the page.
+    """
+    sections = [html.section("claims", "Claims", _claims(claims))]
+    links = {"claims": "claims"}
+    for index, part in enumerate(parts):
+        anchor = f"part-{index + 1}"
+        links[anchor] = part.heading.split(":")[0]
+        sections.append(html.section(anchor, part.heading, _part(part)))
+    if comparison:
+        links["printed"] = "printed numbers"
+        sections.append(html.section("printed", "Printed numbers", _comparison(comparison)))
+    links["details"] = "details"
+    return html.document(title, summary, links, "\n".join([*sections, html.details(details)]))
+
+
+def tally(claims: Sequence[Row]) -> str:
+    """How many claims have which verdict, in words."""
+    counts = Counter(str(row["verdict"]) for row in claims)
+    order = ("holds", "fails", "undecided", "not run")
+    said = {
+        "holds": "hold",
+        "fails": "fail",
+        "undecided": "are undecided",
+        "not run": "were not run",
+    }
+    one = {
+        "holds": "holds",
+        "fails": "fails",
+        "undecided": "is undecided",
+        "not run": "was not run",
+    }
+    parts = [
+        f"{counts[verdict]} {(one if counts[verdict] == 1 else said)[verdict]}"
+        for verdict in order
+        if counts[verdict]
+    ]
+    return f"Of {words.count(len(claims), 'claim')} {words.listed(parts)}." if parts else ""
+
+
+def _claims(claims: Sequence[Row]) -> str:
+    """One line for each claim; its numbers unfold below it."""
+    rows = "\n".join(_claim(row) for row in claims)
+    return f"""<p class="note">A claim about networks is judged by the median over networks
+that were pretrained from different seeds. Where it lies outside its bounds, five seeds and two
+standard errors are needed to say that the claim fails; until then it is undecided. Bounds were set
+from the printed values beforehand.</p>
+<div class="claims">{rows}</div>"""
+
+
+def _claim(row: Row) -> str:
+    verdict = str(row["verdict"])
+    checks = row["checks"]
+    assert isinstance(checks, Sequence)
+    cells = [
+        (
+            str(each["what"]),
+            str(each["number"]),
+            str(each["expected"]),
+            str(each["printed"]),
+            str(each["seeds"]),
+            str(each["verdict"]),
+        )
+        for each in checks
+    ]
+    headings = ("number", "found", "expected", "printed", "seeds", "verdict")
+    inside = html.scrolling_table(f"Numbers of {row['claim']}", headings, cells, "numbers")
+    mark = verdict.replace(" ", "-")
+    return f"""<details class="claim"><summary><span class="name">{escape(str(row["claim"]))}</span>
+<span class="verdict {mark}">{escape(verdict)}</span>
+<span class="text">{escape(str(row["text"]))} <span class="note">{escape(str(row["source"]))}</span>
+</span></summary>
+{inside}</details>"""
+
+
+def _part(part: Part) -> str:
+    drawn = "\n".join(
+        f"<figure>{html.image(figure, reading)}\n"
+        f"<figcaption>{escape(reading)}</figcaption></figure>"
+        for reading, figure in part.figures
+    )
+    return f"{html.paragraphs(part.text)}\n{drawn}"
+
+
+def _comparison(rows: Sequence[Row]) -> str:
+    within = sum(bool(row["within"]) for row in rows)
+    cells = [
+        (
+            str(row["what"]),
+            str(row["steps"]),
+            words.nats(float(str(row["printed"]))),
+            words.nats(float(str(row["ours"]))),
+            words.nats(float(str(row["between_repetitions"]))),
+            words.nats(float(str(row["between_pretrainings"])))
+            if row["pretrainings"] != 1
+            else "–",
+            "yes" if row["within"] else "no",
+        )
+        for row in rows
+    ]
+    headings = ("", "steps", "printed", "ours", "± repetitions", "± pretrainings", "within")
+    return (
+        f"<p>{within} of {len(rows)} numbers ({within / len(rows):.0%}) lie within the largest of "
+        "0.1 nats, a fifth of the printed number, and the spread between pretrained networks. "
+        "± are standard deviations: between repetitions on one network, and between "
+        "networks.</p>" + html.scrolling_table("Printed numbers", headings, cells)
+    )

@@ -1,0 +1,138 @@
+"""The paper's figures from what was measured, with its printed values as marks in the same axes."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from promptax import enumeration
+from promptax.conduct import STATES
+from promptax.report import figures, prompts, readings, summaries, words
+from promptax.report.study_page import Part
+from promptax.studies.genewein_2025.conditions import (
+    LARGE,
+    LONG,
+    LSTM_NAME,
+    MAIN_LENGTH,
+    NARROW,
+    RANDOM_COINS,
+    SINGLE,
+    TARGETS,
+    TRANSFORMER,
+    TWO,
+    kind,
+)
+from promptax.studies.genewein_2025.reading import Reader, printed
+
+Drawn = tuple[str, Figure]
+NETWORKS = (TRANSFORMER, LSTM_NAME)
+
+BARS = (
+    ("Figures 1 and A5: to a single coin", kind(True), SINGLE, True),
+    ("Figures 3 and A6: to two coins", kind(True), TWO, True),
+    ("Figures 4 and A8: untrained, to two coins", kind(False), TWO, True),
+    ("Figures 4 and A9: untrained, to random coins", kind(False), RANDOM_COINS, True),
+    ("Figure A10: prompts of 25 rows", kind(True, LONG), TWO, False),
+    ("Figure A10: prompts of 25 rows, untrained", kind(False, LONG), TWO, False),
+    ("Figure A11: embeddings of width 4, single coin", kind(True, NARROW), SINGLE, False),
+    ("Figure A11: embeddings of width 4, two coins", kind(True, NARROW), TWO, False),
+    ("Figure A12: large networks, single coin", kind(True, LARGE), SINGLE, False),
+    ("Figure A12: large networks, two coins", kind(True, LARGE), TWO, False),
+)
+
+
+def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
+    """Figure by figure, as far as there are results."""
+    reader = Reader(results)
+    found = []
+    for heading, variant, target, curves in BARS:
+        drawn = [each for n in NETWORKS for each in _regret(reader, n, variant, target, curves)]
+        if drawn:
+            found.append(Part(heading, "", drawn))
+    for heading, target in (("Figure 2", SINGLE), ("Figure A7", TWO)):
+        drawn = [each for network in NETWORKS for each in _states(reader, network, target)]
+        if drawn:
+            text = f"{heading}: internal states, {target}"
+            found.append(Part(text, _STATES, drawn))
+    drawn = [d for t in (SINGLE, TWO) for network in NETWORKS for d in _ranking(reader, network, t)]
+    if drawn:
+        found.append(Part("Ranking of all hard prompts", _RANKING, drawn))
+    return found
+
+
+_STATES = (
+    "Principal components of the untuned network's states on random coins; one network and one "
+    "repetition of each. How far the states are from ordinary ones is measured in full width."
+)
+_RANKING = (
+    "Every prompt of six symbols, scored by a network on sequences of the target, against the "
+    "exact predictor of random coins. For the latter only the number of symbols 0 counts."
+)
+
+
+def _regret(
+    reader: Reader, network: str, variant: str, target: str, curves: bool
+) -> Iterator[Drawn]:
+    """Bars with printed values, curves over time, tuning losses."""
+    groups = reader.groups(network, variant, target)
+    if not groups:
+        return
+    name = f"{network}, {variant}, {target}"
+    results = summaries.merged(groups).assign_attrs(target=name)
+    marks = {
+        (place.method, place.steps): value
+        for place, value in printed().items()
+        if (place.network, place.variant, place.target) == (network, variant, target)
+    }
+    yield readings.regret_bars(results), figures.regret_bars(results, printed=marks)
+    if curves:
+        yield readings.regret_over_time(results), figures.regret_over_time(results)
+        yield readings.tuning_curves(results), figures.tuning_curves(results)
+
+
+def _states(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
+    """Trajectories, what the axes mean, and distances from ordinary states."""
+    for states in list(reader.groups(network, kind(True), target, STATES).values())[:1]:
+        states = states.assign_attrs(target=f"{network}, {target}")
+        tracks = np.abs(states["tracks"].values)
+        axes = "; ".join(
+            f"component {index + 1}: {row[0]:.2f} with the step, {row[1:].max():.2f} with the "
+            "share of symbol 0"
+            for index, row in enumerate(tracks)
+        )
+        said = f"{readings.internal_states(states)} Rank correlations of the background: {axes}."
+        yield said, figures.internal_states(states)
+        away = states["prompt_distance"].median("prompt")
+        listed = [
+            f"{name} {words.nats(float(value))}"
+            for name, value in zip(states.predictor.values, away.values, strict=True)
+            if np.isfinite(value)
+        ]
+        text = (
+            f"Median distance of the prompt's states, as multiples of usual: {', '.join(listed)}."
+        )
+        yield text, prompts.prompt_distances(states)
+
+
+def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
+    """Loss after each of the 64 prompts, the first repetition of each network on average."""
+    groups = reader.groups(network, kind(True), target)
+    rows = [each["scores"].values[0] for each in groups.values() if "scores" in each]
+    if not rows:
+        return
+    own = np.mean(rows, axis=0)
+    candidates = np.arange(len(own))[:, None] // 2 ** np.arange(MAIN_LENGTH - 1, -1, -1) % 2
+    counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
+    table = enumeration.count_table(TARGETS[target], 50)
+    exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
+    correlation = float(spearmanr(exact, own).statistic)
+    best = "".join(map(str, candidates[int(np.argmin(own))]))
+    said = (
+        f"{network}, {target}: rank correlation with the exact predictor {correlation:.2f}; "
+        f"the network's best prompt is {best}, with {counts[int(np.argmin(own)), 0]} symbols 0; "
+        f"the exact predictor's best have {counts[int(np.argmin(exact)), 0]}."
+    )
+    title = f"All {len(own)} hard prompts · {network}, {target}"
+    yield said, prompts.prompt_ranking(exact, own, counts[:, 0], title)

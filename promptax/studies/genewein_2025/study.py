@@ -1,0 +1,44 @@
+"""The study: its fields, and where its parts are."""
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from promptax.report.study_page import Part
+from promptax.specs import check
+from promptax.studies.base import Claim, Study
+from promptax.studies.genewein_2025 import claims, conditions, figures, reading, theory
+from promptax.sweeps import Condition
+
+
+class Genewein2025(Study):
+    """When does a prompt suffice, when must weights move? Coins, by Transformers and LSTMs."""
+
+    pretraining_seeds: int | None = None
+    """Networks that are pretrained, each from its own seed (the paper has one; None: 5)."""
+    repetitions: int | None = None
+    """Repetitions of each tuning (None: 10 at the paper's scale, 2 at the small one)."""
+    as_published: bool = False
+    """With the quirks of the authors' code: one update more, clipping over frozen weights too,
+    hard prompts scored on 256 distinct sequences."""
+
+    def __check_init__(self) -> None:
+        for name in ("pretraining_seeds", "repetitions"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, f"Expected {name} of at least 1; got {value}.")
+
+    @classmethod
+    def examples(cls) -> "tuple[Genewein2025, ...]":
+        return (cls(pretraining_seeds=2, repetitions=2, as_published=True),)
+
+    def conditions(self, scale: str) -> dict[str, Condition]:
+        return conditions.conditions(self, scale)
+
+    def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
+        return *claims.claims(results), *theory.claims()
+
+    def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
+        return reading.comparison(results)
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(results)
