@@ -22,6 +22,7 @@ OPEN_SETS: dict[str, tuple[type, type]] = {
     "network": (Architecture, Transformer),
     "task": (Task, DirichletCategorical),
     "target": (Task, Categorical),
+    "prior": (Task, DirichletCategorical),
     "tuner": (Tuner, SoftPrompt),
     "study": (Study, Genewein2025),
 }
@@ -79,7 +80,7 @@ def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[s
     if name in OPEN_SETS and rest and not rest[0].startswith("-"):
         rest.insert(0, f"--{name}")  # `study NAME` is `study --study NAME`
     for field in dataclasses.fields(kind):
-        if field.name in OPEN_SETS:
+        if field.name in OPEN_SETS and field.type is OPEN_SETS[field.name][0]:
             word, rest = _take(f"--{field.name}", rest)
             chosen[field.name] = _choose(*OPEN_SETS[field.name], word, presets)
     fields = [

@@ -1,5 +1,5 @@
-"""The command line: `promptax demo · list · pretrain · tune · evaluate · report · study ·
-bench`.
+"""The command line: `promptax demo · list · pretrain · tune · evaluate · diagnose · report ·
+study · bench`.
 
 The only file that prints, bars aside. A command is a dataclass of its flags (`commands`), read by
 `arguments`, and a function.
@@ -20,10 +20,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import bench, files, platforms, runs, specs, store, study_runs
+from promptax import bench, diagnosis, files, platforms, runs, saved, specs, store, study_runs
+from promptax.analysis import diagnose
 from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
-from promptax.commands import Bench, Demo, Evaluate, Fitting, List, Pretrain, Report, RunStudy, Tune
+from promptax.commands import (
+    Bench,
+    Demo,
+    Diagnose,
+    Evaluate,
+    Fitting,
+    List,
+    Pretrain,
+    Report,
+    RunStudy,
+    Tune,
+)
 from promptax.control_variates import regret
 from promptax.evaluation import evaluate
 from promptax.fit import Fitted, pretrain
@@ -111,10 +123,7 @@ def pretrain_run(args: Pretrain, command: str) -> None:
 
 def tune_run(args: Tune, command: str) -> None:
     """Steer and keep a predictor."""
-    base = _predictor(args.predictor)
-    if isinstance(base, Repeated):
-        _say(f"{args.predictor} holds {len(base)} repetitions; steering the first")
-        base = base[0]
+    base = _first(args.predictor)
     args.tuner.verify(base, args.target, args.fit)
     folder, checkpoint = _run_folder(args)
     what = {"predictor": args.predictor, "tuner": args.tuner, "target": args.target}
@@ -136,10 +145,8 @@ def tune_run(args: Tune, command: str) -> None:
 def evaluate_run(args: Evaluate, command: str) -> None:
     """Measure predictors."""
     check(len(args.predictors) > 0, "Expected predictors to evaluate: promptax evaluate RUN …")
-    pairs = [p.split("=", 1) if "=" in p else [Path(p).stem, p] for p in args.predictors]
-    names = [name for name, _ in pairs]
-    check(len(set(names)) == len(names), f"Expected different names; got {names}. Use NAME=PATH.")
-    predictors = {name: _predictor(path) for name, path in pairs}
+    paths = saved.named(args.predictors)
+    predictors = {name: saved.predictor(path) for name, path in paths.items()}
     prior = specs.parse(Task)(args.prior) if args.prior else None
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
     losses = evaluate(
@@ -152,15 +159,39 @@ def evaluate_run(args: Evaluate, command: str) -> None:
         prior_prompt_length=args.prior_prompt_length,
         callbacks=(Bar("evaluation"),),
     )
-    results = regret(losses, "oracle" if args.target.has_oracle else names[0])
+    results = regret(losses, "oracle" if args.target.has_oracle else next(iter(paths)))
     results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
     tuning = min(50, args.length)
     results = results.assign_attrs(target=type(args.target).__name__, tuning_length=tuning)
     _show(results)
     if folder is not None:
-        runs.write_spec(folder, command, args.seed, target=args.target, predictors=dict(pairs))
+        runs.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)
         files.write_text(folder / "table.csv", runs.csv([results]))
+        _say(f"written to {folder}")
+
+
+def diagnose_run(args: Diagnose, command: str) -> None:
+    """Say what prompts can do."""
+    paths = saved.named(args.predictor)
+    predictors = {name: _first(path) for name, path in paths.items()}
+    diagnosis.check_alphabets(predictors, args.prior, args.target)
+    folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
+    sizes = (args.length, args.steps, args.longest, args.mixture)
+    found = diagnose(args.prior, args.target, *sizes).table
+    _print_rows(*diagnosis.by_length(found))
+    _say(f"the best prompt's regret {found.attrs['limit']}")
+    tuned = {name for name, path in paths.items() if diagnosis.has_tuned_weights(Path(path))}
+    about = (args.prior, args.target, args.steps, args.trained_length, args.sequences)
+    judged = []
+    for each in diagnosis.judge(jax.random.key(args.seed), predictors, tuned, *about):
+        _print_rows(*diagnosis.by_term(each))
+        _say(f"{each.name}, as a prior: {each.prior.words()}")
+        judged.append(each)
+    _say(found.attrs["verdict"], style="bold")
+    if folder is not None:
+        runs.write_spec(folder, command, args.seed, prior=args.prior, target=args.target)
+        diagnosis.write(folder, found, judged)
         _say(f"written to {folder}")
 
 
@@ -248,6 +279,7 @@ COMMANDS: dict[str, tuple[type, Any]] = {
     "pretrain": (Pretrain, pretrain_run),
     "tune": (Tune, tune_run),
     "evaluate": (Evaluate, evaluate_run),
+    "diagnose": (Diagnose, diagnose_run),
     "report": (Report, report_run),
     "study": (RunStudy, study_run),
     "bench": (Bench, bench_run),
@@ -291,15 +323,13 @@ def _keep(folder: Path, fitted: Fitted) -> None:
     _say(f"written to {folder}")
 
 
-def _predictor(path: str) -> Predictor | Repeated:
-    inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
-    files = [Path(path) / name for name in inside if (Path(path) / name).exists()]
-    file = files[0] if files else Path(path)
-    thing = store.load(file)
-    thing = thing.predictor if isinstance(thing, Fitted) else thing
-    if not isinstance(thing, Predictor | Repeated):
-        raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
-    return thing
+def _first(path: str) -> Predictor:
+    """A saved predictor, of repetitions the first."""
+    found = saved.predictor(path)
+    if isinstance(found, Repeated):
+        _say(f"{path} holds {len(found)} repetitions; taking the first")
+        return found[0]
+    return found
 
 
 # --- reading the command line ---------------------------------------------------------------

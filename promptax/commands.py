@@ -103,6 +103,37 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """Prompt or tune? Say exactly, and in seconds, what the best prompts can do for a target, what
+    a mixture of prompts could, and what a network's regret is made of."""
+
+    prior: Task
+    """What was pretrained on: the name of a task, JSON, or @FILE."""
+    target: Task
+    """What to steer to: the name of a task, JSON, or @FILE."""
+    length: int = 6
+    """Try every prompt of up to that many symbols."""
+    steps: int = 50
+    """Steps of a sequence of the target that regret is summed over."""
+    longest: int = 1000
+    """Also try longer prompts, up to this length, where order does not matter."""
+    mixture: int = 2
+    """How many prompts a mixture has."""
+    predictor: tuple[str, ...] = ()
+    """Run folders or files of predictors to judge as well; NAME=PATH names one."""
+    trained_length: int = 100
+    """Symbols in the sequences that the predictors were pretrained on."""
+    sequences: int = 2048
+    """Number of sequences to judge the predictors on."""
+    seed: int = 0
+    """Makes the sequences."""
+    out: str = ""
+    """Run folder to write the numbers and the figure to; none by default."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """Write figures, table and page of a run folder again from its results."""
 

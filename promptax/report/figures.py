@@ -13,10 +13,17 @@ from matplotlib.figure import Figure
 
 from promptax.report import canvas, style, summaries, words
 from promptax.report.bars import regret_bars
+from promptax.report.lengths import regret_by_length
 from promptax.report.states import internal_states
 from promptax.report.words import nats
 
-__all__ = ["internal_states", "regret_bars", "regret_over_time", "tuning_curves"]
+__all__ = [
+    "internal_states",
+    "regret_bars",
+    "regret_by_length",
+    "regret_over_time",
+    "tuning_curves",
+]
 
 
 def regret_over_time(results: xr.Dataset) -> Figure:
