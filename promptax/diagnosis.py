@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
@@ -52,7 +53,7 @@ def by_length(table: xr.Dataset) -> Shown:
     if mixed:
         headings += (f"best mixture of {table.sizes['component']}", "its prompts")
     rows = []
-    for length in table.attrs["shown"]:
+    for length in np.atleast_1d(table.attrs["shown"]):  # one number comes back from a file bare
         at = table.sel(prompt_length=length)
         tokens = [str(t) for t in at["tokens"].values if t >= 0] if "tokens" in table else []
         bound = "" if at["exhaustive"] else "≤ "
@@ -75,14 +76,18 @@ def by_term(judged: Judged) -> Shown:
     """The terms of a predictor's regret, and their sum."""
     its = judged.ledger
     rows = [
-        (str(term), f"{float(value):+.4f}", f"± {2 * float(error):.4f}" if error else "exact")
+        (str(term), _signed(value), f"± {2 * float(error):.4f}" if error else "exact")
         for term, value, error in zip(
             its["term"].values, its["nats"].values, its["standard_error"].values, strict=True
         )
     ]
     error = float(its["regret_standard_error"])
-    rows.append(("= regret", f"{float(its['regret']):+.4f}", f"± {2 * error:.4f}"))
+    rows.append(("= regret", _signed(its["regret"]), f"± {2 * error:.4f}"))
     return f"{judged.name}: regret in {NATS}", ("term", NATS, "2 standard errors"), rows
+
+
+def _signed(value: float | xr.DataArray) -> str:
+    return f"{round(float(value), 4) + 0.0:+.4f}"  # no minus zero
 
 
 def judge(

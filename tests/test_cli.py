@@ -112,6 +112,40 @@ def test_pretrain_tune_evaluate(tmp_path, capsys):
     assert (tmp_path / "table" / "table.csv").exists()
 
 
+def test_diagnose_says_what_prompts_can_do(tmp_path, capsys):
+    out = run("diagnose", "--out", tmp_path / "one", capsys=capsys)
+    for number in ("1.4772", "0.5711", "0.0006", "A prompt suffices"):
+        assert number in out
+    assert (tmp_path / "one" / "regret-by-length.png").stat().st_size > 5_000
+    assert len((tmp_path / "one" / "table.csv").read_text().splitlines()) == 15
+    found = px.load(tmp_path / "one" / "diagnosis.nc")
+    assert found.attrs["status"] == "a prompt suffices" and found.sizes["prompt_length"] == 1001
+    out = run(
+        "diagnose", "--target", "categorical-mixture", "--longest", 200, "--prior",
+        '{"class": "DirichletCategorical", "concentration": [1, 1]}', capsys=capsys,
+    )  # fmt: skip
+    assert "A prompt cannot suffice" in out and "mixture of 2 longer prompts may suffice" in out
+
+
+def test_diagnose_judges_predictors(demo, tmp_path, capsys):
+    folder = demo / "single-coin"
+    out = run(
+        "diagnose", "--predictor", f"base={demo}", folder / "soft-prompt.safetensors",
+        f"weights={folder / 'full-weights.safetensors'}",
+        f"hard={folder / 'hard-prompt.safetensors'}",
+        "--sequences", 32, "--steps", 8, "--longest", 10, "--trained-length", 10,
+        "--out", tmp_path / "run", capsys=capsys,
+    )  # fmt: skip
+    assert out.count("prior mismatch") == out.count("as a prior:") == 4
+    assert out.count("beyond any prompt of tokens") == 2 and out.count("search gap") == 2
+    assert "taking the first" in out
+    rows = list(csv.DictReader((tmp_path / "run" / "ledger.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 5 + 2 * 4 and {row["predictor"] for row in rows} == {
+        "base", "soft-prompt", "weights", "hard"
+    }  # fmt: skip
+    assert "pseudo_count_1" in (tmp_path / "run" / "priors.csv").read_text()
+
+
 def test_resume_continues_from_the_checkpoint(tmp_path, capsys):
     flags = ["--out", tmp_path / "a", "--network", "lstm", "--network.width", 4, "--fit.batch", 4]
     run("pretrain", *flags, "--fit.steps", 5)
@@ -139,6 +173,18 @@ MISTAKES = {
         ["pretrain", "--out", "x", "--task.concentration", "-1", "1"],
         "not negative",
     ),
+    "nothing to diagnose": (["diagnose", "--steps", "0"], "at least 1 step"),
+    "too much to diagnose": (
+        [
+            "diagnose",
+            "--target.probabilities",
+            *["0.1"] * 10,
+            "--prior",
+            '{"class": "Categorical", "probabilities": [' + ", ".join(["0.1"] * 10) + "]}",
+        ],
+        "Choose fewer steps",
+    ),
+    "two alphabets": (["diagnose", "--target.probabilities", "0.2", "0.3", "0.5"], "one alphabet"),
     "no such file": (["report", "nowhere"], "nowhere"),
     "an unknown plugin": (["list", "--plugin", "no_such_module"], "no_such_module"),
 }

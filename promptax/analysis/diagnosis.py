@@ -107,6 +107,10 @@ def diagnose(
     suffices".
     """
     check(
+        length >= 0 and steps >= 1,
+        f"Expected a length of at least 0 and at least 1 step; got {length} and {steps}.",
+    )
+    check(
         components >= 1 and longest >= 0 and tolerance > 0,
         "Expected at least 1 prompt in a mixture, a longest length from 0 up and a positive "
         f"tolerance; got {components}, {longest} and {tolerance}.",
