@@ -28,9 +28,10 @@ class HardPromptMixture(Tuner):
 
     Every prompt is scored once; log p(sequence) of a set is then the log mean of what is known. Of
     two components all pairs are tried. More are added one by one to the best pair, and each is
-    exchanged for a better one while there is any. Works on any predictor, exact ones included. The
-    losses of single prompts are kept in `scores` [repetition, candidate], as by `HardPrompt`; the
-    result is a `PromptedMixture`. Mixtures of prompts: Qin and Eisner 2021, "Learning How to Ask".
+    exchanged for a better one while there is any. Works on any predictor, exact ones included, and
+    scores what a task scores: the first steps of a sequence, or all. The losses of single prompts,
+    in nats, are kept in `scores` [repetition, candidate], as by `HardPrompt`; the result is a
+    `PromptedMixture`, its `prompt` [repetition, component, prompt]. Mixtures of prompts: Qin and Eisner 2021, "Learning How to Ask".
     """
 
     group: ClassVar[str] = "prompts"

@@ -23,11 +23,12 @@ SPREAD = 0.01  # standard deviation of what sets later components apart from the
 class PromptMixture(GradientTuner):
     """Tunes several prompts of one frozen predictor, whose predictions their posterior weighs.
 
-    The loss is that of the mixture, -log Σ_k w_k π(x | s_k), so each prompt learns from the
-    sequences that it is responsible for: EM's aim, by gradients. Mixtures of prompts are those of
-    Qin and Eisner 2021, "Learning How to Ask"; that one prompt cannot keep two coins apart is in
-    Genewein et al. 2025. Prompts that start alike would stay alike, so all but the first start with
-    a little noise of their own. The result is a `PromptedMixture`.
+    The loss is that of the mixture, -log Σ_k w_k π(x | s_k) in nats, so each prompt learns from the
+    sequences that it is responsible for: the aim of EM, by gradients. Mixtures of prompts: Qin and
+    Eisner 2021, "Learning How to Ask"; what one prompt cannot do: Genewein et al. 2025. Prompts
+    that start alike would stay alike, so all but the first start with a little noise of their own.
+    The result is a `PromptedMixture`; its `prompt` [repetition, component, prompt, ...]. With more
+    components than the target has modes, tune the weights too: equal ones cannot be shared evenly.
     """
 
     group: ClassVar[str] = "prompts"
