@@ -31,7 +31,8 @@ class HardPromptMixture(Tuner):
     exchanged for a better one while there is any. Works on any predictor, exact ones included, and
     scores what a task scores: the first steps of a sequence, or all. The losses of single prompts,
     in nats, are kept in `scores` [repetition, candidate], as by `HardPrompt`; the result is a
-    `PromptedMixture`, its `prompt` [repetition, component, prompt]. Mixtures of prompts: Qin and Eisner 2021, "Learning How to Ask".
+    `PromptedMixture`, its `prompt` [repetition, component, prompt]. Mixtures of prompts: Qin and
+    Eisner 2021, "Learning How to Ask".
     """
 
     group: ClassVar[str] = "prompts"
