@@ -43,6 +43,8 @@ from promptax.control_variates import regret as regret
 from promptax.evaluation import evaluate as evaluate
 from promptax.fit import Fitted as Fitted
 from promptax.fit import pretrain as pretrain
+from promptax.mixture import PromptedMixture as PromptedMixture
+from promptax.mixture import mix as mix
 from promptax.platforms import use_cores as use_cores
 from promptax.protocol import Embedded as Embedded
 from promptax.protocol import Prediction as Prediction

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from promptax.axes import Counts
 from promptax.protocol import Embedded, Inputs, Prediction, Predictor
@@ -60,6 +61,8 @@ class Uniform(Exchangeable):
         return jnp.full_like(counts, -jnp.log(self.symbols))
 
 
-def uniform_if(impossible: jax.Array, log_probs: Counts) -> Counts:
-    """The given row, or the uniform one where the history has probability zero."""
+def uniform_if(
+    impossible: Bool[Array, "..."], log_probs: Float[Array, "*rows symbol"]
+) -> Float[Array, "*rows symbol"]:
+    """The given rows, or the uniform one where the history has probability zero."""
     return jnp.where(impossible, -jnp.log(log_probs.shape[-1]), log_probs)

@@ -104,15 +104,21 @@ class GivenPrompt(Prompt):
         return self.values
 
 
-class Prompted(Predictor):
-    """A predictor that has read a prompt; the prompt is one of its leaves."""
+class Wrapper(Predictor):
+    """A predictor around another one, whose weights it shares: what reads prompts before it."""
 
-    predictor: Predictor
-    reads: Prompt
+    predictor: eqx.AbstractVar[Predictor]
 
     @property
     def symbols(self) -> int:
         return self.predictor.symbols
+
+
+class Prompted(Wrapper):
+    """A predictor that has read a prompt; the prompt is one of its leaves."""
+
+    predictor: Predictor
+    reads: Prompt
 
     @property
     def prompt(self) -> Array:

@@ -248,3 +248,14 @@ def parse(base: type[T]) -> Callable[[str], T]:
         return thing
 
     return parser
+
+
+def argument(base: type) -> Any:
+    """How a spec inside a spec is written on the command line: Annotated[..., argument(base)]."""
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME|JSON|@FILE",
+        instance_from_str=lambda words: parse(base)(words[0]),
+        is_instance=lambda value: isinstance(value, base),
+        str_from_instance=lambda value: [json.dumps(to_json(value))],
+    )

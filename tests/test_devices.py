@@ -19,7 +19,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 import promptax as px
 from promptax.predictors import Transformer
-from promptax.steering import FullWeights, SoftPrompt
+from promptax.steering import FullWeights, PromptMixture, SoftPrompt
 from promptax.tasks import Categorical, DirichletCategorical
 
 class Uniform(px.Predictor):
@@ -37,7 +37,8 @@ def work():
     small = px.FitSettings(steps=12, batch=8, length=6)
     base = px.pretrain(key, Transformer(width=8, heads=2), DirichletCategorical(), small,
                        callbacks=()).predictor
-    for repetitions, tuner in ((1, FullWeights()), (2, SoftPrompt(length=2))):
+    tuners = (1, FullWeights()), (1, PromptMixture(SoftPrompt(length=2))), (2, SoftPrompt(length=2))
+    for repetitions, tuner in tuners:
         settings = px.FitSettings(steps=4, batch=8, length=5, repetitions=repetitions)
         fitted = tuner.tune(key, base, Categorical(), settings, callbacks=())
         out[type(tuner).__name__] = {"loss": jnp.asarray(fitted.loss),

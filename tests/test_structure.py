@@ -16,6 +16,7 @@ ROOMS = [
     "specs",
     "protocol",
     "exchangeable",
+    "mixture",
     "tasks",
     "enumeration",
     "platforms",

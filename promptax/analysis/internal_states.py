@@ -252,7 +252,7 @@ def _tracked(
     time = np.broadcast_to(np.arange(1, tokens.shape[1] + 1), tokens.shape)
     zeros = np.cumsum(tokens == 0, axis=1)
     quantities = (time, zeros / time, (zeros + 1) / (time + 2))
-    each = [[spearmanr(p, q.ravel()).statistic for q in quantities] for p in points.T]
+    each = [[spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
     return np.array(each, float)
 
 

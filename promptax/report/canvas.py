@@ -203,7 +203,9 @@ def plain_numbers(panel: Axes, high: float) -> None:
     """Ticks of a logarithmic axis in plain numbers: 0, 1, 2, 5, 10, …, or powers of ten alone."""
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(high, 1.0))) + 1)
     steps = powers if len(powers) > 3 else np.outer(powers, [1, 2, 5]).ravel()
-    panel.yaxis.set_major_locator(FixedLocator([0.0, *(s for s in steps if s <= 1.3 * high)]))
+    panel.yaxis.set_major_locator(
+        FixedLocator([0.0, *(float(s) for s in steps if s <= 1.3 * high)])
+    )
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(_tick))
 

@@ -7,7 +7,9 @@ from promptax.steering.base import WeightTuner as WeightTuner
 from promptax.steering.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.full_weights import FullWeights as FullWeights
 from promptax.steering.hard_prompt import HardPrompt as HardPrompt
+from promptax.steering.hard_prompt_mixture import HardPromptMixture as HardPromptMixture
 from promptax.steering.low_rank import LowRank as LowRank
+from promptax.steering.prompt_mixture import PromptMixture as PromptMixture
 from promptax.steering.random_prompt import RandomPrompt as RandomPrompt
 from promptax.steering.real_prompt import RealPrompt as RealPrompt
 from promptax.steering.simplex_prompt import SimplexPrompt as SimplexPrompt

@@ -6,7 +6,7 @@ its weights, or adds some. Everything else is the loop's (`fit`).
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from promptax import platforms
 from promptax.fit import Checkpoint, Fitted, check_alphabet, fit
 from promptax.predictors.base import Network
 from promptax.progress import Callback
-from promptax.protocol import Predictor, Prompt, Prompted, Repeated
+from promptax.protocol import Predictor, Prompt, Prompted, Repeated, Wrapper
 from promptax.settings import FitSettings
 from promptax.specs import Spec, check
 from promptax.tasks.base import Task
@@ -66,7 +66,12 @@ class Tuner(Spec):
 class GradientTuner(Tuner):
     """A tuner whose leaves the one loop fits."""
 
-    learning_rate: eqx.AbstractVar[float]
+    if TYPE_CHECKING:  # a field or a property, at the member's choice
+
+        @property
+        def learning_rate(self) -> float: ...
+    else:
+        learning_rate: eqx.AbstractVar[float]
 
     def __check_init__(self) -> None:
         check(
@@ -135,7 +140,7 @@ def check_one(predictor: Any) -> None:
 def network_of(predictor: Predictor, who: Spec) -> Network:
     """The network inside a predictor, below any prompts it reads."""
     inner = predictor
-    while isinstance(inner, Prompted):
+    while isinstance(inner, Wrapper):
         inner = inner.predictor
     if not isinstance(inner, Network):
         raise TypeError(
@@ -147,11 +152,10 @@ def network_of(predictor: Predictor, who: Spec) -> Network:
 
 def mark(predictor: Predictor, select: Any) -> Mask:
     """A tree of booleans over the predictor: true at the float arrays below select(network)."""
-    inner = lambda tree: tree.predictor if isinstance(tree, Prompted) else tree  # noqa: E731
 
     def leaves(tree: Any) -> Any:
-        while isinstance(tree, Prompted):
-            tree = inner(tree)
+        while isinstance(tree, Wrapper):
+            tree = tree.predictor
         return select(tree)
 
     nothing = jax.tree.map(lambda _: False, predictor)
@@ -161,8 +165,9 @@ def mark(predictor: Predictor, select: Any) -> Mask:
 
 def replace_network(predictor: Predictor, network: Network) -> Predictor:
     """The same predictor with another network below its prompts."""
-    if isinstance(predictor, Prompted):
-        return Prompted(replace_network(predictor.predictor, network), predictor.reads)
+    if isinstance(predictor, Wrapper):
+        below = replace_network(predictor.predictor, network)
+        return eqx.tree_at(lambda wrapper: wrapper.predictor, predictor, below)
     return network
 
 

@@ -1,8 +1,8 @@
 """The best prompt of real tokens, by trying all of them."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,6 +19,8 @@ from promptax.steering.base import Tuner
 from promptax.tasks.base import Episode, Task, sample_batch
 
 AT_ONCE = 8  # prompts between two reports of progress
+
+Progress = Callable[[int, int], Any]
 
 
 class HardPrompt(Tuner):
@@ -64,17 +66,7 @@ class HardPrompt(Tuner):
 
     def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
         """All prompts over that many symbols, in order; refuses absurd numbers of them."""
-        digits = self.length * math.log10(symbols)
-        count = symbols**self.length if digits < 100 else math.inf
-        number = f"{count:,}" if digits < 100 else f"10^{digits:,.0f}"
-        check(
-            count <= self.limit,
-            f"Expected at most {self.limit:,} prompts to try; {symbols} symbols at length "
-            f"{self.length:,} make {number}. Choose a shorter prompt, raise limit, or let "
-            "gradients search: SoftPrompt, RealPrompt, SimplexPrompt.",
-        )
-        powers = symbols ** np.arange(self.length - 1, -1, -1)
-        return (np.arange(count)[:, None] // powers % symbols).astype(np.int32)
+        return all_prompts(symbols, self.length, self.limit)
 
     def tune(
         self,
@@ -92,59 +84,94 @@ class HardPrompt(Tuner):
         self.verify(predictor, target, settings)
         candidates = self.candidates(target.symbols)
         scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
-        what = f"HardPrompt: {self.plan(target.symbols)}"
-        with report(what, callbacks) as progress:
-            for repetition, row in enumerate(scores):
-                own = jax.random.fold_in(key, repetition)
-                keys = jax.random.split(own, self.sequences)
-                episodes = sample_batch(traced(target), keys, settings.length)  # pyright: ignore
-                for done in _search(predictor, candidates, episodes, type(target).outcome, row):
-                    if progress(repetition * len(candidates) + done, scores.size):
-                        break  # what was not tried has no score
+        search = Search(predictor, target, candidates, self.sequences, settings)
+        with report(f"HardPrompt: {self.plan(target.symbols)}", callbacks) as progress:
+            for repetition, some, losses in search.losses(key, progress):
+                scores[repetition, some] = losses.mean(axis=1)
         best = candidates[np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)]
-        return found(predictor, best, scores)
+        return found([behind(predictor, prompt) for prompt in best], scores)
 
 
-def found(
-    predictor: Predictor, prompts: Int[np.ndarray, "repetition prompt"], scores: Any = None
-) -> Fitted:
-    """The predictor after each repetition's prompt."""
-    each = [Prompted(predictor, GivenPrompt(jnp.asarray(prompt))) for prompt in prompts]
+def all_prompts(symbols: int, length: int, limit: int) -> Int[np.ndarray, "candidate prompt"]:
+    """All prompts of that length, in order; ValueError if there are more than `limit`."""
+    digits = length * math.log10(symbols)
+    count = symbols**length if digits < 100 else math.inf
+    number = f"{count:,}" if digits < 100 else f"10^{digits:,.0f}"
+    check(
+        count <= limit,
+        f"Expected at most {limit:,} prompts to try; {symbols} symbols at length {length:,} make "
+        f"{number}. Choose a shorter prompt, raise limit, or let gradients search: SoftPrompt, "
+        "RealPrompt, SimplexPrompt.",
+    )
+    powers = symbols ** np.arange(length - 1, -1, -1)
+    return (np.arange(count)[:, None] // powers % symbols).astype(np.int32)
+
+
+def behind(predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Prompted:
+    """The predictor after a prompt of tokens."""
+    return Prompted(predictor, GivenPrompt(jnp.asarray(prompt)))
+
+
+def found(each: Sequence[Any], scores: Any = None) -> Fitted:
+    """The result of a search from the prompted predictor of each repetition, which differ in what
+    they read alone."""
     nothing = jax.tree.map(lambda _: False, each[0])
-    predictors = one_or_all(cut(each, eqx.tree_at(lambda p: p.reads.values, nothing, True)))
-    none = np.zeros((len(prompts), 0), np.float32)
-    return Fitted(predictors, none, np.full(len(prompts), -1, np.int32), scores)
+    reads = jax.tree.map(lambda _: True, each[0].reads)
+    predictors = one_or_all(cut(each, eqx.tree_at(lambda p: p.reads, nothing, reads)))
+    none = np.zeros((len(each), 0), np.float32)
+    return Fitted(predictors, none, np.full(len(each), -1, np.int32), scores)
 
 
-def _search(
-    predictor: Predictor, candidates: np.ndarray, episodes: Episode, outcome: Any, out: np.ndarray
-) -> Any:
-    """Score all candidates into `out`, yielding how many are done."""
-    for first in range(0, len(candidates), AT_ONCE):
-        some = candidates[first : first + AT_ONCE]
-        padded = np.pad(some, ((0, AT_ONCE - len(some)), (0, 0)))
-        scores = _scores(traced(predictor), jnp.asarray(padded), episodes, outcome)
-        out[first : first + len(some)] = np.asarray(scores)[: len(some)]
-        yield min(first + AT_ONCE, len(candidates))
+class Search(NamedTuple):
+    """Losses of candidates on sequences of the target; each repetition has sequences of its own."""
+
+    predictor: Predictor
+    target: Task
+    candidates: Int[np.ndarray, "candidate prompt"]
+    sequences: int
+    settings: FitSettings
+
+    def losses(
+        self, key: Key[Array, ""], progress: Progress
+    ) -> Iterator[tuple[int, slice, Float[np.ndarray, "some sequence"]]]:
+        """Repetition, which candidates, and their losses on each sequence in nats, a few candidates
+        at a time. A repetition that is stopped leaves its last candidates out."""
+        count, total = len(self.candidates), len(self.candidates) * self.settings.repetitions
+        for repetition in range(self.settings.repetitions):
+            keys = jax.random.split(jax.random.fold_in(key, repetition), self.sequences)
+            length = self.settings.length
+            episodes = sample_batch(traced(self.target), keys, length)  # pyright: ignore
+            for first in range(0, count, AT_ONCE):
+                some = slice(first, min(first + AT_ONCE, count))
+                yield repetition, some, self._losses(some, episodes)
+                if progress(repetition * count + some.stop, total):
+                    break
+
+    def _losses(self, some: slice, episodes: Episode) -> Float[np.ndarray, "some sequence"]:
+        here = some.stop - some.start
+        padded = np.pad(self.candidates[some], ((0, AT_ONCE - here), (0, 0)))
+        outcome = type(self.target).outcome
+        return np.asarray(_losses(traced(self.predictor), padded, episodes, outcome))[:here]
 
 
 @eqx.filter_jit
-def _scores(
-    predictor: Predictor, prompts: Int[Array, "candidate prompt"], episodes: Episode, outcome: Any
-) -> Float[Array, " candidate"]:
-    """Mean loss of the episodes after each prompt, nats per sequence."""
+def _losses(
+    predictor: Predictor, prompts: Int[Any, "candidate prompt"], episodes: Episode, outcome: Any
+) -> Float[Array, "candidate sequence"]:
+    """Loss of each episode after each prompt, nats."""
     batch, length = episodes.tokens.shape[:2]
     micro = predictor.micro_batch(batch, length)
     chunks = jax.tree.map(
         lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
     )
 
-    def score(prompt: Int[Array, " prompt"]) -> Float[Array, ""]:
+    def losses(prompt: Int[Array, " prompt"]) -> Float[Array, " sequence"]:
         state = Prompted(predictor, GivenPrompt(prompt)).start()
 
-        def loss(some: Episode) -> Float[Array, ""]:
-            return jnp.sum(outcome.log_loss(predictor.advance_batch(state, some.inputs)[1], some))
+        def loss(some: Episode) -> Float[Array, " sequence"]:
+            _, prediction = predictor.advance_batch(state, some.inputs)
+            return jnp.sum(outcome.log_loss(prediction, some), axis=-1)
 
-        return jnp.sum(jax.lax.map(loss, chunks)) / batch
+        return jax.lax.map(loss, chunks).reshape(batch)
 
-    return jax.lax.map(score, prompts)
+    return jax.lax.map(losses, prompts)

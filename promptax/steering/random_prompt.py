@@ -13,7 +13,7 @@ from promptax.protocol import Predictor
 from promptax.settings import FitSettings
 from promptax.specs import check
 from promptax.steering.base import Tuner, check_one
-from promptax.steering.hard_prompt import found
+from promptax.steering.hard_prompt import behind, found
 from promptax.tasks.base import Task
 
 
@@ -53,4 +53,5 @@ class RandomPrompt(Tuner):
         check_one(predictor)
         check_alphabet(lambda key: predictor, key, target)
         shape = (settings or FitSettings()).repetitions, self.length
-        return found(predictor, np.asarray(jax.random.randint(key, shape, 0, predictor.symbols)))
+        prompts = np.asarray(jax.random.randint(key, shape, 0, predictor.symbols))
+        return found([behind(predictor, prompt) for prompt in prompts])

@@ -7,7 +7,7 @@ import laws
 import numpy as np
 import pytest
 
-from promptax import protocol, specs
+from promptax import mixture, protocol, specs
 from promptax.exchangeable import Uniform
 from promptax.predictors import Architecture, Network, Transformer
 from promptax.protocol import Embedded, Prompt, Prompted
@@ -35,8 +35,17 @@ def exact():
         yield f"Uniform-{symbols}", Uniform(symbols)
 
 
+def mixtures():
+    """Mixtures of prompts: of networks, of exact predictors, one of which rules histories out."""
+    below = {name: case for name, case in NETWORKS.items() if "-0-" in name}
+    for name in ("DirichletCategorical-0-bayes", "CategoricalMixture-2-bayes"):
+        below[name] = EXACT[name]
+    for name, predictor in below.items():
+        yield f"mixture-{name}", mixture.mix(predictor, [[0, 1], [0, 0], [1, 1]], (0.2, 0.5, 0.3))
+
+
 NETWORKS, EXACT = dict(networks()), dict(exact())
-PREDICTORS = NETWORKS | EXACT
+PREDICTORS = NETWORKS | EXACT | dict(mixtures())
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 every_exact = pytest.mark.parametrize("predictor", EXACT.values(), ids=EXACT)
 every_predictor = pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)

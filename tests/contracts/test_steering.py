@@ -11,15 +11,17 @@ import laws
 import numpy as np
 import pytest
 
-from promptax import FitSettings, Repeated, condition, load, predict, save, specs
+from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
 from promptax.exchangeable import Uniform
 from promptax.fit import Fitted
+from promptax.mixture import PromptedMixture
 from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.protocol import Prompted
+from promptax.protocol import Wrapper
 from promptax.steering import (
     GradientTuner,
     HardPrompt,
     LowRank,
+    PromptMixture,
     PromptTuner,
     RandomPrompt,
     RealPrompt,
@@ -89,6 +91,18 @@ def identical(one, other):
 
 def is_gradient(tuner):
     return isinstance(tuner, GradientTuner)
+
+
+def lengths(tuner):
+    """The axes of a prompt before the last: of a mixture also its components."""
+    return (tuner.components, tuner.length) if hasattr(tuner, "components") else (tuner.length,)
+
+
+def read_again(predictor, steered):
+    """A predictor that reads the tokens, or weights over symbols, that another one shows."""
+    if isinstance(steered, PromptedMixture):
+        return mix(predictor, list(steered.prompt), steered.weights.tolist())
+    return condition(predictor, steered.prompt)
 
 
 def rows_of(predictor, length=6):
@@ -172,22 +186,25 @@ def test_a_prompt_of_length_0_is_no_prompt(cls, architecture):
 def test_the_prompt_is_what_is_read(tuner, architecture, symbols):
     fitted = tuned(tuner, architecture, symbols)
     if not tuner.group or isinstance(tuner, WeightTuner):
-        assert not isinstance(fitted.predictor[0], Prompted)
+        assert not isinstance(fitted.predictor[0], Wrapper)
         return
     prompt, width = fitted.prompt, base(architecture, symbols).embedding_width
-    assert prompt.shape[:2] == (3, tuner.length)
-    if isinstance(tuner, HardPrompt | RandomPrompt):
-        assert prompt.ndim == 2 and jnp.issubdtype(prompt.dtype, jnp.integer)
+    leading = (3, *lengths(tuner))
+    assert prompt.shape[: len(leading)] == leading
+    row = prompt.shape[len(leading) :]
+    kind = tuner.prompt if isinstance(tuner, PromptMixture) else tuner
+    if not is_gradient(tuner):
+        assert row == () and jnp.issubdtype(prompt.dtype, jnp.integer)
         assert ((prompt >= 0) & (prompt < symbols)).all()
-    if isinstance(tuner, SoftPrompt):
-        assert prompt.shape[2:] == (width,)
-    if isinstance(tuner, RealPrompt | SimplexPrompt):
-        assert prompt.shape[2:] == (symbols,)
-    if isinstance(tuner, SimplexPrompt):
+    if isinstance(kind, SoftPrompt):
+        assert row == (width,)
+    if isinstance(kind, RealPrompt | SimplexPrompt):
+        assert row == (symbols,)
+    if isinstance(kind, SimplexPrompt):
         assert (prompt >= 0).all()
         np.testing.assert_allclose(prompt.sum(-1), 1.0, atol=1e-6)
-    if not isinstance(tuner, SoftPrompt):  # what is shown does what the predictor does
-        again = condition(base(architecture, symbols), prompt[0])
+    if not isinstance(kind, SoftPrompt):  # what is shown does what the predictor does
+        again = read_again(base(architecture, symbols), fitted.predictor[0])
         np.testing.assert_allclose(rows_of(again), rows_of(fitted.predictor[0]), atol=1e-5)
 
 
@@ -246,10 +263,9 @@ def test_exact_predictors_read_symbols_only(tuner, predictor):
             tuner.tune(KEY, predictor, target, SHORT)
     else:
         fitted = tuner.tune(KEY, predictor, target, SHORT, callbacks=())
-        assert len(fitted.predictor) == 3 and fitted.prompt.shape == (3, tuner.length)
-        np.testing.assert_allclose(
-            rows_of(fitted.predictor[2]), rows_of(condition(predictor, fitted.prompt[2])), atol=1e-6
-        )
+        assert len(fitted.predictor) == 3 and fitted.prompt.shape == (3, *lengths(tuner))
+        again = read_again(predictor, fitted.predictor[2])
+        np.testing.assert_allclose(rows_of(fitted.predictor[2]), rows_of(again), atol=1e-6)
 
 
 @first_tuners

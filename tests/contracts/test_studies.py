@@ -27,3 +27,18 @@ def test_conditions_are_data_with_names_of_their_own(study):
 def test_an_unknown_scale_is_named(study):
     with pytest.raises(ValueError, match=r"Expected a scale from .*; got 'huge'"):
         study.conditions("huge")
+
+
+@every_study
+def test_claims_have_names_numbers_and_a_verdict_before_anything_was_measured(study):
+    claims = study.claims({})
+    names = [claim.name for claim in claims]
+    assert claims and len(set(names)) == len(names)
+    for claim in claims:
+        assert claim.text.endswith(".") and claim.source and claim.checks
+        exact = all(check.exact for check in claim.checks)
+        assert claim.verdict in (("holds", "fails") if exact else ("not run",)), claim.name
+        for check in claim.checks:
+            assert check.what and check.least <= check.most
+            assert check.least > -float("inf") or check.most < float("inf"), "it could not fail"
+    assert study.parts({}) == [] and study.comparison({}) == []

@@ -127,7 +127,7 @@ def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
     counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
     table = enumeration.count_table(TARGETS[target], 50)
     exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
-    correlation = float(spearmanr(exact, own).statistic)
+    correlation = float(spearmanr(exact, own)[0])  # pyright: ignore[reportArgumentType]
     best = "".join(map(str, candidates[int(np.argmin(own))]))
     said = (
         f"{network}, {target}: rank correlation with the exact predictor {correlation:.2f}; "
