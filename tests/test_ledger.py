@@ -101,6 +101,15 @@ def test_soft_prompts_and_tuned_weights_have_no_exact_counterpart(network):
     )
 
 
+def test_prompts_side_by_side_are_beyond_any_one():
+    both = px.mix(COINS.bayes(), [[0, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]])
+    found = ledger(KEY, both, COINS, TWO, 50, sequences=2048)
+    assert found["term"].values.tolist() == OTHERS and found.attrs["judged_length"] == 50
+    gain, error = found["nats"].sel(term=OTHERS[2]), found["standard_error"].sel(term=OTHERS[2])
+    assert abs(float(gain) - (1.2493 - 1.4772)) < 4 * float(error) < 0.05
+    adds_up(found)
+
+
 def test_spans_are_of_the_same_design(network):
     results = px.evaluate(KEY, {"it": network}, COIN, 200, 20)
     whole, error = spans(results, "it", [20])

@@ -16,6 +16,7 @@ from promptax.analysis.exhaustive import all_words, expected_regret
 from promptax.analysis.final_counts import finals, log_chances, mixed_regret
 from promptax.analysis.prompt_mixtures import improved_mixture
 from promptax.exchangeable import Exchangeable
+from promptax.mixture import mix
 from promptax.protocol import Prediction, Predictor, condition, predict
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
 from promptax.tasks.base import Task
@@ -217,6 +218,13 @@ def test_mixtures_against_reading_every_sequence(components):
     )
     found = prompt_mixtures(DICE, target, [length], steps, components)
     np.testing.assert_allclose(found["regret"], best, atol=1e-6)
+
+
+def test_the_predictor_that_mixes_has_that_regret():
+    found = prompt_mixtures(COINS, TWO, [6], steps=8)
+    prompts = [np.repeat([0, 1], counts) for counts in found["counts"].values[0]]
+    regret = expected_regret(mix(COINS.bayes(), prompts), TWO, 8).sum()  # by every sequence
+    np.testing.assert_allclose(regret, found["regret"][0], atol=1e-6)
 
 
 def test_one_prompt_is_a_mixture_of_one():

@@ -10,9 +10,9 @@ cumulative regret to the target's oracle:
     amortisation    R(π, s; n) - R(ξ, s; n)      π is not ξ on the n = min(N, T - |s|) trained steps
     extrapolation   the same for the steps after n: π is not ξ beyond what it was trained on
 
-Soft prompts and tuned weights have no ξ behind the same s. For them search gap and amortisation are
-one term, *beyond any prompt of tokens*: R(π; n) - R(ξ, s*; n), which is below zero where they went
-where no tokens could.
+Soft prompts, mixtures of prompts and tuned weights have no ξ behind one s. For them search gap and
+amortisation are one term, *beyond any prompt of tokens*: R(π; n) - R(ξ, s*; n), which is below zero
+where they went where no tokens could.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ from promptax.analysis.promptability import promptability
 from promptax.axes import NATS
 from promptax.control_variates import spans
 from promptax.evaluation import evaluate
-from promptax.protocol import Predictor, Prompted, Repeated, condition
+from promptax.mixture import PromptedMixture
+from promptax.protocol import Predictor, Prompted, Repeated, Wrapper, condition
 from promptax.specs import check
 from promptax.tasks.base import Task
 
@@ -124,7 +125,7 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
     rows were read."""
     if prompt is not None:
         check(
-            not isinstance(predictor, Prompted),
+            not isinstance(predictor, Wrapper),
             "Expected prompt=None with a predictor that has read a prompt already; got "
             f"{prompt}. Give the predictor inside: predictor.predictor.",
         )
@@ -132,11 +133,16 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
         return _behind(predictor, given.tolist()), given.tolist(), len(given)
     tokens: list[int] | None = []
     rows, inner = 0, predictor
-    while isinstance(inner, Prompted):  # prompts may be nested: the innermost is read first
-        shown = np.asarray(inner.prompt)
-        rows += len(shown)
-        whole = np.issubdtype(shown.dtype, np.integer)
-        tokens = [*shown.tolist(), *tokens] if whole and tokens is not None else None
+    while isinstance(inner, Wrapper):  # prompts may be nested: the innermost is read first
+        if isinstance(inner, Prompted):
+            shown = np.asarray(inner.prompt)
+            rows += len(shown)
+            whole = np.issubdtype(shown.dtype, np.integer)
+            tokens = [*shown.tolist(), *tokens] if whole and tokens is not None else None
+        else:
+            tokens = None
+        if isinstance(inner, PromptedMixture):  # side by side: as many as the longest
+            rows += max(len(each.shown()) for each in inner.reads)
         inner = inner.predictor
     return predictor, tokens, rows
 

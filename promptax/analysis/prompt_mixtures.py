@@ -9,7 +9,8 @@ the average over the K prompts, which for exchangeable predictors depends on the
 
 with k the count vectors of N symbols, P(k) their probability under the target, x_k any one
 sequence with counts k, P_i(x_k) its probability behind prompt i, and H the oracle's entropy. No
-sampling. The idea of mixing prompts is from Qin & Eisner 2021, *Learning How to Ask*.
+sampling. The idea of mixing prompts is from Qin & Eisner 2021, *Learning How to Ask*;
+`promptax.mix` makes the predictor.
 """
 
 import itertools
@@ -39,7 +40,7 @@ MOST_PAIRED = 120_000_000  # pairs times final counts: a few seconds
 MOST_TRIED = 8_000_000  # predictions for all prompts of one length; longer ones are improved upon
 
 
-class PromptMixture(NamedTuple):
+class BestMixture(NamedTuple):
     """K prompts, as counts [component, symbol], and the regret of their mixture in nats.
 
     `exhaustive`: whether all choices of that length were tried; if not, none that differs in one
@@ -53,7 +54,7 @@ class PromptMixture(NamedTuple):
 
 def best_mixture(
     prior: Predictor, final: Finals, length: int, components: int = 2
-) -> PromptMixture | None:
+) -> BestMixture | None:
     """The best mixture of `components` prompts of exactly `length` symbols; None if too many.
 
     Pairs are all tried where they are few enough. Otherwise, and for more than two, prompts are
@@ -72,7 +73,7 @@ def best_mixture(
         chosen = _exchanged(chances, final, components)
     regret = float(mixed_regret(chances[chosen], final))
     every = components == 1 or (components == 2 and pairs <= MOST_PAIRED)
-    return PromptMixture(prompts[chosen], regret, every)
+    return BestMixture(prompts[chosen], regret, every)
 
 
 def _best_pair(chances: np.ndarray, final: Finals) -> list[int]:
@@ -109,7 +110,7 @@ def _exchanged(chances: np.ndarray, final: Finals, components: int) -> list[int]
 
 def improved_mixture(
     prior: Predictor, final: Finals, start: Int[np.ndarray, "component symbol"]
-) -> PromptMixture:
+) -> BestMixture:
     """A mixture that no exchange of one symbol in one prompt improves, from `start` on.
 
     Moves of many symbols come first, then fewer. What it finds is an upper bound of the best.
@@ -132,7 +133,7 @@ def improved_mixture(
             counts[place], chances, regret = row, tried[best], found
         else:
             size //= 2
-    return PromptMixture(counts, regret, False)
+    return BestMixture(counts, regret, False)
 
 
 def _moves(counts: np.ndarray, size: int) -> list[tuple[int, np.ndarray]]:
@@ -172,7 +173,7 @@ def prompt_mixtures(
     Returns:
         `regret` [prompt_length], expected cumulative regret to the target's oracle in nats;
         `counts` [prompt_length, component, symbol]; `exhaustive` [prompt_length]: whether all
-        choices were tried, or the best one found is an upper bound (`PromptMixture`).
+        choices were tried, or the best one found is an upper bound (`BestMixture`).
 
     Raises:
         ValueError: order matters to a task, the alphabets differ, or there is too much to try.
