@@ -253,9 +253,13 @@ def test_the_map_has_the_report_s_schema(states, network):
         "trajectory": ("predictor", "sequence", "time", "component"),
         "prompt_trajectory": ("predictor", "prompt", "component"),
         "background": ("sample", "component"),
+        "distance": ("predictor", "time"),
+        "prompt_distance": ("predictor", "prompt"),
+        "ordinary_distance": (),
+        "tracks": ("component", "quantity"),
     }
     sizes = {"predictor": 3, "sequence": 3, "time": 5, "component": 2, "prompt": 3, "sample": 42}
-    assert dict(states.sizes) == sizes
+    assert dict(states.sizes) == sizes | {"quantity": 3}
     assert states.attrs["what"] == "cell state of layer 0" and states.attrs["target"] == ""
     shares = states.attrs["explained_variance"]
     assert len(shares) == 2 and 1 >= shares[0] >= shares[1] >= 0
@@ -263,6 +267,34 @@ def test_the_map_has_the_report_s_schema(states, network):
     assert read.values.tolist() == [0, 2, 3]
     np.testing.assert_allclose(states["background"].std("sample"), 1, atol=1e-6)
     assert np.isfinite(states["trajectory"]).all()
+
+
+def test_a_prompt_of_tokens_stays_among_ordinary_states(states):
+    """Some sequences of the background begin with the prompt's first symbol; rows of ones are no
+    symbol's."""
+    away = states["prompt_distance"]
+    assert float(away.sel(predictor="hard prompt")[0]) < 1e-3  # 0, but for rounding
+    assert float(away.sel(predictor="soft prompt").min()) > 2 * float(away[1].max())
+    assert np.isnan(away.sel(predictor="untuned")).all()
+    assert float(states["ordinary_distance"]) >= 1 and np.isfinite(states["distance"]).all()
+
+
+def test_what_a_component_tracks_and_how_far_a_state_is():
+    """Exact counts: one direction is how many were read, the other how many more of one kind."""
+    coins = DirichletCategorical().bayes()
+    background = np.random.default_rng(1).integers(0, 2, (40, 30))
+    prompted = condition(coins, [0] * 60)
+    found = state_map({"it": coins, "prompted": prompted}, coins, background, background[:2])
+    tracks = np.abs(found["tracks"].values)
+    assert tracks[0, 0] > 0.9 and tracks[1, 1:].max() > 0.7
+    counts = np.stack([np.cumsum(background == s, axis=1) for s in (0, 1)], axis=-1)
+    cloud, last = counts.reshape(-1, 2), np.array([60, 0])
+    nearest = np.sqrt(((cloud - last) ** 2).sum(axis=1)).min()
+    others, some = counts[4:].reshape(-1, 2), counts[:4].reshape(-1, 2)
+    usual = np.sqrt(((some[:, None] - others) ** 2).sum(-1)).min(1)
+    usual = np.median(usual) if np.median(usual) > 0 else 1.0
+    got = found["prompt_distance"].sel(predictor="prompted")[-1]
+    np.testing.assert_allclose(got, nearest / usual, rtol=1e-5)
 
 
 def test_the_map_can_be_drawn_and_saved(states, tmp_path):
