@@ -276,7 +276,7 @@ def test_a_prompt_of_tokens_stays_among_ordinary_states(states):
     assert float(away.sel(predictor="hard prompt")[0]) < 1e-3  # 0, but for rounding
     assert float(away.sel(predictor="soft prompt").min()) > 2 * float(away[1].max())
     assert np.isnan(away.sel(predictor="untuned")).all()
-    assert float(states["ordinary_distance"]) >= 1 and np.isfinite(states["distance"]).all()
+    assert float(states["ordinary_distance"]) > 0 and np.isfinite(states["distance"]).all()
 
 
 def test_what_a_component_tracks_and_how_far_a_state_is():
