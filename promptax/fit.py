@@ -224,9 +224,8 @@ def _run(
             )
             data = index, platforms.everywhere(episodes, mesh)
         end = min(begin + count, (index + 1) * block, settings.steps)
-        padded = np.zeros(block, np.float32)
-        here = rates[index * block : (index + 1) * block]
-        padded[: len(here)] = here
+        here = rates[:, index * block : (index + 1) * block]
+        padded = np.pad(here, ((0, 0), (0, block - here.shape[1])))
         bounds = np.array([begin, end]) - index * block
         started = time.monotonic()
         given = state[:3], jnp.asarray(padded), jnp.asarray(bounds), first

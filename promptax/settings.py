@@ -21,8 +21,9 @@ class FitSettings(Spec):
     """Sequences per update."""
     length: int | None = None
     """Steps of time per sequence (None: 100 for pretraining, 50 for tuning)."""
-    learning_rate: float | None = None
-    """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning)."""
+    learning_rate: float | tuple[float, ...] | None = None
+    """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning). Several: one
+    for each repetition, in the same compiled program."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls to zero over the steps (optax)."""
     warmup: int = 0
@@ -46,7 +47,15 @@ class FitSettings(Spec):
             check(value >= least, f"Expected {name} of at least {least}; got {value}.")
         for name in ("length", "micro_batch", "learning_rate", "clip"):
             value = getattr(self, name)
-            check(value is None or value > 0, f"Expected {name} above zero or None; got {value}.")
+            least = min(value, default=0) if isinstance(value, tuple) else value
+            fine = least is None or least > 0
+            check(fine, f"Expected {name} above zero or None; got {value}.")
+        rates = self.learning_rate
+        check(
+            not isinstance(rates, tuple) or len(rates) == self.repetitions,
+            f"Expected one learning rate, or one for each of {self.repetitions} repetitions; got "
+            f"{rates}.",
+        )
         check(
             self.schedule in ("constant", "linear", "cosine"),
             f"Expected schedule 'constant', 'linear' or 'cosine'; got {self.schedule!r}.",
@@ -77,8 +86,8 @@ class FitSettings(Spec):
         fields["learning_rate"] = self.learning_rate or learning_rate
         return FitSettings(**fields)
 
-    def rates(self) -> Float[np.ndarray, " step"]:
-        """The learning rate of every step."""
+    def rates(self) -> Float[np.ndarray, "repetition step"]:
+        """The learning rate of every repetition and step."""
         assert self.learning_rate is not None
         falling = max(1, self.steps - self.warmup)
         decay = {
@@ -88,4 +97,6 @@ class FitSettings(Spec):
         }[self.schedule]
         rise = optax.linear_schedule(0.0, 1.0, max(1, self.warmup))
         factor = optax.join_schedules([rise, decay], [self.warmup])
-        return self.learning_rate * np.asarray(jax.vmap(factor)(jnp.arange(self.steps)), np.float32)
+        falls = np.asarray(jax.vmap(factor)(jnp.arange(self.steps)), np.float32)
+        each = np.broadcast_to(np.asarray(self.learning_rate, np.float32), self.repetitions)
+        return each[:, None] * falls

@@ -43,7 +43,7 @@ def steps(
     def here(given: tuple, program: Program, episodes: Episode) -> tuple:
         return _steps_here(given, program, episodes, outcome, micro, "sequence")
 
-    specs = (own, everywhere, everywhere, everywhere), everywhere, data
+    specs = (own, own, everywhere, everywhere), everywhere, data
     return platforms.spread(here, mesh, specs, own)(given, program, episodes)
 
 
@@ -59,7 +59,7 @@ def _steps_here(
     parts, rates, bounds, first = given
 
     def repetition(given: tuple) -> tuple:
-        (tuned, moments, diverged), episodes = given
+        (tuned, moments, diverged), rates, episodes = given
         losses = jnp.full(rates.shape, jnp.nan)
 
         def step(i: Array, carry: tuple) -> tuple:
@@ -84,8 +84,8 @@ def _steps_here(
         return tuple(parts), losses
 
     if platforms.repetitions_at_once(len(parts[2])) == 1:
-        return jax.lax.map(repetition, (parts, episodes))
-    return jax.vmap(repetition)((parts, episodes))
+        return jax.lax.map(repetition, (parts, rates, episodes))
+    return jax.vmap(repetition)((parts, rates, episodes))
 
 
 def loss_and_gradient(

@@ -110,7 +110,7 @@ def test_micro_batches_change_nothing():
 
 
 def test_learning_rates_of_every_step():
-    rates = lambda **more: FitSettings(steps=8, learning_rate=0.4, **more).rates()  # noqa: E731
+    rates = lambda **more: FitSettings(steps=8, learning_rate=0.4, **more).rates()[0]  # noqa: E731
     t = np.arange(8) / 8
     np.testing.assert_allclose(rates(), 0.4)
     np.testing.assert_allclose(rates(schedule="linear"), 0.4 * (1 - t), rtol=1e-6)
@@ -120,7 +120,17 @@ def test_learning_rates_of_every_step():
     np.testing.assert_allclose(rates(warmup=4), [*rise, *[0.4] * 4], rtol=1e-6)
     falling = [0.4, 0.3, 0.2, 0.1]
     np.testing.assert_allclose(rates(warmup=4, schedule="linear"), rise + falling, rtol=1e-6)
-    assert FitSettings(steps=0, learning_rate=1.0).rates().shape == (0,)
+    assert FitSettings(steps=0, learning_rate=1.0, repetitions=2).rates().shape == (2, 0)
+
+
+def test_a_learning_rate_for_each_repetition():
+    """One program for all; each repetition is what it would be if all had its rate."""
+    changes = dict(steps=4, batch=4, length=5, repetitions=3, schedule="linear")
+    each = run(FitSettings(learning_rate=(1e-3, 1e-2, 0.1), **changes))
+    for repetition, rate in enumerate((1e-3, 1e-2, 0.1)):
+        alike = run(FitSettings(learning_rate=rate, **changes))
+        same(each.loss[repetition], alike.loss[repetition])
+        same(each.prompt[repetition], alike.prompt[repetition])
 
 
 def test_open_choices_are_made_by_what_is_fitted():
@@ -326,6 +336,14 @@ def test_no_steps_is_the_start():
         ({"micro_batch": 0}, "Expected micro_batch above zero or None; got 0."),
         ({"learning_rate": 0.0}, "Expected learning_rate above zero or None; got 0.0."),
         ({"learning_rate": float("nan")}, "Expected learning_rate above zero or None; got nan."),
+        (
+            {"learning_rate": (0.1, -0.1), "repetitions": 2},
+            "Expected learning_rate above zero or None; got (0.1, -0.1).",
+        ),
+        (
+            {"learning_rate": (0.1, 0.2), "repetitions": 3},
+            "Expected one learning rate, or one for each of 3 repetitions; got (0.1, 0.2).",
+        ),
         ({"clip": -1.0}, "Expected clip above zero or None; got -1.0."),
         (
             {"schedule": "step"},
