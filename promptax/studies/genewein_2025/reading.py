@@ -154,9 +154,10 @@ class Reader:
         return _by_seed(time), _by_seed(share)
 
     def away(self, network: str, method: str) -> tuple[xr.DataArray, xr.DataArray]:
-        """How far states are from ordinary ones on the single coin [pretraining]: those of the
-        prompt's rows, as multiples of those of the best hard prompt or of what is usual, whichever
-        is more; and those ten steps later, as multiples of what 95 % of ordinary states keep."""
+        """Where a prompt takes the states on the single coin [pretraining]: the distance of its
+        rows' states from ordinary ones, as a multiple of the best hard prompt's or of what is
+        usual, whichever is more; and the share of sequences whose state ten steps later is within
+        the range of ordinary states along both components, as Figure 2 shows it."""
         prompt, later = {}, {}
         for seed, states in self.groups(network, kind(True), SINGLE, STATES).items():
             if not {method, "hard prompt"} <= set(states.predictor.values.tolist()):
@@ -164,8 +165,9 @@ class Reader:
             rows = states["prompt_distance"]
             hard = float(rows.sel(predictor="hard prompt").median("prompt"))
             prompt[seed] = float(rows.sel(predictor=method).median("prompt")) / max(hard, 1.0)
-            after = states["distance"].sel(predictor=method).sel(time=10)
-            later[seed] = float(after / states["ordinary_distance"])
+            usual, at = states["background"], states["trajectory"].sel(predictor=method, time=10)
+            inside = (at >= usual.min("sample")) & (at <= usual.max("sample"))
+            later[seed] = float(inside.all("component").mean())
         return _by_seed(prompt), _by_seed(later)
 
 
