@@ -58,7 +58,7 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     claims, comparison = study.claims(results), study.comparison(results)
     claim_rows = [_claim(claim) for claim in claims]
     compared = [{**row, "what": _place(row)} for row in comparison]
-    title = f"{type(study).__name__}, {spec['scale']} scale: claims and figures"
+    title = f"{study.title or type(study).__name__} ({spec['scale']} scale)"
     wanted = len(study.conditions(spec["scale"]))
     summary = f"{tally(claim_rows)} {len(results)} of {words.count(wanted, 'condition')} were run."
     page = study_page(

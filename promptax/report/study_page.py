@@ -73,7 +73,12 @@ def tally(claims: Sequence[Row]) -> str:
         for verdict in order
         if counts[verdict]
     ]
-    return f"Of {words.count(len(claims), 'claim')} {words.listed(parts)}." if parts else ""
+    named = ""
+    for verdict, heading in {"fails": "Failing", "undecided": "Undecided"}.items():
+        if counts[verdict]:
+            names = (str(row["claim"]) for row in claims if row["verdict"] == verdict)
+            named += f" {heading}: {', '.join(names)}."
+    return f"Of {words.count(len(claims), 'claim')} {words.listed(parts)}.{named}" if parts else ""
 
 
 def _claims(claims: Sequence[Row]) -> str:
@@ -101,7 +106,7 @@ def _claim(row: Row) -> str:
         )
         for each in checks
     ]
-    headings = ("number", "found", "expected", "printed", "seeds", "verdict")
+    headings = ("number", "found", "expected", "printed or exact", "seeds", "verdict")
     inside = html.scrolling_table(f"Numbers of {row['claim']}", headings, cells, "numbers")
     mark = verdict.replace(" ", "-")
     return f"""<details class="claim"><summary><span class="name">{escape(str(row["claim"]))}</span>

@@ -39,6 +39,7 @@ class Check:
     most: float = math.inf
     exact: bool = False
     printed: float | None = None
+    """What the paper prints, or what is known exactly."""
 
     @property
     def number(self) -> float:
@@ -111,6 +112,7 @@ class Study(Spec):
     measured so far; `parts` with figures and
     `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""
 
+    title: ClassVar[str] = ""  # of its page
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
 
     @abc.abstractmethod

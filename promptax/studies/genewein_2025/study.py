@@ -1,6 +1,7 @@
 """The study: its fields, and where its parts are."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import xarray as xr
 
@@ -13,6 +14,8 @@ from promptax.sweeps import Condition
 
 class Genewein2025(Study):
     """When does a prompt suffice, when must weights move? Coins, by Transformers and LSTMs."""
+
+    title: ClassVar[str] = "Prompt tuning and in-context learning: Genewein et al. 2025, run again"
 
     pretraining_seeds: int | None = None
     """Networks that are pretrained, each from its own seed (the paper has one; None: 5)."""
@@ -35,7 +38,8 @@ class Genewein2025(Study):
         return conditions.conditions(self, scale)
 
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
-        return *claims.claims(results), *theory.claims()
+        every = (*claims.claims(results), *theory.claims())
+        return tuple(sorted(every, key=lambda claim: ("MTD".index(claim.name[0]), claim.name)))
 
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         return reading.comparison(results)
