@@ -11,20 +11,20 @@ contains.
 
 import abc
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from promptax.axes import LogProbs
 from promptax.specs import Record
 
 State = Any
-Inputs = Any  # Tokens, Weights over symbols, or Embedded rows
+Inputs = Any  # Tokens, Weights over symbols, Embedded rows, or KeyValues
 
 
 class Embedded(Record):
@@ -33,15 +33,50 @@ class Embedded(Record):
     rows: Float[Array, "*batch time embedding"]
 
 
+class KeyValues(Record):
+    """What attention looks back at, put there without being read: rows of keys and values in every
+    layer. They predict nothing, so they have to come before the row that starts a sequence."""
+
+    keys: Float[Array, "layer head time each"]
+    values: Float[Array, "layer head time each"]
+
+
+def rows_in(inputs: Inputs) -> int:
+    """How many rows there are to read."""
+    if isinstance(inputs, KeyValues):
+        return inputs.keys.shape[-2]
+    return jax.tree.leaves(inputs)[0].shape[0]
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """What knows log probabilities of single symbols without those of all."""
+
+    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]: ...
+
+
 class Prediction(eqx.Module):
     """What a predictor says about the inputs it was just given.
 
     `log_probs` [time, symbol], nats: row t predicts inputs[t] from the state and inputs[:t].
     `internals`: named arrays [time, state]; row t is the internal state after reading inputs[t].
+    `scores`: where symbols are many, what `of` asks; inside a compiled function `log_probs` cost
+    nothing unless they are used.
     """
 
     log_probs: Float[Array, "*batch time symbol"]
     internals: dict[str, Float[Array, "*batch time _state"]] = eqx.field(default_factory=dict)
+    scores: Scores | None = None
+
+    def of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """The log probability of the symbol that came, nats."""
+        if self.scores is not None:
+            return self.scores.log_probs_of(tokens)
+        symbols = self.log_probs.shape[-1]
+        if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
+            hit = tokens[..., None] == jnp.arange(symbols)
+            return jnp.sum(jnp.where(hit, self.log_probs, 0.0), axis=-1)
+        return jnp.take_along_axis(self.log_probs, tokens[..., None], axis=-1)[..., 0]
 
 
 class Predictor(Record):
@@ -67,6 +102,15 @@ class Predictor(Record):
         """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]) or, for
         neural predictors, `Embedded` rows [time, embedding]."""
 
+    def blank(self, capacity: int | None = None) -> State:
+        """The state before whatever opens every sequence, such as a begin token, for prompts that
+        stand before it: start() is begin(blank())."""
+        return self.start(capacity)
+
+    def begin(self, state: State) -> State:
+        """Read what opens every sequence."""
+        return state
+
     def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
         """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
         return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
@@ -83,6 +127,11 @@ class Predictor(Record):
 
 class Prompt(Record):
     """What is read before the data: a tuned or given tree that yields inputs."""
+
+    @property
+    def before_begin(self) -> bool:
+        """Whether it stands before what opens a sequence (`Predictor.begin`), not after."""
+        return False
 
     @abc.abstractmethod
     def inputs(self) -> Inputs:
@@ -130,10 +179,24 @@ class Prompted(Wrapper):
         return self.predictor.exchangeable
 
     def start(self, capacity: int | None = None) -> State:
-        inputs = self.reads.inputs()
-        rows = jax.tree.leaves(inputs)[0].shape[0]
-        room = None if capacity is None else capacity + rows
-        return self.predictor.advance(self.predictor.start(room), inputs)[0]
+        return self.begin(self.blank(capacity))
+
+    def blank(self, capacity: int | None = None) -> State:
+        room = None if capacity is None else capacity + rows_in(self.reads.inputs())
+        state = self.predictor.blank(room)
+        return self._read(state)[0] if self.reads.before_begin else state
+
+    def begin(self, state: State) -> State:
+        state = self.predictor.begin(state)
+        return state if self.reads.before_begin else self._read(state)[0]
+
+    def reading(self) -> Prediction:
+        """What the predictor says while it reads the prompt."""
+        first = self.reads.before_begin
+        return self._read(self.predictor.blank() if first else self.predictor.start())[1]
+
+    def _read(self, state: State) -> tuple[State, Prediction]:
+        return self.predictor.advance(state, self.reads.inputs())
 
     def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
         return self.predictor.advance(state, inputs)

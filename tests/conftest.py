@@ -7,6 +7,7 @@ what was compiled is kept in pytest's cache for the next run.
 """
 
 import os
+from pathlib import Path
 
 import jax
 import jaxtyping
@@ -35,6 +36,15 @@ def pytest_collection_modifyitems(items):
     """Files that take long come first, so that the workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Between files, drop what was compiled once it is much: each program takes some of the pieces
+    of memory that Linux lets a process map (65,530), and the one too many kills the process."""
+    maps = Path("/proc/self/maps")
+    last = nextitem is None or nextitem.path != item.path
+    if last and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -236,3 +236,15 @@ def test_programs_as_users_compile_them_agree_with_operations_one_by_one(tmp_pat
     broadcast of the prompt's keys once came out wrong for 64 sequences, and right for 16."""
     (tmp_path / "check.py").write_text(AS_USERS_COMPILE)
     python(tmp_path, "check.py", XLA_FLAGS="", JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_many_symbols_are_never_held_for_every_step_of_every_sequence(name):
+    symbols, batch, time = 4096, 64, 50
+    network = {"Transformer": Transformer(width=8, heads=2), "LSTM": LSTM(width=8)}[name]
+    tuned, gradient = program(FullWeights(), network.build(KEY, symbols))
+    some = Episode(jnp.zeros((batch, time), jnp.int32))
+    compiled = jax.jit(gradient).lower(tuned, some).compile()
+    whole = 4 * batch * time * symbols
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * whole
+    assert not re.search(rf"f32\[({batch},{time}|{batch * time}),{symbols}\]", compiled.as_text())

@@ -69,9 +69,8 @@ def _prompts(predictor: Predictor) -> PromptInternals:
     """Internals [prompt, state] of all that is read before the data; prompts may be nested."""
     if not isinstance(predictor, Prompted):
         return {}
-    inner = predictor.predictor
-    _, prediction = inner.advance(inner.start(), predictor.reads.inputs())
-    before = _prompts(inner)
+    prediction = predictor.reading()
+    before = _prompts(predictor.predictor)
     return {
         name: jnp.concatenate([before[name], rows]) if name in before else rows
         for name, rows in prediction.internals.items()

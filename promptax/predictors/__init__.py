@@ -4,6 +4,7 @@ from promptax.exchangeable import Uniform as Uniform
 from promptax.predictors.base import Architecture as Architecture
 from promptax.predictors.base import Network as Network
 from promptax.predictors.base import Torso as Torso
+from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
 from promptax.predictors.transformer import Transformer as Transformer
 from promptax.protocol import Embedded as Embedded

@@ -3,9 +3,8 @@
 An `Architecture` is the spec; `build` makes the `Network` from it. An architecture's file defines
 its `Torso`: a state, and how rows of the embedding move it.
 
-The network's state is the torso's state and the log probabilities of the next symbol. So a prompt,
-its last row included, is fully read before the batch begins, and
-`log_probs = [state.next, rows after inputs[:-1]]`.
+The network's state is the torso's state and its last output. So a prompt, its last row included, is
+fully read before the batch begins, and `log_probs` are those of [state.last, outputs[:-1]].
 """
 
 import abc
@@ -17,19 +16,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.predictors.layers import Dense, choose, dense
-from promptax.protocol import Embedded, Inputs, Prediction, Predictor
+from promptax.predictors.many_symbols import Unembedded
+from promptax.protocol import Embedded, Inputs, KeyValues, Prediction, Predictor
 from promptax.specs import Record, Spec, check
 
 Rows = Float[Array, "time embedding"]
+AnyRows = Float[Array, "*batch time embedding"]
 Table = Float[Array, "symbol embedding"]
 Outputs = Float[Array, "time width"]
 BatchRows = Float[Array, "sequence time embedding"]
 BatchTokens = Int[Array, "sequence time"]
 BatchOutputs = Float[Array, "sequence time width"]
 Internals = dict[str, Float[Array, "*batch time _state"]]
+Remembered = Float[Array, "layer head row each"]
 
 
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
+MANY_SYMBOLS = 512  # from that many on, losses are computed without keeping all log probabilities
 
 
 class Torso(Record):
@@ -54,6 +57,17 @@ class Torso(Record):
         """The same for a batch of tokens and the rows of all symbols. To override where work on
         distinct rows can be shared."""
         return self.advance_batch(state, choose(table, tokens))
+
+    def remember(self, state: Any, keys: Remembered, values: Remembered) -> Any:
+        """The state with rows of keys and values that were not read; for attention alone."""
+        raise TypeError(
+            f"Expected a network with attention; {type(self).__name__} has no keys and values."
+        )
+
+    def remembered(self, state: Any) -> tuple[Remembered, Remembered] | None:
+        """Keys and values of everything that the state has read; None without attention."""
+        del state
+        return None
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:
@@ -85,6 +99,10 @@ class Architecture(Spec):
     def torso(self, key: Key[Array, ""]) -> Torso:
         """A freshly initialised torso."""
 
+    def begin_token(self) -> int | None:
+        """The symbol that opens every sequence; None: a row of its own, outside the alphabet."""
+        return None
+
     def build(self, key: Key[Array, ""], symbols: int) -> "Network":
         """An untrained network over an alphabet of that size."""
         check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
@@ -98,10 +116,10 @@ class Architecture(Spec):
 
 
 class NetworkState(eqx.Module):
-    """The torso's state, and log p(next symbol | everything read) [symbol], nats."""
+    """The torso's state, and its output after the last row [width]."""
 
     torso: Any
-    next: Float[Array, "*batch symbol"]
+    last: Float[Array, "*batch width"]
 
 
 class Network(Predictor):
@@ -110,7 +128,8 @@ class Network(Predictor):
     architecture: Architecture = eqx.field(static=True)
     embedding: Dense
     torso: Torso
-    unembedding: Dense
+    unembedding: Dense | None
+    """None: the embedding's transpose."""
 
     @property
     def symbols(self) -> int:
@@ -121,12 +140,23 @@ class Network(Predictor):
         return self.embedding.weight.shape[1]
 
     def start(self, capacity: int | None = None) -> NetworkState:
-        """Reads the begin row: zero weight on every symbol, so that its embedding is the bias."""
-        room = None if capacity is None else capacity + 1
-        empty = NetworkState(self.torso.start(room), jnp.zeros(self.symbols))
-        return self.advance(empty, jnp.zeros((1, self.symbols)))[0]
+        return self.begin(self.blank(capacity))
+
+    def blank(self, capacity: int | None = None) -> NetworkState:
+        room = None if capacity is None else capacity + 1  # for the begin row
+        return NetworkState(self.torso.start(room), jnp.zeros(self.architecture.output_width()))
+
+    def begin(self, state: NetworkState) -> NetworkState:
+        """Reads the begin token; without one, zero weight on every symbol, whose embedding is the
+        bias."""
+        token = self.architecture.begin_token()
+        row = jnp.zeros((1, self.symbols)) if token is None else jnp.array([token])
+        return self.advance(state, row)[0]
 
     def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+        if isinstance(inputs, KeyValues):
+            torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
+            return NetworkState(torso, state.last), Prediction(jnp.zeros((0, self.symbols)))
         return self._predict(state, self.torso.advance(state.torso, self.embed(inputs)))
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
@@ -140,14 +170,24 @@ class Network(Predictor):
         self, state: NetworkState, read: tuple[Any, Array, Internals]
     ) -> tuple[NetworkState, Prediction]:
         torso, outputs, internals = read
-        rows = jax.nn.log_softmax(self.unembedding(outputs))
-        first = jnp.broadcast_to(state.next, (*rows.shape[:-2], 1, self.symbols))
-        if rows.shape[-2] == 0:
-            return NetworkState(torso, first[..., 0, :]), Prediction(rows, internals)
-        log_probs = jnp.concatenate([first, rows[..., :-1, :]], axis=-2)
-        return NetworkState(torso, rows[..., -1, :]), Prediction(log_probs, internals)
+        first = jnp.broadcast_to(state.last, (*outputs.shape[:-2], 1, outputs.shape[-1]))
+        rows = jnp.concatenate([first, outputs], axis=-2)
+        before = rows[..., :-1, :]
+        many = self.symbols >= MANY_SYMBOLS
+        return NetworkState(torso, rows[..., -1, :]), Prediction(
+            jax.nn.log_softmax(self.out(before)),
+            internals,
+            Unembedded(before, self.out) if many else None,
+        )
 
-    def embed(self, inputs: Inputs) -> Rows:
+    @property
+    def out(self) -> Dense:
+        """The layer that makes log probabilities, up to a constant, of the torso's outputs."""
+        if self.unembedding is None:
+            return Dense(self.embedding.weight.T)
+        return self.unembedding
+
+    def embed(self, inputs: Inputs) -> AnyRows:
         """Rows [..., time, embedding] of tokens, of weights over symbols, or as they are."""
         if isinstance(inputs, Embedded):
             return self._checked_rows(inputs.rows)
@@ -161,7 +201,7 @@ class Network(Predictor):
             return self.embedding(inputs)
         return self._checked_rows(inputs)
 
-    def _checked_rows(self, rows: Array) -> Rows:
+    def _checked_rows(self, rows: Array) -> AnyRows:
         if rows.ndim < 2 or rows.shape[-1] != self.embedding_width:
             raise ValueError(
                 f"Expected weights [time, {self.symbols}] over the symbols or embedding rows "

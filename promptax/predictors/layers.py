@@ -17,13 +17,14 @@ from promptax.specs import Record
 
 
 class Layer(Record):
-    """A linear map with a matrix: what a low-rank tuner can replace."""
+    """A linear map with a matrix: what a low-rank tuner can replace. Stacked layers, for a scan,
+    have a leading `layer` axis in every leaf."""
 
-    weight: eqx.AbstractVar[Float[Array, "input output"]]
-    bias: eqx.AbstractVar[Float[Array, " output"] | None]
+    weight: eqx.AbstractVar[Float[Array, "*layer input output"]]
+    bias: eqx.AbstractVar[Float[Array, "*layer output"] | None]
 
     @abc.abstractmethod
-    def matrix(self) -> Float[Array, "input output"]:
+    def matrix(self) -> Float[Array, "*layer input output"]:
         """The matrix that the layer multiplies with."""
 
     @abc.abstractmethod
@@ -34,10 +35,10 @@ class Layer(Record):
 class Dense(Layer):
     """rows @ weight + bias."""
 
-    weight: Float[Array, "input output"]
-    bias: Float[Array, " output"] | None = None
+    weight: Float[Array, "*layer input output"]
+    bias: Float[Array, "*layer output"] | None = None
 
-    def matrix(self) -> Float[Array, "input output"]:
+    def matrix(self) -> Float[Array, "*layer input output"]:
         return self.weight
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:

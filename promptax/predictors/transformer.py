@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax import platforms
+from promptax.predictors.attention import Heads, append, attention
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -21,6 +22,7 @@ from promptax.predictors.base import (
     BatchTokens,
     Internals,
     Outputs,
+    Remembered,
     Rows,
     Table,
     Torso,
@@ -84,7 +86,6 @@ class Transformer(Architecture):
         )
 
 
-Heads = Float[Array, "*batch head time each"]
 Projections = tuple[Heads, Heads, Heads]  # query, key, value
 
 
@@ -192,11 +193,22 @@ class TransformerTorso(Torso):
             hidden = hidden + attended
             inner = gelu(block.mlp_input(block.before_mlp(hidden)))
             hidden = block.after_mlp(hidden + block.mlp_output(inner))
-            keys.append(_append(state.keys[index], key, state.filled))
-            values.append(_append(state.values[index], value, state.filled))
+            keys.append(append(state.keys[index], key, state.filled))
+            values.append(append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
         filled = None if state.filled is None else state.filled + hidden.shape[-2]
         return Memory(tuple(keys), tuple(values), filled), hidden, internals
+
+    def remember(self, state: Memory, keys: Remembered, values: Remembered) -> Memory:
+        keys_now, values_now = (
+            tuple(append(old[i], new[i], state.filled) for i in range(len(old)))
+            for old, new in ((state.keys, keys), (state.values, values))
+        )
+        filled = None if state.filled is None else state.filled + keys.shape[-2]
+        return Memory(keys_now, values_now, filled)
+
+    def remembered(self, state: Memory) -> tuple[Remembered, Remembered]:
+        return jnp.stack(state.keys), jnp.stack(state.values)
 
     def low_rank_layers(self) -> tuple[str, ...]:
         return ("query", "key", "value", "attention_output")
@@ -208,44 +220,3 @@ class TransformerTorso(Torso):
 
     def micro_batch(self, batch: int, length: int) -> int:
         return platforms.micro_batch(batch, length, self.blocks[0].query.weight.shape[0])
-
-
-def attention(
-    query: Heads, key: Heads, value: Heads, past: tuple[Array, Array, Array | None]
-) -> Float[Array, "*batch time width"]:
-    """Causal attention of new rows to the past rows and to each other.
-
-    `past`, which all sequences share: keys and values [head, row, each], and which rows count [row]
-    (None: all).
-    """
-    past_key, past_value, counted = past
-    new = query.shape[-2]
-    own = query @ jnp.swapaxes(key, -1, -2)
-    own = own + jnp.where(jnp.tril(jnp.ones((new, new), bool)), 0.0, -jnp.inf)  # no derivative
-    if past_key.shape[-2] == 0:
-        return _side_by_side(jax.nn.softmax(own) @ value)
-    shared = jnp.einsum("...htd,hsd->...hts", query, past_key)
-    if counted is not None:
-        shared = jnp.where(counted, shared, -jnp.inf)
-    top = jax.lax.stop_gradient(
-        jnp.maximum(jnp.max(own, axis=-1, initial=-jnp.inf), jnp.max(shared, axis=-1))
-    )[..., None]
-    own, shared = jnp.exp(own - top), jnp.exp(shared - top)
-    mixed = own @ value + jnp.einsum("...hts,hsd->...htd", shared, past_value)
-    total = jnp.sum(own, axis=-1) + jnp.sum(shared, axis=-1)
-    return _side_by_side(mixed / total[..., None])
-
-
-def _side_by_side(heads: Heads) -> Float[Array, "*batch time width"]:
-    rows = jnp.swapaxes(heads, -2, -3)
-    return rows.reshape(*rows.shape[:-2], rows.shape[-2] * rows.shape[-1])
-
-
-def _append(past: Array, rows: Heads, filled: Array | None) -> Array:
-    """Past rows and new rows; in a fixed shape, NaN in place of rows that do not fit."""
-    new = rows.shape[-2]
-    past = jnp.broadcast_to(past, (*rows.shape[:-3], *past.shape))
-    if filled is None:
-        return jnp.concatenate([past, rows], axis=-2)
-    rows = jnp.where(filled + new <= past.shape[-2], rows, jnp.nan)
-    return jax.lax.dynamic_update_slice_in_dim(past, rows, filled, axis=-2)

@@ -1,7 +1,10 @@
 """Tuning the embedding, the unembedding, or both."""
 
+from typing import Any
+
 from jaxtyping import Array, Key
 
+from promptax.predictors.base import Network
 from promptax.protocol import Predictor
 from promptax.specs import check
 from promptax.steering.base import Mask, WeightTuner, mark, network_of
@@ -31,7 +34,12 @@ class EmbeddingWeights(WeightTuner):
         return cls(), cls(unembedding=False), cls(embedding=False)
 
     def suits(self, predictor: Predictor) -> None:
-        network_of(predictor, self)
+        network = network_of(predictor, self)
+        if network.unembedding is None and not (self.embedding and self.unembedding):
+            raise TypeError(
+                "Expected a network whose embedding and unembedding are apart; this one's are the "
+                "same weights. Tune both: EmbeddingWeights()."
+            )
 
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
         del key
@@ -39,4 +47,8 @@ class EmbeddingWeights(WeightTuner):
 
     def where(self, steered: Predictor) -> Mask:
         chosen = self.embedding * ["embedding"] + self.unembedding * ["unembedding"]
-        return mark(steered, lambda network: [getattr(network, name) for name in chosen])
+
+        def parts(network: Network) -> list[Any]:
+            return [part for name in chosen if (part := getattr(network, name)) is not None]
+
+        return mark(steered, parts)

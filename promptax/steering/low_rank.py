@@ -70,12 +70,12 @@ class LowRank(WeightTuner):
 class LowRankDense(Layer):
     """rows @ (weight + down @ up) + bias."""
 
-    weight: Float[Array, "input output"]
-    bias: Float[Array, " output"] | None
+    weight: Float[Array, "*layer input output"]
+    bias: Float[Array, "*layer output"] | None
     down: Float[Array, "*batch input rank"]
     up: Float[Array, "*batch rank output"]
 
-    def matrix(self) -> Float[Array, "input output"]:
+    def matrix(self) -> Float[Array, "*layer input output"]:
         return self.weight + self.down @ self.up
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
@@ -85,9 +85,11 @@ class LowRankDense(Layer):
 
 
 def _adapted(key: Key[Array, ""], layer: Layer, rank: int) -> LowRankDense:
-    inputs, outputs = layer.weight.shape
-    down = jax.nn.initializers.lecun_normal()(key, (inputs, rank))
-    return LowRankDense(layer.matrix(), layer.bias, down, jnp.zeros((rank, outputs)))
+    *stacked, inputs, outputs = layer.weight.shape
+    initial = jax.nn.initializers.lecun_normal(batch_axis=range(len(stacked)))
+    down = initial(key, (*stacked, inputs, rank), layer.weight.dtype)
+    up = jnp.zeros((*stacked, rank, outputs), layer.weight.dtype)
+    return LowRankDense(layer.matrix(), layer.bias, down, up)
 
 
 def _is_layer(node: Any) -> bool:

@@ -37,13 +37,7 @@ class Symbols:
 
     def log_loss(self, prediction: Prediction, episode: Episode) -> Float[Array, "*batch time"]:
         """-log p(tokens[t]) in nats [..., time]; 0 where a step is not scored."""
-        log_probs, tokens = prediction.log_probs, episode.tokens
-        symbols = log_probs.shape[-1]
-        if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
-            hit = tokens[..., None] == jnp.arange(symbols)
-            losses = -jnp.sum(jnp.where(hit, log_probs, 0.0), axis=-1)
-        else:
-            losses = -jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+        losses = -prediction.of(episode.tokens)
         return losses if episode.scored is None else jnp.where(episode.scored, losses, 0.0)
 
     def __eq__(self, other: object) -> bool:

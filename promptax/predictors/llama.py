@@ -1,0 +1,269 @@
+"""The llama architecture: rotary positions, grouped-query attention, RMSNorm, SwiGLU.
+
+Layers are stacked: every weight has a leading `layer` axis, and one compiled layer is scanned over
+it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021; Touvron et al.
+2023).
+"""
+
+import math
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from promptax.predictors.attention import Heads, Queries, append, attention
+from promptax.predictors.base import (
+    Architecture,
+    BatchOutputs,
+    BatchRows,
+    Internals,
+    Network,
+    Outputs,
+    Remembered,
+    Rows,
+    Torso,
+)
+from promptax.predictors.layers import Dense, Layer
+from promptax.specs import Record, check
+
+INITIAL_SCALE = 0.02  # standard deviation of fresh weights, as in Touvron et al. 2023
+MICRO_BATCH_ROWS = 1024  # rows to differentiate at a time: about 1.5 GiB for 135 million weights
+
+
+class Llama(Architecture):
+    """A llama: of any size from scratch, or with weights that somebody trained (`language`)."""
+
+    width: int = 64
+    """Width of the embedding and of every layer."""
+    depth: int = 2
+    """Number of layers."""
+    heads: int = 4
+    """Query heads."""
+    key_heads: int = 2
+    """Heads of keys and values; must divide the query heads."""
+    head_width: int = 16
+    """Width of each head; even."""
+    hidden: int = 192
+    """Width inside the feed-forward part."""
+    rotary_base: float = 1e4
+    """Slowest wavelength of the rotary positions, over 2π."""
+    epsilon: float = 1e-5
+    """Added to mean squares before their root is taken."""
+    tied: bool = True
+    """Whether the unembedding is the embedding's transpose."""
+    opens_with: int | None = None
+    """The symbol that opens every sequence (None: a row of zeros)."""
+    rematerialise: bool = False
+    """Keep less for the gradient and compute it again: slower, in less memory."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights and rows; log probabilities are float32."""
+
+    def __check_init__(self) -> None:
+        sizes = ("width", "depth", "heads", "key_heads", "head_width", "hidden")
+        for name in sizes:
+            value = getattr(self, name)
+            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+        check(
+            self.heads % self.key_heads == 0,
+            f"Expected key_heads that divide the {self.heads} heads; got {self.key_heads}.",
+        )
+        check(self.head_width % 2 == 0, f"Expected an even head_width; got {self.head_width}.")
+        check(
+            self.dtype in ("float32", "bfloat16"),
+            f"Expected dtype 'float32' or 'bfloat16'; got {self.dtype!r}.",
+        )
+
+    @classmethod
+    def examples(cls) -> "tuple[Llama, ...]":
+        return (
+            cls(width=8, heads=2, key_heads=1, head_width=4, hidden=12),
+            cls(width=6, heads=2, key_heads=2, head_width=2, hidden=8, tied=False, depth=1),
+        )
+
+    def embedding_width(self) -> int:
+        return self.width
+
+    def output_width(self) -> int:
+        return self.width
+
+    def begin_token(self) -> int | None:
+        return self.opens_with
+
+    def build(self, key: Key[Array, ""], symbols: int) -> Network:
+        check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
+        first, middle, last = jax.random.split(key, 3)
+        return Network(
+            architecture=self,
+            embedding=Dense(self._fresh(first, symbols, self.width)),
+            torso=self.torso(middle),
+            unembedding=None if self.tied else Dense(self._fresh(last, self.width, symbols)),
+        )
+
+    def torso(self, key: Key[Array, ""]) -> "LlamaTorso":
+        keys = iter(jax.random.split(key, 7))
+        query, other = self.heads * self.head_width, self.key_heads * self.head_width
+        stacked = lambda *shape: Dense(self._fresh(next(keys), self.depth, *shape))  # noqa: E731
+        ones = lambda *shape: jnp.ones(shape, self.dtype)  # noqa: E731
+        layers = LlamaLayer(
+            before_attention=ones(self.depth, self.width),
+            query=stacked(self.width, query),
+            key=stacked(self.width, other),
+            value=stacked(self.width, other),
+            attention_output=stacked(query, self.width),
+            before_mlp=ones(self.depth, self.width),
+            gate=stacked(self.width, self.hidden),
+            mlp_input=stacked(self.width, self.hidden),
+            mlp_output=stacked(self.hidden, self.width),
+        )
+        return LlamaTorso(layers, ones(self.width), self)
+
+    def _fresh(self, key: Key[Array, ""], *shape: int) -> Array:
+        return INITIAL_SCALE * jax.random.normal(key, shape, self.dtype)
+
+
+class LlamaLayer(Record):
+    """One layer's weights, or those of all layers with a leading `layer` axis."""
+
+    before_attention: Float[Array, "*layer width"]
+    query: Layer
+    key: Layer
+    value: Layer
+    attention_output: Layer
+    before_mlp: Float[Array, "*layer width"]
+    gate: Layer
+    mlp_input: Layer
+    mlp_output: Layer
+
+
+class LlamaMemory(eqx.Module):
+    """Rotated keys, and values. `filled`: how many rows count, where the shape is fixed; None
+    where it grows and all rows count."""
+
+    keys: Float[Array, "layer *batch head row each"]
+    values: Float[Array, "layer *batch head row each"]
+    filled: Int[Array, ""] | None
+
+    def rows_read(self) -> int | Array:
+        return self.keys.shape[-2] if self.filled is None else self.filled
+
+    def counted(self) -> Bool[Array, " row"] | None:
+        """Which rows may be attended to; None: all."""
+        return None if self.filled is None else jnp.arange(self.keys.shape[-2]) < self.filled
+
+    def with_rows(self, keys: Heads, values: Heads) -> "LlamaMemory":
+        add = jax.vmap(append, in_axes=(0, 0, None))
+        filled = None if self.filled is None else self.filled + keys.shape[-2]
+        keys, values = keys.astype(self.keys.dtype), values.astype(self.values.dtype)
+        return LlamaMemory(
+            add(self.keys, keys, self.filled), add(self.values, values, self.filled), filled
+        )
+
+
+class LlamaTorso(Torso):
+    """Layers one after the other, and a last norm."""
+
+    layers: LlamaLayer
+    norm: Float[Array, " width"]
+    spec: Llama = eqx.field(static=True)
+
+    def start(self, capacity: int | None) -> LlamaMemory:
+        spec = self.spec
+        shape = spec.depth, spec.key_heads, capacity or 0, spec.head_width
+        empty = jnp.zeros(shape, spec.dtype)
+        return LlamaMemory(empty, empty, None if capacity is None else jnp.array(0))
+
+    def advance(self, state: LlamaMemory, rows: Rows) -> tuple[LlamaMemory, Outputs, Internals]:
+        return self._read(state, rows)
+
+    def advance_batch(
+        self, state: LlamaMemory, rows: BatchRows
+    ) -> tuple[LlamaMemory, BatchOutputs, Internals]:
+        return self._read(state, rows)
+
+    def _read(self, state: LlamaMemory, rows: Array) -> tuple[LlamaMemory, Array, Internals]:
+        spec, counted = self.spec, state.counted()
+        turn = rotation(state.rows_read(), rows.shape[-2], spec.head_width, spec.rotary_base)
+
+        def layer(hidden: Array, given: tuple[LlamaLayer, Array, Array]) -> tuple:
+            weights, keys, values = given
+            hidden, *new = one_layer(spec, weights, hidden, turn, (keys, values, counted))
+            return hidden, tuple(new)
+
+        if spec.rematerialise:
+            layer = jax.checkpoint(layer)
+        given = self.layers, state.keys, state.values
+        hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
+        outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
+        return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}
+
+    def remember(self, state: LlamaMemory, keys: Remembered, values: Remembered) -> LlamaMemory:
+        return state.with_rows(keys, values)
+
+    def remembered(self, state: LlamaMemory) -> tuple[Remembered, Remembered]:
+        return state.keys, state.values
+
+    def low_rank_layers(self) -> tuple[str, ...]:
+        return ("query", "key", "value", "attention_output")
+
+    def reading_bytes(self, rows: int) -> int:
+        spec = self.spec
+        return 4 * rows * (spec.depth * 2 * spec.key_heads * spec.head_width + 2 * spec.hidden)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        if self.spec.width < 256:
+            return batch
+        return math.gcd(batch, 2 ** int(math.log2(max(1, MICRO_BATCH_ROWS // length))))
+
+
+Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines
+
+
+def one_layer(
+    spec: Llama,
+    weights: LlamaLayer,
+    hidden: Float[Array, "*batch time width"],
+    turn: Turn,
+    past: tuple[Array, Array, Array | None],
+) -> tuple[Float[Array, "*batch time width"], Heads, Heads]:
+    """What a layer makes of its rows, and their keys (rotated) and values."""
+    time, groups = hidden.shape[-2], spec.heads // spec.key_heads
+    normed = rms_norm(hidden, weights.before_attention, spec.epsilon)
+    query = rotated(_heads(weights.query(normed), spec.heads), turn)
+    key = rotated(_heads(weights.key(normed), spec.key_heads), turn)
+    value = _heads(weights.value(normed), spec.key_heads)
+    shape = *query.shape[:-3], spec.key_heads, groups * time, spec.head_width
+    query = query.reshape(shape) / math.sqrt(spec.head_width)
+    hidden = hidden + weights.attention_output(attention(query, key, value, past, groups))
+    normed = rms_norm(hidden, weights.before_mlp, spec.epsilon)
+    inner = jax.nn.silu(weights.gate(normed)) * weights.mlp_input(normed)
+    return hidden + weights.mlp_output(inner), key, value
+
+
+def _heads(rows: Float[Array, "*batch time all"], heads: int) -> Heads:
+    split = rows.reshape(*rows.shape[:-1], heads, rows.shape[-1] // heads)
+    return jnp.swapaxes(split, -2, -3)
+
+
+def rms_norm(
+    rows: Float[Array, "*batch width"], scale: Float[Array, " width"], epsilon: float
+) -> Float[Array, "*batch width"]:
+    """Rows over the root of their mean square, times `scale` (Zhang and Sennrich 2019)."""
+    wide = rows.astype(jnp.float32)
+    inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
+    return (wide * inverse).astype(rows.dtype) * scale
+
+
+def rotation(first: int | Array, rows: int, width: int, base: float) -> Turn:
+    """Cosines and sines of the angles at positions first, first + 1, … (Su et al. 2021)."""
+    rates = base ** (-jnp.arange(0, width, 2) / width)
+    angles = (first + jnp.arange(rows))[:, None] * rates
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotated(heads: Queries, turn: Turn) -> Queries:
+    """Each head's halves, turned as pairs."""
+    cosine, sine = (each.astype(heads.dtype) for each in turn)
+    a, b = jnp.split(heads, 2, axis=-1)
+    return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)
