@@ -20,6 +20,7 @@ ROOMS = [
     "tasks",
     "enumeration",
     "platforms",
+    "weights",
     "predictors",
     "progress",
     "settings",
@@ -48,7 +49,7 @@ ROOMS = [
 SEE_EVERYTHING = ("__init__", "__main__")
 BLIND_TO = {"predictors": {"tasks", "enumeration"}}  # a network knows no task
 MAY_PRINT = {"cli.py", "progress.py"}
-MAY_OPEN = {"files.py", "store.py", "tasks/recorded.py", "specs.py", "platforms.py"}
+MAY_OPEN = {"files.py", "store.py", "tasks/recorded.py", "specs.py", "platforms.py", "weights.py"}
 OPENERS = {
     "open",
     "read_text",

@@ -6,6 +6,8 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 """
 
 import math
+import os
+from pathlib import Path
 from typing import Literal
 
 import equinox as eqx
@@ -13,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from promptax import weights
 from promptax.predictors.attention import Heads, Queries, append, attention
 from promptax.predictors.base import (
     Architecture,
@@ -81,6 +84,40 @@ class Llama(Architecture):
             cls(width=8, heads=2, key_heads=1, head_width=4, hidden=12),
             cls(width=6, heads=2, key_heads=2, head_width=2, hidden=8, tied=False, depth=1),
         )
+
+    @staticmethod
+    def smollm2_135m(dtype: Literal["float32", "bfloat16"] = "float32") -> Network:
+        """SmolLM2-135M-Instruct, 134.5 million weights over 49,152 symbols (Allal et al. 2025),
+        from the file that `promptax lm fetch` gets.
+
+        Raises:
+            FileNotFoundError: it was not fetched yet.
+        """
+        return Llama.from_gguf(weights.smollm2_path(), dtype)
+
+    @staticmethod
+    def from_gguf(
+        path: str | os.PathLike, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> Network:
+        """The llama in a GGUF file, dequantised."""
+        from promptax.predictors import llama_files  # which needs this module
+
+        return llama_files.from_gguf(Path(path), dtype)
+
+    @staticmethod
+    def from_safetensors(
+        folder: str | os.PathLike, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> Network:
+        """The llama in a folder in the Hugging Face format: config.json and safetensors, sharded
+        too.
+
+        Raises:
+            FileNotFoundError: files are missing.
+            ValueError: another architecture, or a file that is truncated or foreign.
+        """
+        from promptax.predictors import llama_files
+
+        return llama_files.from_folder(Path(folder), dtype)
 
     def embedding_width(self) -> int:
         return self.width
