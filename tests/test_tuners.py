@@ -158,10 +158,10 @@ def test_low_rank_changes_can_be_merged(architecture):
     layers = [n for n in jax.tree.leaves(predictor, is_leaf=is_low_rank) if is_low_rank(n)]
     assert len(layers) == {"LSTM": 2, "Transformer": 4}[architecture]
     for layer in layers:
-        rows = jax.random.normal(KEY, (3, layer.weight.shape[0]))
+        rows = jax.random.normal(KEY, (3, layer.shape()[0]))
         merged = Dense(layer.matrix(), layer.bias)
         np.testing.assert_allclose(layer(rows), merged(rows), rtol=1e-4, atol=1e-5)
-        assert np.linalg.matrix_rank(layer.matrix() - layer.weight, tol=1e-4) <= 2
+        assert np.linalg.matrix_rank(layer.matrix() - layer.base.matrix(), tol=1e-4) <= 2
     whole = jax.tree.map(
         lambda n: Dense(n.matrix(), n.bias) if is_low_rank(n) else n, predictor, is_leaf=is_low_rank
     )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.predictors.layers import Dense, choose, dense
+from promptax.predictors.layers import Dense, Layer, Transposed, choose, dense
 from promptax.predictors.many_symbols import Unembedded
 from promptax.protocol import Embedded, Inputs, KeyValues, Prediction, Predictor
 from promptax.specs import Record, Spec, check
@@ -128,7 +128,7 @@ class Network(Predictor):
     architecture: Architecture = eqx.field(static=True)
     embedding: Dense
     torso: Torso
-    unembedding: Dense | None
+    unembedding: Layer | None
     """None: the embedding's transpose."""
 
     @property
@@ -181,10 +181,10 @@ class Network(Predictor):
         )
 
     @property
-    def out(self) -> Dense:
+    def out(self) -> Layer:
         """The layer that makes log probabilities, up to a constant, of the torso's outputs."""
         if self.unembedding is None:
-            return Dense(self.embedding.weight.T)
+            return Transposed(self.embedding.weight)
         return self.unembedding
 
     def embed(self, inputs: Inputs) -> AnyRows:

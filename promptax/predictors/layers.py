@@ -6,6 +6,7 @@ chain of intermediates, and stay safe under `vmap` because no weights are inside
 
 import abc
 import math
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -20,8 +21,12 @@ class Layer(Record):
     """A linear map with a matrix: what a low-rank tuner can replace. Stacked layers, for a scan,
     have a leading `layer` axis in every leaf."""
 
-    weight: eqx.AbstractVar[Float[Array, "*layer input output"]]
-    bias: eqx.AbstractVar[Float[Array, "*layer output"] | None]
+    if TYPE_CHECKING:  # a field or a property, at the member's choice
+
+        @property
+        def bias(self) -> Array | None: ...
+    else:
+        bias: eqx.AbstractVar[Float[Array, "*layer output"] | None]
 
     @abc.abstractmethod
     def matrix(self) -> Float[Array, "*layer input output"]:
@@ -30,6 +35,10 @@ class Layer(Record):
     @abc.abstractmethod
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         """rows @ matrix + bias."""
+
+    def shape(self) -> tuple[int, ...]:
+        """Of the matrix."""
+        return jax.eval_shape(self.matrix).shape
 
 
 class Dense(Layer):
@@ -42,8 +51,25 @@ class Dense(Layer):
         return self.weight
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        product = rows_times(rows, self.weight)
-        return product if self.bias is None else product + self.bias
+        return _plus(rows_times(rows, self.weight), self.bias)
+
+
+class Transposed(Layer):
+    """rows @ weight.T + bias. Trained models come like this; and in a scan over stacked layers a
+    CPU multiplies a single row by such a matrix where it lies, where it copies one of `Dense`."""
+
+    weight: Float[Array, "*layer output input"]
+    bias: Float[Array, "*layer output"] | None = None
+
+    def matrix(self) -> Float[Array, "*layer input output"]:
+        return jnp.swapaxes(self.weight, -1, -2)
+
+    def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
+        return _plus(_rows_times_transposed(rows, self.weight), self.bias)
+
+
+def _plus(product: Array, bias: Array | None) -> Array:
+    return product if bias is None else product + bias
 
 
 def rows_times(
@@ -53,6 +79,15 @@ def rows_times(
     would copy its rows into another order."""
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1]) @ matrix
     return flat.reshape(*rows.shape[:-1], matrix.shape[-1])
+
+
+def _rows_times_transposed(
+    rows: Float[Array, "*rows input"], matrix: Float[Array, "output input"]
+) -> Float[Array, "*rows output"]:
+    """rows @ matrix.T, without a transpose that a scan's derivative would keep for every layer."""
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    product = jax.lax.dot_general(flat, matrix, (((1,), (1,)), ((), ())))
+    return product.reshape(*rows.shape[:-1], matrix.shape[0])
 
 
 def dense(

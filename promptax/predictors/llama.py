@@ -28,7 +28,7 @@ from promptax.predictors.base import (
     Rows,
     Torso,
 )
-from promptax.predictors.layers import Dense, Layer
+from promptax.predictors.layers import Dense, Layer, Transposed
 from promptax.specs import Record, check
 
 INITIAL_SCALE = 0.02  # standard deviation of fresh weights, as in Touvron et al. 2023
@@ -135,13 +135,13 @@ class Llama(Architecture):
             architecture=self,
             embedding=Dense(self._fresh(first, symbols, self.width)),
             torso=self.torso(middle),
-            unembedding=None if self.tied else Dense(self._fresh(last, self.width, symbols)),
+            unembedding=None if self.tied else Transposed(self._fresh(last, symbols, self.width)),
         )
 
     def torso(self, key: Key[Array, ""]) -> "LlamaTorso":
         keys = iter(jax.random.split(key, 7))
         query, other = self.heads * self.head_width, self.key_heads * self.head_width
-        stacked = lambda *shape: Dense(self._fresh(next(keys), self.depth, *shape))  # noqa: E731
+        stacked = lambda *shape: Transposed(self._fresh(next(keys), self.depth, *shape[::-1]))  # noqa: E731
         ones = lambda *shape: jnp.ones(shape, self.dtype)  # noqa: E731
         layers = LlamaLayer(
             before_attention=ones(self.depth, self.width),

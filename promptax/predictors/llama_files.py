@@ -1,7 +1,7 @@
 """Trained llamas from files: GGUF, and folders in the Hugging Face format.
 
-Both keep a matrix as [output, input]; here it is [input, output], all layers stacked. GGUF keeps
-the rows of queries and keys for rotary pairs that are neighbours; they are put back into halves.
+GGUF keeps the rows of queries and keys for rotary pairs that are neighbours; here they are put back
+into halves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ import numpy as np
 
 from promptax import weights
 from promptax.predictors.base import Network
-from promptax.predictors.layers import Dense
+from promptax.predictors.layers import Dense, Transposed
 from promptax.predictors.llama import Llama, LlamaLayer, LlamaTorso
 from promptax.specs import check
 
@@ -128,14 +128,14 @@ def _network(
     query, other = spec.heads * spec.head_width, spec.key_heads * spec.head_width
     shapes = {
         "before_attention": (spec.width,),
-        "query": (spec.width, query),
-        "key": (spec.width, other),
-        "value": (spec.width, other),
-        "attention_output": (query, spec.width),
+        "query": (query, spec.width),
+        "key": (other, spec.width),
+        "value": (other, spec.width),
+        "attention_output": (spec.width, query),
         "before_mlp": (spec.width,),
-        "gate": (spec.width, spec.hidden),
-        "mlp_input": (spec.width, spec.hidden),
-        "mlp_output": (spec.hidden, spec.width),
+        "gate": (spec.hidden, spec.width),
+        "mlp_input": (spec.hidden, spec.width),
+        "mlp_output": (spec.width, spec.hidden),
     }
     stacked = {n: np.empty((spec.depth, *s), jnp.dtype(spec.dtype)) for n, s in shapes.items()}
     outside: dict[str, np.ndarray] = {}
@@ -148,22 +148,22 @@ def _network(
         if layer is None:
             outside[ours] = tensor
             continue
-        got = halves(ours, tensor).T
+        got = halves(ours, tensor)
         check(
             got.shape == shapes[ours],
-            f"Expected {name} of shape {shapes[ours][::-1]}; got {tensor.shape} in {path}.",
+            f"Expected {name} of shape {shapes[ours]}; got {tensor.shape} in {path}.",
         )
         stacked[ours][layer] = got
     check(not missing, f"Expected {sorted(missing)[:3]} and more in {path}; they are missing.")
     embedding, norm = (jnp.asarray(outside[n], spec.dtype) for n in ("embedding", "norm"))
     last = None if spec.tied else outside.get("unembedding")
     layers: dict[str, Any] = {
-        name: jnp.asarray(array) if name in NORMS else Dense(jnp.asarray(array))
+        name: jnp.asarray(array) if name in NORMS else Transposed(jnp.asarray(array))
         for name, array in stacked.items()
     }
     return Network(
         architecture=spec,
         embedding=Dense(embedding),
         torso=LlamaTorso(LlamaLayer(**layers), norm, spec),
-        unembedding=None if last is None else Dense(jnp.asarray(last.T, spec.dtype)),
+        unembedding=None if last is None else Transposed(jnp.asarray(last, spec.dtype)),
     )

@@ -69,7 +69,7 @@ class LSTMLayer(Torso):
 
     def start(self, capacity: int | None) -> Cell:
         del capacity
-        zeros = jnp.zeros(self.recurrent.weight.shape[0])
+        zeros = jnp.zeros(self.recurrent.shape()[0])
         return zeros, zeros
 
     def advance(self, state: Cell, rows: Rows) -> tuple[Cell, Outputs, Internals]:

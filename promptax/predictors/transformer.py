@@ -154,7 +154,7 @@ class TransformerTorso(Torso):
     heads: int = eqx.field(static=True)
 
     def start(self, capacity: int | None) -> Memory:
-        each = self.blocks[0].query.weight.shape[0] // self.heads
+        each = self.blocks[0].query.shape()[0] // self.heads
         empty = tuple(jnp.zeros((self.heads, capacity or 0, each)) for _ in self.blocks)
         return Memory(empty, empty, None if capacity is None else jnp.array(0))
 
@@ -215,8 +215,8 @@ class TransformerTorso(Torso):
 
     def reading_bytes(self, rows: int) -> int:
         """Attention weights between all pairs of rows, and the hidden layer of the MLP."""
-        hidden = self.blocks[0].mlp_input.weight.shape[1]
+        hidden = self.blocks[0].mlp_input.shape()[1]
         return 4 * len(self.blocks) * rows * (self.heads * rows + hidden)
 
     def micro_batch(self, batch: int, length: int) -> int:
-        return platforms.micro_batch(batch, length, self.blocks[0].query.weight.shape[0])
+        return platforms.micro_batch(batch, length, self.blocks[0].query.shape()[0])

@@ -68,28 +68,30 @@ class LowRank(WeightTuner):
 
 
 class LowRankDense(Layer):
-    """rows @ (weight + down @ up) + bias."""
+    """rows @ (matrix + down @ up) + bias, with the matrix and the bias of another layer."""
 
-    weight: Float[Array, "*layer input output"]
-    bias: Float[Array, "*layer output"] | None
+    base: Layer
     down: Float[Array, "*batch input rank"]
     up: Float[Array, "*batch rank output"]
 
+    @property
+    def bias(self) -> Array | None:
+        return self.base.bias
+
     def matrix(self) -> Float[Array, "*layer input output"]:
-        return self.weight + self.down @ self.up
+        return self.base.matrix() + self.down @ self.up
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        inner = rows_times(rows, self.down)
-        product = rows_times(rows, self.weight) + rows_times(inner, self.up)
-        return product if self.bias is None else product + self.bias
+        return self.base(rows) + rows_times(rows_times(rows, self.down), self.up)
 
 
 def _adapted(key: Key[Array, ""], layer: Layer, rank: int) -> LowRankDense:
-    *stacked, inputs, outputs = layer.weight.shape
+    """The layer with a change that is zero: down is random, up is zero (Hu et al. 2021)."""
+    *stacked, inputs, outputs = layer.shape()
     initial = jax.nn.initializers.lecun_normal(batch_axis=range(len(stacked)))
-    down = initial(key, (*stacked, inputs, rank), layer.weight.dtype)
-    up = jnp.zeros((*stacked, rank, outputs), layer.weight.dtype)
-    return LowRankDense(layer.matrix(), layer.bias, down, up)
+    dtype = jax.eval_shape(layer.matrix).dtype
+    down = initial(key, (*stacked, inputs, rank), dtype)
+    return LowRankDense(layer, down, jnp.zeros((*stacked, rank, outputs), dtype))
 
 
 def _is_layer(node: Any) -> bool:
