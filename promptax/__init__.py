@@ -53,6 +53,7 @@ from promptax.protocol import Prompted as Prompted
 from promptax.protocol import Repeated as Repeated
 from promptax.protocol import condition as condition
 from promptax.protocol import predict as predict
+from promptax.sampling import generate as generate
 from promptax.settings import FitSettings as FitSettings
 from promptax.store import Checkpoint as Checkpoint
 from promptax.store import load as load

@@ -17,6 +17,8 @@ ROOMS = [
     "protocol",
     "exchangeable",
     "mixture",
+    "stepping",
+    "sampling",
     "tasks",
     "enumeration",
     "platforms",
