@@ -39,6 +39,9 @@ __version__ = "0.1.0"
 from promptax import predictors as predictors  # whose classes `load` makes
 from promptax import steering as steering
 from promptax import tasks as tasks
+from promptax.compression import code_length as code_length
+from promptax.compression import compress as compress
+from promptax.compression import decompress as decompress
 from promptax.control_variates import regret as regret
 from promptax.evaluation import evaluate as evaluate
 from promptax.fit import Fitted as Fitted

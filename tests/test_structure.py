@@ -19,6 +19,8 @@ ROOMS = [
     "mixture",
     "stepping",
     "sampling",
+    "arithmetic_coding",
+    "compression",
     "tasks",
     "enumeration",
     "platforms",
