@@ -39,6 +39,9 @@ __version__ = "0.1.0"
 from promptax import predictors as predictors  # whose classes `load` makes
 from promptax import steering as steering
 from promptax import tasks as tasks
+from promptax.compression import code_length as code_length
+from promptax.compression import compress as compress
+from promptax.compression import decompress as decompress
 from promptax.control_variates import regret as regret
 from promptax.evaluation import evaluate as evaluate
 from promptax.fit import Fitted as Fitted
@@ -53,6 +56,7 @@ from promptax.protocol import Prompted as Prompted
 from promptax.protocol import Repeated as Repeated
 from promptax.protocol import condition as condition
 from promptax.protocol import predict as predict
+from promptax.sampling import generate as generate
 from promptax.settings import FitSettings as FitSettings
 from promptax.store import Checkpoint as Checkpoint
 from promptax.store import load as load

@@ -268,15 +268,20 @@ def predict(predictor: Predictor, tokens: Any) -> LogProbs:
 
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
-    return _read(_one(predictor), checked(predictor, tokens))
+    return _read(one(predictor), checked(predictor, tokens))
 
 
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
     """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], or lists."""
-    return Prompted(_one(predictor), GivenPrompt(checked(predictor, prompt)))
+    return Prompted(one(predictor), GivenPrompt(checked(predictor, prompt)))
 
 
-def _one(predictor: Any) -> Predictor:
+def one(predictor: Any) -> Predictor:
+    """The predictor, after a look at what it is.
+
+    Raises:
+        TypeError: several repetitions, or no predictor at all.
+    """
     if isinstance(predictor, Repeated):
         raise TypeError(
             f"Expected one predictor; got {len(predictor)} repetitions. Pick one: predictor[0]."

@@ -1,0 +1,111 @@
+"""Single steps of any predictor, in programs that are compiled once.
+
+Sampling and compression meet tokens one at a time, so they start with a fixed `capacity`: a state
+whose shape stays the same. Capacities are powers of two, so that a sequence a little longer
+compiles nothing. What is known beforehand, such as a prompt, is read in pieces of 512, 64, 8 and 1
+tokens: padding would enter the state, and one piece would be another program for every length. Four
+programs read everything, a prompt of n tokens in at most n / 512 + 21 calls.
+"""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from promptax.protocol import Predictor, State, checked, one
+from promptax.specs import check, traced
+
+PIECES = (512, 64, 8, 1)  # few programs, few calls, and no more than 512 rows at a time in memory
+LEAST_ROOM = 64
+
+Row = Float[Array, " symbol"]
+Losses = Float[np.ndarray, " time"]
+AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
+
+
+def ready(predictor: AnyPredictor) -> AnyPredictor:
+    """One predictor with its numbers as data, so that others like it compile nothing."""
+    one(predictor)
+    return traced(predictor)
+
+
+def whole_numbers(predictor: Predictor, tokens: Any) -> Int[np.ndarray, " time"]:
+    """The tokens, after a look at them.
+
+    Raises:
+        ValueError: not whole numbers [time], or outside the predictor's alphabet.
+    """
+    tokens = checked(predictor, tokens)
+    check(
+        isinstance(tokens, jax.Array) and tokens.ndim == 1,
+        "Expected tokens: whole numbers [time]; got weights or embedding rows. Let the predictor "
+        "read those first: promptax.condition(predictor, prompt).",
+    )
+    return np.asarray(tokens)
+
+
+def room_for(rows: int) -> int:
+    """The capacity that holds so many rows: a power of two."""
+    return max(LEAST_ROOM, 1 << max(0, rows - 1).bit_length())
+
+
+@eqx.filter_jit
+def start(predictor: Predictor, capacity: int) -> State:
+    """The state before any token, in memory of its own, which steps may write over."""
+    own = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
+    return jax.tree.map(own, predictor.start(capacity))
+
+
+def upcoming(predictor: Predictor, state: State) -> Row:
+    """Log probabilities [symbol] of the next token, nats. A row never depends on the token that it
+    predicts, so any will do; inside a compiled function, reading it costs nothing."""
+    return predictor.advance(state, jnp.zeros(1, jnp.int32))[1].log_probs[0]
+
+
+def step(predictor: Predictor, state: State, token: Int[Array, ""]) -> State:
+    """The state after one more token."""
+    return predictor.advance(state, token[None])[0]
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _read(predictor_and_tokens: tuple[Predictor, Array], state: State) -> State:
+    predictor, tokens = predictor_and_tokens
+    return predictor.advance(state, tokens)[0]
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _score(predictor_and_tokens: tuple[Predictor, Array], state: State) -> tuple[State, Array]:
+    predictor, tokens = predictor_and_tokens
+    state, prediction = predictor.advance(state, tokens)
+    return state, prediction.of(tokens)
+
+
+def read(predictor: Predictor, state: State, tokens: Int[np.ndarray, " time"]) -> State:
+    """The state after the tokens; the given one is used up."""
+    for piece in _pieces(tokens):
+        state = _read((predictor, piece), state)
+    return state
+
+
+def score(
+    predictor: Predictor, state: State, tokens: Int[np.ndarray, " time"]
+) -> tuple[State, Losses]:
+    """The state after the tokens, and the log probability of each [time], nats; the given state
+    is used up."""
+    found = []
+    for piece in _pieces(tokens):
+        state, log_probs = _score((predictor, piece), state)
+        found.append(log_probs)
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, found)])
+
+
+def _pieces(tokens: Int[np.ndarray, " time"]) -> Iterator[Array]:
+    at = 0
+    for size in PIECES:
+        while len(tokens) - at >= size:
+            yield jnp.asarray(tokens[at : at + size])
+            at += size
