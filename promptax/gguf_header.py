@@ -77,13 +77,20 @@ class _Cursor:
         self.place += count * struct.calcsize(f"<{kind}")
         return found
 
+    def strings(self, count: int) -> list[str]:
+        found, data, place, size_at = [], self.data, self.place, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            (size,) = size_at(data, place)
+            text = data[place + 8 : place + 8 + size]
+            if len(text) < size:
+                raise struct.error(f"a text of {size} bytes goes beyond the end")
+            found.append(text.decode())
+            place += 8 + size
+        self.place = place
+        return found
+
     def string(self) -> str:
-        size = self.number("Q")
-        found = self.data[self.place : self.place + size]
-        if len(found) < size:
-            raise struct.error(f"a text of {size} bytes goes beyond the end")
-        self.place += size
-        return found.decode()
+        return self.strings(1)[0]
 
     def value(self, kind: int) -> Any:
         if kind == STRING:
@@ -91,6 +98,8 @@ class _Cursor:
         if kind != ARRAY:
             return self.number(NUMBERS[kind])
         inner, count = self.numbers("I", 1)[0], self.number("Q")
+        if inner == STRING:
+            return self.strings(count)
         if inner in NUMBERS:
             return self.numbers(NUMBERS[inner], count)
         return [self.value(inner) for _ in range(count)]

@@ -6,23 +6,24 @@ template, which runs in Jinja's sandbox.
 
 import dataclasses
 import functools
-import importlib
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Array, Int
 
-from promptax import files, tokenizer_files
+from promptax import files, tokenizer_files, weights
 from promptax.specs import check
 
 SMOLLM2 = "smollm2"
 BROKEN = "\ufffd"  # what bytes that are no whole character are decoded to
 Message = Mapping[str, str]  # {"role": "user", "content": "…"}
 TokenIds = Int[np.ndarray, " time"]
+Tokens = Iterable[SupportsIndex] | Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Tokenizer:
         Raises:
             FileNotFoundError: nothing is there.
         """
-        path = _smollm2() if word == SMOLLM2 else Path(word)
+        path = weights.smollm2_path() if word == SMOLLM2 else Path(word)
         if path.is_dir():
             return Tokenizer.from_folder(path)
         if path.suffix != ".gguf":
@@ -101,18 +102,18 @@ class Tokenizer:
                 )
         return np.array(encoding.ids, np.int32)
 
-    def decode(self, tokens: Iterable[int] | Array | np.ndarray, special: bool = True) -> str:
+    def decode(self, tokens: Tokens, special: bool = True) -> str:
         """The text of tokens [time]; `special`: with the special ones as they are written."""
         return self.model.decode(self._checked(tokens), skip_special_tokens=not special)
 
-    def stream(self, tokens: Iterable[int], special: bool = True) -> Iterator[str]:
+    def stream(self, tokens: Tokens, special: bool = True) -> Iterator[str]:
         """The text of tokens piece by piece, as they come; together it is what `decode` gives.
 
         A token may be a part of a character, which then waits for its other parts.
         """
         window, shown = [], 0
         for token in tokens:
-            window.append(int(token))
+            window.append(operator.index(token))
             text = self.decode(window, special)
             whole = len(text.rstrip(BROKEN))
             if whole > shown:
@@ -124,13 +125,13 @@ class Tokenizer:
         if rest := self.decode(window, special)[shown:]:
             yield rest
 
-    def name_of(self, token: int) -> str:
+    def name_of(self, token: SupportsIndex) -> str:
         """A token for the eye: its text on one line, or its bytes if they are no characters."""
-        text = self.decode([token])
+        text = self.decode([operator.index(token)])
         if not text:
             return f"<unused {token}>"
         if BROKEN in text:
-            word, byte = self.model.id_to_token(int(token)), _bytes_of_letters()
+            word, byte = self.model.id_to_token(operator.index(token)), _bytes_of_letters()
             return "".join(f"<{byte[c]:02X}>" if c in byte else c for c in word)
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -199,7 +200,8 @@ class Tokenizer:
             return sandbox.from_string(self.template).render(tools=None, documents=None, **given)
         except (jinja2.TemplateError, TypeError) as error:
             raise ValueError(
-                f"Expected messages that the model's chat template takes; it says: {error}."
+                f"Expected messages that the model's chat template takes; it says: "
+                f"{str(error).rstrip('.')}."
             ) from error
 
     def _special(self) -> list[str]:
@@ -207,7 +209,7 @@ class Tokenizer:
         added = self.model.get_added_tokens_decoder().values()
         return sorted((each.content for each in added if each.special), key=len, reverse=True)
 
-    def _checked(self, tokens: Iterable[int] | Array | np.ndarray) -> list[int]:
+    def _checked(self, tokens: Tokens) -> list[int]:
         found = np.asarray(tokens if hasattr(tokens, "shape") else list(tokens))
         check(
             found.ndim == 1 and (found.size == 0 or np.issubdtype(found.dtype, np.integer)),
@@ -227,10 +229,6 @@ def _from_gguf_once(path: Path, changed: int) -> Tokenizer:
     """Read again only if the file has changed since."""
     del changed
     return Tokenizer.from_gguf(path)
-
-
-def _smollm2() -> Path:
-    return importlib.import_module("promptax.weights").smollm2_path()
 
 
 @functools.cache
