@@ -182,27 +182,16 @@ class Tokenizer:
                 "Expected a tokenizer with a chat template; this one has none. Use an instruct "
                 "model, or write the text yourself and encode it."
             )
-        jinja2 = tokenizer_files.package("jinja2")
-        sandbox = tokenizer_files.package("jinja2.sandbox").ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-
-        def refuse(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        sandbox.globals["raise_exception"] = refuse
+        template, refusals = _compiled(self.template)
         names = {
             name: "" if token is None else self.model.id_to_token(token)
             for name, token in {"bos_token": self.begin, "eos_token": self.end}.items()
         }
         given = {"messages": messages, "add_generation_prompt": reply, **names}
         try:
-            return sandbox.from_string(self.template).render(tools=None, documents=None, **given)
-        except (jinja2.TemplateError, TypeError) as error:
-            raise ValueError(
-                f"Expected messages that the model's chat template takes; it says: "
-                f"{str(error).rstrip('.')}."
-            ) from error
+            return template.render(tools=None, documents=None, **given)
+        except refusals as error:
+            raise _refused(error) from error
 
     def _special(self) -> list[str]:
         """How special tokens are written; the longer of two that begin alike comes first."""
@@ -222,6 +211,31 @@ class Tokenizer:
             "steps past a text's end.",
         )
         return found.tolist()
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(template: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A chat template in a sandbox, and what it raises if it refuses messages."""
+    jinja2 = tokenizer_files.package("jinja2")
+    sandbox = tokenizer_files.package("jinja2.sandbox").ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    sandbox.globals["raise_exception"] = refuse
+    try:
+        return sandbox.from_string(template), (jinja2.TemplateError, TypeError)
+    except jinja2.TemplateError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> ValueError:
+    return ValueError(
+        "Expected messages that the model's chat template takes; it says: "
+        f"{str(error).rstrip('.')}."
+    )
 
 
 @functools.lru_cache(maxsize=2)

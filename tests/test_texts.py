@@ -144,6 +144,11 @@ BAD = {
         {"sequences": ((0, 1, 2),), "prompt_lengths": (1, 1), "vocabulary": 3},
         "Expected prompt_lengths of at least 0 for 1 sequences; got shape (2,).",
     ),
+    "prompt lengths of texts": (
+        {"sequences": ("the cat",), "prompt_lengths": (1,)},
+        "Expected prompt_lengths for tokens only; got them for texts, which have their prompts "
+        'apart: {"prompt": …, "completion": …}.',
+    ),
     "no completion": (
         {"sequences": ((0, 1), (2,)), "prompt_lengths": (1, 1), "vocabulary": 3},
         "Expected something to score in every text; sequence 1 has nothing after its prompt. "
@@ -239,7 +244,9 @@ def test_other_bytes_and_missing_files_are_refused(word, tmp_path):
 
 def test_a_tokenizer_without_an_end_is_refused(word, tmp_path):
     (tmp_path / "tokenizer.json").write_text(small_tokenizer.trained().to_str())
-    with pytest.raises(ValueError, match=r"^Expected a tokenizer with an end token; .*: end=False"):
+    with pytest.raises(
+        ValueError, match=r"^Expected a tokenizer with an end token; this one has none: end=False"
+    ):
         Texts(sequences=(PAIR,), tokenizer=str(tmp_path))
     assert Texts(sequences=(PAIR,), tokenizer=str(tmp_path), end=False).longest > 1
 

@@ -64,10 +64,20 @@ class Texts(Task):
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a file; got neither.")
             places, self.sequences = zip(*_read(self.path).items(), strict=True)
-        if any(isinstance(each, str | Mapping) for each in self.sequences):
+        if _are_texts(self.sequences):
+            check(
+                self.prompt_lengths is None,
+                "Expected prompt_lengths for tokens only; got them for texts, which have their "
+                'prompts apart: {"prompt": …, "completion": …}.',
+            )
             places = places or [f"sequence {index}" for index in range(len(self.sequences))]
-            encoded = [self._encode(*each) for each in zip(places, self.sequences, strict=True)]
+            tokenizer = Tokenizer.named(self.tokenizer)
+            encoded = [
+                _encoded(tokenizer, place, given, self.template, self.end)
+                for place, given in zip(places, self.sequences, strict=True)
+            ]
             self.prompt_lengths, self.sequences = zip(*encoded, strict=True)
+            self.vocabulary = self.vocabulary or tokenizer.symbols
         rows = as_rows(self.sequences)
         lengths = (rows != PAD).sum(axis=1)
         self.sequences = rows[:, : max(1, lengths.max())]
@@ -76,33 +86,6 @@ class Texts(Task):
         self.prompt_lengths = np.asarray(self.prompt_lengths).astype(np.int32)
         self.vocabulary = self.vocabulary or Tokenizer.named(self.tokenizer).symbols
         self._check(lengths, lambda index: places[index] if places else f"sequence {index}")
-
-    def _encode(self, place: str, given: Given) -> tuple[int, np.ndarray]:
-        """The length of the prompt, and the tokens [time]."""
-        tokenizer = Tokenizer.named(self.tokenizer)
-        prompt, text = _parts(place, given)
-        check(
-            self.template == "plain" or prompt is not None,
-            f"Expected prompt and completion for the chat template; {place} has none. "
-            "template='plain' takes texts as they stand.",
-        )
-        try:
-            tokens = tokenizer.encode(text)
-            if prompt is None:
-                before = tokens[:0]
-            elif self.template == "chat":
-                before = tokenizer.chat([{"role": "user", "content": prompt}])
-            else:
-                before = tokenizer.encode(prompt)
-        except ValueError as error:
-            raise ValueError(f"In {place}: {error}") from error
-        if self.end or (self.end is None and prompt is not None):
-            check(
-                tokenizer.end is not None,
-                f"Expected a tokenizer with an end token; {self.tokenizer} has none: end=False.",
-            )
-            tokens = np.append(tokens, np.int32(tokenizer.end or 0))
-        return len(before), np.concatenate([before, tokens])
 
     def _check(self, lengths: np.ndarray, place: Any) -> None:
         least, largest = int(self.sequences.min()), int(self.sequences.max())
@@ -165,6 +148,13 @@ class Texts(Task):
         )
 
 
+def _are_texts(sequences: Any) -> bool:
+    """Rather than tokens; an array is not looked at row by row."""
+    return isinstance(sequences, list | tuple) and any(
+        isinstance(each, str | Mapping) for each in sequences
+    )
+
+
 def _read(path: str) -> dict[str, Given]:
     """What each line of a file gives, by its place."""
     check(
@@ -211,3 +201,32 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
         f"Expected {SHAPES}, all of them texts; {place} has {sorted(given)}.",
     )
     return (None, given["text"]) if keys == ("text",) else (given["prompt"], given["completion"])
+
+
+def _encoded(
+    tokenizer: Tokenizer, place: str, given: Given, template: str, end: bool | None
+) -> tuple[int, np.ndarray]:
+    """The length of the prompt, and the tokens [time]."""
+    prompt, text = _parts(place, given)
+    check(
+        template == "plain" or prompt is not None,
+        f"Expected prompt and completion for the chat template; {place} has none. "
+        "template='plain' takes texts as they stand.",
+    )
+    try:
+        tokens = tokenizer.encode(text)
+        if prompt is None:
+            before = tokens[:0]
+        elif template == "chat":
+            before = tokenizer.chat([{"role": "user", "content": prompt}])
+        else:
+            before = tokenizer.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"In {place}: {error}") from error
+    if end or (end is None and prompt is not None):
+        check(
+            tokenizer.end is not None,
+            "Expected a tokenizer with an end token; this one has none: end=False.",
+        )
+        tokens = np.append(tokens, np.int32(tokenizer.end or 0))
+    return len(before), np.concatenate([before, tokens])
