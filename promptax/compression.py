@@ -19,7 +19,7 @@ bits, and no symbol more than log2(2^30 M / S) above -log2 p: 2e-4 bits with 49,
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -37,23 +37,31 @@ from promptax.stepping import Row
 
 MAGIC, VERSION = b"ptax", 1
 MOST_SYMBOLS = 1 << 22  # so that S is close to 2^30
-AT_ONCE = 256  # given tokens in one call
+AT_ONCE = 64  # given tokens in one call, and between two reports of progress
 GIVEN = -1  # in place of a point
 UNUSABLE = -1  # in place of a width
 
+Progress = Callable[[int, int], Any]
 Some = Int[np.ndarray, " time"]
 Given = Int[Array, " time"] | Some
 Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
 Widths = Int[Array, " symbol"]
 
 
-def compress(predictor: Predictor, tokens: Any, *, context: int | None = None) -> bytes:
+def compress(
+    predictor: Predictor,
+    tokens: Any,
+    *,
+    context: int | None = None,
+    callbacks: Iterable[Progress] = (),
+) -> bytes:
     """The tokens as bytes, from which `decompress` makes them again.
 
     Args:
         tokens: whole numbers [time].
         context: how many tokens to read before the state starts afresh (None: never), for
             predictors of limited length. Memory, and time for attention, follow it.
+        callbacks: called as callback(done, total).
 
     Raises:
         TypeError, ValueError: no single predictor, or tokens outside its alphabet, before any
@@ -79,11 +87,19 @@ def compress(predictor: Predictor, tokens: Any, *, context: int | None = None) -
                 _check_width(width, done, token)
                 encoder.write(low, width)
                 done += 1
+            for callback in callbacks:
+                callback(done, len(tokens))
     return _packed(Header.of(tokens, predictor.symbols, context), encoder.finish())
 
 
-def decompress(predictor: Predictor, data: bytes | bytearray | memoryview) -> Tokens:
-    """The tokens [time] that `compress` made bytes of, with the same predictor.
+def decompress(
+    predictor: Predictor,
+    data: bytes | bytearray | memoryview,
+    *,
+    callbacks: Iterable[Progress] = (),
+) -> Tokens:
+    """The tokens [time] that `compress` made bytes of, with the same predictor. `callbacks` are
+    called as callback(done, total).
 
     Raises:
         TypeError, ValueError: no single predictor; data that are foreign, cut off or damaged, or of
@@ -113,6 +129,8 @@ def decompress(predictor: Predictor, data: bytes | bytearray | memoryview) -> To
             decoder.read(low, width)
             tokens[done] = token
             done += 1
+            for callback in callbacks:
+                callback(done, len(tokens))
     check(zlib.crc32(_as_bytes(tokens)) == header.checksum, _ANOTHER)
     return jnp.asarray(tokens)
 

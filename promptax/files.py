@@ -55,6 +55,23 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     return Path(path)
 
 
+def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
+    """Write bytes in one step."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FileNotFoundError: with the names that come close.
+    """
+    expect_file(Path(path))
+    return Path(path).read_bytes()
+
+
 def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
     """An empty folder for the results of one run.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from promptax import store
+from promptax import language, store
 from promptax.fit import Fitted
 from promptax.protocol import Predictor, Repeated
 from promptax.specs import check
@@ -17,7 +17,10 @@ def named(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def predictor(path: str) -> Predictor | Repeated:
-    """The predictor in a run folder or a file; of a fitted result, what was fitted."""
+    """The predictor in a run folder or a file; of a fitted result, what was fitted. A language
+    model by its name: smollm2, a folder in the Hugging Face format, a GGUF file."""
+    if language.is_named(path):
+        return language.predictor(path)
     inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
     files = [Path(path) / name for name in inside if (Path(path) / name).exists()]
     file = files[0] if files else Path(path)

@@ -1,29 +1,18 @@
-"""The command line: `promptax demo · list · pretrain · tune · evaluate · diagnose · report ·
-study · bench`.
-
-The only file that prints, bars aside. A command is a dataclass of its flags (`commands`), read by
-`arguments`, and a function.
-"""
+"""What the commands do, language models aside (`language`)."""
 
 import dataclasses
-import difflib
 import json
-import os
-import sys
-import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from promptax import bench, diagnosis, files, platforms, runs, saved, specs, store, study_runs
 from promptax.analysis import diagnose
-from promptax.arguments import import_plugins, join_processes, parse
 from promptax.axes import NATS
+from promptax.cli.printing import console, print_rows, say
 from promptax.commands import (
     Bench,
     Demo,
@@ -49,11 +38,7 @@ from promptax.studies import Study
 from promptax.sweeps import Measurements, by_ray, sweep
 from promptax.tasks import Task
 
-console = Console()
 OPEN = {"tasks": Task, "networks": Architecture, "tuners": Tuner, "studies": Study}
-
-
-# --- what the commands do -------------------------------------------------------------------
 
 
 def demo(args: Demo, command: str) -> None:
@@ -64,13 +49,13 @@ def demo(args: Demo, command: str) -> None:
     folder = files.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
     workers = platforms.tunings_at_once()
-    run = runs.run(experiment, args.seed, folder, command, bar, _say, workers)
+    run = runs.run(experiment, args.seed, folder, command, bar, say, workers)
     for results in run:
         _show(results)
     if not platforms.leads():
         return
     page = runs.report(folder)
-    _say(f"\n{page}  ← open this in a browser", style="bold")
+    say(f"\n{page}  ← open this in a browser", style="bold")
 
 
 def _show(results: Any) -> None:
@@ -130,7 +115,7 @@ def tune_run(args: Tune, command: str) -> None:
     if not args.resume:
         runs.write_spec(folder, command, args.seed, **what, fit=args.fit)
     if plan := args.tuner.plan(args.target.symbols):
-        _say(f"trying {plan}")
+        say(f"trying {plan}")
     fitted = args.tuner.tune(
         jax.random.key(args.seed),
         base,
@@ -168,7 +153,7 @@ def evaluate_run(args: Evaluate, command: str) -> None:
         runs.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)
         files.write_text(folder / "table.csv", runs.csv([results]))
-        _say(f"written to {folder}")
+        say(f"written to {folder}")
 
 
 def diagnose_run(args: Diagnose, command: str) -> None:
@@ -179,20 +164,20 @@ def diagnose_run(args: Diagnose, command: str) -> None:
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
     sizes = (args.length, args.steps, args.longest, args.mixture)
     found = diagnose(args.prior, args.target, *sizes).table
-    _print_rows(*diagnosis.by_length(found))
-    _say(f"the best prompt's regret {found.attrs['limit']}")
+    print_rows(*diagnosis.by_length(found))
+    say(f"the best prompt's regret {found.attrs['limit']}")
     tuned = {name for name, path in paths.items() if diagnosis.has_tuned_weights(Path(path))}
     about = (args.prior, args.target, args.steps, args.trained_length, args.sequences)
     judged = []
     for each in diagnosis.judge(jax.random.key(args.seed), predictors, tuned, *about):
-        _print_rows(*diagnosis.by_term(each))
-        _say(f"{each.name}, as a prior: {each.prior.words()}")
+        print_rows(*diagnosis.by_term(each))
+        say(f"{each.name}, as a prior: {each.prior.words()}")
         judged.append(each)
-    _say(found.attrs["verdict"], style="bold")
+    say(found.attrs["verdict"], style="bold")
     if folder is not None:
         runs.write_spec(folder, command, args.seed, prior=args.prior, target=args.target)
         diagnosis.write(folder, found, judged)
-        _say(f"written to {folder}")
+        say(f"written to {folder}")
 
 
 def report_run(args: Report, command: str) -> None:
@@ -200,7 +185,7 @@ def report_run(args: Report, command: str) -> None:
     del command
     folder = Path(args.folder)
     study = "study" in json.loads(files.read_text(folder / "spec.json"))
-    _say(str(study_runs.report(folder)[0] if study else runs.report(folder)))
+    say(str(study_runs.report(folder)[0] if study else runs.report(folder)))
 
 
 def study_run(args: RunStudy, command: str) -> None:
@@ -218,18 +203,22 @@ def study_run(args: RunStudy, command: str) -> None:
     study_runs.begin(folder, command, args.study, args.scale)
     study_runs.write_index(folder, everything)
     bar = lambda what: (Bar(what),)  # noqa: E731
-    say = lambda done, total, note: note and _say(f"{done} of {total}: {note}")  # noqa: E731
-    told = (lambda done, total, note: bool(say(done, total, note)),)
-    failed = sweep(chosen, folder, executor, announce=bar, callbacks=told)
+
+    def told(done: int, total: int, note: str) -> bool:
+        if note:
+            say(f"{done} of {total}: {note}")
+        return False
+
+    failed = sweep(chosen, folder, executor, announce=bar, callbacks=(told,))
     for name, failure in failed.items():
-        _say(f"failed: {name}: {failure.reason}", style="red")
+        say(f"failed: {name}: {failure.reason}", style="red")
     there = len(Measurements(chosen, folder))
-    _say(f"{there} of {len(chosen)} conditions are in {folder}")
+    say(f"{there} of {len(chosen)} conditions are in {folder}")
     if platforms.leads():
         page, claims = study_runs.report(folder)
         rows = [(claim.name, claim.verdict, claim.text) for claim in claims]
-        _print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
-        _say(f"\n{page}  ← open this in a browser", style="bold")
+        print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
+        say(f"\n{page}  ← open this in a browser", style="bold")
     if failed:
         raise SystemExit(1)
 
@@ -242,7 +231,7 @@ def bench_run(args: Bench, command: str) -> None:
             found = bench.in_turns({str(n): c for n, c in contenders.items()}, 5, args.rounds)
             first = next(iter(found.values()))
             rows = [(n, f"{1e3 * t:.1f}", f"{t / first:.2f}") for n, t in found.items()]
-            _print_rows(f"one update, by {size}", (size, "milliseconds", "ratio"), rows)
+            print_rows(f"one update, by {size}", (size, "milliseconds", "ratio"), rows)
         return
     peak = bench.matrix_product_peak()
     jobs = {job: bench.ours(args.network, job) for job in bench.JOBS}
@@ -254,40 +243,7 @@ def bench_run(args: Bench, command: str) -> None:
         share = ("–", "–") if rate is None else (f"{rate / 1e9:.0f}", f"{rate / peak:.0%}")
         rows.append((job, f"{1e3 * seconds:.1f}", *share))
     title = f"{type(args.network).__name__}: matrix products here reach {peak / 1e9:.0f} GFLOP/s"
-    _print_rows(title, ("one update of", "milliseconds", "GFLOP/s", "of the peak"), rows)
-
-
-def _print_rows(
-    title: str,
-    headings: tuple[str, ...],
-    rows: list[tuple[str, ...]],
-    words: tuple[str, ...] = (),
-) -> None:
-    """A table of numbers, but for its first column and those that hold words."""
-    shown = Table(title=title, title_justify="left")
-    for heading in headings:
-        left = heading == headings[0] or heading in words
-        shown.add_column(heading, justify="left" if left else "right")
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
-
-
-COMMANDS: dict[str, tuple[type, Any]] = {
-    "demo": (Demo, demo),
-    "list": (List, list_members),
-    "pretrain": (Pretrain, pretrain_run),
-    "tune": (Tune, tune_run),
-    "evaluate": (Evaluate, evaluate_run),
-    "diagnose": (Diagnose, diagnose_run),
-    "report": (Report, report_run),
-    "study": (RunStudy, study_run),
-    "bench": (Bench, bench_run),
-}
-
-
-def _say(text: str, style: str = "") -> None:
-    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    print_rows(title, ("one update of", "milliseconds", "GFLOP/s", "of the peak"), rows)
 
 
 def _fresh(stem: str) -> str:
@@ -317,78 +273,16 @@ def _keep(folder: Path, fitted: Fitted) -> None:
     store.save(folder / "results.nc", fitted.losses.to_dataset(name="loss"))
     last = fitted.loss[:, -20:]
     if last.size:
-        _say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
+        say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
     if hasattr(fitted.predictor, "prompt") and fitted.scores is not None:
-        _say(f"prompt: {fitted.prompt}")
-    _say(f"written to {folder}")
+        say(f"prompt: {fitted.prompt}")
+    say(f"written to {folder}")
 
 
 def _first(path: str) -> Predictor:
     """A saved predictor, of repetitions the first."""
     found = saved.predictor(path)
     if isinstance(found, Repeated):
-        _say(f"{path} holds {len(found)} repetitions; taking the first")
+        say(f"{path} holds {len(found)} repetitions; taking the first")
         return found[0]
     return found
-
-
-# --- reading the command line ---------------------------------------------------------------
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command; complaints go to standard error, with exit code 2."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = " ".join(["promptax", *arguments])
-    with warnings.catch_warnings():
-        warnings.showwarning = _warn
-        try:
-            _run(arguments, command)
-        except (ValueError, TypeError, MemoryError, OSError) as error:
-            if os.environ.get("PROMPTAX_TRACEBACK"):
-                raise
-            Console(stderr=True).print("error:", style="red", end=" ")
-            Console(stderr=True).print(str(error), soft_wrap=True, highlight=False, markup=False)
-            raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-
-
-def _run(arguments: list[str], command: str) -> None:
-    arguments = join_processes(import_plugins(arguments))
-    console.quiet = not platforms.leads()
-    name = _command(arguments)
-    kind, run = COMMANDS[name]
-    parsed = parse(kind, name, arguments[1:], runs.DEMO_NETWORK if kind is Demo else {})
-    _use_compilation_cache()
-    started = time.monotonic()
-    run(parsed, command)
-    _say(f"{time.monotonic() - started:.0f} s", style="dim")
-
-
-def _warn(message: Any, *about: Any, **more: Any) -> None:
-    del about, more
-    Console(stderr=True).print(f"warning: {message}", style="yellow", soft_wrap=True, markup=False)
-
-
-def _command(arguments: list[str]) -> str:
-    given = arguments[0] if arguments else "--help"
-    if given in ("-h", "--help"):
-        _say("usage: promptax COMMAND [--plugin MODULE] [flags]\n")
-        shown = Table.grid(padding=(0, 2))
-        for name, (kind, _) in COMMANDS.items():
-            shown.add_row(f"  {name}", " ".join((kind.__doc__ or "").split()))
-        console.print(shown)
-        _say("\npromptax COMMAND --help shows its flags.")
-        raise SystemExit(0)
-    if given not in COMMANDS:
-        near = difflib.get_close_matches(given, list(COMMANDS), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Expected a command: {', '.join(COMMANDS)}; got {given!r}.{hint}")
-    return given
-
-
-def _use_compilation_cache() -> None:
-    """Compile nothing twice, from one command to the next: JAX's cache in the user's folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "promptax" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
