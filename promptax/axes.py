@@ -21,6 +21,7 @@ AXES = {
     "component": "one principal component, or one component of a mixture",
     "sample": "one point of a cloud of states",
     "term": "one part of what regret is made of",
+    "rank": "place in an order; counts from 1, the nearest or best",
     "prompt_length": "the number of symbols of a prompt",
 }
 

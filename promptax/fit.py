@@ -164,7 +164,7 @@ def fit(
         step=np.array(0),
         loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
     )
-    identity = _identity(key, halves, task, settings)
+    identity = identity_of(key, (halves.tuned, halves.frozen), task, settings)
     if checkpoint is not None:
         state = checkpoint.restore(identity, state) or state
     with report(description, callbacks) as progress:
@@ -272,7 +272,7 @@ def _note(state: _State) -> str:
     return text + (f", {lost} diverged" if lost else "")
 
 
-def _identity(key: Array, halves: Repeated, task: Task, settings: FitSettings) -> str:
+def identity_of(key: Array, start: Tree, task: Task, settings: FitSettings) -> str:
     """What makes a run this run: its key, data, settings, structure and initial weights."""
     arrays: Arrays = {}  # a recorded task's sequences may be many
     described = to_json(task, arrays)
@@ -283,7 +283,7 @@ def _identity(key: Array, halves: Repeated, task: Task, settings: FitSettings) -
             "task": described,
             "data": _digest(arrays),
             "settings": to_json(settings),
-            "weights": _digest((halves.tuned, halves.frozen)),
+            "weights": _digest(start),
         }
     )
 

@@ -17,12 +17,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from promptax.exchangeable import uniform_if
 from promptax.protocol import (
     Embedded,
     Inputs,
+    KeyValues,
     Prediction,
     Predictor,
     Prompt,
@@ -31,7 +32,7 @@ from promptax.protocol import (
     Wrapper,
     condition,
 )
-from promptax.specs import check, check_distribution
+from promptax.specs import Record, check, check_distribution
 
 RESPONSIBILITY = "responsibility"
 
@@ -118,10 +119,11 @@ def mix(
 
 
 def _check_evidence(inputs: Inputs, symbols: int) -> None:
-    if isinstance(inputs, Embedded):
+    if isinstance(inputs, Embedded | KeyValues):
+        rows = "embedding rows" if isinstance(inputs, Embedded) else "keys and values"
         raise TypeError(
-            "Expected tokens or weights over symbols; got embedding rows, which say nothing for "
-            "one prompt of a mixture against another. Read them before the mixture: steer the "
+            f"Expected tokens or weights over symbols; got {rows}, which say nothing for one "
+            "prompt of a mixture against another. Read them before the mixture: steer the "
             "predictor inside, or use PromptMixture(prompt=SoftPrompt())."
         )
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.shape[-1] != symbols:
@@ -134,35 +136,53 @@ def _mixed(
     state: MixtureState, inputs: Inputs, read: Sequence[tuple[State, Prediction]]
 ) -> tuple[MixtureState, Prediction]:
     """The mixture's new state and prediction, from those of its components."""
-    log_probs = jnp.stack(
-        [each.log_probs for _, each in read], axis=-2
-    )  # [time, component, symbol]
-    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, log_probs)), axis=-2)
+    predictions = tuple(each for _, each in read)
+    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions)), axis=-2)
     first = jnp.broadcast_to(
         state.log_weights[..., None, :], (*evidence.shape[:-2], 1, evidence.shape[-1])
     )
     log_weights = _normalised(jnp.concatenate([first, first + evidence], axis=-2))
     before, after = log_weights[..., :-1, :], log_weights[..., 1:, :]
     impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
-    rows = jax.nn.logsumexp(before[..., None] + log_probs, axis=-2)
-    internals = {RESPONSIBILITY: jnp.exp(after), **read[0][1].internals}
+    rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
+    internals = {RESPONSIBILITY: jnp.exp(after), **predictions[0].internals}
     new = MixtureState(tuple(each for each, _ in read), log_weights[..., -1, :])
-    return new, Prediction(uniform_if(impossible, rows), internals)
+    many = any(each.scores is not None for each in predictions)
+    scores = MixedScores(predictions, before) if many else None
+    return new, Prediction(uniform_if(impossible, rows), internals, scores)
+
+
+class MixedScores(Record):
+    """Log probabilities of single symbols under a mixture, from those of its components, where
+    symbols are many. `log_weights`: log w_k(n), the posterior before each input, nats."""
+
+    predictions: tuple[Prediction, ...]
+    log_weights: Float[Array, "*batch time component"]
+
+    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """Log probability of each token, nats; uniform after an impossible history."""
+        impossible = jnp.max(self.log_weights, axis=-1) == -jnp.inf
+        of_each = jnp.stack([each.of(tokens) for each in self.predictions], axis=-1)
+        uniform = -jnp.log(self.predictions[0].log_probs.shape[-1])
+        mixed = jax.nn.logsumexp(self.log_weights + of_each, axis=-1)
+        return jnp.where(impossible, uniform, mixed)
+
+
+def _by_component(
+    predictions: Sequence[Prediction],
+) -> Float[Array, "*batch time component symbol"]:
+    return jnp.stack([each.log_probs for each in predictions], axis=-2)
 
 
 def _log_likelihood(
-    inputs: Inputs, log_probs: Float[Array, "*batch time component symbol"]
+    inputs: Inputs, predictions: Sequence[Prediction]
 ) -> Float[Array, "*batch time component"]:
     """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
-    symbols = log_probs.shape[-1]
-    if jnp.issubdtype(inputs.dtype, jnp.floating):
-        weights = inputs[..., None, :]
-        never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
-        return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
-    tokens = inputs[..., None, None]
-    if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
-        return jnp.sum(jnp.where(tokens == jnp.arange(symbols), log_probs, 0.0), axis=-1)
-    return jnp.take_along_axis(log_probs, tokens, axis=-1)[..., 0]
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        return jnp.stack([each.of(inputs) for each in predictions], axis=-1)
+    weights, log_probs = inputs[..., None, :], _by_component(predictions)
+    never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
+    return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
 
 
 def _relative(evidence: Float[Array, "*rows component"]) -> Float[Array, "*rows component"]:

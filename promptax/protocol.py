@@ -131,15 +131,15 @@ class Prompt(Record):
     @property
     def before_begin(self) -> bool:
         """Whether it stands before what opens a sequence (`Predictor.begin`), not after."""
-        return False
+        return False  # a member may make it a field
 
     @abc.abstractmethod
     def inputs(self) -> Inputs:
         """What the predictor reads."""
 
     def shown(self) -> Array:
-        """What was found, for people: tokens [prompt], weights [prompt, symbol] or rows
-        [prompt, embedding]."""
+        """What was found, for people: tokens [prompt], weights [prompt, symbol], rows
+        [prompt, embedding], or keys and values [part, layer, head, prompt, each]."""
         inputs = self.inputs()
         return inputs.rows if isinstance(inputs, Embedded) else inputs
 

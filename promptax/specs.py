@@ -46,6 +46,12 @@ class Spec(Record):
         return (cls(),)
 
 
+def later(default: Any, **options: Any) -> Any:
+    """A field that its class did not always have. JSON leaves it out at its default, so that what
+    was stored without the field is still the same thing and has the same identity."""
+    return eqx.field(default=default, metadata={"later": True}, **options)
+
+
 def floats(values: Any) -> Any:
     """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay."""
     if isinstance(values, Tracer | jax.ShapeDtypeStruct):
@@ -155,6 +161,7 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
         fields = {
             field.name: to_json(getattr(thing, field.name), arrays, f"{path}/{field.name}")
             for field in dataclasses.fields(thing)
+            if not _left_out(field, getattr(thing, field.name))
         }
         return {"class": type(thing).__name__, **fields}
     if isinstance(thing, np.ndarray | jax.Array):
@@ -163,6 +170,10 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
         f"Expected records, arrays, numbers, words, tuples or dicts; got {type(thing).__name__} at "
         f"{path or 'the top'}. Derive the class from promptax.specs.Record."
     )
+
+
+def _left_out(field: dataclasses.Field, value: Any) -> bool:
+    return field.metadata.get("later", False) and value == field.default
 
 
 def _array_to_json(array: np.ndarray, arrays: Arrays | None, name: str) -> dict[str, Any]:
@@ -209,7 +220,8 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
         return cls(**fields)
     # Built things are trees whose leaves may be None (one half of a partition): no validation.
     thing = object.__new__(cls)
-    for name, value in fields.items():
+    left_out = {f.name: f.default for f in dataclasses.fields(cls) if _left_out(f, f.default)}
+    for name, value in (left_out | fields).items():
         object.__setattr__(thing, name, value)
     return thing
 

@@ -17,7 +17,16 @@ from promptax import FitSettings
 from promptax import steps as loop
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Embedded
-from promptax.steering import EmbeddingWeights, FullWeights, LowRank, SoftPrompt
+from promptax.steering import (
+    EmbeddingWeights,
+    FullWeights,
+    GradientSearch,
+    LowRank,
+    PromptMixture,
+    SoftPrompt,
+    gradient_search,
+)
+from promptax.steering.hard_prompt import losses_after
 from promptax.tasks import Categorical
 from promptax.tasks.base import Episode
 
@@ -238,13 +247,36 @@ def test_programs_as_users_compile_them_agree_with_operations_one_by_one(tmp_pat
     python(tmp_path, "check.py", XLA_FLAGS="", JAX_DISABLE_MOST_OPTIMIZATIONS="0")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_many_symbols_are_never_held_for_every_step_of_every_sequence(name):
+def searched(network):
+    """One step of the search by gradients as a function of its prompt and episodes."""
+    outcome = Categorical.outcome
+
+    def step(prompt, some):
+        slopes = gradient_search.slopes(network, prompt, some, outcome, some.tokens.shape[0])
+        tried = gradient_search.swaps(KEY, prompt, slopes, candidates=3, top=8)
+        return losses_after(network, tried, some, outcome)
+
+    return jnp.zeros(4, jnp.int32), step
+
+
+@pytest.mark.parametrize(
+    ("name", "tuner"),
+    [
+        ("Transformer", FullWeights()),
+        ("LSTM", FullWeights()),
+        ("Transformer", PromptMixture(SoftPrompt(length=2))),
+        ("Transformer", GradientSearch()),
+    ],
+    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+)
+def test_many_symbols_are_never_held_for_every_step_of_every_sequence(name, tuner):
     symbols, batch, time = 4096, 64, 50
     network = {"Transformer": Transformer(width=8, heads=2), "LSTM": LSTM(width=8)}[name]
-    tuned, gradient = program(FullWeights(), network.build(KEY, symbols))
+    network = network.build(KEY, symbols)
+    search = isinstance(tuner, GradientSearch)
+    tuned, step = searched(network) if search else program(tuner, network)
     some = Episode(jnp.zeros((batch, time), jnp.int32))
-    compiled = jax.jit(gradient).lower(tuned, some).compile()
+    compiled = jax.jit(step).lower(tuned, some).compile()
     whole = 4 * batch * time * symbols
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * whole
     assert not re.search(rf"f32\[({batch},{time}|{batch * time}),{symbols}\]", compiled.as_text())

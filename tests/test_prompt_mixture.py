@@ -184,6 +184,16 @@ def test_large_alphabets_look_their_evidence_up():
     np.testing.assert_allclose(predict(mixture, tokens), predict(mixture, one_hot), atol=1e-5)
 
 
+def test_single_symbols_of_many_are_scored_without_all():
+    below = network("LSTM", 600)
+    mixture = mix(below, [[1, 2], [3, 64]], weights=[0.75, 0.25])
+    tokens = jnp.array([[599, 0, 3], [7, 7, 7]])
+    prediction = mixture.advance_batch(mixture.start(), tokens)[1]
+    assert prediction.scores is not None
+    expected = laws.of_tokens(prediction.log_probs, tokens)
+    np.testing.assert_allclose(prediction.of(tokens), expected, atol=1e-5)
+
+
 def test_embedding_rows_are_no_evidence():
     mixture = mix(network("LSTM"), [[0], [1]])
     with pytest.raises(TypeError, match=r"got embedding rows, which say nothing for one prompt"):

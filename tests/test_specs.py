@@ -213,6 +213,31 @@ def test_specs_are_validated_again():
     )
 
 
+class Kite(Spec):
+    n: int = 4
+    tail: int = specs.later(0)
+    colours: tuple[int, ...] = specs.later((), converter=tuple)
+
+
+class Drawn(Record):
+    values: object
+    filled: bool = specs.later(False, static=True)
+
+
+def test_a_later_field_leaves_what_was_stored_before_as_it_was():
+    before = {"class": "Kite", "n": 4}
+    assert specs.to_json(Kite()) == before and specs.from_json(before) == Kite()
+    changed = Kite(tail=2, colours=[1])
+    assert specs.to_json(changed) == {**before, "tail": 2, "colours": [1]}
+    assert specs.from_json(specs.to_json(changed)) == changed
+
+
+def test_a_later_field_of_a_built_thing_is_at_its_default():
+    old = specs.from_json({"class": "Drawn", "values": 1.0})
+    assert jax.tree.structure(old) == jax.tree.structure(Drawn(1.0)) and old.filled is False
+    assert specs.from_json(specs.to_json(Drawn(1.0, True))).filled is True
+
+
 # --- words of the command line --------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import laws
 import numpy as np
 import pytest
 
-from promptax import FitSettings, condition, platforms, predict
+from promptax import FitSettings, condition, platforms, predict, specs
 from promptax.exchangeable import Uniform
 from promptax.predictors import LSTM, Transformer
 from promptax.predictors.layers import Dense
@@ -72,6 +72,14 @@ def test_texts_of_errors(make, text):
 def test_an_unknown_start_is_named(cls, as_users_see_it):
     with pytest.raises(ValueError, match=r"Expected initial to be one of .*'zeros'.*; got 'ones'"):
         cls(initial="ones")
+
+
+def test_fields_that_came_later_leave_a_soft_prompt_what_it_was():
+    """Studies know their results by the JSON of what was run."""
+    described = {"class": "SoftPrompt", "length": 6, "initial": "one_hot", "learning_rate": 0.005}
+    assert specs.to_json(SoftPrompt()) == described
+    rows = SoftPrompt(length=1).prompt(KEY, base("LSTM", 2))
+    assert set(specs.to_json(rows)) == {"class", "values"}
 
 
 # --- hard prompts ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components
 from promptax.analysis.internal_states import state_map as state_map
 from promptax.analysis.ledger import ledger as ledger
+from promptax.analysis.nearest_tokens import nearest_tokens as nearest_tokens
 from promptax.analysis.prompt_mixtures import prompt_mixtures as prompt_mixtures
 from promptax.analysis.promptability import Promptability as Promptability
 from promptax.analysis.promptability import promptability as promptability

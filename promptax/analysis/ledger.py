@@ -29,7 +29,7 @@ from promptax.axes import NATS
 from promptax.control_variates import spans
 from promptax.evaluation import evaluate
 from promptax.mixture import PromptedMixture
-from promptax.protocol import Predictor, Prompted, Repeated, Wrapper, condition
+from promptax.protocol import Predictor, Prompted, Repeated, Wrapper, condition, rows_in
 from promptax.specs import check
 from promptax.tasks.base import Task
 
@@ -136,13 +136,13 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
     while isinstance(inner, Wrapper):  # prompts may be nested: the innermost is read first
         if isinstance(inner, Prompted):
             shown = np.asarray(inner.prompt)
-            rows += len(shown)
+            rows += rows_in(inner.reads.inputs())
             whole = np.issubdtype(shown.dtype, np.integer)
             tokens = [*shown.tolist(), *tokens] if whole and tokens is not None else None
         else:
             tokens = None
         if isinstance(inner, PromptedMixture):  # side by side: as many as the longest
-            rows += max(len(each.shown()) for each in inner.reads)
+            rows += max(rows_in(each.inputs()) for each in inner.reads)
         inner = inner.predictor
     return predictor, tokens, rows
 

@@ -187,6 +187,16 @@ class Network(Predictor):
             return Transposed(self.embedding.weight)
         return self.unembedding
 
+    def remembered(self, state: NetworkState) -> KeyValues:
+        """Keys and values of all that the state has read; TypeError without attention."""
+        found = self.torso.remembered(state.torso)
+        if found is None:
+            raise TypeError(
+                f"Expected a network with attention; {type(self.architecture).__name__} has no "
+                "keys and values. SoftPrompt works on any network."
+            )
+        return KeyValues(*found)
+
     def embed(self, inputs: Inputs) -> AnyRows:
         """Rows [..., time, embedding] of tokens, of weights over symbols, or as they are."""
         if isinstance(inputs, Embedded):

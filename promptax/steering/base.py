@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.fit import Checkpoint, Fitted, check_alphabet, fit
@@ -186,6 +186,11 @@ class PromptTuner(GradientTuner):
     def row_width(self, predictor: Predictor) -> int:
         """How many numbers a row of the prompt has."""
 
+    def reading_bytes(self, predictor: Predictor) -> int:
+        """A lower bound in bytes on the memory for reading the prompt. To override where the
+        network does not read it."""
+        return predictor.reading_bytes(self.length)
+
     def __check_init__(self) -> None:
         check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
 
@@ -203,7 +208,7 @@ class PromptTuner(GradientTuner):
 
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
         leaves = 16 * settings.repetitions * self.length * self.row_width(predictor)
-        needed = leaves + 4 * predictor.reading_bytes(self.length)
+        needed = leaves + 4 * self.reading_bytes(predictor)
         free = platforms.free_bytes()
         if free is not None and needed > free:
             raise MemoryError(
@@ -246,6 +251,28 @@ def initial_rows(
     if how == "one_hot":
         return jax.nn.one_hot(jnp.argmax(uniform, axis=-1), width)
     return uniform if how == "uniform" else jnp.zeros((length, width))
+
+
+def initial_symbols(
+    key: Key[Array, ""], given: tuple[int, ...], length: int, symbols: int
+) -> Int[Array, " prompt"]:
+    """Symbols to start a prompt from: the given ones, repeated or cut to its length, or random."""
+    if not given:
+        return jax.random.randint(key, (length,), 0, symbols)
+    check(
+        min(given) >= 0 and max(given) < symbols,
+        f"Expected initial_tokens from 0 to {symbols - 1}; got {given}. The predictor's alphabet "
+        f"has {symbols} symbols.",
+    )
+    return jnp.resize(jnp.asarray(given, jnp.int32), (length,))
+
+
+def check_initial_tokens(how: str, given: tuple[int, ...]) -> None:
+    """Complain about tokens to start from where a prompt starts from something else."""
+    check(
+        not given or how == "tokens",
+        f"Expected initial_tokens with initial='tokens' alone; got them with initial={how!r}.",
+    )
 
 
 def check_initial(how: str, known: tuple[str, ...] = INITIAL) -> None:

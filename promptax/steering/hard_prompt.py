@@ -100,8 +100,8 @@ def all_prompts(symbols: int, length: int, limit: int) -> Int[np.ndarray, "candi
     check(
         count <= limit,
         f"Expected at most {limit:,} prompts to try; {symbols} symbols at length {length:,} make "
-        f"{number}. Choose a shorter prompt, raise limit, or let gradients search: SoftPrompt, "
-        "RealPrompt, SimplexPrompt.",
+        f"{number}. Choose a shorter prompt, raise limit, or let gradients search: "
+        "GradientSearch, SoftPrompt, RealPrompt, SimplexPrompt.",
     )
     powers = symbols ** np.arange(length - 1, -1, -1)
     return (np.arange(count)[:, None] // powers % symbols).astype(np.int32)
@@ -112,14 +112,14 @@ def behind(predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Prompted
     return Prompted(predictor, GivenPrompt(jnp.asarray(prompt)))
 
 
-def found(each: Sequence[Any], scores: Any = None) -> Fitted:
+def found(each: Sequence[Any], scores: Any = None, loss: Any = None) -> Fitted:
     """The result of a search from the prompted predictor of each repetition, which differ in what
     they read alone."""
     nothing = jax.tree.map(lambda _: False, each[0])
     reads = jax.tree.map(lambda _: True, each[0].reads)
     predictors = one_or_all(cut(each, eqx.tree_at(lambda p: p.reads, nothing, reads)))
-    none = np.zeros((len(each), 0), np.float32)
-    return Fitted(predictors, none, np.full(len(each), -1, np.int32), scores)
+    loss = np.zeros((len(each), 0), np.float32) if loss is None else loss
+    return Fitted(predictors, loss, np.full(len(each), -1, np.int32), scores)
 
 
 class Search(NamedTuple):
@@ -151,16 +151,20 @@ class Search(NamedTuple):
         here = some.stop - some.start
         padded = np.pad(self.candidates[some], ((0, AT_ONCE - here), (0, 0)))
         outcome = type(self.target).outcome
-        return np.asarray(_losses(traced(self.predictor), padded, episodes, outcome))[:here]
+        return np.asarray(losses_after(traced(self.predictor), padded, episodes, outcome))[:here]
 
 
 @eqx.filter_jit
-def _losses(
-    predictor: Predictor, prompts: Int[Any, "candidate prompt"], episodes: Episode, outcome: Any
+def losses_after(
+    predictor: Predictor,
+    prompts: Int[Any, "candidate prompt"],
+    episodes: Episode,
+    outcome: Any,
+    micro: int | None = None,
 ) -> Float[Array, "candidate sequence"]:
-    """Loss of each episode after each prompt, nats."""
+    """Loss of each episode after each prompt, nats; so many episodes at a time."""
     batch, length = episodes.tokens.shape[:2]
-    micro = predictor.micro_batch(batch, length)
+    micro = micro or predictor.micro_batch(batch, length)
     chunks = jax.tree.map(
         lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
     )

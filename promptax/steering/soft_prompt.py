@@ -2,15 +2,18 @@
 
 from typing import Literal
 
-import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from promptax.protocol import Embedded, Predictor, Prompt
+from promptax.specs import later
 from promptax.steering.base import (
     INITIAL,
     PromptTuner,
     check_initial,
+    check_initial_tokens,
     initial_rows,
+    initial_symbols,
     network_of,
 )
 
@@ -18,7 +21,9 @@ from promptax.steering.base import (
 class SoftPrompt(PromptTuner):
     """Tunes rows [prompt, embedding] that enter behind the embedding, after the begin row.
 
-    "SoftPT" of Genewein et al. 2025 (prefix tuning, Eq. 7), which starts from one-hot rows.
+    "SoftPT" of Genewein et al. 2025 (prefix tuning, Eq. 7), which starts from one-hot rows. On a
+    language model start from tokens (Lester et al. 2021): a one-hot row is unlike any that it has
+    read.
     """
 
     length: int = 6
@@ -27,13 +32,18 @@ class SoftPrompt(PromptTuner):
     """The rows at the start; "tokens": the embeddings of random symbols."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
+    initial_tokens: tuple[int, ...] = later((), converter=tuple)
+    """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
+    before_begin: bool = later(False)
+    """Put the rows before the begin row, as PEFT does, not after it, as the paper does."""
 
     def __check_init__(self) -> None:
         check_initial(self.initial, (*INITIAL, "tokens"))
+        check_initial_tokens(self.initial, self.initial_tokens)
 
     @classmethod
     def examples(cls) -> "tuple[SoftPrompt, ...]":
-        return cls(length=2), cls(length=1, initial="tokens")
+        return cls(length=2), cls(length=1, initial="tokens", before_begin=True)
 
     def suits(self, predictor: Predictor) -> None:
         network_of(predictor, self)
@@ -44,16 +54,18 @@ class SoftPrompt(PromptTuner):
     def prompt(self, key: Key[Array, ""], predictor: Predictor) -> "SoftRows":
         network = network_of(predictor, self)
         if self.initial == "tokens":
-            tokens = jax.random.randint(key, (self.length,), 0, network.symbols)
-            return SoftRows(network.embed(tokens))
-        width = network.embedding_width
-        return SoftRows(initial_rows(key, self.initial, self.length, width))
+            tokens = initial_symbols(key, self.initial_tokens, self.length, network.symbols)
+            rows = network.embed(tokens).astype(jnp.float32)  # small steps need all its digits
+        else:
+            rows = initial_rows(key, self.initial, self.length, network.embedding_width)
+        return SoftRows(rows, self.before_begin)
 
 
 class SoftRows(Prompt):
     """Rows that enter behind the embedding."""
 
     values: Float[Array, "*batch prompt embedding"]
+    before_begin: bool = later(False, static=True)  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
 
     def inputs(self) -> Embedded:
         return Embedded(self.values)

@@ -16,10 +16,12 @@ from promptax.exchangeable import Uniform
 from promptax.fit import Fitted
 from promptax.mixture import PromptedMixture
 from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.protocol import Wrapper
+from promptax.protocol import Prompted, Wrapper
 from promptax.steering import (
+    GradientSearch,
     GradientTuner,
     HardPrompt,
+    KeyValuePrompt,
     LowRank,
     PromptMixture,
     PromptTuner,
@@ -30,6 +32,7 @@ from promptax.steering import (
     Tuner,
     WeightTuner,
 )
+from promptax.steering.key_value_prompt import KeyValueRows
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(7)
@@ -58,6 +61,11 @@ def suits(tuner, predictor):
     except TypeError:
         return False
     return True
+
+
+def suiting(tuner):
+    """The network of two symbols that suits the tuner, an LSTM if it does."""
+    return next(n for a in ("LSTM", *ARCHITECTURES) if suits(tuner, n := base(a, 2)))
 
 
 def is_a_case(tuner, architecture, symbols):
@@ -102,6 +110,8 @@ def read_again(predictor, steered):
     """A predictor that reads the tokens, or weights over symbols, that another one shows."""
     if isinstance(steered, PromptedMixture):
         return mix(predictor, list(steered.prompt), steered.weights.tolist())
+    if isinstance(steered.reads, KeyValueRows):
+        return Prompted(predictor, KeyValueRows(*steered.prompt))
     return condition(predictor, steered.prompt)
 
 
@@ -168,14 +178,22 @@ def test_predictions_at_the_start(tuner, architecture, symbols):
         np.testing.assert_allclose(rows_of(each), before, atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [SoftPrompt, RealPrompt, SimplexPrompt, HardPrompt, RandomPrompt])
+@pytest.mark.parametrize(
+    "cls",
+    [
+        *(SoftPrompt, RealPrompt, SimplexPrompt, KeyValuePrompt),
+        *(HardPrompt, GradientSearch, RandomPrompt),
+    ],
+)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_prompt_of_length_0_is_no_prompt(cls, architecture):
     network = base(architecture, 2)
-    steps = 2 if cls is SoftPrompt else 0
+    if not suits(cls(), network):
+        return
+    steps = 2 if cls in (SoftPrompt, GradientSearch) else 0
     fitted = tuned(cls(length=0), architecture, 2, repetitions=1, steps=steps)
     np.testing.assert_allclose(rows_of(fitted.predictor), rows_of(network), atol=1e-6)
-    assert fitted.prompt.shape[0] == 0 and identical(fitted.predictor.predictor, network)
+    assert fitted.prompt.size == 0 and identical(fitted.predictor.predictor, network)
     assert cls is not SoftPrompt or np.isfinite(fitted.loss).all()
 
 
@@ -189,6 +207,11 @@ def test_the_prompt_is_what_is_read(tuner, architecture, symbols):
         assert not isinstance(fitted.predictor[0], Wrapper)
         return
     prompt, width = fitted.prompt, base(architecture, symbols).embedding_width
+    if isinstance(tuner, KeyValuePrompt):  # the same axes, after those of a layer and a head
+        numbers = tuner.row_width(base(architecture, symbols))
+        assert prompt.shape[:2] == (3, 2) and prompt.shape[4] == tuner.length
+        assert prompt[0, ..., 0, :].size == numbers
+        prompt = jnp.moveaxis(prompt, 4, 1)
     leading = (3, *lengths(tuner))
     assert prompt.shape[: len(leading)] == leading
     row = prompt.shape[len(leading) :]
@@ -270,7 +293,7 @@ def test_exact_predictors_read_symbols_only(tuner, predictor):
 
 @first_tuners
 def test_wrong_things_to_steer(tuner, as_users_see_it):
-    network, coin = base("LSTM", 2), Categorical()
+    network, coin = suiting(tuner), Categorical()
     text = "Expected a task over the predictor's 2 symbols; got Categorical over 3."
     with pytest.raises(ValueError, match=text):
         tuner.tune(KEY, network, TARGETS[3], SHORT)
@@ -286,7 +309,7 @@ def test_wrong_things_to_steer(tuner, as_users_see_it):
 @first_tuners
 def test_a_prompted_predictor_can_be_steered(tuner):
     tokens = jnp.array([1, 1, 0])
-    prompted = condition(base("LSTM", 2), tokens)
+    prompted = condition(suiting(tuner), tokens)
     fitted = tuner.tune(KEY, prompted, Categorical(), SHORT, callbacks=())
     each = fitted.predictor[1]
     if isinstance(tuner, WeightTuner):  # the prompt stays; the network below it changes
@@ -295,13 +318,18 @@ def test_a_prompted_predictor_can_be_steered(tuner):
     else:  # first the old prompt, then the new one
         assert identical(each.predictor, prompted)
         np.testing.assert_array_equal(each.predictor.prompt, tokens)
-    if isinstance(tuner, HardPrompt | RandomPrompt):
-        both = condition(base("LSTM", 2), jnp.concatenate([tokens, each.prompt]))
+    if isinstance(tuner, HardPrompt | RandomPrompt | GradientSearch):
+        both = condition(suiting(tuner), jnp.concatenate([tokens, each.prompt]))
         np.testing.assert_allclose(rows_of(each), rows_of(both), atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [SoftPrompt, RealPrompt, SimplexPrompt])
-@pytest.mark.parametrize("architecture", ["LSTM", "Transformer"])
+@pytest.mark.parametrize(
+    ("cls", "architecture"),
+    [
+        *itertools.product((SoftPrompt, RealPrompt, SimplexPrompt), ("LSTM", "Transformer")),
+        (KeyValuePrompt, "Transformer"),
+    ],
+)
 def test_a_prompt_larger_than_memory_is_refused_before_any_compute(cls, architecture, monkeypatch):
     monkeypatch.setattr(cls, "prompt", lambda *_: pytest.fail("the prompt was made"))
     text = r"a prompt of length 100,000,000,000 needs at least [\d,.]+ GiB. Choose a shorter"
