@@ -37,6 +37,7 @@ ROOMS = [
     "report",
     "files",
     "store",
+    "adapters",
     "saved",
     "experiment",
     "conduct",
