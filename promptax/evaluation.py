@@ -195,7 +195,7 @@ def _stream(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Losses [predictor, repetition, sequence, time] and the mask, chunk by chunk."""
     sequences, length, chunk = sizes
-    mesh = platforms.mesh(1, chunk)
+    mesh = platforms.mesh(1, chunk, max(map(platforms.size, rows.values()), default=0))
     task = traced(target)
     readers = [_repetitions(platforms.everywhere(traced(row), mesh)) for row in rows.values()]
     most = max(map(len, readers), default=1)

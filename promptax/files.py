@@ -7,6 +7,7 @@ processes that compute together, the first one writes.
 
 import contextlib
 import difflib
+import mmap
 import os
 import secrets
 import shutil
@@ -27,13 +28,24 @@ class StoreError(ValueError):
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """A text file of a run folder.
+    """A text file.
 
     Raises:
         FileNotFoundError: naming the files that are there.
     """
     expect_file(Path(path))
     return Path(path).read_text(encoding="utf-8")
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
+    """The bytes of a file, of which only those that are looked at are read."""
+    with open(path, "rb") as file:
+        if path.stat().st_size == 0:  # which cannot be mapped
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:

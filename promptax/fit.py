@@ -164,8 +164,9 @@ def fit(
         step=np.array(0),
         loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
     )
-    identity = identity_of(key, (halves.tuned, halves.frozen), task, settings)
+    identity = ""
     if checkpoint is not None:
+        identity = identity_of(key, (halves.tuned, halves.frozen), task, settings)
         state = checkpoint.restore(identity, state) or state
     with report(description, callbacks) as progress:
         for latest in _run(key, state, program, task, settings, first[0]):
@@ -206,7 +207,7 @@ def _run(
     rates, repetitions = settings.rates(), settings.repetitions
     per_step = 4 * repetitions * settings.batch * settings.length
     block = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
-    mesh = platforms.mesh(repetitions, settings.batch)
+    mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)
     data_key, data = jax.random.fold_in(key, 1), None
     program = platforms.everywhere(program, mesh)

@@ -24,6 +24,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a core's cache
 
 
+MOST_COPIED = 2**27  # bytes of a model of which each core may have a copy
 MOST_CORES = 16  # more shares of a batch than that are too small
 
 
@@ -81,14 +82,17 @@ def free_bytes() -> int | None:
         return None
 
 
-def mesh(repetitions: int, sequences: int) -> Mesh | None:
+def mesh(repetitions: int, sequences: int, held: int = 0) -> Mesh | None:
     """All devices of all processes as repetition × sequence; None for a single device.
 
     Repetitions need no exchange, so they are spread first, and the rest of the devices shares the
     sequences. Both must divide; devices beyond that stay idle in a single process, while several
-    processes must all have a part.
+    processes must all have a part. `held`: bytes that every device would hold; cores get no copy
+    each of a large model, whose products keep them all busy anyway.
     """
     devices = jax.devices()
+    if on_cpu() and jax.process_count() == 1 and held > MOST_COPIED:
+        return None
     rows = math.gcd(repetitions, len(devices))
     columns = math.gcd(sequences, len(devices) // rows)
     if len(devices) == 1 or (rows * columns == 1 and jax.process_count() == 1):
@@ -114,6 +118,11 @@ def everywhere(tree: Any, mesh: Mesh | None) -> Any:
         return leaf if there or not eqx.is_array(leaf) else jax.device_put(np.asarray(leaf), place)
 
     return jax.tree.map(put, tree)
+
+
+def size(tree: Any) -> int:
+    """Bytes of its arrays."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)))
 
 
 def at_home(tree: Any) -> Any:

@@ -124,6 +124,11 @@ class Predictor(Record):
         del length
         return batch
 
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        """At how many steps to stop reading sequences of up to `length` that are scored no further;
+        each is another program, which a large predictor is worth."""
+        return (length,)
+
 
 class Prompt(Record):
     """What is read before the data: a tuned or given tree that yields inputs."""
@@ -209,6 +214,9 @@ class Prompted(Wrapper):
 
     def micro_batch(self, batch: int, length: int) -> int:
         return self.predictor.micro_batch(batch, length)
+
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        return self.predictor.reading_lengths(length)
 
 
 class Repeated(Record):

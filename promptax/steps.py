@@ -5,6 +5,7 @@ each has its repetitions and its share of the sequences, and gradients are summe
 whole everywhere.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from promptax import platforms
 from promptax.protocol import Predictor
@@ -119,12 +120,14 @@ def loss_and_gradient(
         _, prediction = predictor(parts).advance_batch(whole, some.inputs)
         return jnp.sum(outcome.log_loss(prediction, some)) / batch
 
-    gradient_of = jax.value_and_grad(micro_loss, argnums=(0, 1))
+    gradient_of = as_long_as_scored(
+        jax.value_and_grad(micro_loss, argnums=(0, 1)), predictor(parts), episodes.tokens.shape[1]
+    )
     if micro == here:
         loss, (direct, through) = gradient_of(parts, state, episodes)
     else:
         chunks = jax.tree.map(
-            lambda leaf: leaf.reshape(here // micro, micro, *leaf.shape[1:]), episodes
+            lambda leaf: leaf.reshape(here // micro, micro, *leaf.shape[1:]), by_length(episodes)
         )
         zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
 
@@ -134,3 +137,36 @@ def loss_and_gradient(
         (loss, (direct, through)), _ = jax.lax.scan(add, zeros, chunks)
     gradient = jax.tree.map(jnp.add, direct, pull(through)[0])
     return (loss, gradient) if shared is None else jax.lax.psum((loss, gradient), shared)
+
+
+def by_length(episodes: Episode) -> Episode:
+    """Episodes in the order of their scored lengths, so that those of one micro-batch are alike."""
+    if episodes.scored is None:
+        return episodes
+    order = jnp.argsort(_lengths(episodes))
+    return jax.tree.map(lambda leaf: leaf[order], episodes)
+
+
+def as_long_as_scored(
+    gradient_of: Callable[[Tree, Tree, Episode], Tree], predictor: Predictor, length: int
+) -> Callable[[Tree, Tree, Episode], Tree]:
+    """The same function, which reads episodes no further than they are scored: up to the first of
+    the predictor's `reading_lengths` that reaches the last scored step."""
+    lengths = sorted({*predictor.reading_lengths(length), length})
+
+    def read(parts: Tree, state: Tree, some: Episode) -> Tree:
+        if some.scored is None or len(lengths) == 1:
+            return gradient_of(parts, state, some)
+        up_to = lambda end: jax.tree.map(lambda leaf: leaf[:, :end], some)  # noqa: E731
+        branches = [lambda end=end: gradient_of(parts, state, up_to(end)) for end in lengths]
+        which = jnp.searchsorted(jnp.array(lengths), jnp.max(_lengths(some)))
+        return jax.lax.switch(which, branches)
+
+    return read
+
+
+def _lengths(episodes: Episode) -> Int[Array, " sequence"]:
+    """How far each episode has to be read: up to its last scored step."""
+    steps = jnp.arange(1, episodes.tokens.shape[1] + 1)
+    assert episodes.scored is not None
+    return jnp.max(jnp.where(episodes.scored, steps, 0), axis=1)

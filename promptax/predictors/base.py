@@ -83,6 +83,10 @@ class Torso(Record):
         del length
         return batch
 
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        """Where to stop reading sequences that are scored no further (`Predictor`)."""
+        return (length,)
+
 
 class Architecture(Spec):
     """To implement one: plain fields, `embedding_width`, `output_width`, `torso`; and a `Torso`."""
@@ -224,3 +228,6 @@ class Network(Predictor):
 
     def micro_batch(self, batch: int, length: int) -> int:
         return self.torso.micro_batch(batch, length)
+
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        return self.torso.reading_lengths(length)

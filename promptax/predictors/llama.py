@@ -31,6 +31,7 @@ from promptax.predictors.base import (
 from promptax.predictors.layers import Dense, Layer, Transposed
 from promptax.specs import Record, check
 
+LARGE = 256  # width from which micro-batches and several programs pay
 INITIAL_SCALE = 0.02  # standard deviation of fresh weights, as in Touvron et al. 2023
 MICRO_BATCH_ROWS = 1024  # rows to differentiate at a time: about 1.5 GiB for 135 million weights
 
@@ -249,9 +250,14 @@ class LlamaTorso(Torso):
         return 4 * rows * (spec.depth * 2 * spec.key_heads * spec.head_width + 2 * spec.hidden)
 
     def micro_batch(self, batch: int, length: int) -> int:
-        if self.spec.width < 256:
+        if self.spec.width < LARGE:
             return batch
         return math.gcd(batch, 2 ** int(math.log2(max(1, MICRO_BATCH_ROWS // length))))
+
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        if self.spec.width < LARGE:
+            return (length,)
+        return tuple(sorted({max(1, math.ceil(length / part)) for part in (1, 1.5, 2.5, 4)}))
 
 
 Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines

@@ -158,8 +158,9 @@ def _network(
     embedding, norm = (jnp.asarray(outside[n], spec.dtype) for n in ("embedding", "norm"))
     last = None if spec.tied else outside.get("unembedding")
     layers: dict[str, Any] = {
-        name: jnp.asarray(array) if name in NORMS else Transposed(jnp.asarray(array))
-        for name, array in stacked.items()
+        name: array if name in NORMS else Transposed(array)
+        for name in shapes
+        for array in [jnp.asarray(stacked.pop(name))]  # one after the other: half the memory
     }
     return Network(
         architecture=spec,

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -34,7 +35,7 @@ class KeyValuePrompt(PromptTuner):
     initial: Literal["tokens", "normal", "zeros"] = "tokens"
     """Keys and values at the start. "tokens": those that the network has after random symbols;
     "normal": small random numbers."""
-    initial_tokens: tuple[int, ...] = ()
+    initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=tuple)
     """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""

@@ -8,3 +8,4 @@ from promptax.tasks.categorical import Categorical as Categorical
 from promptax.tasks.categorical_mixture import CategoricalMixture as CategoricalMixture
 from promptax.tasks.dirichlet_categorical import DirichletCategorical as DirichletCategorical
 from promptax.tasks.recorded import Recorded as Recorded
+from promptax.tasks.texts import Texts as Texts

@@ -18,7 +18,7 @@ from promptax.tasks.base import Episode, Task
 PAD = -1
 
 
-def _tokens(sequences: Any) -> Any:
+def as_rows(sequences: Any) -> Any:
     """Rows of whole numbers [sequence, time], shorter rows filled with -1."""
     if sequences is None:
         return None
@@ -46,6 +46,14 @@ def _tokens(sequences: Any) -> Any:
     return sequences.astype(np.int32)
 
 
+def draw_row(key: Key[Array, ""], sequences: Any, length: int) -> tuple[Array, Array]:
+    """The index of a row drawn at random, and the first `length` of its tokens, -1 past the end."""
+    sequences = jnp.asarray(sequences)
+    index = jax.random.randint(key, (), 0, sequences.shape[0])
+    row = sequences[index, :length]
+    return index, jnp.pad(row, (0, length - row.shape[0]), constant_values=PAD)
+
+
 class Recorded(Task):
     """Sequences from an array or from a text file with one sequence a line.
 
@@ -63,7 +71,7 @@ class Recorded(Task):
 
     def __post_init__(self) -> None:
         self.alphabet = tuple(self.alphabet)
-        self.sequences = _tokens(self.sequences)
+        self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
             lines = _read(self.path)
@@ -83,10 +91,7 @@ class Recorded(Task):
         return len(self.alphabet)
 
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
-        sequences = jnp.asarray(self.sequences)
-        index = jax.random.randint(key, (), 0, sequences.shape[0])
-        row = sequences[index, :length]
-        row = jnp.pad(row, (0, length - row.shape[0]), constant_values=PAD)
+        index, row = draw_row(key, self.sequences, length)
         return Episode(jnp.maximum(row, 0), latent=index, scored=row != PAD)
 
     @classmethod
@@ -128,4 +133,4 @@ def _encode(path: str, rows: dict[int, list[str]], alphabet: tuple[str, ...]) ->
             f"Expected symbols from {alphabet}; line {number} of {path} has {unknown!r}. Add it "
             "to the alphabet or correct the line.",
         )
-    return _tokens([[index[symbol] for symbol in row] for row in rows.values()])
+    return as_rows([[index[symbol] for symbol in row] for row in rows.values()])
