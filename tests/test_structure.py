@@ -41,6 +41,7 @@ ROOMS = [
     "analysis",
     "report",
     "store",
+    "adapters",
     "saved",
     "experiment",
     "conduct",

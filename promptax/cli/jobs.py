@@ -9,7 +9,19 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import bench, diagnosis, files, platforms, runs, saved, specs, store, study_runs
+from promptax import (
+    bench,
+    diagnosis,
+    files,
+    language,
+    platforms,
+    runs,
+    saved,
+    specs,
+    store,
+    study_runs,
+)
+from promptax.adapters import save_adapter
 from promptax.analysis import diagnose
 from promptax.axes import NATS
 from promptax.cli.printing import console, print_rows, say
@@ -124,7 +136,7 @@ def tune_run(args: Tune, command: str) -> None:
         checkpoint=checkpoint,
         callbacks=None,
     )
-    _keep(folder, fitted)
+    _keep(folder, fitted, small=language.is_named(args.predictor))
 
 
 def evaluate_run(args: Evaluate, command: str) -> None:
@@ -268,8 +280,11 @@ def _run_folder(args: Fitting) -> tuple[Path, store.Checkpoint]:
     return path, store.Checkpoint(saved)
 
 
-def _keep(folder: Path, fitted: Fitted) -> None:
-    store.save(folder / "predictor.safetensors", fitted.predictor)
+def _keep(folder: Path, fitted: Fitted, small: bool = False) -> None:
+    """Keep the predictor and its losses; `small`: of the predictor only what was tuned, if that has
+    the form of an adapter."""
+    if not (small and _as_adapter(folder / saved.ADAPTER, fitted.predictor)):
+        store.save(folder / "predictor.safetensors", fitted.predictor)
     store.save(folder / "results.nc", fitted.losses.to_dataset(name="loss"))
     last = fitted.loss[:, -20:]
     if last.size:
@@ -277,6 +292,18 @@ def _keep(folder: Path, fitted: Fitted) -> None:
     if hasattr(fitted.predictor, "prompt") and fitted.scores is not None:
         say(f"prompt: {fitted.prompt}")
     say(f"written to {folder}")
+
+
+def _as_adapter(folder: Path, predictor: Predictor | Repeated) -> bool:
+    """Save an adapter; whether there is a form for it."""
+    if isinstance(predictor, Repeated):
+        return False
+    try:
+        save_adapter(folder, predictor)
+    except (ValueError, TypeError) as error:
+        say(f"saving the whole predictor, because no adapter can hold it: {error}")
+        return False
+    return True
 
 
 def _first(path: str) -> Predictor:

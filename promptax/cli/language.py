@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from promptax import files, weights
+from promptax.adapters import load_adapter
 from promptax.cli.printing import console, print_rows, say
 from promptax.commands import Chat, Compress, Decompress, Fetch, Speaking, Write
 from promptax.language import LanguageModel
@@ -27,7 +28,7 @@ def fetch(args: Fetch, command: str) -> None:
 def write(args: Write, command: str) -> None:
     """Go on with a text."""
     del command
-    model = LanguageModel.named(args.model)
+    model = _model(args)
     console.print(args.text, end="", highlight=False, markup=False, soft_wrap=True)
     _show(model.write(jax.random.key(args.seed), args.text, args.length, **_filters(args)))
 
@@ -35,7 +36,7 @@ def write(args: Write, command: str) -> None:
 def chat(args: Chat, command: str) -> None:
     """Talk to a model."""
     del command
-    model = LanguageModel.named(args.model)
+    model = _model(args)
     key, said = jax.random.key(args.seed), args.message or _asked()
     messages: list[Message] = []
     while said:
@@ -76,6 +77,13 @@ def decompress(args: Decompress, command: str) -> None:
     text = LanguageModel.named(args.model).decompress(data, callbacks=(Bar("decompressing"),))
     files.write_bytes(args.out, text.encode())
     say(f"{len(text):,} characters in {args.out}")
+
+
+def _model(args: Speaking) -> LanguageModel:
+    model = LanguageModel.named(args.model)
+    if not args.adapter:
+        return model
+    return LanguageModel(load_adapter(args.adapter, model.predictor), model.tokenizer)
 
 
 def _filters(args: Speaking) -> dict[str, Any]:
