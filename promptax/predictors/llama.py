@@ -229,8 +229,9 @@ class LlamaTorso(Torso):
             hidden, *new = one_layer(spec, weights, hidden, turn, (keys, values, counted))
             return hidden, tuple(new)
 
-        if spec.rematerialise:
-            layer = jax.checkpoint(layer)
+        # for the gradient, keep products with weights; what lies between them is soon made again
+        products = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        layer = jax.checkpoint(layer, policy=None if spec.rematerialise else products)
         given = self.layers, state.keys, state.values
         hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
         outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
@@ -257,7 +258,7 @@ class LlamaTorso(Torso):
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         if self.spec.width < LARGE:
             return (length,)
-        return tuple(sorted({max(1, math.ceil(length / part)) for part in (1, 1.5, 2.5, 4)}))
+        return tuple(sorted({max(1, math.ceil(length / part)) for part in (1, 2)}))
 
 
 Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines

@@ -16,9 +16,8 @@ from promptax.specs import Record
 PIECE_BYTES = 2**25  # of log probabilities at a time
 
 Rows = Float[Array, "row width"]
-Matrix = Float[Array, "width symbol"]
-Bias = Float[Array, " symbol"]
 Each = Float[Array, " row"]
+Tokens = Int[Array, " row"]
 
 
 class Unembedded(Record):
@@ -29,66 +28,58 @@ class Unembedded(Record):
 
     def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
         """Log probability of each token, nats."""
-        matrix = self.layer.matrix()
-        bias = jnp.zeros(matrix.shape[1]) if self.layer.bias is None else self.layer.bias
         flat = self.rows.reshape(-1, self.rows.shape[-1])
-        return _of(flat, matrix, bias, tokens.reshape(-1)).reshape(tokens.shape)
+        return _of(flat, self.layer, tokens.reshape(-1)).reshape(tokens.shape)
 
 
-def _pieces(symbols: int, *arrays: Array) -> tuple[Array, ...]:
+def _pieces(layer: Layer, *arrays: Array) -> tuple[Array, ...]:
     """Arrays [row, ...] as [piece, row, ...], with zeros after the last row."""
-    count = len(arrays[0])
+    count, symbols = len(arrays[0]), layer.shape()[-1]
     size = min(2 ** int(math.log2(max(1, PIECE_BYTES // (4 * symbols)))), max(1, count))
     missing = -count % size
     padded = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays)
     return tuple(a.reshape(-1, size, *a.shape[1:]) for a in padded)
 
 
-def _logits(rows: Rows, matrix: Matrix, bias: Bias) -> tuple[Float[Array, "row symbol"], Each]:
-    logits = rows @ matrix + bias
-    return logits, jax.nn.logsumexp(logits, axis=-1)
-
-
-def _chosen(values: Float[Array, "row symbol"], tokens: Int[Array, " row"]) -> Each:
-    return jnp.take_along_axis(values, tokens[:, None], axis=-1)[:, 0]
+def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[Each, Array]:
+    """Log probabilities of the tokens, and their derivative for the logits [row, symbol]."""
+    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    chosen = jnp.take_along_axis(logits - total, tokens[:, None], axis=-1)[:, 0]
+    here = tokens[:, None] == jnp.arange(logits.shape[-1])
+    return chosen, here - jnp.exp(logits - total)
 
 
 @jax.custom_vjp
-def _of(rows: Rows, matrix: Matrix, bias: Bias, tokens: Int[Array, " row"]) -> Each:
-    def piece(some: tuple[Rows, Int[Array, " row"]]) -> Each:
-        logits, total = _logits(some[0], matrix, bias)
-        return _chosen(logits, some[1]) - total
+def _of(rows: Rows, layer: Layer, tokens: Tokens) -> Each:
+    values = jax.lax.map(
+        lambda some: _log_probs(layer(some[0]), some[1])[0], _pieces(layer, rows, tokens)
+    )
+    return values.reshape(-1)[: len(rows)]
 
-    return jax.lax.map(piece, _pieces(matrix.shape[1], rows, tokens)).reshape(-1)[: len(rows)]
 
+def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[Each, tuple]:
+    def piece(some: tuple[Rows, Tokens]) -> tuple[Each, Rows]:
+        logits, pull = jax.vjp(layer, some[0])
+        values, slopes = _log_probs(logits, some[1])
+        return values, *pull(slopes)
 
-def _of_forward(
-    rows: Rows, matrix: Matrix, bias: Bias, tokens: Int[Array, " row"]
-) -> tuple[Each, tuple]:
-    def piece(some: tuple[Rows, Int[Array, " row"]]) -> tuple[Each, Rows]:
-        logits, total = _logits(some[0], matrix, bias)
-        chances = jnp.exp(logits - total[:, None])
-        return _chosen(logits, some[1]) - total, matrix.T[some[1]] - chances @ matrix.T
-
-    values, slopes = jax.lax.map(piece, _pieces(matrix.shape[1], rows, tokens))
+    values, slopes = jax.lax.map(piece, _pieces(layer, rows, tokens))
     values, slopes = values.reshape(-1)[: len(rows)], slopes.reshape(-1, rows.shape[1])[: len(rows)]
-    return values, (slopes, rows, matrix, bias, tokens)
+    return values, (slopes, rows, layer, tokens)
 
 
-def _of_backward(saved: tuple, change: Each) -> tuple[Rows, Matrix, Bias, None]:
-    slopes, rows, matrix, bias, tokens = saved
-    symbols = matrix.shape[1]
+def _of_backward(saved: tuple, change: Each) -> tuple[Rows, Layer, None]:
+    slopes, rows, layer, tokens = saved
 
-    def piece(total: tuple[Matrix, Bias], some: tuple) -> tuple[tuple[Matrix, Bias], None]:
+    def piece(total: Layer, some: tuple[Array, ...]) -> tuple[Layer, None]:
         rows, tokens, change = some
-        logits, all_of_them = _logits(rows, matrix, bias)
-        pull = -jnp.exp(logits - all_of_them[:, None]) * change[:, None]
-        pull = pull.at[jnp.arange(len(rows)), tokens].add(change)
-        return (total[0] + rows.T @ pull, total[1] + jnp.sum(pull, axis=0)), None
+        logits, pull = jax.vjp(lambda layer: layer(rows), layer)
+        (for_layer,) = pull(_log_probs(logits, tokens)[1] * change[:, None])
+        return jax.tree.map(jnp.add, total, for_layer), None
 
-    zeros = jnp.zeros_like(matrix), jnp.zeros_like(bias)
-    (for_matrix, for_bias), _ = jax.lax.scan(piece, zeros, _pieces(symbols, rows, tokens, change))
-    return slopes * change[:, None], for_matrix, for_bias, None
+    zeros = jax.tree.map(jnp.zeros_like, layer)
+    for_layer, _ = jax.lax.scan(piece, zeros, _pieces(layer, rows, tokens, change))
+    return slopes * change[:, None], for_layer, None
 
 
 _of.defvjp(_of_forward, _of_backward)
