@@ -20,7 +20,8 @@ class FitSettings(Spec):
     batch: int = 256
     """Sequences per update."""
     length: int | None = None
-    """Steps of time per sequence (None: 100 for pretraining, 50 for tuning)."""
+    """Steps of time per sequence (None: 100 for pretraining; for tuning 50, or those of the longest
+    text)."""
     learning_rate: float | tuple[float, ...] | None = None
     """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning). Several: one
     for each repetition, in the same compiled program."""

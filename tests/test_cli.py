@@ -49,7 +49,7 @@ def demo(tmp_path_factory):
 def test_every_command_documents_every_flag(capsys):
     for command in cli.COMMANDS:
         with pytest.raises(SystemExit) as stop:
-            run(command, "--help")
+            run(*command.split(), "--help")
         assert stop.value.code == 0
         text = capsys.readouterr().out
         assert f"usage: promptax {command}" in text

@@ -108,7 +108,9 @@ class GradientTuner(Tuner):
         checkpoint: Checkpoint | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
-        settings = (settings or FitSettings()).filled(length=50, learning_rate=self.learning_rate)
+        settings = (settings or FitSettings()).filled(
+            length=target.longest or 50, learning_rate=self.learning_rate
+        )
         self.verify(predictor, target, settings)
         return fit(
             key,

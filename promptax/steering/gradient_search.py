@@ -80,7 +80,9 @@ class GradientSearch(Tuner):
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
         """Search; of the settings, those about learning rates and clipping do not apply."""
-        settings = (settings or FitSettings()).filled(length=50, learning_rate=1.0)
+        settings = (settings or FitSettings()).filled(
+            length=target.longest or 50, learning_rate=1.0
+        )
         self.verify(predictor, target, settings)
         first, data, swaps = (jax.random.fold_in(key, i) for i in range(3))
         own = [jax.random.fold_in(first, r) for r in range(settings.repetitions)]

@@ -80,7 +80,9 @@ class HardPrompt(Tuner):
     ) -> Fitted:
         """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
         del checkpoint  # a search is short and starts again
-        settings = (settings or FitSettings()).filled(length=50, learning_rate=1.0)
+        settings = (settings or FitSettings()).filled(
+            length=target.longest or 50, learning_rate=1.0
+        )
         self.verify(predictor, target, settings)
         candidates = self.candidates(target.symbols)
         scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)

@@ -87,6 +87,12 @@ class Task(Spec):
         )
 
     @property
+    def longest(self) -> int | None:
+        """Steps of the longest sequence, where they end: what tuning reads unless told otherwise.
+        None: they go on."""
+        return None
+
+    @property
     def has_oracle(self) -> bool:
         return type(self).oracle is not Task.oracle
 
