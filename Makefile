@@ -17,7 +17,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lint types clean
+.PHONY: help demo test weights check format lint types clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--netwo
 
 test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/test_fit.py" instead of two workers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it
+	$(BIN)/promptax lm fetch
 
 check: format lint types  ## formatting (ruff), lint (ruff), types (pyright); -k to see all three
 
