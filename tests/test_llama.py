@@ -13,6 +13,7 @@ import safetensors.numpy
 import promptax as px
 from promptax import steps as loop
 from promptax import weights
+from promptax.language import LanguageModel
 from promptax.predictors import Llama, llama
 from promptax.predictors.base import Network
 from promptax.steering import LowRank, SoftPrompt
@@ -265,3 +266,44 @@ def test_what_is_not_scored_is_not_read_and_changes_nothing(monkeypatch, tuner):
         found = gradient(tokens, micro)
         for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+# --- SmolLM2, if its weights are there -------------------------------------------------------
+
+PARAGRAPH = """France is a country in Western Europe. Its capital and largest city is Paris, which \
+is located on the river Seine. The country is known for its food, wine, art, and history. Many \
+people visit France every year to see famous places such as the Eiffel Tower and the Louvre \
+Museum."""
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    try:
+        weights.smollm2_path()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield LanguageModel.named("smollm2")
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.mark.slow
+def test_smollm2_reads_a_paragraph_as_transformers_does(smollm2):
+    tokens = smollm2.tokens(PARAGRAPH)
+    rows = px.predict(smollm2.predictor, tokens)
+    losses = -np.take_along_axis(np.asarray(rows), tokens[:, None], axis=1)[1:]
+    # transformers 5.23 on the same weights; queries and keys in the file's order give 3.247
+    np.testing.assert_allclose(losses.mean(), 1.6528, atol=1e-3)
+    state, parts = smollm2.predictor.start(64), []
+    read = eqx.filter_jit(lambda predictor, state, tokens: predictor.advance(state, tokens))
+    for piece in (tokens[:32], tokens[32:33], tokens[33:]):
+        state, prediction = read(smollm2.predictor, state, jnp.asarray(piece))
+        parts.append(prediction.log_probs)
+    np.testing.assert_allclose(jnp.concatenate(parts), rows, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_smollm2_adds(smollm2):
+    messages = [{"role": "user", "content": "What is 2 plus 2? Answer with a number."}]
+    said = "".join(smollm2.reply(KEY, messages, 12, temperature=0.0))
+    assert "4" in said
