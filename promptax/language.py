@@ -43,16 +43,16 @@ def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModel:
-    """Text in, text out."""
+class TextModel:
+    """A language model as people meet it: text in, text out."""
 
     predictor: Predictor
     tokenizer: Tokenizer
 
     @staticmethod
-    def named(word: str | os.PathLike, dtype: Dtype = "float32") -> "LanguageModel":
+    def named(word: str | os.PathLike, dtype: Dtype = "float32") -> "TextModel":
         """Both parts of the model of that name (`predictor` says which names there are)."""
-        return LanguageModel(predictor(word, dtype), Tokenizer.named(str(word)))
+        return TextModel(predictor(word, dtype), Tokenizer.named(str(word)))
 
     def __post_init__(self) -> None:
         check(

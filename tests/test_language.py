@@ -12,7 +12,7 @@ from test_llama import CONFIG, SPEC, named
 
 import promptax as px
 from promptax import cli, language, saved, weights
-from promptax.language import LanguageModel
+from promptax.language import TextModel
 from promptax.steering import LowRank, SoftPrompt
 from promptax.tasks import Categorical, Texts
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return LanguageModel.named(folder)
+    return TextModel.named(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_another_tokenizer_is_refused(model):
     with pytest.raises(
         ValueError, match="Expected a tokenizer over the predictor's 2 symbols; got"
     ):
-        LanguageModel(other, model.tokenizer)
+        TextModel(other, model.tokenizer)
 
 
 def test_texts_are_tuned_to_at_their_own_length(model, folder):

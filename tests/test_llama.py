@@ -13,7 +13,7 @@ import safetensors.numpy
 import promptax as px
 from promptax import steps as loop
 from promptax import weights
-from promptax.language import LanguageModel
+from promptax.language import TextModel
 from promptax.predictors import Llama, llama
 from promptax.predictors.base import Network
 from promptax.steering import LowRank, SoftPrompt
@@ -283,7 +283,7 @@ def smollm2():
     except FileNotFoundError as error:
         pytest.skip(str(error))
     jax.config.update("jax_disable_most_optimizations", False)
-    yield LanguageModel.named("smollm2")
+    yield TextModel.named("smollm2")
     jax.config.update("jax_disable_most_optimizations", True)
 
 

@@ -11,7 +11,7 @@ from promptax import files, weights
 from promptax.adapters import load_adapter
 from promptax.cli.printing import console, print_rows, say
 from promptax.commands import Chat, Compress, Decompress, Fetch, Speaking, Write
-from promptax.language import LanguageModel
+from promptax.language import TextModel
 from promptax.progress import Bar
 from promptax.specs import check
 from promptax.text import Message
@@ -58,7 +58,7 @@ def compress(args: Compress, command: str) -> None:
             f"Expected a text in UTF-8; {args.file} is none at byte {error.start:,}. Other "
             "files are for xz."
         ) from error
-    model = LanguageModel.named(args.model)
+    model = TextModel.named(args.model)
     check(
         model.tokenizer.decode(model.tokens(text)) == text, "Expected a text that its tokens spell."
     )
@@ -74,16 +74,16 @@ def decompress(args: Decompress, command: str) -> None:
     """The text again."""
     del command
     data = files.read_bytes(args.file)
-    text = LanguageModel.named(args.model).decompress(data, callbacks=(Bar("decompressing"),))
+    text = TextModel.named(args.model).decompress(data, callbacks=(Bar("decompressing"),))
     files.write_bytes(args.out, text.encode())
     say(f"{len(text):,} characters in {args.out}")
 
 
-def _model(args: Speaking) -> LanguageModel:
-    model = LanguageModel.named(args.model)
+def _model(args: Speaking) -> TextModel:
+    model = TextModel.named(args.model)
     if not args.adapter:
         return model
-    return LanguageModel(load_adapter(args.adapter, model.predictor), model.tokenizer)
+    return TextModel(load_adapter(args.adapter, model.predictor), model.tokenizer)
 
 
 def _filters(args: Speaking) -> dict[str, Any]:
