@@ -93,7 +93,7 @@ def _by_spelling(groups: Mapping[str, Mapping[int, xr.Dataset]]) -> xr.Dataset:
     kinds = ["spellings"] * (len(rows) - 1) + ["baselines"]
     return together.assign_coords(
         predictor=list(rows), repetition=[0], group=("predictor", kinds)
-    ).assign_attrs(target="random coins, untuned", tuning_length=TUNED_STEPS)
+    ).assign_attrs(target="random coins, untuned")
 
 
 def _mean(found: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
