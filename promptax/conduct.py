@@ -14,7 +14,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
-from promptax.analysis import state_map
+from promptax import platforms
+from promptax.analysis import effective_priors, state_map
 from promptax.axes import NATS
 from promptax.control_variates import regret
 from promptax.enumeration import count_table, expected_regret, is_enumerable
@@ -102,6 +103,8 @@ def conducted(
     yield fitted
     base = fitted.predictor
     assert isinstance(base, Predictor)
+    if platforms.size(base) > platforms.MOST_COPIED:  # its products keep all cores busy
+        workers = 1
     for index, name in enumerate(experiment.targets):
         own = jax.random.fold_in(key, 1 + index)
         yield steered(own, base, experiment, name, announce, workers, keep)
@@ -159,7 +162,8 @@ def steered(
     together.close()
     tuned = {method: fitted.predictor for method, fitted in fits.items()}
     # without pretraining there is no prior to compare with
-    known = experiment.prior.has_bayes and experiment.pretraining.steps > 0
+    trained = experiment.network.trained or experiment.pretraining.steps > 0
+    known = experiment.prior.has_bayes and trained
     losses = evaluate(
         evaluate_key,
         {UNTUNED: base, **tuned},
@@ -171,8 +175,10 @@ def steered(
         callbacks=announce(f"{name}: evaluation"),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
+    results = _labelled(results, experiment, fits, name)
+    priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce)
     return Steered(
-        _labelled(results, experiment, fits, name),
+        results.assign(priors.reindex(predictor=results.predictor).data_vars),
         _states(state_key, base, tuned, experiment, name),
         _on_prior(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce),
         tuned,
@@ -235,6 +241,24 @@ def _on_prior(
     return regret(losses, "bayes").assign_attrs(target=name)
 
 
+def _priors(
+    key: Key[Array, ""],
+    predictors: dict[str, Predictor | Repeated],
+    experiment: Experiment,
+    name: str,
+    announce: Announce,
+) -> xr.Dataset:
+    """The prior that each predictor behaves like on the target; nothing if it was not asked for."""
+    return effective_priors(
+        predictors if experiment.prior_sequences else {},
+        experiment.targets[name],
+        experiment.lengths()[0],
+        key=jax.random.fold_in(key, 2),
+        sequences=max(1, experiment.prior_sequences),
+        callbacks=announce(f"{name}: effective priors") if experiment.prior_sequences else (),
+    )
+
+
 def _labelled(
     results: xr.Dataset, experiment: Experiment, fits: dict[str, Fitted], name: str
 ) -> xr.Dataset:
@@ -270,7 +294,7 @@ def _labelled(
             tuning_length=tuning,
             training_length=training,
             network=type(experiment.network).__name__,
-            pretraining=_words(experiment.prior) if experiment.pretraining.steps else "nothing",
+            pretraining=_pretrained_on(experiment),
             reference=results.attrs.get("reference", "oracle"),
         )
     )
@@ -303,6 +327,12 @@ def _found(fitted: Fitted) -> str:
     return " · ".join(" ".join(map(str, row)) for row in rows.tolist())
 
 
+def _pretrained_on(experiment: Experiment) -> str:
+    if experiment.pretraining.steps:
+        return _words(experiment.prior)
+    return "text" if experiment.network.trained else "nothing"
+
+
 def _words(task: Task) -> str:
     """A task's class as words: "dirichlet categorical"."""
     name = type(task).__name__
@@ -315,8 +345,11 @@ def _states(
     tuned: dict[str, Predictor | Repeated],
     experiment: Experiment,
     name: str,
-) -> xr.Dataset:
-    """Internal states of the untuned network and of every prompted one, first repetitions."""
+) -> xr.Dataset | None:
+    """Internal states of the untuned network and of every prompted one, first repetitions; nothing
+    if there is none to compare with."""
+    if not experiment.methods:
+        return None
     tuning, _ = experiment.lengths()
     background, own = jax.random.split(key)
     prompts: dict[str, Predictor] = {UNTUNED: base}

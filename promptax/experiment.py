@@ -8,7 +8,7 @@ import equinox as eqx
 
 from promptax.predictors import Architecture, Transformer
 from promptax.settings import FitSettings
-from promptax.specs import Spec, check
+from promptax.specs import Spec, check, later
 from promptax.steering import (
     EmbeddingWeights,
     FullWeights,
@@ -63,11 +63,18 @@ class Experiment(Spec):
     """Steps of each of them."""
     also_on_prior: bool = False
     """Measure everything on the pretraining task too, over its length: what tuning forgets."""
+    prior_sequences: int = later(0)
+    """Sequences of each target on which to fit the prior that every predictor behaves like, over
+    the length of tuning (`effective_prior`); 0: leave it."""
 
     def __check_init__(self) -> None:
         check(
             self.sequences >= 2 and self.length >= 1,
             f"Expected at least 2 sequences of length 1; got {self.sequences} of {self.length}.",
+        )
+        check(
+            self.prior_sequences >= 0,
+            f"Expected prior_sequences of at least 0; got {self.prior_sequences}.",
         )
         slugs = [PRETRAINING, *map(slug, self.targets)]
         check(

@@ -104,6 +104,9 @@ def pretrain(
     """Train a fresh network on log loss over a task's sequences: meta-training if the task is a
     mixture (Genewein et al. 2025, Eq. 5).
 
+    An architecture whose weights others trained stays as it is with steps=0, whatever the
+    repetitions.
+
     Args:
         key: makes the initial weights and the data.
         checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
@@ -116,9 +119,13 @@ def pretrain(
             f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
         )
     settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
+    build = lambda key: architecture.build(key, task.symbols)  # noqa: E731
+    if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
+        check_alphabet(build, key, task)
+        return Fitted(build(key), np.zeros((1, 0), np.float32), np.array([-1], np.int32))
     return fit(
         key,
-        lambda key: architecture.build(key, task.symbols),
+        build,
         lambda network: jax.tree.map(eqx.is_inexact_array, network),
         task,
         settings,

@@ -61,9 +61,8 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     title = f"{study.title or type(study).__name__} ({spec['scale']} scale)"
     wanted = len(study.conditions(spec["scale"]))
     summary = f"{tally(claim_rows)} {len(results)} of {words.count(wanted, 'condition')} were run."
-    page = study_page(
-        title, summary, claim_rows, compared, study.parts(results), details_of(spec, "study")
-    )
+    details, parts = details_of(spec, "study"), study.parts(results)
+    page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
     files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
     files.write_text(folder / "numbers.csv", to_csv(numbers(results)))
     if comparison:

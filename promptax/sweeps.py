@@ -59,14 +59,17 @@ class Condition(Spec):
         return Condition(alone, self.seed)
 
     def work(self) -> float:
-        """A rough measure of its cost: numbers touched by all updates."""
+        """A rough measure of its cost: numbers touched by all updates, and by measuring, which is a
+        third of the work for each token."""
         own, (tuning, training) = self.experiment, self.experiment.lengths()
         build = lambda key: own.network.build(key, own.prior.symbols)  # noqa: E731
         shapes = eqx.filter_eval_shape(build, jax.random.key(0))
         size = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
         read = own.pretraining.steps * own.pretraining.batch * training
         fits = len(own.methods) * len(own.targets) * own.tuning.repetitions
-        return float(size * (read + fits * own.tuning.steps * own.tuning.batch * tuning))
+        read += fits * own.tuning.steps * own.tuning.batch * tuning
+        measured = (fits + len(own.targets)) * own.sequences * own.length
+        return size * (read + measured / 3)
 
 
 class Failure(NamedTuple):

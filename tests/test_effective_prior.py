@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from promptax.analysis import effective_prior
+from promptax.analysis import effective_prior, effective_priors
 from promptax.analysis.effective_prior import divergences, fit
 from promptax.exchangeable import Uniform
 from promptax.predictors import LSTM
-from promptax.protocol import Repeated, condition
+from promptax.protocol import Repeated, condition, cut
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
 
 COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
@@ -99,3 +99,20 @@ def test_what_cannot_be_read_out_says_so():
 def test_one_predictor_at_a_time():
     with pytest.raises(TypeError, match=r"predictor\[0\]"):
         effective_prior(Repeated(COINS.bayes(), None, 1), COIN)
+
+
+def test_priors_of_many_are_one_labelled_dataset():
+    pair = cut([condition(COINS.bayes(), jnp.array([s, 1])) for s in (0, 1)], True)
+    seen = []
+    found = effective_priors(
+        {"coins": COINS.bayes(), "prompted": pair},
+        COIN,
+        20,
+        callbacks=(lambda done, total: seen.append((done, total)),),
+    )
+    assert found["pseudo_counts"].dims == ("predictor", "repetition", "symbol")
+    expected = [[[1, 1], [np.nan, np.nan]], [[2, 2], [1, 3]]]
+    np.testing.assert_allclose(found["pseudo_counts"], expected, atol=1e-2)
+    assert np.isnan(found["fit_error"].values).tolist() == [[False, True], [False, False]]
+    assert seen == [(1, 3), (2, 3), (3, 3)] and found.attrs["steps"] == 20
+    assert effective_priors({}, COIN).sizes["predictor"] == 0

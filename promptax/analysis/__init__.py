@@ -4,6 +4,7 @@ from promptax.analysis.diagnosis import Diagnosis as Diagnosis
 from promptax.analysis.diagnosis import diagnose as diagnose
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
+from promptax.analysis.effective_prior import effective_priors as effective_priors
 from promptax.analysis.internal_states import PrincipalComponents as PrincipalComponents
 from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components

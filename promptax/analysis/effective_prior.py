@@ -11,17 +11,22 @@ and how alike that is: the least J is the fit error, in nats. A predictor that l
 """
 
 import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int, Key
 from scipy.optimize import minimize
 
 from promptax import enumeration
 from promptax.analysis.verdict import nats
-from promptax.protocol import Predictor
+from promptax.axes import NATS
+from promptax.protocol import Predictor, Repeated
 from promptax.specs import check, traced
 from promptax.tasks.base import Task, sample_batch
 
@@ -152,13 +157,59 @@ def effective_prior(
     return EffectivePrior(tuple(fitted.tolist()), float(each.mean()), spread, steps, tolerance)
 
 
+def effective_priors(
+    predictors: Mapping[str, Predictor | Repeated],
+    target: Task,
+    steps: int = 50,
+    *,
+    key: Key[Array, ""] | None = None,
+    sequences: int = 512,
+    callbacks: Iterable[Callable[[int, int], Any]] = (),
+) -> xr.Dataset:
+    """The prior of each predictor and repetition, on the same sequences (`effective_prior`).
+
+    Returns `pseudo_counts` [predictor, repetition, symbol], `fit_error` and
+    `fit_error_standard_error` [predictor, repetition] in nats; NaN for repetitions that a predictor
+    does not have. `callbacks` are called as callback(done, total).
+    """
+    each = {n: p if isinstance(p, Repeated) else [p] for n, p in predictors.items()}
+    most, total = max(map(len, each.values()), default=1), sum(map(len, each.values()))
+    counts = np.full((len(each), most, target.symbols), np.nan)
+    errors, done = np.full((2, len(each), most), np.nan), 0
+    for row, repetitions in enumerate(each.values()):
+        for repetition in range(len(repetitions)):
+            own = effective_prior(
+                repetitions[repetition], target, steps, key=key, sequences=sequences
+            )
+            counts[row, repetition] = own.pseudo_counts
+            errors[:, row, repetition] = own.fit_error, own.standard_error
+            done += 1
+            for callback in callbacks:
+                callback(done, total)
+    both = ("predictor", "repetition")
+    return xr.Dataset(
+        {
+            "pseudo_counts": ((*both, "symbol"), counts),
+            "fit_error": (both, errors[0], {"unit": NATS}),
+            "fit_error_standard_error": (both, errors[1], {"unit": NATS}),
+        },
+        {"predictor": np.array(list(each), dtype=str), "repetition": np.arange(most)},
+        {"steps": steps},
+    )
+
+
 @eqx.filter_jit
 def _read(
     predictor: Predictor, tokens: Int[Array, "sequence time"]
 ) -> tuple[Float[Array, "sequence time symbol"], Float[Array, "sequence time symbol"]]:
     """Counts before each step, and the predictor's probabilities there."""
+    sequences, steps = tokens.shape
+    at_once = math.gcd(sequences, predictor.micro_batch(sequences, steps))
     with jax.default_matmul_precision("float32"):
-        log_probs = predictor.advance_batch(predictor.start(), tokens)[1].log_probs
+        state = predictor.start()
+        read = lambda some: predictor.advance_batch(state, some)[1].log_probs  # noqa: E731
+        pieces = jax.lax.map(read, tokens.reshape(-1, at_once, steps))
+    log_probs = pieces.reshape(sequences, steps, -1)
     one_hot = jax.nn.one_hot(tokens, predictor.symbols)
     return jnp.cumsum(one_hot, axis=1) - one_hot, jnp.exp(log_probs)
 

@@ -8,7 +8,7 @@ fully read before the batch begins, and `log_probs` are those of [state.last, ou
 """
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -107,8 +107,14 @@ class Architecture(Spec):
         """The symbol that opens every sequence; None: a row of its own, outside the alphabet."""
         return None
 
-    def build(self, key: Key[Array, ""], symbols: int) -> "Network":
-        """An untrained network over an alphabet of that size."""
+    @property
+    def trained(self) -> bool:
+        """Whether `build` gives weights that others trained."""
+        return False
+
+    def build(self, key: Key[Array, ""], symbols: int) -> Any:
+        """An untrained network over an alphabet of that size. To override where weights come from
+        elsewhere."""
         check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
         first, middle, last = jax.random.split(key, 3)
         return Network(
@@ -124,6 +130,18 @@ class NetworkState(eqx.Module):
 
     torso: Any
     last: Float[Array, "*batch width"]
+
+
+class Reading(NamedTuple):
+    """What a network makes of inputs, before it predicts.
+
+    `before` [time, width]: row t is the output that predicts inputs[t]; `internals`: as in
+    `Prediction`.
+    """
+
+    state: NetworkState
+    before: Float[Array, "*batch time width"]
+    internals: Internals
 
 
 class Network(Predictor):
@@ -158,30 +176,39 @@ class Network(Predictor):
         return self.advance(state, row)[0]
 
     def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        if isinstance(inputs, KeyValues):
-            torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
-            return NetworkState(torso, state.last), Prediction(jnp.zeros((0, self.symbols)))
-        return self._predict(state, self.torso.advance(state.torso, self.embed(inputs)))
+        return self._predict(self.read(state, inputs))
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+        return self._predict(self.read_batch(state, inputs))
+
+    def read(self, state: NetworkState, inputs: Inputs) -> Reading:
+        """`advance` without predictions, for who needs those of a few symbols alone."""
+        if isinstance(inputs, KeyValues):
+            torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
+            nothing = jnp.zeros((0, *state.last.shape), state.last.dtype)
+            return Reading(NetworkState(torso, state.last), nothing, {})
+        return self._reading(state, self.torso.advance(state.torso, self.embed(inputs)))
+
+    def read_batch(self, state: NetworkState, inputs: Inputs) -> Reading:
+        """`advance_batch` without predictions."""
         few = self.symbols <= FEW_SYMBOLS
         if few and not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer):
             table = self.embedding(jnp.eye(self.symbols))
-            return self._predict(state, self.torso.advance_tokens(state.torso, table, inputs))
-        return self._predict(state, self.torso.advance_batch(state.torso, self.embed(inputs)))
+            return self._reading(state, self.torso.advance_tokens(state.torso, table, inputs))
+        return self._reading(state, self.torso.advance_batch(state.torso, self.embed(inputs)))
 
-    def _predict(
-        self, state: NetworkState, read: tuple[Any, Array, Internals]
-    ) -> tuple[NetworkState, Prediction]:
+    def _reading(self, state: NetworkState, read: tuple[Any, Array, Internals]) -> Reading:
         torso, outputs, internals = read
         first = jnp.broadcast_to(state.last, (*outputs.shape[:-2], 1, outputs.shape[-1]))
         rows = jnp.concatenate([first, outputs], axis=-2)
-        before = rows[..., :-1, :]
-        many = self.symbols >= MANY_SYMBOLS
-        return NetworkState(torso, rows[..., -1, :]), Prediction(
+        return Reading(NetworkState(torso, rows[..., -1, :]), rows[..., :-1, :], internals)
+
+    def _predict(self, reading: Reading) -> tuple[NetworkState, Prediction]:
+        state, before, internals = reading
+        return state, Prediction(
             jax.nn.log_softmax(self.out(before)),
             internals,
-            Unembedded(before, self.out) if many else None,
+            Unembedded(before, self.out) if self.symbols >= MANY_SYMBOLS else None,
         )
 
     @property

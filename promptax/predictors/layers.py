@@ -36,6 +36,11 @@ class Layer(Record):
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         """rows @ matrix + bias."""
 
+    def part(self, outputs: Int[Array, " output"]) -> "Layer":
+        """The layer of some of its outputs alone. To override where the whole matrix is not at
+        hand."""
+        return Dense(self.matrix()[:, outputs], None if self.bias is None else self.bias[outputs])
+
     def shape(self) -> tuple[int, ...]:
         """Of the matrix."""
         return jax.eval_shape(self.matrix).shape
@@ -63,6 +68,9 @@ class Transposed(Layer):
 
     def matrix(self) -> Float[Array, "*layer input output"]:
         return jnp.swapaxes(self.weight, -1, -2)
+
+    def part(self, outputs: Int[Array, " output"]) -> "Transposed":
+        return Transposed(self.weight[outputs], None if self.bias is None else self.bias[outputs])
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         return _plus(_rows_times_transposed(rows, self.weight), self.bias)

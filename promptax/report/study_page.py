@@ -23,6 +23,14 @@ class Part(NamedTuple):
     figures: Sequence[tuple[str, Figure]]
 
 
+JUDGED = (
+    "A claim about networks is judged by the median over networks that were pretrained from "
+    "different seeds. Where it lies outside its bounds, five seeds and two standard errors are "
+    "needed to say that the claim fails; until then it is undecided. Bounds were set from the "
+    "printed values beforehand."
+)
+
+
 def study_page(
     title: str,
     summary: str,
@@ -30,6 +38,7 @@ def study_page(
     comparison: Sequence[Row],
     parts: Sequence[Part],
     details: Mapping[str, str],
+    judged: str = JUDGED,
 ) -> str:
     """The whole page as one HTML document.
 
@@ -38,8 +47,9 @@ def study_page(
     - `comparison`: rows with `what`, `steps`, `printed`, `ours`, `between_repetitions`,
       `between_pretrainings`, `pretrainings`, `tolerance`, `within`.
     - `details`: name → text, folded at the end of the page.
+    - `judged`: how claims are judged, in words.
     """
-    sections = [html.section("claims", "Claims", _claims(claims))]
+    sections = [html.section("claims", "Claims", _claims(claims, judged))]
     links = {"claims": "claims"}
     for index, part in enumerate(parts):
         anchor = f"part-{index + 1}"
@@ -81,13 +91,10 @@ def tally(claims: Sequence[Row]) -> str:
     return f"Of {words.count(len(claims), 'claim')} {words.listed(parts)}.{named}" if parts else ""
 
 
-def _claims(claims: Sequence[Row]) -> str:
+def _claims(claims: Sequence[Row], judged: str) -> str:
     """One line for each claim; its numbers unfold below it."""
     rows = "\n".join(_claim(row) for row in claims)
-    return f"""<p class="note">A claim about networks is judged by the median over networks
-that were pretrained from different seeds. Where it lies outside its bounds, five seeds and two
-standard errors are needed to say that the claim fails; until then it is undecided. Bounds were set
-from the printed values beforehand.</p>
+    return f"""<p class="note">{escape(judged)}</p>
 <div class="claims">{rows}</div>"""
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from promptax.report.study_page import Part
+from promptax.report.study_page import JUDGED, Part
 from promptax.specs import Spec
 from promptax.sweeps import Condition
 
@@ -113,6 +113,7 @@ class Study(Spec):
     `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""
 
     title: ClassVar[str] = ""  # of its page
+    judged: ClassVar[str] = JUDGED  # how its claims are judged, in words
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
 
     @abc.abstractmethod

@@ -37,7 +37,8 @@ from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(7)
 TARGETS = {2: Categorical(), 3: Categorical((0.5, 0.3, 0.2))}
-ARCHITECTURES = {name: cls.examples()[0] for name, cls in specs.members(Architecture).items()}
+KINDS = specs.members(Architecture).items()
+ARCHITECTURES = {name: cls.examples()[0] for name, cls in KINDS if cls.examples()}  # small ones
 TUNERS = {case.id: case.values[0] for case in laws.examples(Tuner)}
 SHORT = FitSettings(steps=3, batch=4, length=5, repetitions=3)
 

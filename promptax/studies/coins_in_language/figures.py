@@ -1,0 +1,157 @@
+"""The study's figures: in context, spelling by spelling; then steered, target by target."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from promptax import enumeration
+from promptax.experiment import UNTUNED
+from promptax.report import figures, priors, prompts, readings, summaries
+from promptax.report.study_page import Part
+from promptax.studies.coins_in_language.conditions import (
+    HARD,
+    LENGTH,
+    MAIN,
+    RANDOM_COINS,
+    SINGLE,
+    SPELLINGS,
+    STEPS,
+    TARGETS,
+    TUNED_STEPS,
+    TWO,
+)
+from promptax.studies.coins_in_language.reading import Reader, exact
+
+Drawn = tuple[str, Figure]
+OUTCOMES = ("first outcome", "second outcome")
+
+
+def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
+    """Part by part, as far as there are results."""
+    reader = Reader(results)
+    found = []
+    if drawn := list(_in_context(reader)):
+        found.append(Part("In context: random coins, by spelling", _IN_CONTEXT, drawn))
+    for target in (SINGLE, TWO):
+        if drawn := list(_steered(reader, target)):
+            found.append(Part(f"Steered: to {target}", _about(target), drawn))
+    return found
+
+
+_IN_CONTEXT = (
+    "The model reads the flips of a coin of random bias, each a word, and is asked which of the "
+    "two words comes next. Exact Bayes is Laplace's rule: pseudo-counts 1 and 1. A prior of large "
+    "pseudo-counts learns slowly."
+)
+
+
+def _about(target: str) -> str:
+    known = exact()
+    return (
+        f"Flips spelled as in “{MAIN}”. “prior bayes” is the exact predictor of random coins: "
+        f"{known.laplace[target]:.2f} nats over {TUNED_STEPS} flips, {known.prompted[target]:.2f} "
+        f"behind its best hard prompt of {LENGTH}; “bayes” that of the target: "
+        f"{known.bayes[target]:.2f}."
+    )
+
+
+# --- in context -----------------------------------------------------------------------------
+
+
+def _in_context(reader: Reader) -> Iterator[Drawn]:
+    groups = {s: reader.groups(s, RANDOM_COINS) for s in SPELLINGS}
+    groups = {spelling: found for spelling, found in groups.items() if found}
+    if not groups:
+        return
+    curves = _by_spelling(groups)
+    ends = {
+        name: float(curves["regret"].sel(predictor=name, time=STEPS)[0])
+        for name in curves.predictor.values.tolist()
+    }
+    listed = "; ".join(f"{name} {value:.2f}" for name, value in ends.items())
+    said = (
+        f"Regret to the oracle after {STEPS} flips in nats: {listed}. Bands: two standard errors."
+    )
+    yield said, figures.regret_over_time(curves)
+    own = xr.concat(
+        [_stacked(found, UNTUNED).expand_dims(predictor=[name]) for name, found in groups.items()],
+        "predictor",
+        join="outer",
+    ).assign_attrs(steps=TUNED_STEPS)
+    drawn = priors.effective_priors(own, OUTCOMES, "Effective prior by spelling · random coins")
+    yield priors.reading(own), drawn
+
+
+def _by_spelling(groups: Mapping[str, Mapping[int, xr.Dataset]]) -> xr.Dataset:
+    """Regret [predictor, repetition, time] with spellings as predictors: means over the seeds."""
+    rows = {spelling: _mean(found, UNTUNED) for spelling, found in groups.items()}
+    rows["Laplace's rule"] = _mean(next(iter(groups.values())), "bayes")
+    together = xr.concat(list(rows.values()), "predictor").expand_dims("repetition", axis=1)
+    kinds = ["spellings"] * (len(rows) - 1) + ["baselines"]
+    return together.assign_coords(
+        predictor=list(rows), repetition=[0], group=("predictor", kinds)
+    ).assign_attrs(target="random coins, untuned")
+
+
+def _mean(found: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
+    """Regret and its standard error [time] over the sequences of all seeds."""
+    kept = ["regret", "standard_error"]
+    each = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in found.values()]
+    seeds = xr.concat([own.drop_vars([*{*own.coords} - {"time"}]) for own in each], "seed")
+    error = np.sqrt((seeds["standard_error"] ** 2).sum("seed")) / seeds.sizes["seed"]
+    return xr.Dataset({"regret": seeds["regret"].mean("seed"), "standard_error": error})
+
+
+def _stacked(found: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
+    """A predictor's effective priors, seeds as repetitions."""
+    kept = ["pseudo_counts", "fit_error"]
+    each = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in found.values()]
+    each = [own.drop_vars(list(own.coords)) for own in each]
+    return xr.concat(each, "repetition").assign_coords(repetition=np.arange(len(each)))
+
+
+# --- steered --------------------------------------------------------------------------------
+
+
+def _steered(reader: Reader, target: str) -> Iterator[Drawn]:
+    groups = reader.groups(MAIN, target)
+    if not groups:
+        return
+    results = summaries.merged(groups).assign_attrs(target=target)
+    results.attrs.pop("training_length", None)  # of text, nobody says
+    yield readings.regret_bars(results), figures.regret_bars(results)
+    yield readings.regret_over_time(results), figures.regret_over_time(results)
+    yield readings.tuning_curves(results), figures.tuning_curves(results)
+    first = next(iter(groups.values()))
+    known = [n for n in first.predictor.values.tolist() if _has_prior(first, n)]
+    own = xr.concat(
+        [_stacked(groups, name).expand_dims(predictor=[name]) for name in known], "predictor"
+    ).assign_attrs(steps=TUNED_STEPS)
+    title = f"Effective prior · {target}"
+    yield priors.reading(own), priors.effective_priors(own, ("heads", "tails"), title)
+    yield from _ranking(groups, target)
+
+
+def _has_prior(results: xr.Dataset, predictor: str) -> bool:
+    return bool(np.isfinite(results["fit_error"].sel(predictor=predictor)[0]))
+
+
+def _ranking(groups: Mapping[int, xr.Dataset], target: str) -> Iterator[Drawn]:
+    """Loss after each hard prompt, on the model against exact Bayes."""
+    own = np.mean([each["scores"].values[0] for each in groups.values()], axis=0)
+    candidates = np.arange(len(own))[:, None] // 2 ** np.arange(LENGTH - 1, -1, -1) % 2
+    heads = (candidates == 0).sum(axis=1)
+    table = enumeration.count_table(TARGETS[target], TUNED_STEPS)
+    counts = np.stack([heads, LENGTH - heads], axis=1)
+    bayes = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
+    correlation = float(spearmanr(bayes, own)[0])  # pyright: ignore[reportArgumentType]
+    best = " ".join("HT"[symbol] for symbol in candidates[int(np.argmin(own))])
+    said = (
+        f"All {len(own)} {HARD}s: rank correlation with exact Bayes on random coins "
+        f"{correlation:.2f}; the model's best is {best}, exact Bayes' has "
+        f"{heads[int(np.argmin(bayes))]} heads."
+    )
+    yield said, prompts.prompt_ranking(bayes, own, heads, f"All {len(own)} {HARD}s · {target}")

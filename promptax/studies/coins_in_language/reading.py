@@ -1,0 +1,141 @@
+"""Numbers out of the results of the conditions, one for each seed, and what is known exactly."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from promptax import enumeration
+from promptax.analysis import effective_prior
+from promptax.conduct import target_groups
+from promptax.experiment import UNTUNED
+from promptax.studies.base import Check
+from promptax.studies.coins_in_language.conditions import (
+    LENGTH,
+    MAIN,
+    RANDOM_COINS,
+    SINGLE,
+    STEPS,
+    TARGETS,
+    TUNED_STEPS,
+    TWO,
+    name_of,
+)
+
+PROMPTABLE = (SINGLE, TWO)
+
+
+class Reader:
+    """Reads the results of conditions by what they are; what is not there is empty."""
+
+    def __init__(self, results: Mapping[str, xr.DataTree]) -> None:
+        self.results = results
+        self.seeds = sorted({int(name.rsplit(" ", 1)[1]) for name in results})
+
+    def groups(self, spelling: str, target: str) -> dict[int, xr.Dataset]:
+        """The results on a target, by seed."""
+        found = {}
+        for seed in self.seeds:
+            name = name_of(spelling, target, seed)
+            if name in self.results:
+                (group,) = target_groups(self.results[name])
+                found[seed] = self.results[name][group].to_dataset()
+        return found
+
+    def each(
+        self, spelling: str, target: str, number: Callable[[xr.Dataset], float]
+    ) -> tuple[float, ...]:
+        """A number of each seed's results, where it is finite."""
+        values = [number(results) for results in self.groups(spelling, target).values()]
+        return tuple(value for value in values if np.isfinite(value))
+
+    def tuned(self, target: str, number: Callable[[xr.Dataset], float]) -> tuple[float, ...]:
+        """The same where the model was steered."""
+        return self.each(MAIN, target, number)
+
+
+def regret(results: xr.Dataset, predictor: str, steps: int = TUNED_STEPS) -> float:
+    """Cumulative regret to the oracle, nats; NaN where the predictor was not measured."""
+    if predictor not in results.predictor.values:
+        return float("nan")
+    return float(results["regret"].sel(predictor=predictor, time=steps)[0])
+
+
+def best(results: xr.Dataset, predictors: Iterable[str]) -> float:
+    """The least regret of some predictors, nats; NaN if one was not measured."""
+    return float(np.min([regret(results, predictor) for predictor in predictors]))
+
+
+def prior_mean(results: xr.Dataset, predictor: str = UNTUNED) -> float:
+    """The share of the first outcome in the prior that a predictor behaves like."""
+    counts = results["pseudo_counts"].sel(predictor=predictor)[0].values
+    return float(counts[0] / counts.sum())
+
+
+def strength(results: xr.Dataset, predictor: str = UNTUNED) -> float:
+    """How many flips the prior is worth that a predictor behaves like."""
+    return float(results["pseudo_counts"].sel(predictor=predictor)[0].sum())
+
+
+def fit_error(results: xr.Dataset, predictor: str = UNTUNED) -> float:
+    """Divergence from that prior's exact predictor over the steps of tuning, nats."""
+    return float(results["fit_error"].sel(predictor=predictor)[0])
+
+
+def heads_found(results: xr.Dataset, predictor: str) -> float:
+    """How many of the best hard prompt's symbols are the first outcome."""
+    return float(str(results["found"].sel(predictor=predictor).item()).split().count("0"))
+
+
+# --- what is known exactly ------------------------------------------------------------------
+
+
+class Exact(NamedTuple):
+    """Expected regret of exact predictors, nats; over the steps of tuning where nothing is said.
+
+    `laplace`: Beta(1, 1), by target; `laplace_far`: on random coins, over all steps; `half_far`: of
+    predicting 1/2, on random coins, over all steps; `prompted`: Beta(1, 1) behind the best hard
+    prompt of the length that is searched, by target; `bayes`: the target's own, by target;
+    `two_coins_fit_error`: how far two coins' own predictor is from every Beta prior.
+    """
+
+    laplace: dict[str, float]
+    laplace_far: float
+    half_far: float
+    prompted: dict[str, float]
+    bayes: dict[str, float]
+    two_coins_fit_error: float
+
+
+@functools.cache
+def exact() -> Exact:
+    """Sums over all sequences."""
+    coins = TARGETS[RANDOM_COINS]
+    laplace = coins.bayes()
+    over = lambda predictor, name, steps: float(  # noqa: E731
+        enumeration.expected_regret(predictor, TARGETS[name], steps).sum()
+    )
+    entropy = enumeration.count_table(coins, STEPS).oracle_loss
+    prompted = {
+        name: enumeration.best_hard_prompt(laplace, TARGETS[name], LENGTH, TUNED_STEPS).regret
+        for name in PROMPTABLE
+    }
+    return Exact(
+        laplace={name: over(laplace, name, TUNED_STEPS) for name in TARGETS},
+        laplace_far=over(laplace, RANDOM_COINS, STEPS),
+        half_far=STEPS * (np.log(2) - float(entropy)),
+        prompted=prompted,
+        bayes={name: over(TARGETS[name].bayes(), name, TUNED_STEPS) for name in TARGETS},
+        two_coins_fit_error=effective_prior(
+            TARGETS[TWO].bayes(), TARGETS[TWO], TUNED_STEPS
+        ).fit_error,
+    )
+
+
+def equals(what: str, number: float, expected: float) -> Check:
+    """A check that a computed number is the expected one, to the digits that are given."""
+    return Check(
+        what, (float(number),), expected - 1e-3, expected + 1e-3, exact=True, printed=expected
+    )

@@ -1,0 +1,46 @@
+"""The study: its fields, and where its parts are."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import xarray as xr
+
+from promptax.report.study_page import Part
+from promptax.specs import check
+from promptax.studies.base import Claim, Study
+from promptax.studies.coins_in_language import claims, conditions, figures
+from promptax.sweeps import Condition
+
+
+class CoinsInLanguage(Study):
+    """Coin flips written as text: a language model's regret, its prior, and what prompts can do."""
+
+    title: ClassVar[str] = "Coins in language: a language model against exact Bayes"
+    judged: ClassVar[str] = (
+        "The model is given and always the same; a seed makes the coins, the flips, and where a "
+        "tuning begins. A number is the median over seeds. Where it lies outside its bounds, five "
+        "seeds and two standard errors between them are needed to say that the claim fails; until "
+        "then it is undecided. Bounds were set from exact Bayes predictors beforehand, and stay."
+    )
+
+    weights: str = "smollm2"
+    """The language model: "smollm2", a folder in the Hugging Face format, or a GGUF file."""
+    tuning_seeds: int | None = None
+    """Seeds of the tunings (None: 1 at the small scale, 5 at the paper's)."""
+
+    def __check_init__(self) -> None:
+        seeds = self.tuning_seeds
+        check(seeds is None or seeds >= 1, f"Expected tuning_seeds of at least 1; got {seeds}.")
+
+    @classmethod
+    def examples(cls) -> "tuple[CoinsInLanguage, ...]":
+        return (cls(tuning_seeds=2),)
+
+    def conditions(self, scale: str) -> dict[str, Condition]:
+        return conditions.conditions(scale, self.weights, self.tuning_seeds)
+
+    def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
+        return claims.claims(results)
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(results)
