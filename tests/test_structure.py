@@ -27,6 +27,7 @@ ROOMS = [
     "weights",
     "tokenizer_files",
     "text",
+    "words",
     "tasks",
     "enumeration",
     "predictors",
