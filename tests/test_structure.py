@@ -38,6 +38,8 @@ ROOMS = [
     "steering",
     "control_variates",
     "evaluation",
+    "examination",
+    "in_context",
     "analysis",
     "report",
     "store",
