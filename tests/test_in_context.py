@@ -227,7 +227,7 @@ def test_the_figure_shows_curves_beside_shots():
     loss, accuracy = figure.axes
     assert loss.get_yscale() == "log" and accuracy.get_ylim() == (-0.02, 1.02)
     texts = " ".join(text.get_text() for panel in figure.axes for text in panel.texts)
-    for name in ("soft prompt", "low rank", "k = 0", "k = 5"):
+    for name in ("soft prompt", "low rank", "0 shots", "5 shots"):
         assert name in texts
     assert len(loss.lines) >= 4
 

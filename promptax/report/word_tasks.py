@@ -22,7 +22,8 @@ def tuning_curves(shown: xr.Dataset, curves: Mapping[str, xr.Dataset]) -> Figure
     inputs, draws = shown.sizes["sequence"], shown.sizes["draw"]
     notes = [
         f"{inputs} held-out inputs; the loss of the answer alone, on a logarithmic axis. Bands: "
-        f"± 2 standard errors over inputs. Dashed: behind k demonstrations, mean of {draws} draws."
+        "± 2 standard errors over inputs. Dashed: behind demonstrations (shots), mean of "
+        f"{draws} draws."
     ]
     with style.house_style():
         figure, panels = canvas.stacked_panels(title, names, [3.0, 2.6], notes)
@@ -37,16 +38,18 @@ def tuning_curves(shown: xr.Dataset, curves: Mapping[str, xr.Dataset]) -> Figure
                 low = np.maximum(mean - 2 * error, 0.05 * mean)
                 panel.fill_between(steps, low, mean + 2 * error, color=color, alpha=0.15, lw=0)
                 marker = _MARKERS[index % len(_MARKERS)]
-                panel.plot(steps, mean, color=color, marker=marker, markersize=3.5)
+                drawn = {"color": color, "marker": marker, "markersize": 3.5, "clip_on": False}
+                panel.plot(steps, mean, **drawn, zorder=3)
                 labels.append(canvas.EndLabel(name, _number(mean[-1]), float(mean[-1]), color))
                 last = max(last, int(steps[-1]))
             means = shown[variable].sel(answers="right").astype(float).mean(("draw", "sequence"))
             for shots, value in zip(shown["shots"].values, means.values, strict=True):
                 panel.axhline(value, color=style.MUTED, linewidth=1.0, linestyle=(0, (4, 2)))
-                remark = canvas.EndLabel(f"k = {shots}", _number(value), float(value), style.MUTED)
+                remark = canvas.EndLabel(
+                    f"{shots} shots", _number(value), float(value), style.MUTED
+                )
                 labels.append(remark)
             panel.set_xlim(0, last)
-            panel.set_xlabel("step")
             if variable == "log_loss":
                 panel.set_yscale("log")
                 panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -55,6 +58,7 @@ def tuning_curves(shown: xr.Dataset, curves: Mapping[str, xr.Dataset]) -> Figure
             else:
                 panel.set_ylim(-0.02, 1.02)
             canvas.label_ends(panel, labels)
+        panels[-1].set_xlabel("step")
     return figure
 
 
