@@ -155,21 +155,21 @@ def tune(
     exam: Examination,
     settings: FitSettings,
     *,
-    pairs: int | None = None,
+    pairs: Sequence[Pair] | None = None,
     every: int = 25,
     callbacks: Sequence[Callback] | None = None,
 ) -> tuple[Fitted, xr.Dataset]:
-    """Tune to the training pairs, and watch the held-out ones.
+    """Tune to pairs without demonstrations, and watch the held-out ones.
 
     Args:
         settings: `length` None reads the longest pair whole.
-        pairs: how many training pairs (None: all).
+        pairs: what to tune to (None: the training pairs), such as the demonstrations.
         every: steps between two looks; nothing that is tuned depends on them.
 
     The curve: `log_loss` and `correct` [step, repetition, sequence] as in `few_shot`; `seconds` and
     `processor_seconds` [step], of tuning alone, compilation included; step 0 is the start.
     """
-    texts = exam.texts(exam.split.training[:pairs])
+    texts = exam.texts(exam.split.training if pairs is None else pairs)
     settings = settings.filled(length=texts.longest, learning_rate=tuner.learning_rate)
     steered = tuner.steer(key, predictor)
     frozen = eqx.filter(steered, tuner.where(steered), inverse=True)

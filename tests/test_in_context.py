@@ -197,12 +197,12 @@ def test_looks_come_every_so_many_steps():
     assert seen == [0, 12, 20, 45, 50, 53]
 
 
-def test_fewer_pairs_and_several_repetitions(exams, network):
-    settings = px.FitSettings(steps=2, batch=2, repetitions=2)
+def test_other_pairs_and_several_repetitions(exams, network):
+    settings, pairs = px.FitSettings(steps=2, batch=2, repetitions=2), exams[1].split.demonstrations
     fitted, curve = in_context.tune(
-        KEY, TUNERS[0], network, exams[1], settings, pairs=3, every=1, callbacks=()
+        KEY, TUNERS[0], network, exams[1], settings, pairs=pairs, every=1, callbacks=()
     )
-    assert curve.attrs["training_pairs"] == 3 and len(fitted.predictor) == 2
+    assert curve.attrs["training_pairs"] == 5 and len(fitted.predictor) == 2
     assert curve["log_loss"].dims == ("step", "repetition", "sequence")
     assert curve["label_correct"].dims == ("calibration", "step", "repetition", "sequence")
     assert (in_context.in_short(curve)["between"] > 0).all()
