@@ -23,6 +23,11 @@ AXES = {
     "term": "one part of what regret is made of",
     "rank": "place in an order; counts from 1, the nearest or best",
     "prompt_length": "the number of symbols of a prompt",
+    "shots": "how many demonstrations are read before an input",
+    "draw": "one draw of demonstrations",
+    "answers": "what demonstrations answer: the right answers, or each other's",
+    "label": "one class of a classification",
+    "calibration": "by which class prior the chances of labels are divided",
 }
 
 NATS = "nats"
