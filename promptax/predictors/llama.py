@@ -81,10 +81,7 @@ class Llama(Architecture):
 
     @classmethod
     def examples(cls) -> "tuple[Llama, ...]":
-        return (
-            cls(width=8, heads=2, key_heads=1, head_width=4, hidden=12),
-            cls(width=6, heads=2, key_heads=2, head_width=2, hidden=8, tied=False, depth=1),
-        )
+        return (cls(width=8, heads=2, key_heads=1, head_width=4, hidden=12),)
 
     @staticmethod
     def smollm2_135m(dtype: Literal["float32", "bfloat16"] = "float32") -> Network:
