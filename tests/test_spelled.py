@@ -243,6 +243,8 @@ def test_smollm2_flips_coins():
     model = LanguageModel().build(jax.random.key(0), 2)
     again = LanguageModel(words=(" heads", " tails"), opening="Flips:").build(jax.random.key(1), 2)
     assert again.predictor is model.predictor, "the weights are read once"
-    losses = evaluate(jax.random.key(0), {"model": model}, COIN, sequences=8, length=30)
-    loss = losses["log_loss"].sel(predictor="model").mean("sequence")[0]
-    assert float(loss[20:].mean()) < np.log(2)
+    tails = Categorical((0.0, 1.0))
+    losses = evaluate(jax.random.key(0), {"model": model}, tails, sequences=1, length=30)
+    loss = losses["log_loss"].sel(predictor="model").squeeze()
+    assert float(loss[0]) > 0.3, "either side may come first"
+    assert float(loss[10:].max()) < 0.01, "after ten tails, tails"
