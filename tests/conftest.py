@@ -6,6 +6,7 @@ they do (test_efficiency), it generates code by its older way, which takes it ha
 what was compiled is kept in pytest's cache for the next run.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import jax
 import jaxtyping
 import pytest
 
-QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"  # children inherit it
+# children inherit it
+QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}".strip()
+gc.set_threshold(100_000)  # tracing makes many objects, and little garbage
 jaxtyping.install_import_hook("promptax", "beartype.beartype")
 
 if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the contract tests

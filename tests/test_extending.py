@@ -10,8 +10,10 @@ from processes import ROOT, python
 
 PLUGIN = "my_members"
 MEMBERS = ("StickyChain", "MinGRU", "BitFit")
-# The new tuner on every network; the new network alone, behind a prompt, and with new leaves.
-CHOSEN = "StickyChain or BitFit or (MinGRU and (test_predictors or SoftPrompt or LowRank))"
+# The new tuner on an old network and the new one; that one alone, and with a prompt of its own.
+CHOSEN = (
+    "StickyChain or (BitFit and (LSTM or MinGRU)) or (MinGRU and (test_predictors or SoftPrompt))"
+)
 
 
 @pytest.fixture(scope="module")

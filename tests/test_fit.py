@@ -80,8 +80,15 @@ def by_hand(tuner, settings):
 BY_HAND = dict(steps=3, batch=4, length=5, learning_rate=1e-2)
 
 
-@pytest.mark.parametrize("tuner", [SoftPrompt(length=2), FullWeights(), EmbeddingWeights()])
-@pytest.mark.parametrize("changes", [{}, {"micro_batch": 2, "clip": None}, {"clip_over": "all"}])
+@pytest.mark.parametrize(
+    ("tuner", "changes"),
+    [
+        (SoftPrompt(length=2), {}),
+        (SoftPrompt(length=2), {"micro_batch": 2, "clip": None}),
+        (FullWeights(), {"micro_batch": 2}),
+        (EmbeddingWeights(), {"clip_over": "all"}),
+    ],
+)
 def test_steps_equal_steps_by_hand(tuner, changes):
     settings = FitSettings(**BY_HAND, **changes)
     fitted, (expected, losses) = run(settings, tuner), by_hand(tuner, settings)

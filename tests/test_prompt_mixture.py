@@ -160,9 +160,10 @@ def test_impossible_histories_predict_uniformly():
 def test_posterior_weights_stay_exact_over_long_sequences():
     tokens = jax.random.bernoulli(KEY, 0.5, (5_000,)).astype(jnp.int32)
     mixture = mix(LAPLACE, PROMPTS)
+    after = jax.jit(lambda tokens: mixture.advance(mixture.start(), tokens)[0].log_weights)
     with enumeration.double_precision():
-        expected = mixture.advance(mixture.start(), tokens)[0].log_weights
-    found = mixture.advance(mixture.start(), tokens)[0].log_weights
+        expected = after(tokens)
+    found = after(tokens)
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -255,12 +256,11 @@ def test_texts_of_errors(make, error, text, as_users_see_it):
 # --- tuning ---------------------------------------------------------------------------------
 
 
-@every_network
-def test_micro_batches_change_nothing(name):
+def test_micro_batches_change_nothing():
     def losses(micro):
         settings = px.FitSettings(steps=3, batch=8, length=5, repetitions=2, micro_batch=micro)
         tuner = PromptMixture(SoftPrompt(length=2), components=3, weights="tuned")
-        return tuner.tune(KEY, network(name), Categorical(), settings, callbacks=())
+        return tuner.tune(KEY, network("LSTM"), Categorical(), settings, callbacks=())
 
     whole, parts = losses(8), losses(2)
     np.testing.assert_allclose(whole.loss, parts.loss, rtol=1e-5)
@@ -306,17 +306,14 @@ def test_too_many_prompts_for_the_memory_are_refused(monkeypatch):
         PromptMixture(components=20).tune(KEY, network("LSTM"), Categorical(), settings)
 
 
-def test_the_command_line_makes_the_prompts_by_name_or_json(tmp_path):
+def test_the_command_line_makes_the_prompts_from_json(tmp_path):
     fit = ["--fit.steps", "2", "--fit.batch", "4", "--fit.length", "5"]
     base = str(tmp_path / "base")
     main(["pretrain", "--network", "lstm", "--network.width", "4", *fit, "--out", base])
-    shapes = {"simplex-prompt": (3, 6, 2), '{"class": "SoftPrompt", "length": 3}': (3, 3, 4)}
-    for word, shape in shapes.items():
-        out = tmp_path / str(shape)
-        tuner = ["--tuner", "prompt-mixture", "--tuner.prompt", word, "--tuner.components", "3"]
-        main(["tune", "--predictor", base, *tuner, *fit, "--out", str(out)])
-        found = px.load(out / "predictor.safetensors")
-        assert found.prompt.shape == shape
+    out, prompt = tmp_path / "out", '{"class": "SoftPrompt", "length": 3}'
+    tuner = ["--tuner", "prompt-mixture", "--tuner.prompt", prompt, "--tuner.components", "3"]
+    main(["tune", "--predictor", base, *tuner, *fit, "--out", str(out)])
+    assert px.load(out / "predictor.safetensors").prompt.shape == (3, 3, 4)
 
 
 # --- search ---------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def exact():
 
 
 def mixtures():
-    """Mixtures of prompts: of networks, of exact predictors, one of which rules histories out."""
-    below = {name: case for name, case in NETWORKS.items() if "-0-" in name}
+    """Mixtures of prompts: of a network, of exact predictors, one of which rules histories out."""
+    below = {"LSTM-0-2": NETWORKS["LSTM-0-2"]}
     for name in ("DirichletCategorical-0-bayes", "CategoricalMixture-2-bayes"):
         below[name] = EXACT[name]
     for name, predictor in below.items():

@@ -20,7 +20,7 @@ every_exact_task = pytest.mark.parametrize("task", laws.exact_tasks())
 
 LENGTH = 9  # the same in most laws, so that they share what was compiled
 
-sample = eqx.filter_jit(lambda task, key: task.sample(key, LENGTH))
+sample = eqx.filter_jit(lambda task, key, length=LENGTH: task.sample(key, length))
 
 
 def sequences_of(task):
@@ -39,8 +39,8 @@ def test_members_bring_examples(member):
 
 @every_task
 def test_an_episode_has_its_length_and_its_alphabet(task):
-    for length in (0, 1, LENGTH):
-        episode = eqx.filter_jit(lambda key, n=length: task.sample(key, n))(jax.random.key(0))
+    for length in (0, LENGTH):
+        episode = sample(task, jax.random.key(0), length)
         assert episode.tokens.shape == (length,)
         assert jnp.issubdtype(episode.tokens.dtype, jnp.integer)
         assert bool(jnp.all((episode.tokens >= 0) & (episode.tokens < task.symbols)))
