@@ -12,8 +12,9 @@ The filters, in the order in which they apply, each to what the one before left,
 Nothing is sorted: with 49,152 symbols a sort takes a CPU as long as reading a token does. The worst
 symbol that is kept is found by bisection instead, exactly, in 32 sums over the alphabet.
 
-One compiled program samples up to 64 tokens or a single one, so that a stream equals the same text
-made at once, and other lengths, temperatures, stops and keys compile nothing.
+One compiled program samples the first token, another up to 64 or a single one of those after it, so
+that a stream equals the same text made at once, and other lengths, temperatures, stops and keys
+compile nothing. A token is read only when another follows it.
 """
 
 import math
@@ -178,11 +179,15 @@ def _started(
     def pieces() -> Iterator[np.ndarray]:
         state = stepping.start(predictor, stepping.room_for(len(tokens) + length))
         state = stepping.read(predictor, state, tokens)
-        first, given = 0, (predictor, key, filters, jnp.asarray(stops))
+        first, given = 0, (predictor, key, filters)
         while first < length:
-            count = min(at_once, length - first)
-            state, sampled, done, stopped = _sample((*given, np.array([first, count])), state)
-            piece = np.asarray(sampled)[: int(done)]
+            if first == 0:
+                piece = np.asarray(_sample_one(given, state))[None]
+            else:
+                more = np.array([first, min(at_once, length - first)])
+                ends = jnp.asarray(stops)
+                state, sampled, done = _sample((*given, ends, more, jnp.array(piece[-1])), state)
+                piece = np.asarray(sampled)[: int(done)]
             if piece[-1] < 0:
                 raise FloatingPointError(
                     f"Expected log probabilities of token {first + len(piece) - 1} after the "
@@ -191,37 +196,46 @@ def _started(
                 )
             yield piece
             first += len(piece)
-            if stopped:
+            if stops[piece[-1]]:
                 return
 
     return pieces()
 
 
+Sampler = tuple[Predictor, Key[Array, ""], Filters]
+
+
+@eqx.filter_jit
+def _sample_one(sampler: Sampler, state: State, number: Int[Array, ""] | int = 0) -> Int[Array, ""]:
+    """The token of that number after the prompt; -1: no numbers to sample from."""
+    predictor, key, filters = sampler
+    log_probs = stepping.upcoming(predictor, state)
+    left = filtered(log_probs, **filters)
+    chosen = jax.random.categorical(jax.random.fold_in(key, number), left).astype(jnp.int32)
+    return jnp.where(jnp.isnan(jnp.max(log_probs)), -1, chosen)
+
+
 @eqx.filter_jit(donate="all-except-first")
 def _sample(
-    given: tuple[Predictor, Key[Array, ""], Filters, Bool[Array, " symbol"], Pair], state: State
-) -> tuple[State, Int[Array, " time"], Array, Array]:
-    """The state after up to `count` more tokens, the tokens (-1: no numbers to sample from), how
-    many there are, and whether one of them ends the text."""
-    predictor, key, filters, stops, (first, count) = given
+    given: tuple[Predictor, Key[Array, ""], Filters, Bool[Array, " symbol"], Pair, Int[Array, ""]],
+    state: State,
+) -> tuple[State, Int[Array, " time"], Array]:
+    """The state before the last of up to `count` more tokens, these tokens (-1: no numbers to
+    sample from), and how many there are; what was sampled last was not read yet."""
+    *sampler, stops, (first, count), last = given
 
     def going(carry: tuple) -> Array:
-        _, _, done, stopped = carry
-        return (done < count) & ~stopped
+        _, _, done, last = carry
+        return (done == 0) | ((done < count) & (last >= 0) & ~stops[last])
 
     def one(carry: tuple) -> tuple:
-        state, tokens, done, _ = carry
-        log_probs = stepping.upcoming(predictor, state)
-        lost = jnp.isnan(jnp.max(log_probs))
-        chosen = jax.random.categorical(
-            jax.random.fold_in(key, first + done), filtered(log_probs, **filters)
-        ).astype(jnp.int32)
-        state = stepping.step(predictor, state, chosen)
-        tokens = tokens.at[done].set(jnp.where(lost, -1, chosen))
-        return state, tokens, done + 1, lost | stops[chosen]
+        state, tokens, done, last = carry
+        state = stepping.step(sampler[0], state, last)
+        last = _sample_one(tuple(sampler), state, first + done)
+        return state, tokens.at[done].set(last), done + 1, last
 
-    begin = (state, jnp.zeros(AT_ONCE, jnp.int32), jnp.array(0), jnp.array(False))
-    return jax.lax.while_loop(going, one, begin)
+    begin = state, jnp.zeros(AT_ONCE, jnp.int32), jnp.array(0), last
+    return jax.lax.while_loop(going, one, begin)[:3]
 
 
 def _filters(

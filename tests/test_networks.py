@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from promptax import protocol
-from promptax.predictors import LSTM, Transformer
+from promptax.predictors import LSTM, Transformer, attention
 from promptax.protocol import Embedded
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -222,3 +222,22 @@ def test_the_lstm_equals_its_description_in_numpy():
 def test_the_known_distribution_is_the_coin():
     rows = protocol.predict(Categorical().bayes(), jnp.array([0, 1]))
     np.testing.assert_allclose(np.exp(rows), [[0.2, 0.8]] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("filled", [0, 3, 8, 14, 15])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_a_long_past_is_attended_to_block_by_block_with_the_same_result(filled, batch, monkeypatch):
+    """Two heads, two groups of queries of three rows; blocks of 4 do not divide a past of 15."""
+    shapes = (*batch, 2, 6, 4), (*batch, 2, 3, 4), (*batch, 2, 3, 4), (2, 15, 4), (2, 15, 4)
+    arrays = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes)]
+
+    def attended(arrays):
+        query, key, value, *past = arrays
+        out = attention.attention(query, key, value, (*past, jnp.array(filled)), groups=2)
+        return jnp.sum(jnp.sin(out)), out
+
+    both = jax.value_and_grad(attended, has_aux=True)
+    expected = both(arrays)
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    for mine, theirs in zip(jax.tree.leaves(both(arrays)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)

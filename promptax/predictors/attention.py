@@ -1,43 +1,85 @@
 """Attention of new rows to rows of the past, which a batch shares, and to each other."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Heads = Float[Array, "*batch head time each"]
 Queries = Float[Array, "*batch head row each"]
+Past = tuple[Array, Array, Array | None]
+
+BLOCK = 256  # rows of a past of fixed size that are attended to at once
 
 
 def attention(
     query: Queries,
     key: Heads,
     value: Heads,
-    past: tuple[Array, Array, Array | None],
+    past: Past,
     groups: int = 1,
 ) -> Float[Array, "*batch time width"]:
     """Causal attention of new rows to the past rows and to each other.
 
     So many `groups` of queries may share a head (grouped-query attention, Ainslie et al. 2023):
     queries are [head, group × time, each] then. `past`, which all sequences share: keys and values
-    [head, row, each], and which rows count [row] (None: all).
+    [head, row, each], and how many of the rows count (None: all). A long past is attended to block
+    by block, as far as its rows count (partial sums as in Milakov and Gimelshein 2018).
     """
-    past_key, past_value, counted = past
     new = key.shape[-2]
     own = query @ jnp.swapaxes(key, -1, -2)
     earlier = jnp.tile(jnp.tril(jnp.ones((new, new), bool)), (groups, 1))
     own = own + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
-    if past_key.shape[-2] == 0:
+    rows, filled = past[0].shape[-2], past[2]
+    if rows == 0:
         return _side_by_side(jax.nn.softmax(own) @ value, groups)
-    shared = jnp.einsum("...htd,hsd->...hts", query, past_key)
-    if counted is not None:
-        shared = jnp.where(counted, shared, -jnp.inf)
-    top = jax.lax.stop_gradient(
-        jnp.maximum(jnp.max(own, axis=-1, initial=-jnp.inf), jnp.max(shared, axis=-1))
-    )[..., None]
+    if filled is not None and rows > BLOCK:
+        return _side_by_side(_block_by_block(query, own, value, past), groups)
+    shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
+    if filled is not None:
+        shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
+    top = _top(own, shared)
     own, shared = jnp.exp(own - top), jnp.exp(shared - top)
-    mixed = own @ value + jnp.einsum("...hts,hsd->...htd", shared, past_value)
+    mixed = own @ value + jnp.einsum("...hts,hsd->...htd", shared, past[1])
     total = jnp.sum(own, axis=-1) + jnp.sum(shared, axis=-1)
     return _side_by_side(mixed / total[..., None], groups)
+
+
+def _block_by_block(query: Queries, own: Array, value: Heads, past: Past) -> Queries:
+    """The same mean of values, without a look at blocks of which no row counts."""
+    keys, values, filled = past
+    rows = keys.shape[-2]
+    top = _top(own)
+    own = jnp.exp(own - top)
+
+    def add(sums: tuple[Array, Array, Array], first: Array) -> tuple[Array, Array, Array]:
+        top, total, mixed = sums
+        start = jnp.minimum(first, rows - BLOCK)  # the last block may overlap the one before
+        at = start + jnp.arange(BLOCK)
+        block_keys, block_values = (
+            jax.lax.dynamic_slice_in_dim(each, start, BLOCK, axis=-2) for each in (keys, values)
+        )
+        scores = jnp.einsum("...htd,hsd->...hts", query, block_keys)
+        scores = jnp.where((at >= first) & (at < filled), scores, -jnp.inf)
+        higher = _top(top, scores)
+        before, scores = jnp.exp(top - higher), jnp.exp(scores - higher)
+        total = total * before + jnp.sum(scores, axis=-1, keepdims=True)
+        mixed = mixed * before + jnp.einsum("...hts,hsd->...htd", scores, block_values)
+        return higher, total, mixed
+
+    def block(sums: tuple[Array, Array, Array], first: Array) -> tuple[tuple, None]:
+        return jax.lax.cond(first < filled, add, lambda sums, _: sums, sums, first), None
+
+    sums = top, jnp.sum(own, axis=-1, keepdims=True), own @ value
+    _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, rows, BLOCK))[0]
+    return mixed / total
+
+
+def _top(*scores: Array) -> Array:
+    """The highest score of each row of queries, which no derivative passes."""
+    each = [jnp.max(some, axis=-1, keepdims=True, initial=-jnp.inf) for some in scores]
+    return jax.lax.stop_gradient(functools.reduce(jnp.maximum, each))
 
 
 def _side_by_side(heads: Queries, groups: int) -> Float[Array, "*batch time width"]:

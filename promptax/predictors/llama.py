@@ -13,10 +13,10 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax import weights
-from promptax.predictors.attention import Heads, Queries, append, attention
+from promptax.predictors.attention import Heads, Past, Queries, append, attention
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -183,10 +183,6 @@ class LlamaMemory(eqx.Module):
     def rows_read(self) -> int | Array:
         return self.keys.shape[-2] if self.filled is None else self.filled
 
-    def counted(self) -> Bool[Array, " row"] | None:
-        """Which rows may be attended to; None: all."""
-        return None if self.filled is None else jnp.arange(self.keys.shape[-2]) < self.filled
-
     def with_rows(self, keys: Heads, values: Heads) -> "LlamaMemory":
         add = jax.vmap(append, in_axes=(0, 0, None))
         filled = None if self.filled is None else self.filled + keys.shape[-2]
@@ -218,12 +214,12 @@ class LlamaTorso(Torso):
         return self._read(state, rows)
 
     def _read(self, state: LlamaMemory, rows: Array) -> tuple[LlamaMemory, Array, Internals]:
-        spec, counted = self.spec, state.counted()
+        spec = self.spec
         turn = rotation(state.rows_read(), rows.shape[-2], spec.head_width, spec.rotary_base)
 
         def layer(hidden: Array, given: tuple[LlamaLayer, Array, Array]) -> tuple:
             weights, keys, values = given
-            hidden, *new = one_layer(spec, weights, hidden, turn, (keys, values, counted))
+            hidden, *new = one_layer(spec, weights, hidden, turn, (keys, values, state.filled))
             return hidden, tuple(new)
 
         # for the gradient, keep products with weights; what lies between them is soon made again
@@ -266,7 +262,7 @@ def one_layer(
     weights: LlamaLayer,
     hidden: Float[Array, "*batch time width"],
     turn: Turn,
-    past: tuple[Array, Array, Array | None],
+    past: Past,
 ) -> tuple[Float[Array, "*batch time width"], Heads, Heads]:
     """What a layer makes of its rows, and their keys (rotated) and values."""
     time, groups = hidden.shape[-2], spec.heads // spec.key_heads

@@ -11,7 +11,7 @@ first block, so a prompt is never copied into the sequences.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.predictors.attention import Heads, append, attention
@@ -142,10 +142,6 @@ class Memory(eqx.Module):
     def rows_read(self) -> int | Array:
         return self.keys[0].shape[-2] if self.filled is None else self.filled
 
-    def counted(self) -> Bool[Array, " row"] | None:
-        """Which rows may be attended to; None: all."""
-        return None if self.filled is None else jnp.arange(self.keys[0].shape[-2]) < self.filled
-
 
 class TransformerTorso(Torso):
     """Blocks one after the other."""
@@ -188,7 +184,7 @@ class TransformerTorso(Torso):
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
             query, key, value = block.projections(hidden, self.heads) if index else first
-            past = state.keys[index], state.values[index], state.counted()
+            past = state.keys[index], state.values[index], state.filled
             attended = block.attention_output(attention(query, key, value, past))
             hidden = hidden + attended
             inner = gelu(block.mlp_input(block.before_mlp(hidden)))
