@@ -115,6 +115,19 @@ class Predictor(Record):
         """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
         return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
 
+    @property
+    def forgets(self) -> bool:
+        """Whether a state of fixed shape can drop what was read last: `advance_first` exists."""
+        return False
+
+    def advance_first(
+        self, state: State, tokens: Int[Array, " time"], count: Int[Array, ""]
+    ) -> State:
+        """The state, of fixed shape, after the first `count` of the tokens: one program for any
+        number of tokens up to `time`."""
+        del state, tokens, count
+        raise TypeError(f"{type(self).__name__} cannot drop what it read last.")
+
     def reading_bytes(self, rows: int) -> int:
         """A lower bound in bytes on the memory needed to read that many rows at once."""
         return 8 * rows * self.symbols
@@ -208,6 +221,15 @@ class Prompted(Wrapper):
 
     def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
         return self.predictor.advance_batch(state, inputs)
+
+    @property
+    def forgets(self) -> bool:
+        return self.predictor.forgets
+
+    def advance_first(
+        self, state: State, tokens: Int[Array, " time"], count: Int[Array, ""]
+    ) -> State:
+        return self.predictor.advance_first(state, tokens, count)
 
     def reading_bytes(self, rows: int) -> int:
         return self.predictor.reading_bytes(rows)

@@ -222,7 +222,7 @@ def _sample(
 ) -> tuple[State, Int[Array, " time"], Array]:
     """The state before the last of up to `count` more tokens, these tokens (-1: no numbers to
     sample from), and how many there are; what was sampled last was not read yet."""
-    *sampler, stops, (first, count), last = given
+    predictor, key, filters, stops, (first, count), last = given
 
     def going(carry: tuple) -> Array:
         _, _, done, last = carry
@@ -230,8 +230,8 @@ def _sample(
 
     def one(carry: tuple) -> tuple:
         state, tokens, done, last = carry
-        state = stepping.step(sampler[0], state, last)
-        last = _sample_one(tuple(sampler), state, first + done)
+        state = stepping.step(predictor, state, last)
+        last = _sample_one((predictor, key, filters), state, first + done)
         return state, tokens.at[done].set(last), done + 1, last
 
     begin = state, jnp.zeros(AT_ONCE, jnp.int32), jnp.array(0), last

@@ -3,8 +3,9 @@
 Sampling and compression meet tokens one at a time, so they start with a fixed `capacity`: a state
 whose shape stays the same. Capacities are powers of two, so that a sequence a little longer
 compiles nothing. What is known beforehand, such as a prompt, is read in pieces of 512, 64, 8 and 1
-tokens: padding would enter the state, and one piece would be another program for every length. Four
-programs read everything, a prompt of n tokens in at most n / 512 + 21 calls.
+tokens, since one piece would be another program for every length. Four programs read everything, a
+prompt of n tokens in at most n / 512 + 21 calls; where a state can drop what was read last, the
+pieces below 64 are one, which is padded: n / 512 + 8 calls, each of which reads all weights.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from promptax.protocol import Predictor, State, checked, one
 from promptax.specs import check, traced
 
 PIECES = (512, 64, 8, 1)  # few programs, few calls, and no more than 512 rows at a time in memory
+PADDED = (8, 64)  # sizes of a last piece that is padded
 LEAST_ROOM = 64
 
 Row = Float[Array, " symbol"]
@@ -57,7 +59,8 @@ def room_for(rows: int) -> int:
 def start(predictor: Predictor, capacity: int) -> State:
     """The state before any token, in memory of its own, which steps may write over."""
     own = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
-    return jax.tree.map(own, predictor.start(capacity))
+    padding = PADDED[-1] if predictor.forgets else 0
+    return jax.tree.map(own, predictor.start(capacity + padding))
 
 
 def upcoming(predictor: Predictor, state: State) -> Row:
@@ -84,10 +87,23 @@ def _score(predictor_and_tokens: tuple[Predictor, Array], state: State) -> tuple
     return state, prediction.of(tokens)
 
 
+@eqx.filter_jit(donate="all-except-first")
+def _read_first(given: tuple[Predictor, Array, Array], state: State) -> State:
+    predictor, tokens, count = given
+    return predictor.advance_first(state, tokens, count)
+
+
 def read(predictor: Predictor, state: State, tokens: Int[np.ndarray, " time"]) -> State:
-    """The state after the tokens; the given one is used up."""
-    for piece in _pieces(tokens):
+    """The state after the tokens; the given one, made by `start`, is used up."""
+    rest = len(tokens) % PADDED[-1]
+    if not predictor.forgets or rest <= 1:
+        rest = 0
+    for piece in _pieces(tokens[: len(tokens) - rest]):
         state = _read((predictor, piece), state)
+    if rest:
+        size = min(size for size in PADDED if size >= rest)
+        padded = np.pad(tokens[len(tokens) - rest :], (0, size - rest))
+        state = _read_first((predictor, jnp.asarray(padded), jnp.array(rest)), state)
     return state
 
 

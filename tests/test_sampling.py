@@ -198,6 +198,19 @@ def test_prompts_of_any_length_are_read_in_a_few_pieces(length):
     np.testing.assert_allclose(stepping.upcoming(ready, state), expected[-1], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["Transformer", "Llama, 600 symbols", "prompted LSTM"])
+@pytest.mark.parametrize("length", [2, 9, 127])
+def test_a_padded_piece_is_read_as_single_tokens_are(name, length):
+    predictor = assorted.PREDICTORS[name]
+    tokens = np.asarray(assorted.tokens_for(predictor, length + 3))
+    ready = stepping.ready(predictor)
+    state = stepping.read(ready, stepping.start(ready, stepping.room_for(length + 3)), tokens[:-3])
+    rows = px.predict(predictor, tokens)
+    for step in range(length, length + 3):
+        np.testing.assert_allclose(stepping.upcoming(ready, state), rows[step], atol=1e-5)
+        state = stepping.step(ready, state, jnp.asarray(tokens[step]))
+
+
 def test_a_text_ends_with_the_first_stop():
     whole = px.generate(KEY, COINS, 200).tolist()
     for stop in ((1,), (0,), (0, 1)):

@@ -2,9 +2,10 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 Heads = Float[Array, "*batch head time each"]
 Queries = Float[Array, "*batch head row each"]
@@ -35,7 +36,7 @@ def attention(
     if rows == 0:
         return _side_by_side(jax.nn.softmax(own) @ value, groups)
     if filled is not None and rows > BLOCK:
-        return _side_by_side(_block_by_block(query, own, value, past), groups)
+        return _side_by_side(_block_by_block(query, own, value, past, filled), groups)
     shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
     if filled is not None:
         shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
@@ -46,9 +47,9 @@ def attention(
     return _side_by_side(mixed / total[..., None], groups)
 
 
-def _block_by_block(query: Queries, own: Array, value: Heads, past: Past) -> Queries:
+def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled: Array) -> Queries:
     """The same mean of values, without a look at blocks of which no row counts."""
-    keys, values, filled = past
+    keys, values, _ = past
     rows = keys.shape[-2]
     top = _top(own)
     own = jnp.exp(own - top)
@@ -98,3 +99,14 @@ def append(past: Array, rows: Heads, filled: Array | None) -> Array:
         return jnp.concatenate([past, rows], axis=-2)
     rows = jnp.where(filled + new <= past.shape[-2], rows, jnp.nan)
     return jax.lax.dynamic_update_slice_in_dim(past, rows, filled, axis=-2)
+
+
+class KeptRows(eqx.Module):
+    """Rows of the past."""
+
+    filled: Int[Array, ""] | None
+    """How many rows count, where the shape is fixed; None where it grows and all count."""
+
+    def filled_after(self, rows: int | Array) -> Array | None:
+        """How many count after so many more; negative: without the last ones."""
+        return None if self.filled is None else self.filled + rows

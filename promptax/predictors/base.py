@@ -58,6 +58,11 @@ class Torso(Record):
         distinct rows can be shared."""
         return self.advance_batch(state, choose(table, tokens))
 
+    def forget(self, state: Any, rows: Int[Array, ""]) -> Any:
+        """A state of fixed shape without its last rows; None where a state does not keep them
+        apart."""
+        del state, rows
+
     def remember(self, state: Any, keys: Remembered, values: Remembered) -> Any:
         """The state with rows of keys and values that were not read; for attention alone."""
         raise TypeError(
@@ -180,6 +185,20 @@ class Network(Predictor):
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
         return self._predict(self.read_batch(state, inputs))
+
+    @property
+    def forgets(self) -> bool:
+        drop = lambda: self.torso.forget(self.torso.start(1), jnp.array(0))  # noqa: E731
+        return eqx.filter_eval_shape(drop) is not None
+
+    def advance_first(
+        self, state: NetworkState, tokens: Int[Array, " time"], count: Int[Array, ""]
+    ) -> NetworkState:
+        if not self.forgets:
+            return super().advance_first(state, tokens, count)
+        torso, outputs, _ = self.torso.advance(state.torso, self.embed(tokens))
+        rows = jnp.concatenate([state.last[None], outputs])
+        return NetworkState(self.torso.forget(torso, len(tokens) - count), rows[count])
 
     def read(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance` without predictions, for who needs those of a few symbols alone."""

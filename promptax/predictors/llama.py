@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import weights
-from promptax.predictors.attention import Heads, Past, Queries, append, attention
+from promptax.predictors.attention import Heads, KeptRows, Past, Queries, append, attention
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -172,23 +172,22 @@ class LlamaLayer(Record):
     mlp_output: Layer
 
 
-class LlamaMemory(eqx.Module):
-    """Rotated keys, and values. `filled`: how many rows count, where the shape is fixed; None
-    where it grows and all rows count."""
+class LlamaMemory(KeptRows):
+    """Rotated keys, and values."""
 
     keys: Float[Array, "layer *batch head row each"]
     values: Float[Array, "layer *batch head row each"]
-    filled: Int[Array, ""] | None
 
     def rows_read(self) -> int | Array:
         return self.keys.shape[-2] if self.filled is None else self.filled
 
     def with_rows(self, keys: Heads, values: Heads) -> "LlamaMemory":
         add = jax.vmap(append, in_axes=(0, 0, None))
-        filled = None if self.filled is None else self.filled + keys.shape[-2]
         keys, values = keys.astype(self.keys.dtype), values.astype(self.values.dtype)
         return LlamaMemory(
-            add(self.keys, keys, self.filled), add(self.values, values, self.filled), filled
+            self.filled_after(keys.shape[-2]),
+            add(self.keys, keys, self.filled),
+            add(self.values, values, self.filled),
         )
 
 
@@ -203,7 +202,7 @@ class LlamaTorso(Torso):
         spec = self.spec
         shape = spec.depth, spec.key_heads, capacity or 0, spec.head_width
         empty = jnp.zeros(shape, spec.dtype)
-        return LlamaMemory(empty, empty, None if capacity is None else jnp.array(0))
+        return LlamaMemory(None if capacity is None else jnp.array(0), empty, empty)
 
     def advance(self, state: LlamaMemory, rows: Rows) -> tuple[LlamaMemory, Outputs, Internals]:
         return self._read(state, rows)
@@ -229,6 +228,9 @@ class LlamaTorso(Torso):
         hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
         outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
         return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}
+
+    def forget(self, state: LlamaMemory, rows: Int[Array, ""]) -> LlamaMemory:
+        return eqx.tree_at(lambda kept: kept.filled, state, state.filled_after(-rows))
 
     def remember(self, state: LlamaMemory, keys: Remembered, values: Remembered) -> LlamaMemory:
         return state.with_rows(keys, values)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.predictors.attention import Heads, append, attention
+from promptax.predictors.attention import Heads, KeptRows, append, attention
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -131,13 +131,11 @@ def _block(key: Key[Array, ""], spec: Transformer) -> Block:
     )
 
 
-class Memory(eqx.Module):
-    """Keys and values of each block. `filled`: how many rows count, where the shape is fixed; None
-    where it grows and all rows count."""
+class Memory(KeptRows):
+    """Keys and values of each block."""
 
     keys: tuple[Float[Array, "*batch head row each"], ...]
     values: tuple[Float[Array, "*batch head row each"], ...]
-    filled: Int[Array, ""] | None
 
     def rows_read(self) -> int | Array:
         return self.keys[0].shape[-2] if self.filled is None else self.filled
@@ -152,7 +150,7 @@ class TransformerTorso(Torso):
     def start(self, capacity: int | None) -> Memory:
         each = self.blocks[0].query.shape()[0] // self.heads
         empty = tuple(jnp.zeros((self.heads, capacity or 0, each)) for _ in self.blocks)
-        return Memory(empty, empty, None if capacity is None else jnp.array(0))
+        return Memory(None if capacity is None else jnp.array(0), empty, empty)
 
     def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Outputs, Internals]:
         return self._read(state, rows)
@@ -192,16 +190,18 @@ class TransformerTorso(Torso):
             keys.append(append(state.keys[index], key, state.filled))
             values.append(append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
-        filled = None if state.filled is None else state.filled + hidden.shape[-2]
-        return Memory(tuple(keys), tuple(values), filled), hidden, internals
+        filled = state.filled_after(hidden.shape[-2])
+        return Memory(filled, tuple(keys), tuple(values)), hidden, internals
+
+    def forget(self, state: Memory, rows: Int[Array, ""]) -> Memory:
+        return eqx.tree_at(lambda kept: kept.filled, state, state.filled_after(-rows))
 
     def remember(self, state: Memory, keys: Remembered, values: Remembered) -> Memory:
         keys_now, values_now = (
             tuple(append(old[i], new[i], state.filled) for i in range(len(old)))
             for old, new in ((state.keys, keys), (state.values, values))
         )
-        filled = None if state.filled is None else state.filled + keys.shape[-2]
-        return Memory(keys_now, values_now, filled)
+        return Memory(state.filled_after(keys.shape[-2]), keys_now, values_now)
 
     def remembered(self, state: Memory) -> tuple[Remembered, Remembered]:
         return jnp.stack(state.keys), jnp.stack(state.values)

@@ -220,6 +220,27 @@ def test_tokens_are_one_hot_weights(predictor):
     close(read(predictor, one_hot)[1].log_probs, read(predictor, tokens)[1].log_probs)
 
 
+_advance_first = eqx.filter_jit(lambda predictor, *given: predictor.advance_first(*given))
+
+
+@every_network
+def test_what_is_forgotten_was_never_read(network):
+    tokens, behind = (
+        tokens_for(network),
+        protocol.condition(network, tokens_for(network, 2, seed=1)),
+    )
+    assert behind.forgets == network.forgets
+    if not network.forgets:
+        with pytest.raises(TypeError, match="cannot drop what it read last"):
+            network.advance_first(start(network, LENGTH), tokens, jnp.array(3))
+        return
+    rows = read(behind, tokens)[1].log_probs
+    for count in (0, 3, LENGTH):
+        state = _advance_first(behind, start(behind, LENGTH), tokens, jnp.array(count))
+        if count < LENGTH:
+            close(go_on(network, state, tokens[count:])[1].log_probs, rows[count:])
+
+
 @every_network
 def test_tokens_are_their_embedding_rows(network):
     tokens = tokens_for(network)
