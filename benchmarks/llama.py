@@ -73,13 +73,15 @@ def ours(network: Network) -> dict[str, Job]:
 
 
 def theirs(folder: Path) -> dict[str, Job]:
-    """The jobs as a careful user of `transformers` writes them."""
+    """The jobs as a careful user of `transformers` writes them, who has to give the begin token
+    that ours reads by itself."""
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     model.requires_grad_(False)
-    long, short = (torch.tensor(some_tokens(n))[None] for n in (READ, PROMPT))
+    begin = [model.config.bos_token_id]
+    long, short = (torch.tensor([*begin, *some_tokens(n)])[None] for n in (READ, PROMPT))
     batches = torch.tensor(some_tokens(64, TIME))
     rows = torch.nn.Parameter(model.get_input_embeddings()(torch.arange(ROWS))[None].clone())
     adam = torch.optim.Adam([rows], 5e-3)

@@ -11,7 +11,7 @@ Heads = Float[Array, "*batch head time each"]
 Queries = Float[Array, "*batch head row each"]
 Past = tuple[Array, Array, Array | None]
 
-BLOCK = 256  # rows of a past of fixed size that are attended to at once
+BLOCK = 128  # rows of a past of fixed size that are attended to at once
 
 
 def attention(
