@@ -57,7 +57,7 @@ def ours(network: Network) -> dict[str, Job]:
     tuner = SoftPrompt(length=ROWS, initial="tokens")
 
     def read() -> object:
-        return stepping.read(network, stepping.start(network, 2 * READ), long)
+        return stepping.after(network, 2 * READ, long)
 
     def generate() -> object:
         return px.generate(jax.random.key(0), network, NEW, short, temperature=0.0)

@@ -109,8 +109,8 @@ class Examination:
             f"Expected a predictor over the tokenizer's {self.rows.symbols} symbols; got "
             f"{predictor.symbols}. Name its own tokenizer.",
         )
-        state = stepping.start(predictor, room or self.room(len(demonstrations)))
-        state = stepping.read(predictor, state, self.tokens(demonstrations))
+        room = room or self.room(len(demonstrations))
+        state = stepping.after(predictor, room, self.tokens(demonstrations))
         with jax.default_matmul_precision("float32"):  # accelerators round otherwise
             found = _log_probs(predictor, state, *self._pieces())
         count = len(self.rows.sequences)

@@ -117,16 +117,25 @@ class Predictor(Record):
 
     @property
     def forgets(self) -> bool:
-        """Whether a state of fixed shape can drop what was read last: `advance_first` exists."""
+        """Whether a state can drop what was read last: `advance_first` and `opened` exist, each one
+        program for any number of tokens up to `time`."""
         return False
 
     def advance_first(
-        self, state: State, tokens: Int[Array, " time"], count: Int[Array, ""]
+        self,
+        state: State,
+        tokens: Int[Array, " time"],
+        count: Int[Array, ""],
+        capacity: int | None = None,
     ) -> State:
-        """The state, of fixed shape, after the first `count` of the tokens: one program for any
-        number of tokens up to `time`."""
-        del state, tokens, count
+        """The state, of fixed shape, after the first `count` of the tokens. `capacity`: the given
+        one grows; this one has room for that many inputs, the tokens included."""
+        del state, tokens, count, capacity
         raise TypeError(f"{type(self).__name__} cannot drop what it read last.")
+
+    def opened(self, tokens: Int[Array, " time"], count: Int[Array, ""], capacity: int) -> State:
+        """`advance_first` of start()."""
+        return self.advance_first(self.start(), tokens, count, capacity)
 
     def reading_bytes(self, rows: int) -> int:
         """A lower bound in bytes on the memory needed to read that many rows at once."""
@@ -227,9 +236,13 @@ class Prompted(Wrapper):
         return self.predictor.forgets
 
     def advance_first(
-        self, state: State, tokens: Int[Array, " time"], count: Int[Array, ""]
+        self,
+        state: State,
+        tokens: Int[Array, " time"],
+        count: Int[Array, ""],
+        capacity: int | None = None,
     ) -> State:
-        return self.predictor.advance_first(state, tokens, count)
+        return self.predictor.advance_first(state, tokens, count, capacity)
 
     def reading_bytes(self, rows: int) -> int:
         return self.predictor.reading_bytes(rows)

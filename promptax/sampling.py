@@ -177,8 +177,8 @@ def _started(
     stops[stepping.whole_numbers(predictor, list(stop))] = True
 
     def pieces() -> Iterator[np.ndarray]:
-        state = stepping.start(predictor, stepping.room_for(len(tokens) + length))
-        state = stepping.read(predictor, state, tokens)
+        room = stepping.room_for(len(tokens) + length)
+        state = stepping.after(predictor, room, tokens)
         first, given = 0, (predictor, key, filters)
         while first < length:
             if first == 0:

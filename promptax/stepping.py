@@ -4,8 +4,9 @@ Sampling and compression meet tokens one at a time, so they start with a fixed `
 whose shape stays the same. Capacities are powers of two, so that a sequence a little longer
 compiles nothing. What is known beforehand, such as a prompt, is read in pieces of 512, 64, 8 and 1
 tokens, since one piece would be another program for every length. Four programs read everything, a
-prompt of n tokens in at most n / 512 + 21 calls; where a state can drop what was read last, the
-pieces below 64 are one, which is padded: n / 512 + 8 calls, each of which reads all weights.
+prompt of n tokens in at most n / 512 + 21 calls, each of which reads all weights; where a state can
+drop what was read last, the pieces below 64 are one, which is padded: n / 512 + 8 calls. The first
+of them then reads what opens every sequence, too (`after`).
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from promptax.protocol import Predictor, State, checked, one
 from promptax.specs import check, traced
 
 PIECES = (512, 64, 8, 1)  # few programs, few calls, and no more than 512 rows at a time in memory
-PADDED = (8, 64)  # sizes of a last piece that is padded
+PADDED = 64  # what is left below that is one piece, padded where it does not fit
 LEAST_ROOM = 64
 
 Row = Float[Array, " symbol"]
@@ -59,7 +60,7 @@ def room_for(rows: int) -> int:
 def start(predictor: Predictor, capacity: int) -> State:
     """The state before any token, in memory of its own, which steps may write over."""
     own = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
-    padding = PADDED[-1] if predictor.forgets else 0
+    padding = PADDED if predictor.forgets else 0
     return jax.tree.map(own, predictor.start(capacity + padding))
 
 
@@ -87,23 +88,34 @@ def _score(predictor_and_tokens: tuple[Predictor, Array], state: State) -> tuple
     return state, prediction.of(tokens)
 
 
+@eqx.filter_jit
+def _open(predictor: Predictor, tokens: Array, count: Array, capacity: int) -> State:
+    return predictor.opened(tokens, count, capacity)
+
+
 @eqx.filter_jit(donate="all-except-first")
 def _read_first(given: tuple[Predictor, Array, Array], state: State) -> State:
     predictor, tokens, count = given
     return predictor.advance_first(state, tokens, count)
 
 
+def after(predictor: Predictor, capacity: int, tokens: Int[np.ndarray, " time"]) -> State:
+    """The state after the tokens, with room for `capacity` inputs, these included."""
+    if not predictor.forgets or len(tokens) == 0:
+        return read(predictor, start(predictor, capacity), tokens)
+    first = next(_padded(tokens))
+    state = _open(predictor, *first, capacity + PADDED)
+    return read(predictor, state, tokens[int(first[1]) :])
+
+
 def read(predictor: Predictor, state: State, tokens: Int[np.ndarray, " time"]) -> State:
-    """The state after the tokens; the given one, made by `start`, is used up."""
-    rest = len(tokens) % PADDED[-1]
-    if not predictor.forgets or rest <= 1:
-        rest = 0
-    for piece in _pieces(tokens[: len(tokens) - rest]):
+    """The state after the tokens; the given one, made by `start` or `after`, is used up."""
+    if predictor.forgets:
+        for piece, count in _padded(tokens):
+            state = _read_first((predictor, piece, count), state)
+        return state
+    for piece in _pieces(tokens):
         state = _read((predictor, piece), state)
-    if rest:
-        size = min(size for size in PADDED if size >= rest)
-        padded = np.pad(tokens[len(tokens) - rest :], (0, size - rest))
-        state = _read_first((predictor, jnp.asarray(padded), jnp.array(rest)), state)
     return state
 
 
@@ -117,6 +129,16 @@ def score(
         state, log_probs = _score((predictor, piece), state)
         found.append(log_probs)
     return state, np.concatenate([np.zeros(0), *map(np.asarray, found)])
+
+
+def _padded(tokens: Int[np.ndarray, " time"]) -> Iterator[tuple[Array, Array]]:
+    """Pieces of few sizes, and how many of their tokens count: only in the last one not all."""
+    while len(tokens):
+        fits = max((size for size in PIECES if size <= len(tokens)), default=0)
+        size = fits if fits >= PADDED else min(s for s in PIECES if s >= len(tokens))
+        count = min(size, len(tokens))
+        yield jnp.asarray(np.pad(tokens[:count], (0, size - count))), jnp.array(count)
+        tokens = tokens[count:]
 
 
 def _pieces(tokens: Int[np.ndarray, " time"]) -> Iterator[Array]:

@@ -204,7 +204,9 @@ def test_a_padded_piece_is_read_as_single_tokens_are(name, length):
     predictor = assorted.PREDICTORS[name]
     tokens = np.asarray(assorted.tokens_for(predictor, length + 3))
     ready = stepping.ready(predictor)
-    state = stepping.read(ready, stepping.start(ready, stepping.room_for(length + 3)), tokens[:-3])
+    half, room = length // 2, stepping.room_for(length + 3)
+    state = stepping.after(ready, room, tokens[:half])
+    state = stepping.read(ready, state, tokens[half:-3])
     rows = px.predict(predictor, tokens)
     for step in range(length, length + 3):
         np.testing.assert_allclose(stepping.upcoming(ready, state), rows[step], atol=1e-5)

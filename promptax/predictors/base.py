@@ -176,9 +176,11 @@ class Network(Predictor):
     def begin(self, state: NetworkState) -> NetworkState:
         """Reads the begin token; without one, zero weight on every symbol, whose embedding is the
         bias."""
+        return self.advance(state, self._opening())[0]
+
+    def _opening(self) -> Array:
         token = self.architecture.begin_token()
-        row = jnp.zeros((1, self.symbols)) if token is None else jnp.array([token])
-        return self.advance(state, row)[0]
+        return jnp.zeros((1, self.symbols)) if token is None else jnp.array([token])
 
     def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
         return self._predict(self.read(state, inputs))
@@ -192,13 +194,36 @@ class Network(Predictor):
         return eqx.filter_eval_shape(drop) is not None
 
     def advance_first(
-        self, state: NetworkState, tokens: Int[Array, " time"], count: Int[Array, ""]
+        self,
+        state: NetworkState,
+        tokens: Int[Array, " time"],
+        count: Int[Array, ""],
+        capacity: int | None = None,
     ) -> NetworkState:
         if not self.forgets:
-            return super().advance_first(state, tokens, count)
-        torso, outputs, _ = self.torso.advance(state.torso, self.embed(tokens))
-        rows = jnp.concatenate([state.last[None], outputs])
-        return NetworkState(self.torso.forget(torso, len(tokens) - count), rows[count])
+            return super().advance_first(state, tokens, count, capacity)
+        return self._first(state, self.embed(tokens), count, capacity)
+
+    def opened(
+        self, tokens: Int[Array, " time"], count: Int[Array, ""], capacity: int
+    ) -> NetworkState:
+        """With what opens every sequence in the same reading: weights are read once."""
+        if not self.forgets:
+            return super().opened(tokens, count, capacity)
+        rows = jnp.concatenate([self.embed(self._opening()), self.embed(tokens)])
+        return self._first(self.blank(), rows, count + 1, capacity + 1)
+
+    def _first(
+        self, state: NetworkState, rows: Rows, count: Array, capacity: int | None
+    ) -> NetworkState:
+        torso, outputs, _ = self.torso.advance(state.torso, rows)
+        if capacity is not None:
+            kept = self.torso.remembered(torso)
+            assert kept is not None, "what forgets has keys and values"
+            room = kept[0].shape[-2] - len(rows) + capacity
+            torso = self.torso.remember(self.torso.start(room), *kept)
+        last = jnp.concatenate([state.last[None], outputs])[count]
+        return NetworkState(self.torso.forget(torso, len(rows) - count), last)
 
     def read(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance` without predictions, for who needs those of a few symbols alone."""

@@ -220,6 +220,7 @@ def test_tokens_are_one_hot_weights(predictor):
     close(read(predictor, one_hot)[1].log_probs, read(predictor, tokens)[1].log_probs)
 
 
+_opened = eqx.filter_jit(lambda predictor, *given: predictor.opened(*given))
 _advance_first = eqx.filter_jit(lambda predictor, *given: predictor.advance_first(*given))
 
 
@@ -237,8 +238,12 @@ def test_what_is_forgotten_was_never_read(network):
     rows = read(behind, tokens)[1].log_probs
     for count in (0, 3, LENGTH):
         state = _advance_first(behind, start(behind, LENGTH), tokens, jnp.array(count))
+        same = _opened(behind, tokens, jnp.array(count), LENGTH)
         if count < LENGTH:
-            close(go_on(network, state, tokens[count:])[1].log_probs, rows[count:])
+            for each in (state, same):
+                close(go_on(network, each, tokens[count:])[1].log_probs, rows[count:])
+    close(single_steps(network, _opened(network, tokens[:3], jnp.array(2), LENGTH), tokens[2:]),
+          read(network, tokens)[1].log_probs[2:])  # fmt: skip
 
 
 @every_network

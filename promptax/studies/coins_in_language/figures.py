@@ -37,7 +37,9 @@ def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
         found.append(Part("In context: random coins, by spelling", _IN_CONTEXT, drawn))
     for target in (SINGLE, TWO):
         if drawn := list(_steered(reader, target)):
-            found.append(Part(f"{target.capitalize()}: the model steered to it", _about(target), drawn))
+            found.append(
+                Part(f"{target.capitalize()}: the model steered to it", _about(target), drawn)
+            )
     return found
 
 
