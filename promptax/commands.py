@@ -90,10 +90,10 @@ class Evaluate:
     """Also show the exact predictor of this task (name, JSON or @FILE), such as the prior."""
     prior_prompt_length: int | None = None
     """Also show it behind its best hard prompt of that length."""
-    sequences: int = 2048
-    """Number of sequences."""
-    length: int = 200
-    """Steps of each sequence."""
+    sequences: int | None = None
+    """Number of sequences: 2,048, of texts 256."""
+    length: int | None = None
+    """Steps of each sequence: 200, of texts as many as the longest has tokens."""
     seed: int = 0
     """Makes the sequences."""
     out: str = ""

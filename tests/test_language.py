@@ -149,7 +149,7 @@ def test_what_is_tuned_from_the_command_line_is_kept_as_an_adapter(folder, capsy
     assert isinstance(saved.predictor(str(tmp_path / "soft")), px.Prompted)
     said = run("evaluate", tmp_path / "soft", tmp_path / "low", f"base={folder}", *texts,
                "--sequences", 4, "--length", 4, capsys=capsys)  # fmt: skip
-    for row in ("soft", "low", "base"):
+    for row in ("soft", "low", "base", "nats above soft", "soft: log loss"):
         assert row in said
     adapter = tmp_path / "low" / "adapter"
     run("lm", "write", "the", "--model", folder, "--length", 2, "--adapter", adapter)

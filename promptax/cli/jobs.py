@@ -74,7 +74,9 @@ def _show(results: Any) -> None:
     """Print the table of one target."""
     rows = table(results)
     lengths = [key.split("_")[1] for key in rows[0] if key.startswith("regret_")]
-    title = f"{results.attrs['target']}: regret in {NATS} (median; quartiles or ± 2 errors)"
+    reference = results.attrs.get("reference", "oracle")
+    what = f"regret in {NATS}" if reference == "oracle" else f"{NATS} above {reference}"
+    title = f"{results.attrs['target']}: {what} (median; quartiles or ± 2 errors)"
     shown = Table(title=title, title_justify="left")
     for heading in ("", "predictor", *(f"{n} steps" for n in lengths)):
         shown.add_column(heading, justify="left" if heading in ("", "predictor") else "right")
@@ -146,21 +148,28 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     predictors = {name: saved.predictor(path) for name, path in paths.items()}
     prior = specs.parse(Task)(args.prior) if args.prior else None
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
+    longest = args.target.longest
+    length = args.length or longest or 200
     losses = evaluate(
         jax.random.key(args.seed),
         predictors,
         args.target,
-        args.sequences,
-        args.length,
+        args.sequences or (2048 if longest is None else 256),
+        length,
         prior=prior,
         prior_prompt_length=args.prior_prompt_length,
         callbacks=(Bar("evaluation"),),
     )
-    results = regret(losses, "oracle" if args.target.has_oracle else next(iter(paths)))
+    reference = "oracle" if args.target.has_oracle else next(iter(paths))
+    results = regret(losses, reference)
     results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
-    tuning = min(50, args.length)
+    tuning = min(50, length)
     results = results.assign_attrs(target=type(args.target).__name__, tuning_length=tuning)
     _show(results)
+    if reference != "oracle":
+        each = losses["log_loss"].sel(predictor=reference).isel(repetition=0).sum("time")
+        error = float(each.std()) / each.size**0.5
+        say(f"{reference}: log loss {float(each.mean()):.3f} ± {2 * error:.3f} nats per sequence")
     if folder is not None:
         runs.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)
