@@ -69,8 +69,8 @@ def compress(
         FloatingPointError: the predictor's probabilities are no distribution.
 
     The bytes are those of `code_length`, with a header of about 20 bytes. To decompress them takes
-    the same predictor, bit for bit, on the same kind of device, with the same version of JAX; a
-    checksum tells.
+    the same predictor, bit for bit, on the same kind of device, with the same versions of JAX and
+    of promptax; a checksum tells.
 
     Example: `compress(coins.bayes(), [1, 1, 1, 0])`.
     """

@@ -84,9 +84,7 @@ class TextModel:
         Args:
             messages: such as [{"role": "user", "content": "…"}].
         """
-        tokens = self.tokenizer.chat(messages)
-        opened = len(tokens) and tokens[0] == self.tokenizer.begin
-        return self._stream(key, tokens[1:] if opened else tokens, length, filters)
+        return self._stream(key, self.tokenizer.chat_after_begin(messages), length, filters)
 
     def _stream(
         self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, filters: Any

@@ -128,8 +128,9 @@ class Predictor(Record):
         count: Int[Array, ""],
         capacity: int | None = None,
     ) -> State:
-        """The state, of fixed shape, after the first `count` of the tokens. `capacity`: the given
-        one grows; this one has room for that many inputs, the tokens included."""
+        """The state, of fixed shape, after the first `count` of the tokens. The given one is of
+        fixed shape too, with room for all of the tokens; or it grows, and `capacity` says for how
+        many inputs the new one has room, the tokens included."""
         del state, tokens, count, capacity
         raise TypeError(f"{type(self).__name__} cannot drop what it read last.")
 

@@ -3,10 +3,10 @@
 Sampling and compression meet tokens one at a time, so they start with a fixed `capacity`: a state
 whose shape stays the same. Capacities are powers of two, so that a sequence a little longer
 compiles nothing. What is known beforehand, such as a prompt, is read in pieces of 512, 64, 8 and 1
-tokens, since one piece would be another program for every length. Four programs read everything, a
-prompt of n tokens in at most n / 512 + 21 calls, each of which reads all weights; where a state can
-drop what was read last, the pieces below 64 are one, which is padded: n / 512 + 8 calls. The first
-of them then reads what opens every sequence, too (`after`).
+tokens, since one piece would be another program for every length: a prompt of n tokens in at most
+n / 512 + 21 calls, each of which reads all weights. Where a state can drop what was read last, the
+rest below 64 is one piece, padded to 64, 8 or 1: n / 512 + 8 calls; and the first of them reads
+what opens every sequence, too (`after`).
 """
 
 from collections.abc import Iterator

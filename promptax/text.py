@@ -152,6 +152,12 @@ class Tokenizer:
 
     # --- chats ------------------------------------------------------------------------------
 
+    def chat_after_begin(self, messages: Sequence[Message]) -> TokenIds:
+        """Tokens [time] of a chat up to the reply, without a begin token in front: a predictor
+        reads that by itself."""
+        tokens = self.chat(messages)
+        return tokens[1:] if len(tokens) and tokens[0] == self.begin else tokens
+
     def chat(self, messages: Sequence[Message], reply: bool = True) -> TokenIds:
         """Tokens [time] of a chat, by the model's template; `reply`: up to where the model's
         reply begins.

@@ -165,9 +165,32 @@ def test_an_unembedding_of_its_own_is_read(tmp_path):
     np.testing.assert_array_equal(px.predict(read, TOKENS), px.predict(net, TOKENS))
 
 
-def test_a_gguf_file_gives_the_network_that_was_written(tmp_path):
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_gguf_file_gives_the_network_that_was_written(tmp_path, tied):
+    net, path = network(dataclasses.replace(SPEC, tied=tied)), tmp_path / "small.gguf"
+    arrays = named(net)
+    if not tied:
+        arrays["lm_head.weight"] = np.asarray(net.unembedding.weight)
+    write_gguf(path, arrays)
+    read = Llama.from_gguf(path)
+    assert read.architecture.tied == tied
+    np.testing.assert_allclose(px.predict(read, TOKENS), px.predict(net, TOKENS), atol=1e-6)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="Expected a whole GGUF file"):
+        Llama.from_gguf(path)
+
+
+def test_gguf_files_of_rescaled_positions_are_refused(tmp_path):
+    write_gguf(tmp_path / "a.gguf", named(network()), scaling="linear")
+    with pytest.raises(ValueError, match=r"not rescaled; .*a.gguf has 'linear'"):
+        Llama.from_gguf(tmp_path / "a.gguf")
+    write_gguf(tmp_path / "b.gguf", named(network()) | {"rope_freqs.weight": np.ones(2, "f")})
+    with pytest.raises(ValueError, match=r"not rescaled; .*b.gguf has rope_freqs.weight"):
+        Llama.from_gguf(tmp_path / "b.gguf")
+
+
+def write_gguf(path, arrays, scaling=None):
     gguf = pytest.importorskip("gguf")
-    net, path = network(), tmp_path / "small.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(2)
     writer.add_embedding_length(8)
@@ -183,7 +206,10 @@ def test_a_gguf_file_gives_the_network_that_was_written(tmp_path):
     short |= {"mlp.gate_proj": "ffn_gate", "mlp.down_proj": "ffn_down", "model.norm": "output_norm"}
     short |= {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
     short |= {"model.embed_tokens": "token_embd", "model.layers": "blk"}
-    for name, array in named(net).items():
+    short |= {"lm_head": "output"}
+    if scaling:
+        writer.add_string("llama.rope.scaling.type", scaling)
+    for name, array in arrays.items():
         if "q_proj" in name or "k_proj" in name:  # as GGUF has them: neighbours are pairs
             array = array.reshape(-1, 2, 2, 8).swapaxes(1, 2).reshape(array.shape)
         for theirs, gguf_name in short.items():
@@ -193,11 +219,6 @@ def test_a_gguf_file_gives_the_network_that_was_written(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    read = Llama.from_gguf(path)
-    np.testing.assert_allclose(px.predict(read, TOKENS), px.predict(net, TOKENS), atol=1e-6)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="Expected a whole GGUF file"):
-        Llama.from_gguf(path)
 
 
 def test_folders_that_cannot_be_read_are_refused(tmp_path):
@@ -218,6 +239,13 @@ def test_folders_that_cannot_be_read_are_refused(tmp_path):
     less = {name: array for name, array in arrays.items() if "layers.1.mlp.gate" not in name}
     with pytest.raises(ValueError, match=r"Expected \['model.layers.1.mlp.gate_proj.weight'\]"):
         Llama.from_safetensors(write(tmp_path / "less", less))
+    with pytest.raises(ValueError, match=r"Expected \['lm_head.weight'\]"):
+        Llama.from_safetensors(
+            write(tmp_path / "a", arrays, CONFIG | {"tie_word_embeddings": False})
+        )
+    wrong = arrays | {"model.embed_tokens.weight": np.zeros((SYMBOLS, 9), np.float32)}
+    with pytest.raises(ValueError, match=r"an embedding and a norm of width 8"):
+        Llama.from_safetensors(write(tmp_path / "wide", wrong))
     folder = write(tmp_path / "cut", arrays)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-50])

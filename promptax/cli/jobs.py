@@ -147,6 +147,12 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     paths = saved.named(args.predictors)
     predictors = {name: saved.predictor(path) for name, path in paths.items()}
     prior = specs.parse(Task)(args.prior) if args.prior else None
+    single = [name for name, each in predictors.items() if not isinstance(each, Repeated)]
+    check(
+        args.target.has_oracle or len(single) > 0,
+        f"Expected a predictor without repetitions to compare with, such as the untuned one: "
+        f"{type(args.target).__name__} has no oracle.",
+    )
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
     longest = args.target.longest
     length = args.length or longest or 200
@@ -160,7 +166,7 @@ def evaluate_run(args: Evaluate, command: str) -> None:
         prior_prompt_length=args.prior_prompt_length,
         callbacks=(Bar("evaluation"),),
     )
-    reference = "oracle" if args.target.has_oracle else next(iter(paths))
+    reference = "oracle" if args.target.has_oracle else single[0]
     results = regret(losses, reference)
     results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
     tuning = min(50, length)
@@ -168,8 +174,8 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     _show(results)
     if reference != "oracle":
         each = losses["log_loss"].sel(predictor=reference).isel(repetition=0).sum("time")
-        error = float(each.std()) / each.size**0.5
-        say(f"{reference}: log loss {float(each.mean()):.3f} ± {2 * error:.3f} nats per sequence")
+        drawn = f"mean of {each.size} drawn"
+        say(f"{reference}: log loss {float(each.mean()):.3f} nats per sequence ({drawn})")
     if folder is not None:
         runs.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)

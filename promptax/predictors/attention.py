@@ -1,6 +1,7 @@
 """Attention of new rows to rows of the past, which a batch shares, and to each other."""
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -51,6 +52,8 @@ def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled
     """The same mean of values, without a look at blocks of which no row counts."""
     keys, values, _ = past
     rows = keys.shape[-2]
+    wide = jnp.float32  # sums of many blocks
+    own = own.astype(wide)
     top = _top(own)
     own = jnp.exp(own - top)
 
@@ -61,7 +64,7 @@ def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled
         block_keys, block_values = (
             jax.lax.dynamic_slice_in_dim(each, start, BLOCK, axis=-2) for each in (keys, values)
         )
-        scores = jnp.einsum("...htd,hsd->...hts", query, block_keys)
+        scores = jnp.einsum("...htd,hsd->...hts", query, block_keys).astype(wide)
         scores = jnp.where((at >= first) & (at < filled), scores, -jnp.inf)
         higher = _top(top, scores)
         before, scores = jnp.exp(top - higher), jnp.exp(scores - higher)
@@ -74,7 +77,7 @@ def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled
 
     sums = top, jnp.sum(own, axis=-1, keepdims=True), own @ value
     _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, rows, BLOCK))[0]
-    return mixed / total
+    return (mixed / total).astype(value.dtype)
 
 
 def _top(*scores: Array) -> Array:
@@ -108,5 +111,11 @@ class KeptRows(eqx.Module):
     """How many rows count, where the shape is fixed; None where it grows and all count."""
 
     def filled_after(self, rows: int | Array) -> Array | None:
-        """How many count after so many more; negative: without the last ones."""
+        """How many count after so many more."""
         return None if self.filled is None else self.filled + rows
+
+    def without_last(self, rows: int | Array) -> Any:
+        """The last rows no longer count."""
+        if self.filled is None:
+            raise TypeError("Expected a state of fixed shape to drop rows of: start(capacity=...).")
+        return eqx.tree_at(lambda kept: kept.filled, self, self.filled - rows)

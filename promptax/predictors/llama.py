@@ -230,7 +230,7 @@ class LlamaTorso(Torso):
         return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}
 
     def forget(self, state: LlamaMemory, rows: Int[Array, ""]) -> LlamaMemory:
-        return eqx.tree_at(lambda kept: kept.filled, state, state.filled_after(-rows))
+        return state.without_last(rows)
 
     def remember(self, state: LlamaMemory, keys: Remembered, values: Remembered) -> LlamaMemory:
         return state.with_rows(keys, values)

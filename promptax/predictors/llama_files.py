@@ -4,6 +4,7 @@ GGUF keeps the rows of queries and keys for rotary pairs that are neighbours; he
 into halves.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +58,7 @@ def from_gguf(path: Path, dtype: Dtype = "float32") -> Network:
         rotary_base=float(about.get("llama.rope.freq_base", 1e4)),
         epsilon=round(float(get("attention.layer_norm_rms_epsilon")), 12),
         opens_with=about.get("tokenizer.ggml.bos_token_id"),
-        tied=True,
+        tied=False,
         dtype=dtype,
     )
     where = {f"blk.{i}.{gguf}.weight": (i, ours) for ours, (gguf, _) in LAYER.items()
@@ -70,7 +71,12 @@ def from_gguf(path: Path, dtype: Dtype = "float32") -> Network:
         pairs = tensor.reshape(-1, spec.head_width // 2, 2, tensor.shape[-1])
         return pairs.swapaxes(1, 2).reshape(tensor.shape)
 
-    return _network(spec, tensors, where, path, halves)
+    scaling = about.get("llama.rope.scaling.type", "none")
+    check(
+        scaling == "none",
+        f"Expected rotary positions that are not rescaled; {path} has {scaling!r}.",
+    )
+    return _network(spec, tensors, where, path, halves, may_be_tied=True)
 
 
 def from_folder(folder: Path, dtype: Dtype = "float32") -> Network:
@@ -123,8 +129,10 @@ def _network(
     where: Mapping[str, tuple[int | None, str]],
     path: Path,
     halves: Callable[[str, np.ndarray], np.ndarray],
+    may_be_tied: bool = False,
 ) -> Network:
-    """The network from named tensors; each goes to its layer of a stacked array."""
+    """The network from named tensors; each goes to its layer of a stacked array. One that may be
+    tied is, if it has no unembedding."""
     query, other = spec.heads * spec.head_width, spec.key_heads * spec.head_width
     shapes = {
         "before_attention": (spec.width,),
@@ -139,8 +147,13 @@ def _network(
     }
     stacked = {n: np.empty((spec.depth, *s), jnp.dtype(spec.dtype)) for n, s in shapes.items()}
     outside: dict[str, np.ndarray] = {}
-    missing = set(where) - ({n for n, at in where.items() if at[1] == "unembedding"})
+    last = {n for n, at in where.items() if at[1] == "unembedding"}
+    missing = set(where) - (last if spec.tied or may_be_tied else set())
     for name, tensor in tensors:
+        check(
+            "rope_freqs" not in name,
+            f"Expected rotary positions that are not rescaled; {path} has {name}.",
+        )
         if name not in where:
             continue
         layer, ours = where[name]
@@ -156,7 +169,18 @@ def _network(
         stacked[ours][layer] = got
     check(not missing, f"Expected {sorted(missing)[:3]} and more in {path}; they are missing.")
     embedding, norm = (jnp.asarray(outside[n], spec.dtype) for n in ("embedding", "norm"))
+    check(
+        embedding.ndim == 2 and embedding.shape[1] == spec.width and norm.shape == (spec.width,),
+        f"Expected an embedding and a norm of width {spec.width} in {path}; got shapes "
+        f"{embedding.shape} and {norm.shape}.",
+    )
     last = None if spec.tied else outside.get("unembedding")
+    check(
+        last is None or last.shape == embedding.shape,
+        f"Expected an unembedding of the embedding's shape, {embedding.shape}, in {path}; got "
+        f"{None if last is None else last.shape}.",
+    )
+    spec = dataclasses.replace(spec, tied=last is None)
     layers: dict[str, Any] = {
         name: array if name in NORMS else Transposed(array)
         for name in shapes

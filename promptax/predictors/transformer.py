@@ -194,7 +194,7 @@ class TransformerTorso(Torso):
         return Memory(filled, tuple(keys), tuple(values)), hidden, internals
 
     def forget(self, state: Memory, rows: Int[Array, ""]) -> Memory:
-        return eqx.tree_at(lambda kept: kept.filled, state, state.filled_after(-rows))
+        return state.without_last(rows)
 
     def remember(self, state: Memory, keys: Remembered, values: Remembered) -> Memory:
         keys_now, values_now = (

@@ -218,7 +218,7 @@ def _encoded(
         if prompt is None:
             before = tokens[:0]
         elif template == "chat":
-            before = tokenizer.chat([{"role": "user", "content": prompt}])
+            before = tokenizer.chat_after_begin([{"role": "user", "content": prompt}])
         else:
             before = tokenizer.encode(prompt)
     except ValueError as error:
