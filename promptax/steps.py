@@ -5,6 +5,7 @@ each has its repetitions and its share of the sequences, and gradients are summe
 whole everywhere.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -157,7 +158,8 @@ def as_long_as_scored(
     def read(parts: Tree, state: Tree, some: Episode) -> Tree:
         if some.scored is None or len(lengths) == 1:
             return gradient_of(parts, state, some)
-        up_to = lambda end: jax.tree.map(lambda leaf: leaf[:, :end], some)  # noqa: E731
+        shown = dataclasses.replace(some, latent=None)  # has no time, and no loss looks at it
+        up_to = lambda end: jax.tree.map(lambda leaf: leaf[:, :end], shown)  # noqa: E731
         branches = [lambda end=end: gradient_of(parts, state, up_to(end)) for end in lengths]
         which = jnp.searchsorted(jnp.array(lengths), jnp.max(_lengths(some)))
         return jax.lax.switch(which, branches)

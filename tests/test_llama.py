@@ -284,7 +284,7 @@ def test_what_is_not_scored_is_not_read_and_changes_nothing(monkeypatch, tuner):
     tokens = jax.random.randint(KEY, (4, time), 0, SYMBOLS)
 
     def gradient(tokens, micro):
-        episodes = Episode(tokens, scored=scored)
+        episodes = Episode(tokens, latent=jnp.arange(4), scored=scored)
         return loop.loss_and_gradient(tuned, program, episodes, Categorical.outcome, micro)
 
     expected = gradient(tokens, 4)
