@@ -70,11 +70,13 @@ def quickest(tuner):
 
 
 def cases():
-    """Every example of a tuner on one architecture, and its first with 3 symbols. First examples
-    that look into a network also on all others; the rest only read, a law of predictors."""
+    """Every example of a tuner on one architecture: its first over 2 symbols, the others over 3,
+    the only one over both. First examples that look into a network also on all others; the rest
+    only read, which is a law of predictors."""
     for name, tuner in TUNERS.items():
         first, one = tuner == type(tuner).examples()[0], quickest(tuner)
-        pairs = [(one, 2), (one, 3)] if first else [(one, 2)]
+        only = len(type(tuner).examples()) == 1
+        pairs = [(one, 2), (one, 3)] if only else [(one, 2 if first else 3)]
         if first and isinstance(tuner, WeightTuner | SoftPrompt | KeyValuePrompt):
             pairs += [(a, 2) for a in ARCHITECTURES if a != one and suits(tuner, base(a, 2))]
         for architecture, symbols in pairs:
