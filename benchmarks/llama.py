@@ -78,7 +78,9 @@ def theirs(folder: Path) -> dict[str, Job]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    only = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **only)
+    model.train(False)
     model.requires_grad_(False)
     begin = [model.config.bos_token_id]
     long, short = (torch.tensor([*begin, *some_tokens(n)])[None] for n in (READ, PROMPT))

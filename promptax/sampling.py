@@ -179,13 +179,12 @@ def _started(
     def pieces() -> Iterator[np.ndarray]:
         room = stepping.room_for(len(tokens) + length)
         state = stepping.after(predictor, room, tokens)
-        first, given = 0, (predictor, key, filters)
+        first, given, ends = 0, (predictor, key, filters), jnp.asarray(stops)
         while first < length:
             if first == 0:
                 piece = np.asarray(_sample_one(given, state))[None]
             else:
                 more = np.array([first, min(at_once, length - first)])
-                ends = jnp.asarray(stops)
                 state, sampled, done = _sample((*given, ends, more, jnp.array(piece[-1])), state)
                 piece = np.asarray(sampled)[: int(done)]
             if piece[-1] < 0:

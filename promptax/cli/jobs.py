@@ -155,12 +155,13 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     )
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
     longest = args.target.longest
-    length = args.length or longest or 200
+    usual, length = (2048, 200) if longest is None else (256, longest)
+    length = length if args.length is None else args.length
     losses = evaluate(
         jax.random.key(args.seed),
         predictors,
         args.target,
-        args.sequences or (2048 if longest is None else 256),
+        usual if args.sequences is None else args.sequences,
         length,
         prior=prior,
         prior_prompt_length=args.prior_prompt_length,

@@ -8,7 +8,7 @@ fully read before the batch begins, and `log_probs` are those of [state.last, ou
 """
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,6 +38,8 @@ MANY_SYMBOLS = 512  # from that many on, losses are computed without keeping all
 class Torso(Record):
     """What sits between embedding and unembedding, for one sequence."""
 
+    forgets: ClassVar[bool] = False  # True with `forget`, `remember` and `remembered`
+
     @abc.abstractmethod
     def start(self, capacity: int | None) -> Any:
         """The state before any row; with room for `capacity` rows and a fixed shape if given."""
@@ -59,9 +61,8 @@ class Torso(Record):
         return self.advance_batch(state, choose(table, tokens))
 
     def forget(self, state: Any, rows: Int[Array, ""]) -> Any:
-        """A state of fixed shape without its last rows; None where a state does not keep them
-        apart."""
-        del state, rows
+        """A state of fixed shape without its last rows, where `forgets`: rows are kept apart."""
+        raise TypeError(f"{type(self).__name__} cannot drop what it read last.")
 
     def remember(self, state: Any, keys: Remembered, values: Remembered) -> Any:
         """The state with rows of keys and values that were not read; for attention alone."""
@@ -190,8 +191,7 @@ class Network(Predictor):
 
     @property
     def forgets(self) -> bool:
-        drop = lambda: self.torso.forget(self.torso.start(1), jnp.array(0))  # noqa: E731
-        return eqx.filter_eval_shape(drop) is not None
+        return self.torso.forgets
 
     def advance_first(
         self,
@@ -218,9 +218,14 @@ class Network(Predictor):
     ) -> NetworkState:
         torso, outputs, _ = self.torso.advance(state.torso, rows)
         if capacity is not None:
-            kept = self.torso.remembered(torso)
-            assert kept is not None, "what forgets has keys and values"
-            room = kept[0].shape[-2] - len(rows) + capacity
+            before, kept = (self.torso.remembered(each) for each in (state.torso, torso))
+            assert before is not None and kept is not None, "what forgets has keys and values"
+            already = before[0].shape[-2]
+            if kept[0].shape[-2] != already + len(rows):
+                raise TypeError(
+                    "Expected a state that grows to give room to: start(); got one of fixed shape."
+                )
+            room = already + capacity
             torso = self.torso.remember(self.torso.start(room), *kept)
         last = jnp.concatenate([state.last[None], outputs])[count]
         return NetworkState(self.torso.forget(torso, len(rows) - count), last)

@@ -8,7 +8,7 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 import math
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -193,6 +193,8 @@ class LlamaMemory(KeptRows):
 
 class LlamaTorso(Torso):
     """Layers one after the other, and a last norm."""
+
+    forgets: ClassVar[bool] = True
 
     layers: LlamaLayer
     norm: Float[Array, " width"]

@@ -8,6 +8,8 @@ of the state and the new rows, under one normaliser: a batch that starts from on
 first block, so a prompt is never copied into the sequences.
 """
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -143,6 +145,8 @@ class Memory(KeptRows):
 
 class TransformerTorso(Torso):
     """Blocks one after the other."""
+
+    forgets: ClassVar[bool] = True
 
     blocks: tuple[Block, ...] = eqx.field(converter=tuple)
     heads: int = eqx.field(static=True)
