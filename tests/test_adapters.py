@@ -183,6 +183,7 @@ def test_adapters_of_other_kinds_are_named(tmp_path, base):
         ({"bias": "all"}, "got bias='all'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa' changes them"),
         ({"lora_alpha": None}, "Expected a number lora_alpha"),
+        ({"alpha_pattern": {"*_proj": 3}}, "regular expressions in alpha_pattern of adapter_conf"),
     ]
     whole = config_of(folder)
     for settings, message in cases:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 from test_page_browser import inspect
 
 import promptax as px
@@ -14,23 +15,6 @@ from promptax import cli
 pytestmark = pytest.mark.slow  # the file
 
 TINY = ["--network.width", "8", "--network.heads", "2"]
-
-
-def run(*arguments, capsys=None):
-    cli.main([str(argument) for argument in arguments])
-    return capsys.readouterr().out if capsys else None
-
-
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments)
-    assert stop.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
-
-
-@pytest.fixture(autouse=True)
-def _keep_compilation_settings(monkeypatch):
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
 
 
 @pytest.fixture(scope="module")

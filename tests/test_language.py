@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import small_tokenizer
+from command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 from test_llama import CONFIG, SPEC, named
 
 import promptax as px
-from promptax import cli, language, saved, weights
+from promptax import language, saved, weights
 from promptax.language import TextModel
 from promptax.steering import LowRank, SoftPrompt
 from promptax.tasks import Categorical, Texts
@@ -38,23 +39,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(folder):
     return TextModel.named(folder)
-
-
-@pytest.fixture(autouse=True)
-def _keep_compilation_settings(monkeypatch):
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
-
-
-def run(*arguments, capsys=None):
-    cli.main([str(argument) for argument in arguments])
-    return capsys.readouterr().out if capsys else None
-
-
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        run(*arguments)
-    assert stop.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_written_is_what_is_sampled(model):

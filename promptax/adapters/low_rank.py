@@ -143,8 +143,13 @@ def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) 
 def _scale(config: Config, path: str, rank: int) -> float:
     """What PEFT multiplies a change with. Its patterns are regular expressions for a path's end."""
     patterns = config.get("alpha_pattern") or {}
-    fits = (value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})", path))
-    alpha = next(fits, config.get("lora_alpha"))
+    try:
+        fits = [value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})", path)]
+    except re.error as error:
+        raise ValueError(
+            f"Expected regular expressions in alpha_pattern of {ADAPTER_CONFIG}; got {error}."
+        ) from error
+    alpha = fits[0] if fits else config.get("lora_alpha")
     if not isinstance(alpha, int | float):
         raise ValueError(f"Expected a number lora_alpha in {ADAPTER_CONFIG}; got {alpha!r}.")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -63,6 +63,12 @@ class Tuner(Spec):
         return ""
 
 
+def filled(settings: FitSettings | None, target: Task, learning_rate: float) -> FitSettings:
+    """Open choices made: tuning reads whole texts, and 50 steps of what goes on."""
+    given = settings or FitSettings()
+    return given.filled(length=target.longest or 50, learning_rate=learning_rate)
+
+
 class GradientTuner(Tuner):
     """A tuner whose leaves the one loop fits."""
 
@@ -108,9 +114,7 @@ class GradientTuner(Tuner):
         checkpoint: Checkpoint | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
-        settings = (settings or FitSettings()).filled(
-            length=target.longest or 50, learning_rate=self.learning_rate
-        )
+        settings = filled(settings, target, self.learning_rate)
         self.verify(predictor, target, settings)
         return fit(
             key,

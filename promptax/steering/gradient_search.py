@@ -24,7 +24,7 @@ from promptax.progress import Callback, report
 from promptax.protocol import GivenPrompt, Predictor, Prompted
 from promptax.settings import FitSettings
 from promptax.specs import check, traced
-from promptax.steering.base import Tuner, initial_symbols
+from promptax.steering.base import Tuner, filled, initial_symbols
 from promptax.steering.hard_prompt import behind, found, losses_after
 from promptax.steps import Program, loss_and_gradient
 from promptax.tasks.base import Episode, Task, sample_batch
@@ -80,9 +80,7 @@ class GradientSearch(Tuner):
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
         """Search; of the settings, those about learning rates and clipping do not apply."""
-        settings = (settings or FitSettings()).filled(
-            length=target.longest or 50, learning_rate=1.0
-        )
+        settings = filled(settings, target, 1.0)
         self.verify(predictor, target, settings)
         first, data, swaps = (jax.random.fold_in(key, i) for i in range(3))
         own = [jax.random.fold_in(first, r) for r in range(settings.repetitions)]

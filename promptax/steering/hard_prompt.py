@@ -15,7 +15,7 @@ from promptax.progress import Callback, report
 from promptax.protocol import GivenPrompt, Predictor, Prompted, cut, one_or_all
 from promptax.settings import FitSettings
 from promptax.specs import check, traced
-from promptax.steering.base import Tuner
+from promptax.steering.base import Tuner, filled
 from promptax.tasks.base import Episode, Task, sample_batch
 
 AT_ONCE = 8  # prompts between two reports of progress
@@ -80,9 +80,7 @@ class HardPrompt(Tuner):
     ) -> Fitted:
         """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
         del checkpoint  # a search is short and starts again
-        settings = (settings or FitSettings()).filled(
-            length=target.longest or 50, learning_rate=1.0
-        )
+        settings = filled(settings, target, 1.0)
         self.verify(predictor, target, settings)
         candidates = self.candidates(target.symbols)
         scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)

@@ -16,7 +16,7 @@ from promptax.progress import Callback, report
 from promptax.protocol import Predictor
 from promptax.settings import FitSettings
 from promptax.specs import check
-from promptax.steering.base import Tuner
+from promptax.steering.base import Tuner, filled
 from promptax.steering.hard_prompt import Search, all_prompts, found
 from promptax.tasks.base import Task
 
@@ -87,9 +87,7 @@ class HardPromptMixture(Tuner):
     ) -> Fitted:
         """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
         del checkpoint  # a search is short and starts again
-        settings = (settings or FitSettings()).filled(
-            length=target.longest or 50, learning_rate=1.0
-        )
+        settings = filled(settings, target, 1.0)
         self.verify(predictor, target, settings)
         candidates = self.candidates(target.symbols)
         scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
