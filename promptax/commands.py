@@ -167,7 +167,7 @@ class RunStudy:
     out: str = ""
     """Folder of the results; by default runs/NAME-SCALE."""
     only: str = ""
-    """Only conditions whose names contain this, or one of several texts with commas between."""
+    """Only conditions whose names contain these words, or some of several with commas between."""
     executor: Literal["local", "ray"] = "local"
     """One after the other here, or as Ray tasks on many machines."""
     address: str = "local"

@@ -24,7 +24,7 @@ from promptax.report.summaries import evaluated_lengths
 from promptax.runs import details_of, write_spec
 from promptax.specs import check, from_json, to_json
 from promptax.studies import Study
-from promptax.studies.base import Check, Claim
+from promptax.studies.base import Check, Claim, in_words
 from promptax.sweeps import Condition, Measurements, result_path
 
 
@@ -33,12 +33,14 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
     spec = folder / "spec.json"
     if spec.exists():
         there = json.loads(files.read_text(spec))
-        here = {"study": to_json(study), "scale": scale}
-        differ = [name for name, value in here.items() if there.get(name) != value]
+        own = {**to_json(study), "scale": scale}
+        other = {**there.get("study", {}), "scale": there.get("scale")}
+        differ = {name for name in own | other if own.get(name) != other.get(name)}
+        told = lambda of: ", ".join(f"{name}={of.get(name)}" for name in sorted(differ))  # noqa: E731
         check(
             not differ,
-            f"Expected the folder of this {differ}; {folder} holds "
-            f"{[there.get(name) for name in differ]}. Choose another --out.",
+            f"Expected a folder of the same study; {folder} holds one with {told(other)}, and this "
+            f"one has {told(own)}. Choose another --out.",
         )
     write_spec(folder, command, 0, study=study, scale=scale)
 
@@ -73,7 +75,7 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
 def _place(row: Mapping[str, object]) -> str:
     """Where a compared number stands: everything that says so, in words."""
     said = ("steps", "printed", "ours", "between_repetitions", "between_pretrainings")
-    known = {*said, "pretrainings", "tolerance", "within"}
+    known = {*said, "pretrainings", "diverged", "tolerance", "agrees"}
     return ", ".join(str(value) for name, value in row.items() if name not in known)
 
 
@@ -84,6 +86,7 @@ def _claim(claim: Claim) -> dict[str, object]:
         "text": claim.text,
         "source": claim.source,
         "verdict": claim.verdict,
+        "tentative": claim.tentative,
         "checks": [
             {
                 "what": each.what,
@@ -91,7 +94,7 @@ def _claim(claim: Claim) -> dict[str, object]:
                 "expected": each.expected,
                 "printed": "" if each.printed is None else f"{each.printed:g}",
                 "seeds": _seeds(each),
-                "verdict": each.verdict,
+                "verdict": in_words(each),
             }
             for each in claim.checks
         ],
@@ -110,7 +113,8 @@ def _seeds(check: Check) -> str:
     if check.exact:
         return "exact"
     have = str(len(check.values))
-    return f"{have} of {check.seeds_to_decide}" if check.verdict == "undecided" else have
+    wanted = f" of {check.seeds_to_decide}" if check.verdict == "undecided" else ""
+    return f"{have}{wanted}{f', {check.diverged} diverged' if check.diverged else ''}"
 
 
 def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
@@ -125,8 +129,10 @@ def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
             "most": each.most,
             "printed": "" if each.printed is None else each.printed,
             "seeds": len(each.values),
+            "diverged": each.diverged,
             "seeds_to_decide": each.seeds_to_decide,
             "verdict": each.verdict,
+            "tentative": each.tentative,
         }
         for claim in claims
         for each in claim.checks
@@ -134,7 +140,8 @@ def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
 
 
 def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
-    """Regret in nats of every repetition of every condition, at the lengths that are reported."""
+    """Regret in nats of every repetition of every condition, at the lengths that are reported;
+    `diverged`: the step of tuning at which it did, if it did."""
     rows: list[dict[str, object]] = []
     for name, tree in results.items():
         for group in target_groups(tree):
@@ -142,6 +149,9 @@ def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
             for predictor in found.predictor.values.tolist():
                 for repetition in found.repetition.values.tolist():
                     one = found.sel(predictor=predictor, repetition=repetition)
+                    lost = int(one["diverged"]) if "diverged" in one else -1
+                    if lost < 0 and math.isnan(float(one["regret"][-1])):
+                        continue  # there are fewer repetitions of this predictor
                     row: dict[str, object] = {
                         "condition": name,
                         "predictor": predictor,
@@ -151,6 +161,5 @@ def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
                         at = one.sel(time=length)
                         row[f"regret_{length}"] = float(at["regret"])
                         row[f"standard_error_{length}"] = float(at["standard_error"])
-                    if math.isfinite(float(one["regret"][-1])):
-                        rows.append(row)
+                    rows.append({**row, "diverged": lost if lost >= 0 else ""})
     return rows

@@ -14,6 +14,7 @@ that no other one has in work.
 import functools
 import hashlib
 import json
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,7 +79,8 @@ class Failure(NamedTuple):
     reason: str
 
 
-Outcomes = Iterator[tuple[str, xr.DataTree | Failure]]
+Outcomes = Iterator[tuple[str, xr.DataTree | Failure | None]]
+"""Conditions' names with what was measured; None for what another process took."""
 Executor = Callable[[dict[str, dict], Announce], Outcomes]
 
 
@@ -100,10 +102,14 @@ def sweep(
     failures: dict[str, Failure] = {}
     done = len(conditions) - len(todo)
     described = {name: to_json(condition) for name, condition in todo.items()}
-    left = _Left(todo)
+    left, taken = _Left(todo), 0
     with report("conditions", callbacks) as progress:
         progress(done, len(conditions), "")
         for name, outcome in (executor or here(folder))(described, announce):
+            if outcome is None:
+                taken += 1
+                left.drop(name)
+                continue
             if isinstance(outcome, Failure):
                 failures[name] = outcome
             else:
@@ -111,9 +117,21 @@ def sweep(
                 files.remove(_unfinished(folder, todo[name]))
             done += 1
             lost = f", {len(failures)} failed" if failures else ""
-            if progress(done, len(conditions), f"{name}{lost}; {left.after(name)}"):
+            others = f", {taken} taken by other processes" if taken else ""
+            if progress(done, len(conditions), f"{name}{lost}{others}; {left.after(name)}"):
                 break
     return failures
+
+
+def matching(conditions: dict[str, Condition], only: str) -> dict[str, Condition]:
+    """Those whose names contain one of the texts in `only`, with commas between, as whole words:
+    "seed 1" is not in "seed 10". All of them if it is empty."""
+    parts = [part.strip() for part in only.split(",") if part.strip()]
+    words = [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in parts]
+    fits = lambda name: not parts or any(each.search(name) for each in words)  # noqa: E731
+    chosen = {name: each for name, each in conditions.items() if fits(name)}
+    check(len(chosen) > 0, f"Expected --only to match one of {list(conditions)}; got {only!r}.")
+    return chosen
 
 
 class _Left:
@@ -123,6 +141,10 @@ class _Left:
         self.work = {name: condition.work() for name, condition in conditions.items()}
         self.total = sum(self.work.values())
         self.began = time.monotonic()
+
+    def drop(self, name: str) -> None:
+        """Another process does it."""
+        self.total -= self.work.pop(name)
 
     def after(self, name: str) -> str:
         """In words, once the condition of that name is done."""
@@ -209,8 +231,8 @@ def here(folder: Path) -> Executor:
         for name, description in conditions.items():
             condition = from_json(description)
             with files.alone(_unfinished(folder, condition) / "lock", wait=False) as mine:
-                if mine and not result_path(folder, condition).exists():
-                    yield name, _outcome(description, announce, folder)
+                free = mine and not result_path(folder, condition).exists()
+                yield name, _outcome(description, announce, folder) if free else None
 
     return run
 

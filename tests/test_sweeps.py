@@ -18,6 +18,7 @@ from promptax.sweeps import (
     Failure,
     Measurements,
     locally,
+    matching,
     measure,
     result_path,
     sweep,
@@ -67,12 +68,26 @@ def test_every_condition_is_measured_once(tmp_path):
     same(tree["single-coin"].regret.values, again["single-coin"].regret.values)
 
 
+def test_conditions_are_chosen_by_the_words_of_their_names():
+    every = {
+        f"LSTM · {kind} · seed {n}": condition(n) for kind in ("one", "one, long") for n in (1, 10)
+    }
+    assert matching(every, "") == matching(every, " ,") == every
+    assert list(matching(every, "one · seed 1")) == ["LSTM · one · seed 1"]
+    assert len(matching(every, "long,one · seed 10")) == 3
+    with pytest.raises(ValueError, match=r"Expected --only to match one of .*; got 'seed 2,GRU'"):
+        matching(every, "seed 2,GRU")
+
+
 def test_what_another_process_has_in_work_is_left_to_it(tmp_path):
     """Conditions that pretrain alike share a network, and nothing unfinished stays behind."""
     mine, theirs = condition(0), condition(0, targets={"two coins": CategoricalMixture()})
     assert mine.pretraining() == theirs.pretraining() and mine.identity() != theirs.identity()
     with files.alone(tmp_path / "unfinished" / theirs.identity() / "lock"):
-        assert sweep({"mine": mine, "theirs": theirs}, tmp_path, callbacks=()) == {}
+        heard = []
+        told = lambda done, total, note: heard.append((done, note))  # noqa: E731
+        assert sweep({"theirs": theirs, "mine": mine}, tmp_path, callbacks=[told]) == {}
+        assert heard == [(0, ""), (1, "mine, 1 taken by other processes; all done")]
         assert set(Measurements({"mine": mine, "theirs": theirs}, tmp_path)) == {"mine"}
     assert sweep({"mine": mine, "theirs": theirs}, tmp_path, callbacks=()) == {}
     found = Measurements({"mine": mine, "theirs": theirs}, tmp_path)

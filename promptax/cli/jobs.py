@@ -47,7 +47,8 @@ from promptax.report import table
 from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.studies import Study
-from promptax.sweeps import Measurements, by_ray, sweep
+from promptax.studies.base import in_words
+from promptax.sweeps import Measurements, by_ray, matching, sweep
 from promptax.tasks import Task
 
 OPEN = {"tasks": Task, "networks": Architecture, "tuners": Tuner, "studies": Study}
@@ -219,11 +220,7 @@ def report_run(args: Report, command: str) -> None:
 def study_run(args: RunStudy, command: str) -> None:
     """Measure a study's conditions."""
     everything = args.study.conditions(args.scale)
-    parts = args.only.split(",")
-    chosen = {n: each for n, each in everything.items() if any(part in n for part in parts)}
-    check(
-        len(chosen) > 0, f"Expected --only to match one of {list(everything)}; got {args.only!r}."
-    )
+    chosen = matching(everything, args.only)
     name = type(args.study).__name__.lower()
     folder = Path(args.out or f"runs/{name}-{args.scale}")
     plugins = tuple(specs.plugins)
@@ -244,7 +241,7 @@ def study_run(args: RunStudy, command: str) -> None:
     say(f"{there} of {len(chosen)} conditions are in {folder}")
     if platforms.leads():
         page, claims = study_runs.report(folder)
-        rows = [(claim.name, claim.verdict, claim.text) for claim in claims]
+        rows = [(claim.name, in_words(claim), claim.text) for claim in claims]
         print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
         say(f"\n{page}  ← open this in a browser", style="bold")
     if failed:

@@ -25,9 +25,11 @@ class Part(NamedTuple):
 
 JUDGED = (
     "A claim about networks is judged by the median over networks that were pretrained from "
-    "different seeds. Where it lies outside its bounds, five seeds and two standard errors are "
-    "needed to say that the claim fails; until then it is undecided. Bounds were set from the "
-    "printed values beforehand."
+    "different seeds; one whose repetitions all diverged counts as outside the bounds. Where the "
+    "median lies outside its bounds, five seeds and two standard errors are needed to say that the "
+    "claim fails; until then it is undecided. Where it lies inside, the claim holds: tentatively, "
+    "while there are fewer than five seeds or two standard errors reach a bound. Bounds were set "
+    "from the printed values beforehand."
 )
 
 
@@ -42,10 +44,10 @@ def study_page(
 ) -> str:
     """The whole page as one HTML document.
 
-    - `claims`: rows with `claim`, `text`, `source`, `verdict`, and `checks`: rows with `what`,
-      `number`, `error`, `expected`, `printed`, `verdict`, `seeds`.
+    - `claims`: rows with `claim`, `text`, `source`, `verdict`, `tentative`, and `checks`: rows with
+      `what`, `number`, `expected`, `printed`, `verdict`, `seeds`.
     - `comparison`: rows with `what`, `steps`, `printed`, `ours`, `between_repetitions`,
-      `between_pretrainings`, `pretrainings`, `tolerance`, `within`.
+      `between_pretrainings`, `pretrainings`, `diverged`, `tolerance`, `agrees`.
     - `details`: name → text, folded at the end of the page.
     - `judged`: how claims are judged, in words.
     """
@@ -78,8 +80,11 @@ def tally(claims: Sequence[Row]) -> str:
         "undecided": "is undecided",
         "not run": "was not run",
     }
+    tentative = sum(bool(row["tentative"]) for row in claims)
+    note = {"holds": f" ({tentative} tentatively)" if tentative else ""}
     parts = [
         f"{counts[verdict]} {(one if counts[verdict] == 1 else said)[verdict]}"
+        f"{note.get(verdict, '')}"
         for verdict in order
         if counts[verdict]
     ]
@@ -117,7 +122,7 @@ def _claim(row: Row) -> str:
     inside = html.scrolling_table(f"Numbers of {row['claim']}", headings, cells, "numbers")
     mark = verdict.replace(" ", "-")
     return f"""<details class="claim"><summary><span class="name">{escape(str(row["claim"]))}</span>
-<span class="verdict {mark}">{escape(verdict)}</span>
+<span class="verdict {mark}">{escape(verdict)}{", tentatively" if row["tentative"] else ""}</span>
 <span class="text">{escape(str(row["text"]))} <span class="note">{escape(str(row["source"]))}</span>
 </span></summary>
 {inside}</details>"""
@@ -132,8 +137,25 @@ def _part(part: Part) -> str:
     return f"{html.paragraphs(part.text)}\n{drawn}"
 
 
+AGREEMENT = {
+    "exact": "are computed, not measured, and agree",
+    "close": "lie within 0.1 nats or a fifth of the printed number",
+    "within the spread": "only within the spread between pretrained networks",
+    "no": "do not agree",
+}
+"""What a compared number's `agrees` means, in words."""
+
+
+def agreement(rows: Sequence[Row]) -> str:
+    """How many compared numbers agree, and why, in words."""
+    counts = Counter(str(row["agrees"]) for row in rows)
+    within = len(rows) - counts["no"]
+    parts = [f"{counts[each]} {text}" for each, text in AGREEMENT.items() if counts[each]]
+    share = f"{within} of {len(rows)} printed numbers ({within / len(rows):.0%}) are met"
+    return f"{share}: {words.listed(parts)}."
+
+
 def _comparison(rows: Sequence[Row]) -> str:
-    within = sum(bool(row["within"]) for row in rows)
     cells = [
         (
             str(row["what"]),
@@ -144,14 +166,18 @@ def _comparison(rows: Sequence[Row]) -> str:
             words.nats(float(str(row["between_pretrainings"])))
             if row["pretrainings"] != 1
             else "–",
-            "yes" if row["within"] else "no",
+            words.nats(float(str(row["tolerance"]))),
+            str(row["agrees"]),
         )
         for row in rows
     ]
-    headings = ("", "steps", "printed", "ours", "± repetitions", "± pretrainings", "within")
+    headings = (
+        *("", "steps", "printed", "ours", "± repetitions", "± pretrainings", "tolerance"),
+        "agrees",
+    )
     return (
-        f"<p>{within} of {len(rows)} numbers ({within / len(rows):.0%}) lie within the largest of "
-        "0.1 nats, a fifth of the printed number, and the spread between pretrained networks. "
-        "± are standard deviations: between repetitions on one network, and between "
-        "networks.</p>" + html.scrolling_table("Printed numbers", headings, cells)
+        f"<p>{escape(agreement(rows))} The tolerance is the largest of 0.1 nats, a fifth of the "
+        "printed number, and the spread (most minus least) between pretrained networks. ± are "
+        "standard deviations: between repetitions on one network, and between networks.</p>"
+        + html.scrolling_table("Printed numbers", headings, cells)
     )

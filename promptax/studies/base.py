@@ -2,9 +2,11 @@
 figures.
 
 A claim about networks is judged over networks that were pretrained from different seeds. Inside
-its bounds it holds. Outside, it fails only if there are enough seeds to say so: below five, or
-while two standard errors between seeds still reach the bound, it is undecided, and says how many
-seeds would decide it. What was not measured is "not run".
+its bounds it holds; tentatively, while there are fewer than five seeds or two standard errors
+between them reach a bound. Outside, it fails only if there are enough seeds to say so: below five,
+or while two standard errors still reach the bound, it is undecided, and says how many seeds would
+decide it. A network all of whose repetitions diverged counts as outside. What was not measured is
+"not run".
 """
 
 import abc
@@ -23,14 +25,15 @@ from promptax.sweeps import Condition
 Verdict = Literal["holds", "fails", "undecided", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "undecided", "not run")
 ENOUGH_SEEDS = 5
-"""Pretraining seeds below which a deviation decides nothing."""
+"""Pretraining seeds below which nothing is certain."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
     """One number that a claim speaks of, and the bounds in which it must lie.
 
-    `values`: one for each pretraining seed, none if nothing was measured; a single one if `exact`.
+    `values`: one for each pretraining seed, NaN where everything diverged; none if nothing was
+    measured; a single one if `exact`.
     """
 
     what: str
@@ -43,18 +46,26 @@ class Check:
 
     @property
     def number(self) -> float:
-        """The median over seeds; NaN if there is none."""
-        return float(np.median(self.values)) if self.values else math.nan
+        """The median over seeds, where a diverged one lies beyond all bounds; NaN if there is
+        none."""
+        outside = -math.inf if math.isinf(self.most) else math.inf
+        every = [outside if math.isnan(value) else value for value in self.values]
+        return float(np.median(every)) if every else math.nan
+
+    @property
+    def diverged(self) -> int:
+        """Seeds without a number, since everything diverged."""
+        return sum(math.isnan(value) for value in self.values)
 
     @property
     def standard_error(self) -> float:
-        """Of the median over seeds; NaN below two seeds, 0 if exact."""
+        """Of the median over seeds; NaN below two finite ones, 0 if exact."""
         if self.exact:
             return 0.0
-        if len(self.values) < 2:
+        finite = [value for value in self.values if math.isfinite(value)]
+        if len(finite) < 2:
             return math.nan
-        deviation = float(np.std(self.values, ddof=1))
-        return math.sqrt(math.pi / 2) * deviation / math.sqrt(len(self.values))
+        return math.sqrt(math.pi / 2) * float(np.std(finite, ddof=1)) / math.sqrt(len(finite))
 
     @property
     def expected(self) -> str:
@@ -87,6 +98,15 @@ class Check:
             return "holds"
         return "fails" if self.exact or len(self.values) >= self.seeds_to_decide else "undecided"
 
+    @property
+    def tentative(self) -> bool:
+        """Whether it holds, but chance could have it so: few seeds, or a bound within two standard
+        errors."""
+        if self.verdict != "holds" or self.exact:
+            return False
+        room = min(self.number - self.least, self.most - self.number)
+        return len(self.values) < ENOUGH_SEEDS or not room >= 2 * self.standard_error
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -105,6 +125,16 @@ class Claim:
             if verdict in found:
                 return verdict
         return "holds" if found == {"holds"} else "not run"
+
+    @property
+    def tentative(self) -> bool:
+        """Whether it holds, and some of its checks tentatively."""
+        return self.verdict == "holds" and any(check.tentative for check in self.checks)
+
+
+def in_words(judged: Check | Claim) -> str:
+    """A verdict, and whether it is tentative."""
+    return f"{judged.verdict}{', tentatively' if judged.tentative else ''}"
 
 
 class Study(Spec):
@@ -127,7 +157,8 @@ class Study(Spec):
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         """Printed numbers beside ours, a row each: what is compared, then `printed`, `ours`,
         `between_repetitions` and `between_pretrainings` (standard deviations), `pretrainings` (how
-        many), `tolerance` and `within`."""
+        many), `diverged` (how many repetitions of them), `tolerance`, and `agrees`: "exact" where
+        no network is involved, "close", "within the spread" of pretrainings only, or "no"."""
         del results
         return []
 

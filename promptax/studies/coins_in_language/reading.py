@@ -1,5 +1,6 @@
 """Numbers out of the results of the conditions, one for each seed, and what is known exactly."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -47,9 +48,12 @@ class Reader:
     def each(
         self, spelling: str, target: str, number: Callable[[xr.Dataset], float]
     ) -> tuple[float, ...]:
-        """A number of each seed's results, where it is finite."""
-        values = [number(results) for results in self.groups(spelling, target).values()]
-        return tuple(value for value in values if np.isfinite(value))
+        """A number of each seed's results; NaN where what it speaks of diverged."""
+        values = []
+        for results in self.groups(spelling, target).values():
+            with contextlib.suppress(KeyError):  # not measured
+                values.append(number(results))
+        return tuple(values)
 
     def tuned(self, target: str, number: Callable[[xr.Dataset], float]) -> tuple[float, ...]:
         """The same where the model was steered."""
@@ -57,14 +61,12 @@ class Reader:
 
 
 def regret(results: xr.Dataset, predictor: str, steps: int = TUNED_STEPS) -> float:
-    """Cumulative regret to the oracle, nats; NaN where the predictor was not measured."""
-    if predictor not in results.predictor.values:
-        return float("nan")
+    """Cumulative regret to the oracle, nats; NaN where tuning diverged."""
     return float(results["regret"].sel(predictor=predictor, time=steps)[0])
 
 
 def best(results: xr.Dataset, predictors: Iterable[str]) -> float:
-    """The least regret of some predictors, nats; NaN if one was not measured."""
+    """The least regret of some predictors, nats; NaN if one diverged."""
     return float(np.min([regret(results, predictor) for predictor in predictors]))
 
 

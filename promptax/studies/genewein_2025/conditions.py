@@ -21,6 +21,11 @@ TARGETS: dict[str, Task] = {
     RANDOM_COINS: DirichletCategorical(),
 }
 TRANSFORMER, LSTM_NAME = "Transformer", "LSTM"
+HARD, SIMPLEX, REAL, SOFT = "hard prompt", "simplex prompt", "real prompt", "soft prompt"
+FULL, LOW_RANK = "full weights", "low rank"
+EMBEDDING, UNEMBEDDING, BOTH = "embedding", "unembedding", "both embeddings"
+BAYES, PRIOR, PRIOR_PROMPTED = "bayes", "prior bayes", "prior bayes, best prompt"
+EXACT = (BAYES, PRIOR, PRIOR_PROMPTED)  # no network is involved
 PRETRAINED, UNTRAINED = "pretrained", "untrained"
 LONG, NARROW, LARGE = "prompt length 25", "embedding width 4", "width 256, 2 layers"
 MORE_STEPS = "10 × the steps"
@@ -134,21 +139,23 @@ class _Maker:
     def methods(self, pretrained: bool, change: str) -> dict[str, Tuner]:
         """All; but no full weights without pretraining, prompts alone where they are longer."""
         if change == MORE_STEPS:
-            return {"soft prompt": SoftPrompt()}
+            return {SOFT: SoftPrompt()}
         if change == LONG:
             return {
-                "simplex prompt": SimplexPrompt(length=LONG_LENGTH),
-                "real prompt": RealPrompt(length=LONG_LENGTH),
-                "soft prompt": SoftPrompt(length=LONG_LENGTH),
+                SIMPLEX: SimplexPrompt(length=LONG_LENGTH),
+                REAL: RealPrompt(length=LONG_LENGTH),
+                SOFT: SoftPrompt(length=LONG_LENGTH),
                 RANDOM: RandomPrompt(length=LONG_LENGTH),
             }
-        search = HardPrompt.as_published() if self.published else HardPrompt()
-        if self.sizes is not SCALES["paper"]:
+        search = HardPrompt()
+        if self.published:
+            search = HardPrompt.as_published()
+        elif self.sizes is not SCALES["paper"]:
             search = HardPrompt(sequences=self.sizes.sequences)
-        methods: dict[str, Tuner] = {**METHODS, "hard prompt": search}
+        methods: dict[str, Tuner] = {**METHODS, HARD: search}
         if self.smoke:
-            return {name: methods[name] for name in ("hard prompt", "soft prompt", "full weights")}
-        return {n: m for n, m in methods.items() if pretrained or n != "full weights"}
+            return {name: methods[name] for name in (HARD, SOFT, FULL)}
+        return {n: m for n, m in methods.items() if pretrained or n != FULL}
 
     def tuning(self, change: str, repetitions: int) -> FitSettings:
         """One update more, and clipping over frozen weights too, as published."""

@@ -11,6 +11,7 @@ from promptax import enumeration
 from promptax.conduct import STATES
 from promptax.report import figures, prompts, readings, summaries, words
 from promptax.report.study_page import Part
+from promptax.steering.hard_prompt import all_prompts
 from promptax.studies.genewein_2025.conditions import (
     LARGE,
     LONG,
@@ -24,7 +25,7 @@ from promptax.studies.genewein_2025.conditions import (
     TWO,
     kind,
 )
-from promptax.studies.genewein_2025.reading import Reader, printed
+from promptax.studies.genewein_2025.reading import SHORT, Reader, printed
 
 Drawn = tuple[str, Figure]
 NETWORKS = (TRANSFORMER, LSTM_NAME)
@@ -67,8 +68,9 @@ _STATES = (
     "repetition of each. How far the states are from ordinary ones is measured in full width."
 )
 _RANKING = (
-    "Every prompt of six symbols, scored by a network on sequences of the target, against the "
-    "exact predictor of random coins. For the latter only the number of symbols 0 counts."
+    "Every prompt of six symbols, scored by networks on sequences of the target (the mean over "
+    "those that were pretrained from different seeds), against the exact predictor of random "
+    "coins. For the latter only the number of symbols 0 counts."
 )
 
 
@@ -117,22 +119,23 @@ def _states(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
 
 
 def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
-    """Loss after each of the 64 prompts, the first repetition of each network on average."""
+    """Loss after each of the prompts, the first repetition of each network on average."""
     groups = reader.groups(network, kind(True), target)
     rows = [each["scores"].values[0] for each in groups.values() if "scores" in each]
     if not rows:
         return
     own = np.mean(rows, axis=0)
-    candidates = np.arange(len(own))[:, None] // 2 ** np.arange(MAIN_LENGTH - 1, -1, -1) % 2
+    candidates = all_prompts(TARGETS[target].symbols, MAIN_LENGTH, len(own))
     counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
-    table = enumeration.count_table(TARGETS[target], 50)
+    table = enumeration.count_table(TARGETS[target], SHORT)
     exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
     correlation = float(spearmanr(exact, own)[0])  # pyright: ignore[reportArgumentType]
-    best = "".join(map(str, candidates[int(np.argmin(own))]))
+    first, ideal = int(np.argmin(own)), int(np.argmin(exact))
+    whose = "of the network" if len(rows) == 1 else "on average"
     said = (
         f"{network}, {target}: rank correlation with the exact predictor {correlation:.2f}; "
-        f"the network's best prompt is {best}, with {counts[int(np.argmin(own)), 0]} symbols 0; "
-        f"the exact predictor's best have {counts[int(np.argmin(exact)), 0]}."
+        f"the best prompt {whose} is {''.join(map(str, candidates[first]))}, with "
+        f"{counts[first, 0]} symbols 0; the exact predictor's best have {counts[ideal, 0]}."
     )
     title = f"All {len(own)} hard prompts · {network}, {target}"
     yield said, prompts.prompt_ranking(exact, own, counts[:, 0], title)
