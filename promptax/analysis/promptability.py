@@ -8,14 +8,18 @@ a thousand symbols take a second; where order matters, all words are read.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 
 from promptax import enumeration
 from promptax.analysis import exhaustive
 from promptax.axes import NATS
+from promptax.protocol import Predictor, condition
 from promptax.specs import check
 from promptax.tasks.base import Task
 
@@ -95,6 +99,19 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
             attrs={"unit": NATS, "steps": steps},
         )
     )
+
+
+def best_tokens(table: xr.Dataset) -> Int[np.ndarray, " prompt"]:
+    """The best prompt of a table, the shortest of equally good ones (to 1e-9 nats)."""
+    row = table.isel(prompt_length=int(np.argmin(np.round(table["regret"].values, 9))))
+    if "tokens" in table:
+        return row["tokens"].values[: int(row["prompt_length"])]
+    return np.repeat(np.arange(table.sizes["symbol"]), row["counts"].values)
+
+
+def behind(predictor: Predictor, tokens: Sequence[int] | Int[np.ndarray, " prompt"]) -> Predictor:
+    """The predictor after these tokens; itself where there are none."""
+    return condition(predictor, jnp.asarray(tokens, jnp.int32)) if len(tokens) else predictor
 
 
 def counts_suffice(prior: Task, target: Task) -> bool:
