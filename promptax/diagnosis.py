@@ -98,6 +98,7 @@ def judge(
     steps: int,
     trained_length: int,
     sequences: int,
+    longest: int = 1000,
 ) -> Iterator[Judged]:
     """Each predictor's ledger and effective prior; `tuned`: those whose weights were tuned."""
     for name, each in predictors.items():
@@ -111,6 +112,7 @@ def judge(
             trained_length,
             tuned_weights=name in tuned,
             sequences=sequences,
+            longest=longest,
         )
         yield Judged(
             name, made, effective_prior(each, target, steps, key=other, sequences=sequences)
