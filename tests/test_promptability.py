@@ -299,9 +299,8 @@ def test_a_prior_of_two_coins_is_its_own_optimum_and_balanced_prompts_keep_it():
 def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
     prior = gap(30)
     with enumeration.double_precision():
-        counts = jnp.array([20.0, 20.0])
-        rows = jnp.asarray(prior.probabilities)
-        posterior = np.asarray(jnp.log(rows) @ counts)  # density: likelihood, the prior is flat
+        joint = np.asarray(prior.bayes().log_joint(jnp.array([20.0, 20.0])))
+        posterior = joint - np.log(prior.weights)  # density: nodes stand for more or less of it
     biases = np.asarray(prior.probabilities)[:, 0]
     order = np.argsort(biases)
     rising = np.diff(posterior[order]) > 0
