@@ -18,7 +18,7 @@ from jaxtyping import Array, Key
 
 from promptax import files, store
 from promptax.analysis import EffectivePrior, effective_prior, ledger
-from promptax.analysis.verdict import nats, shown
+from promptax.analysis.verdict import precise, shown, spelled
 from promptax.axes import NATS
 from promptax.experiment import slug
 from promptax.protocol import Predictor
@@ -55,21 +55,20 @@ def by_length(table: xr.Dataset) -> Shown:
     rows = []
     for length in np.atleast_1d(table.attrs["shown"]):  # one number comes back from a file bare
         at = table.sel(prompt_length=length)
-        tokens = [str(t) for t in at["tokens"].values if t >= 0] if "tokens" in table else []
         bound = "" if at["exhaustive"] else "≤ "
         row = (
             f"{length:,}",
-            " ".join(tokens) or shown(at["counts"].values),
-            bound + nats(at["regret"]),
-            nats(at["best_up_to"]),
+            spelled(at["tokens"].values) if "tokens" in table else shown(at["counts"].values),
+            bound + precise(at["regret"]),
+            precise(at["best_up_to"]),
         )
         if mixed:
             bound = "" if at["mixture_exhaustive"] else "≤ "
             prompts = " | ".join(shown(each) for each in at["mixture_counts"].values)
-            row += bound + nats(at["mixture"]), prompts
+            row += bound + precise(at["mixture"]), prompts
         rows.append(row)
     title = f"regret over {table.attrs['steps']} steps in {NATS}, exactly; the least that any "
-    return f"{title}predictor has: {nats(table['floor'])}", headings, rows
+    return f"{title}predictor has: {precise(table['floor'])}", headings, rows
 
 
 def by_term(judged: Judged) -> Shown:
@@ -99,6 +98,7 @@ def judge(
     steps: int,
     trained_length: int,
     sequences: int,
+    longest: int = 1000,
 ) -> Iterator[Judged]:
     """Each predictor's ledger and effective prior; `tuned`: those whose weights were tuned."""
     for name, each in predictors.items():
@@ -112,6 +112,7 @@ def judge(
             trained_length,
             tuned_weights=name in tuned,
             sequences=sequences,
+            longest=longest,
         )
         yield Judged(
             name, made, effective_prior(each, target, steps, key=other, sequences=sequences)

@@ -7,7 +7,7 @@ C(N + S - 1, S - 1) count vectors of each length.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -158,17 +158,26 @@ class PromptScore(NamedTuple):
         return tuple(symbol for symbol, count in enumerate(self.counts) for _ in range(count))
 
 
-def best_hard_prompt(
-    prior: Predictor, target: Task, length: int, steps: int, table: CountTable | None = None
-) -> PromptScore:
-    """The best prompt of exactly `length` symbols for an exchangeable predictor, exactly.
+def best_hard_prompts(
+    prior: Predictor, target: Task, lengths: Sequence[int], steps: int
+) -> list[PromptScore]:
+    """The best prompt of exactly each of these lengths for an exchangeable predictor, exactly.
 
     Of prompts that are equally good to 1e-9 nats, the one with the fewest symbols 0.
     """
-    prompts = compositions(length, target.symbols)
-    regrets = prompt_regrets(prior, prompts, table or count_table(target, steps))
-    best = int(np.argmin(np.round(regrets, 9)))
-    return PromptScore(tuple(int(count) for count in prompts[best]), float(regrets[best]))
+    layers = [compositions(length, target.symbols) for length in lengths]
+    regrets = prompt_regrets(prior, np.concatenate(layers), count_table(target, steps))
+    scores = np.split(regrets, np.cumsum([len(layer) for layer in layers])[:-1])
+    best = [int(np.argmin(np.round(each, 9))) for each in scores]
+    return [
+        PromptScore(tuple(layer[index].tolist()), float(each[index]))
+        for layer, each, index in zip(layers, scores, best, strict=True)
+    ]
+
+
+def best_hard_prompt(prior: Predictor, target: Task, length: int, steps: int) -> PromptScore:
+    """The best prompt of exactly that length: see `best_hard_prompts`."""
+    return best_hard_prompts(prior, target, [length], steps)[0]
 
 
 def prompt_regrets(

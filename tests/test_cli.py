@@ -108,7 +108,7 @@ def test_diagnose_says_what_prompts_can_do(tmp_path, capsys):
         "diagnose", "--target", "categorical-mixture", "--longest", 200, "--prior",
         '{"class": "DirichletCategorical", "concentration": [1, 1]}', capsys=capsys,
     )  # fmt: skip
-    assert "A prompt cannot suffice" in out and "mixture of 2 longer prompts may suffice" in out
+    assert "A prompt cannot suffice" in out and "mixture of 2 longer prompts would suffice" in out
 
 
 def test_diagnose_judges_predictors(demo, tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_diagnose_judges_predictors(demo, tmp_path, capsys):
     assert out.count("beyond any prompt of tokens") == 2 and out.count("search gap") == 2
     assert "taking the first" in out
     rows = list(csv.DictReader((tmp_path / "run" / "ledger.csv").read_text().splitlines()))
-    assert len(rows) == 2 * 5 + 2 * 4 and {row["predictor"] for row in rows} == {
+    assert len(rows) == 2 * 6 + 2 * 4 and {row["predictor"] for row in rows} == {
         "base", "soft-prompt", "weights", "hard"
     }  # fmt: skip
     assert "pseudo_count_1" in (tmp_path / "run" / "priors.csv").read_text()

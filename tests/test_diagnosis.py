@@ -55,7 +55,8 @@ def test_the_terms_of_a_predictor_as_rows():
         jax.random.key(0), {"it": COINS.bayes()}, set(), COINS, COIN, 5, 10, 32
     )
     title, _, rows = diagnosis.by_term(judged)
-    assert title.startswith("it:") and rows[2] == ("search gap", "+0.0000", "exact")
+    assert title.startswith("it:") and rows[1] == ("prior mismatch", "+0.0000", "exact")
+    assert rows[3] == ("search gap", "+0.0000", "exact")
     assert sum(float(row[1]) for row in rows[:-1]) == pytest.approx(float(rows[-1][1]), abs=3e-4)
 
 

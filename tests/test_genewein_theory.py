@@ -8,13 +8,16 @@ import json
 import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import betainc, betaln, gammaln
 
+from promptax import enumeration
 from promptax.studies import Genewein2025
 from promptax.studies.genewein_2025 import posteriors, theory
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
+from promptax.tasks.categorical_mixture import MixturePosterior
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "exact_values.json").read_text())
 CLAIMS = {claim.name: claim for claim in theory.claims()}
@@ -126,6 +129,19 @@ def test_variance_from_a_predictor_is_that_of_the_beta_distribution():
 )
 def test_peaks_are_counted(heights, expected):
     assert posteriors.peaks(np.array(heights, float)) == expected
+
+
+def test_a_belief_is_that_of_the_library_s_predictor(monkeypatch):
+    """T05 hangs on it: with a predictor that is deaf to symbol 1 it fails."""
+    task = CategoricalMixture(((1.0, 0.0), (0.3, 0.7), (0.6, 0.4)), (0.2, 0.3, 0.5))
+    counts = np.array([[0, 0], [3, 0], [2, 1]])
+    belief = posteriors.posterior(task, counts)
+    predicted = np.exp(enumeration.log_probs_after(task.bayes(), counts))
+    np.testing.assert_allclose(belief @ np.array(task.probabilities), predicted, atol=1e-12)
+    assert belief[2, 0] == 0 and belief[1, 0] > belief[0, 0]
+    deaf = lambda self, counts: jnp.log(jnp.asarray(self.probabilities)[:, 0]) * counts[0]  # noqa: E731
+    monkeypatch.setattr(MixturePosterior, "log_joint", deaf)
+    assert posteriors.gap_stays().verdict == "fails"
 
 
 def test_entropy_by_every_sequence():

@@ -7,7 +7,7 @@ import pytest
 
 import promptax as px
 from promptax import enumeration
-from promptax.analysis import ledger
+from promptax.analysis import ledger, promptability
 from promptax.control_variates import spans
 from promptax.exchangeable import Uniform
 from promptax.predictors import LSTM, Embedded
@@ -16,7 +16,14 @@ from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
 KEY = jax.random.key(0)
-TOKENS = ["floor", "prior mismatch", "search gap", "amortisation", "extrapolation"]
+TOKENS = [
+    "floor",
+    "prior mismatch",
+    "prompt too short",
+    "search gap",
+    "amortisation",
+    "extrapolation",
+]
 OTHERS = ["floor", "prior mismatch", "beyond any prompt of tokens", "extrapolation"]
 
 
@@ -43,7 +50,7 @@ def adds_up(found):
 def test_the_terms_of_an_exact_predictor_are_exact():
     found = ledger(KEY, COINS.bayes(), COINS, COIN, prompt=[0, 0, 1, 1, 1, 1], sequences=32)
     assert found["term"].values.tolist() == TOKENS and not found["standard_error"].any()
-    expected = [0, 0.5711, 1.0039 - 0.5711, 0, 0]
+    expected = [0, 0, 0.5711, 1.0039 - 0.5711, 0, 0]
     np.testing.assert_allclose(found["nats"], expected, atol=1e-4)
     assert found.attrs["best_prompt"] == [0, 1, 1, 1, 1, 1]
     adds_up(found)
@@ -54,6 +61,27 @@ def test_a_mixture_s_mismatch_is_that_of_no_prompt():
     np.testing.assert_allclose(found["floor"], np.log(2), atol=1e-4)
     np.testing.assert_allclose(found["floor"] + found["prior mismatch"], 1.4772, atol=1e-4)
     np.testing.assert_allclose(found["search gap"], 1.9580 - 1.4772, atol=1e-4)
+    np.testing.assert_allclose(found["prompt too short"], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("strength", [1.0, 10_000.0])
+@pytest.mark.parametrize("prompt", [None, [1, 1, 1]])
+def test_what_a_longer_prompt_removes_is_no_mismatch(strength, prompt):
+    """Long prompts lead from a Dirichlet prior to any coin, however strong the prior."""
+    prior = DirichletCategorical((strength, strength))
+    found = terms(ledger(KEY, prior.bayes(), prior, COIN, 20, prompt=prompt, sequences=32))
+    best = promptability(prior, COIN, len(prompt or []), 20).best_up_to
+    np.testing.assert_allclose(found["prior mismatch"], 0, atol=1e-9)
+    np.testing.assert_allclose(found["prompt too short"], best, atol=1e-9)
+
+
+def test_the_mismatch_of_a_prior_over_other_coins():
+    """Long prompts lead to the nearer of two coins, which no prompt can improve upon."""
+    prior, target = CategoricalMixture(((0.3, 0.7), (0.7, 0.3))), Categorical((0.1, 0.9))
+    found = terms(ledger(KEY, prior.bayes(), prior, target, 20, sequences=32, longest=0))
+    nearest = 20 * (0.1 * np.log(0.1 / 0.3) + 0.9 * np.log(0.9 / 0.7))
+    np.testing.assert_allclose(found["prior mismatch"], nearest, atol=1e-9)
+    assert found["prompt too short"] > 0.5
 
 
 @pytest.mark.parametrize("target", [COIN, TWO])
@@ -73,7 +101,7 @@ def test_terms_of_a_network_add_up_to_its_regret(network, target, prompt):
     sampled = found["nats"].sel(term=["amortisation", "extrapolation"]).sum()
     np.testing.assert_allclose(sampled, regret["regret"] - gap, atol=1e-9)
     errors = found["standard_error"].values
-    assert not errors[:3].any() and (errors[3:] > 0).all()
+    assert not errors[:4].any() and (errors[4:] > 0).all()
     np.testing.assert_allclose(found["high"] - found["low"], 4 * errors, atol=1e-12)
 
 
@@ -89,15 +117,19 @@ def test_soft_prompts_and_tuned_weights_have_no_exact_counterpart(network):
     soft = Prompted(network, Rows(jnp.ones((3, 4))))
     found = ledger(KEY, soft, COINS, COIN, 10, 8, sequences=64)
     assert found["term"].values.tolist() == OTHERS and found.attrs["judged_length"] == 5
-    assert len(found.attrs["best_prompt"]) == 3 and "prompt" not in found.attrs
+    assert "best_prompt" not in found.attrs and "prompt" not in found.attrs
     adds_up(found)
     tuned = ledger(KEY, network, COINS, COIN, 10, tuned_weights=True, sequences=64)
     assert tuned["term"].values.tolist() == OTHERS
     np.testing.assert_allclose(tuned["nats"].sel(term="extrapolation"), 0, atol=1e-12)
     adds_up(tuned)
     better = ledger(KEY, COIN.bayes(), COINS, COIN, 10, tuned_weights=True, sequences=64)
+    np.testing.assert_allclose(terms(better)["prior mismatch"], 0, atol=1e-9)
+    np.testing.assert_allclose(terms(better)["beyond any prompt of tokens"], 0, atol=1e-6)
+    mixed = terms(ledger(KEY, TWO.bayes(), COINS, TWO, tuned_weights=True, sequences=64))
+    np.testing.assert_allclose(mixed["prior mismatch"], 1.4772 - np.log(2), atol=1e-4)
     np.testing.assert_allclose(
-        terms(better)["beyond any prompt of tokens"], -terms(better)["prior mismatch"], atol=1e-6
+        mixed["beyond any prompt of tokens"], -mixed["prior mismatch"], atol=1e-6
     )
 
 

@@ -15,7 +15,7 @@ import promptax as px
 from promptax import enumeration
 from promptax.cli import main
 from promptax.exchangeable import Uniform
-from promptax.mixture import PromptedMixture, mix
+from promptax.mixture import PromptedMixture, best_set, mix
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Embedded, GivenPrompt, condition, predict
 from promptax.steering import (
@@ -25,7 +25,6 @@ from promptax.steering import (
     PromptMixture,
     SoftPrompt,
 )
-from promptax.steering.hard_prompt_mixture import best_set
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 KEY = jax.random.key(7)
@@ -335,7 +334,7 @@ def value(log_likelihoods, chosen):
 def test_the_best_set_against_all_sets(components, pairs):
     for seed in range(3):
         given = np.random.default_rng(seed).normal(0, 3, (9, 40)).astype(np.float32)
-        chosen = best_set(jnp.asarray(given), components, pairs)
+        chosen = best_set(given, components, pairs)
         every = itertools.combinations_with_replacement(range(9), components)
         best = max(every, key=lambda some: value(given, some))
         if components == 1 or (components == 2 and pairs > 1):
@@ -344,6 +343,17 @@ def test_the_best_set_against_all_sets(components, pairs):
         for place, other in itertools.product(range(components), range(9)):  # no better neighbour
             neighbour = [*chosen[:place], other, *chosen[place + 1 :]]
             assert value(given, neighbour) <= value(given, chosen) + 1e-4
+
+
+@pytest.mark.parametrize("components", [1, 2, 3])
+def test_the_best_set_of_weighted_sequences_is_that_of_repeated_ones(components):
+    given = np.random.default_rng(0).normal(0, 3, (9, 12)).astype(np.float32)
+    times = np.array([40, 30, *[1] * 10])
+    weights = times / times.sum()
+    repeated = np.repeat(given, times, axis=1)
+    chosen = best_set(given, components, weights=weights)
+    assert chosen == best_set(repeated, components)
+    assert chosen != best_set(given, components)
 
 
 def test_a_search_that_is_stopped_uses_what_it_tried():

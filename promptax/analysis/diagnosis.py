@@ -1,8 +1,9 @@
 """Prompt or tune? What hard prompts can do for a target, exactly, and what is left for weights.
 
-For a prior and a target with exact predictors: the best prompt of every length, what becomes of it
-as prompts grow, the best Bayes mixture of K prompts, and a verdict in words (`verdict`). No network
-and no sampling: this is what an ideally pretrained one could do (Genewein et al. 2025, section 3).
+For a prior and a target with exact predictors: the best prompt of every length, what is known of
+longer ones (`limits`), the best Bayes mixture of K prompts, and a verdict in words (`verdict`). No
+network and no sampling: this is what an ideally pretrained one could do (Genewein et al. 2025,
+section 3).
 """
 
 import dataclasses
@@ -11,17 +12,15 @@ import json
 import numpy as np
 import xarray as xr
 
-from promptax import enumeration
 from promptax.analysis.exhaustive import expected_regret
+from promptax.analysis.limits import limits
+from promptax.analysis.longer_prompts import longer_prompts
 from promptax.analysis.prompt_mixtures import prompt_mixtures
 from promptax.analysis.promptability import counts_suffice, promptability
 from promptax.analysis.verdict import limit, verdict
 from promptax.axes import NATS
 from promptax.specs import check, to_json
 from promptax.tasks.base import Task
-
-EVERY_PROMPT = 5_000_000  # evaluations: lengths beyond `length` are searched whole up to that
-SHORT = 10  # lengths up to that are all shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,9 @@ class Diagnosis:
     tried, or the best one found is an upper bound; `mixture`, `mixture_counts` [prompt_length,
     component, symbol], the same for the best Bayes mixture of prompts (NaN and -1 where not tried);
     scalar `floor`: the regret of the target's own exact predictor, the least that any predictor
-    has. Attributes: `steps`, `length`, `tolerance`, `shown` (lengths worth a row), `status`,
-    `remedy`, `verdict`, `limit`, `prior`, `target`.
+    has; scalars `approached`, `least`, `mixture_approached`, `mixture_least`: what is known of
+    prompts of any length (`promptax.analysis.limits`). Attributes: `steps`, `length`, `tolerance`,
+    `shown` (lengths worth a row), `status`, `remedy`, `verdict`, `limit`, `prior`, `target`.
     """
 
     table: xr.Dataset
@@ -93,9 +93,10 @@ def diagnose(
         target: the task that is prompted for, with an oracle and an exact predictor.
         length: every prompt of up to that many symbols is tried.
         steps: steps of a target sequence over which regret is summed.
-        longest: where order does not matter, longer prompts are tried as well, up to this length:
+        longest: longer prompts are tried as well, up to this length. Where order does not matter,
             all of them while that takes seconds (two symbols: a thousand), then, at a ladder of
-            lengths 10, 25, 50, 100, …, those that an exchange of symbols leads to.
+            lengths 10, 25, 50, 100, …, those that an exchange of symbols leads to; where it does,
+            at 10, 100 and this length, short words that are repeated.
         components: prompts in a mixture.
         tolerance: nats; regret that close to the floor counts as having reached it.
 
@@ -117,55 +118,23 @@ def diagnose(
     )
     promptability(prior, target, 0, steps)  # complains before anything takes long
     longest = max(length, longest)
+    table = longer_prompts(prior, target, length, steps, longest)
     if counts_suffice(prior, target):
-        shown = _ladder(length, longest)
-        table = _over_counts(prior, target, length, steps, shown)
-        mixed = prompt_mixtures(prior, target, shown, steps, components)
+        mixed = prompt_mixtures(prior, target, table.attrs["shown"], steps, components)
         table["mixture"] = mixed["regret"]
         table["mixture_counts"] = mixed["counts"]
         table["mixture_exhaustive"] = mixed["exhaustive"]
         table["mixture_counts"] = table["mixture_counts"].fillna(-1).astype(int)
         table["mixture_exhaustive"] = table["mixture_exhaustive"].fillna(False).astype(bool)
-    else:
-        shown = list(range(length + 1))
-        table = promptability(prior, target, length, steps).table
-        table["exhaustive"] = "prompt_length", np.ones(length + 1, bool)
     up_to = np.minimum.accumulate(table["regret"].values)
     table["best_up_to"] = "prompt_length", up_to, {"unit": NATS}
     floor = float(expected_regret(target.bayes(), target, steps).sum())
     table["floor"] = (), floor, {"unit": NATS}
+    known = limits(prior, target, steps, table, components)
+    for name in ("approached", "least", "mixture_approached", "mixture_least"):
+        table[name] = (), getattr(known, name), {"unit": NATS}
     table = table.assign_attrs(unit=NATS, steps=steps, length=length, tolerance=tolerance)
     judged = verdict(table)
     said = {"status": judged.status, "remedy": judged.remedy, "verdict": judged.sentence}
     specs = {"prior": json.dumps(to_json(prior)), "target": json.dumps(to_json(target))}
-    return Diagnosis(table.assign_attrs(limit=limit(table), shown=shown, **said, **specs))
-
-
-def _over_counts(
-    prior: Task, target: Task, length: int, steps: int, ladder: list[int]
-) -> xr.Dataset:
-    """`regret`, `counts`, `exhaustive` of single prompts: all lengths where all prompts can be
-    tried, then those of the ladder."""
-    whole = max([length, *(each for each in ladder if _work(target, each, steps) <= EVERY_PROMPT)])
-    table = promptability(prior, target, whole, steps).table
-    table["exhaustive"] = "prompt_length", np.ones(whole + 1, bool)
-    if ladder[-1] == whole:
-        return table
-    single = prompt_mixtures(prior, target, ladder, steps, components=1)
-    single = single.isel(component=0).sel(prompt_length=[each for each in ladder if each > whole])
-    return xr.concat([table, single], "prompt_length", data_vars="minimal")
-
-
-def _work(target: Task, length: int, steps: int) -> int:
-    """Evaluations for all prompts of up to that length, by the quicker of the two ways."""
-    one_by_one = enumeration.size(target.symbols, length + 1) * enumeration.size(
-        target.symbols, steps
-    )
-    return min(one_by_one, (length + steps) ** target.symbols)
-
-
-def _ladder(length: int, longest: int) -> list[int]:
-    """Lengths worth a row: the short ones, the asked one, 10, 25, 50, 100, …, the longest."""
-    rungs = {round(first * 10**power) for power in range(1, 7) for first in (1, 2.5, 5)}
-    short = range(min(length, SHORT) + 1)
-    return sorted({*short, length, longest, *(rung for rung in rungs if rung <= longest)})
+    return Diagnosis(table.assign_attrs(limit=limit(table), **said, **specs))

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, Key
 from scipy.optimize import minimize
 
 from promptax import enumeration
-from promptax.analysis.verdict import nats
+from promptax.analysis.verdict import precise
 from promptax.axes import NATS
 from promptax.protocol import Predictor, Repeated
 from promptax.specs import check, traced
@@ -68,9 +68,9 @@ class EffectivePrior:
 
     def words(self) -> str:
         """The prior in a sentence, such as "worth 37 observations, 19 % of symbol 0 …"."""
-        error = nats(self.fit_error)
+        error = precise(self.fit_error)
         if self.standard_error:
-            error += f" ± {nats(2 * self.standard_error)}"
+            error += f" ± {precise(2 * self.standard_error)}"
         over = f"over {self.steps} steps"
         counts = ", ".join(_short(count) for count in self.pseudo_counts)
         if not self.explains:

@@ -62,6 +62,15 @@ def word_regrets(
         return losses - float(target.oracle_entropy())
 
 
+def best_word(
+    prior: Predictor, words: Int[np.ndarray, "candidate prompt"], target: Task, steps: int
+) -> tuple[Int[np.ndarray, " prompt"], float]:
+    """The word with the least cumulative regret, the first to 1e-9 nats, and that regret."""
+    regrets = word_regrets(prior, words, target, steps).sum(axis=1)
+    best = int(np.argmin(np.round(regrets, 9)))
+    return words[best], float(regrets[best])
+
+
 def _log_probs_of(
     predictor: Predictor, state: object, tokens: Int[Array, "sequence time"]
 ) -> Float[Array, "sequence time"]:

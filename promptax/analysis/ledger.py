@@ -1,39 +1,43 @@
 """What a predictor's regret is made of: terms that add up to it exactly.
 
 For a predictor π behind a prompt s, N steps, and training on sequences of T symbols; ξ is the exact
-predictor of the pretraining task, s* its best hard prompt of at most as many symbols as s, and R
-cumulative regret to the target's oracle:
+predictor of the pretraining task, s* its best hard prompt of at most as many symbols as s, s∞ that
+of any length (of those that are tried, or what long ones are known to lead to), and R cumulative
+regret to the target's oracle:
 
-    floor           R(target's own Bayes; N)     what nobody can avoid
-    prior mismatch  R(ξ, s*; N) - floor          what no prompt of tokens can remove
-    search gap      R(ξ, s; N) - R(ξ, s*; N)     another prompt was better
-    amortisation    R(π, s; n) - R(ξ, s; n)      π is not ξ on the n = min(N, T - |s|) trained steps
-    extrapolation   the same for the steps after n: π is not ξ beyond what it was trained on
+    floor             R(target's own Bayes; N)       what nobody can avoid
+    prior mismatch    R(ξ, s∞; N) - floor            what no prompt of tokens can remove
+    prompt too short  R(ξ, s*; N) - R(ξ, s∞; N)      a longer prompt was better
+    search gap        R(ξ, s; N) - R(ξ, s*; N)       another prompt was better
+    amortisation      R(π, s; n) - R(ξ, s; n)        π is not ξ, first n = min(N, T - |s|) steps
+    extrapolation     the same for later steps       π is not ξ beyond the length it was trained on
 
-Soft prompts, mixtures of prompts and tuned weights have no ξ behind one s. For them search gap and
-amortisation are one term, *beyond any prompt of tokens*: R(π; n) - R(ξ, s*; n), which is below zero
-where they went where no tokens could.
+Soft prompts, mixtures of prompts and tuned weights have no ξ behind one s. For them the three terms
+before extrapolation are one, *beyond any prompt of tokens*: R(π; n) - R(ξ, s∞; n), which is below
+zero where they went where no tokens could.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from promptax.analysis.exhaustive import expected_regret
-from promptax.analysis.promptability import promptability
+from promptax.analysis.limits import limits
+from promptax.analysis.longer_prompts import longer_prompts
+from promptax.analysis.promptability import behind, best_tokens
 from promptax.axes import NATS
 from promptax.control_variates import spans
 from promptax.evaluation import evaluate
 from promptax.mixture import PromptedMixture
-from promptax.protocol import Predictor, Prompted, Repeated, Wrapper, condition, rows_in
+from promptax.protocol import Predictor, Prompted, Repeated, Wrapper, rows_in
 from promptax.specs import check
 from promptax.tasks.base import Task
 
-FLOOR, MISMATCH, SEARCH = "floor", "prior mismatch", "search gap"
+FLOOR, MISMATCH = "floor", "prior mismatch"
+TOO_SHORT, SEARCH = "prompt too short", "search gap"
 AMORTISATION, BEYOND, EXTRAPOLATION = (
     "amortisation",
     "beyond any prompt of tokens",
@@ -53,6 +57,7 @@ def ledger(
     *,
     tuned_weights: bool = False,
     sequences: int = 2048,
+    longest: int = 1000,
 ) -> xr.Dataset:
     """The terms of a predictor's regret on the target, which add up to it exactly.
 
@@ -67,12 +72,13 @@ def ledger(
             has any; its tokens are the prompt s then. A soft prompt's rows count as symbols.
         tuned_weights: the predictor's weights were tuned to the target.
         sequences: how many to sample; all terms are of the same ones.
+        longest: the exact predictor's prompts are tried up to that length, as by `diagnose`.
 
     Returns:
         [term]: `nats`, `standard_error` (0 where the term is exact), `low`, `high`: two standard
         errors below and above. Scalars `regret`, `regret_standard_error`: the measured regret that
-        the terms add up to. Attributes: `steps`, `trained_length`, `judged_length` (n), `prompt`
-        (s, if it is of tokens), `best_prompt` (s*).
+        the terms add up to. Attributes: `steps`, `trained_length`, `judged_length` (n), and of
+        a prompt of tokens `prompt` (s) and `best_prompt` (s*).
 
     Raises:
         TypeError: not one predictor (repetitions: pick one).
@@ -92,31 +98,35 @@ def ledger(
         )
     predictor, tokens, read = _prompted(predictor, prompt)
     tokens = None if tuned_weights else tokens
-    longest = read if tokens is None else len(tokens)
-    best = promptability(prior, target, longest, steps)
-    best_prompt = _best_up_to(best.table)
-    own = best_prompt if tokens is None else tokens
-    behind = _behind(prior.bayes(), own)
+    length = read if tokens is None else len(tokens)
+    table = longer_prompts(prior, target, length, steps, max(length, longest))
+    best = limits(prior, target, steps, table).predictor
+    exact = behind(prior.bayes(), tokens) if tokens is not None else best
     judged = max(0, min(steps, trained_length - read))
-    rows: dict[str, Predictor | Repeated] = {MEASURED: predictor, BEHIND_PROMPT: behind}
+    rows: dict[str, Predictor | Repeated] = {MEASURED: predictor, BEHIND_PROMPT: exact}
     results = evaluate(key, rows, target, sequences, steps)
     parts, errors = spans(results, MEASURED, [judged, steps])
     (total,), (total_error,) = spans(results, MEASURED, [steps])
     floor = float(expected_regret(target.bayes(), target, steps).sum())
-    exact = expected_regret(behind, target, steps)
-    terms = {FLOOR: (floor, 0.0), MISMATCH: (best.best_up_to - floor, 0.0)}
+    of_exact = expected_regret(exact, target, steps)
+    reached = float(expected_regret(best, target, steps).sum())
+    terms = {FLOOR: (floor, 0.0), MISMATCH: (reached - floor, 0.0)}
+    about: dict[str, Any] = {}
     if tokens is not None:
-        terms[SEARCH] = float(exact.sum()) - best.best_up_to, 0.0
+        short = table.sel(prompt_length=slice(0, length))
+        about = {"prompt": tokens, "best_prompt": best_tokens(short).tolist()}
+        least = float(short["regret"].min())
+        terms[TOO_SHORT] = least - reached, 0.0
+        terms[SEARCH] = float(of_exact.sum()) - least, 0.0
     within = AMORTISATION if tokens is not None else BEYOND
-    terms[within] = float(parts[0] - exact[:judged].sum()), float(errors[0])
-    terms[EXTRAPOLATION] = float(parts[1] - exact[judged:].sum()), float(errors[1])
+    terms[within] = float(parts[0] - of_exact[:judged].sum()), float(errors[0])
+    terms[EXTRAPOLATION] = float(parts[1] - of_exact[judged:].sum()), float(errors[1])
     return _labelled(terms, float(total), float(total_error)).assign_attrs(
         unit=NATS,
         steps=steps,
         trained_length=trained_length,
         judged_length=judged,
-        best_prompt=best_prompt,
-        **({} if tokens is None else {"prompt": tokens}),
+        **about,
     )
 
 
@@ -130,7 +140,7 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
             f"{prompt}. Give the predictor inside: predictor.predictor.",
         )
         given = np.asarray(prompt, np.int32).reshape(-1)
-        return _behind(predictor, given.tolist()), given.tolist(), len(given)
+        return behind(predictor, given.tolist()), given.tolist(), len(given)
     tokens: list[int] | None = []
     rows, inner = 0, predictor
     while isinstance(inner, Wrapper):  # prompts may be nested: the innermost is read first
@@ -145,19 +155,6 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
             rows += max(rows_in(each.inputs()) for each in inner.reads)
         inner = inner.predictor
     return predictor, tokens, rows
-
-
-def _behind(predictor: Predictor, tokens: list[int]) -> Predictor:
-    return condition(predictor, jnp.asarray(tokens, jnp.int32)) if tokens else predictor
-
-
-def _best_up_to(table: xr.Dataset) -> list[int]:
-    """The tokens of the best prompt in a table of promptability."""
-    row = table.isel(prompt_length=int(np.argmin(np.round(table["regret"].values, 9))))
-    if "tokens" in table:
-        return [int(token) for token in row["tokens"].values if token >= 0]
-    counts: Float[np.ndarray, " symbol"] = row["counts"].values
-    return [int(token) for token in np.repeat(np.arange(len(counts)), counts)]
 
 
 def _labelled(

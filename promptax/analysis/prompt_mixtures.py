@@ -20,18 +20,17 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int
-from scipy.special import logsumexp
+from jaxtyping import Float, Int
 
 from promptax import enumeration
 from promptax.analysis.final_counts import (
     Finals,
-    expected_loss,
     finals,
     log_chances,
     mixed_regret,
 )
 from promptax.axes import NATS
+from promptax.mixture import best_set
 from promptax.protocol import Predictor
 from promptax.specs import check
 from promptax.tasks.base import Task
@@ -57,8 +56,8 @@ def best_mixture(
 ) -> BestMixture | None:
     """The best mixture of `components` prompts of exactly `length` symbols; None if too many.
 
-    Pairs are all tried where they are few enough. Otherwise, and for more than two, prompts are
-    added one by one, each the best next to the others, and then exchanged while that helps.
+    Pairs are all tried where they are few enough. Otherwise, and for more than two, none that is
+    exchanged makes it better.
     """
     symbols = final.counts.shape[1]
     candidates = math.comb(length + symbols - 1, symbols - 1)
@@ -66,46 +65,19 @@ def best_mixture(
         return None
     prompts = enumeration.compositions(length, symbols)
     chances = log_chances(prior, prompts, final.steps)
-    pairs = candidates**2 * len(final.counts) // 2
-    if components == 2 and pairs <= MOST_PAIRED:
-        chosen = _best_pair(chances, final)
-    else:
-        chosen = _exchanged(chances, final, components)
+    pairs = MOST_PAIRED // len(final.counts)
+    chosen = best_components(chances, final, components, pairs)
     regret = float(mixed_regret(chances[chosen], final))
-    every = components == 1 or (components == 2 and pairs <= MOST_PAIRED)
+    every = components == 1 or (components == 2 and candidates * (candidates + 1) // 2 <= pairs)
     return BestMixture(prompts[chosen], regret, every)
 
 
-def _best_pair(chances: np.ndarray, final: Finals) -> list[int]:
-    best, found = np.inf, [0, 0]
-    for index, row in enumerate(chances):
-        losses = expected_loss(np.logaddexp(row, chances[index:]), final)
-        other = int(np.argmin(np.round(losses, 9)))
-        if losses[other] < best - 1e-9:
-            best, found = losses[other], [index, index + other]
-    return found
-
-
-def _exchanged(chances: np.ndarray, final: Finals, components: int) -> list[int]:
-    """Prompts added one by one, then exchanged one by one while that helps."""
-    chosen: list[int] = []
-    best = np.inf
-    for place in itertools.chain(range(components), itertools.cycle(range(components))):
-        kept = chosen[:place] + chosen[place + 1 :]
-        beside = logsumexp(chances[kept], axis=0) if kept else np.full(chances.shape[1], -np.inf)
-        count = math.log(len(kept) + 1)
-        losses = expected_loss(np.logaddexp(beside, chances) - count, final)
-        index = int(np.argmin(np.round(losses, 9)))
-        grown = len(chosen) < components
-        improved = grown or losses[index] < best - 1e-9
-        if improved:
-            chosen = [*chosen[:place], index, *chosen[place + 1 :]]
-            best, idle = losses[index], 0
-        else:
-            idle += 1
-        if not grown and idle == components:
-            break
-    return sorted(chosen)
+def best_components(
+    chances: Float[np.ndarray, "candidate final"], final: Finals, components: int, pairs: int
+) -> list[int]:
+    """The candidates whose mixture has the least regret, by `promptax.mixture.best_set`."""
+    comes = final.chance > 0
+    return best_set(chances[:, comes], components, pairs, final.chance[comes], same=1e-10)
 
 
 def improved_mixture(

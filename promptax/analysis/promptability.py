@@ -8,14 +8,18 @@ a thousand symbols take a second; where order matters, all words are read.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 
 from promptax import enumeration
 from promptax.analysis import exhaustive
 from promptax.axes import NATS
+from promptax.protocol import Predictor, condition
 from promptax.specs import check
 from promptax.tasks.base import Task
 
@@ -76,22 +80,16 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
     """
     _check_all(prior, target, length, steps)
     if counts_suffice(prior, target):
-        table = enumeration.count_table(target, steps)
-        layers = [enumeration.compositions(total, target.symbols) for total in range(length + 1)]
-        regrets = enumeration.prompt_regrets(prior.bayes(), np.concatenate(layers), table)
-        ends = np.cumsum([len(layer) for layer in layers])
-        scores = np.split(regrets, ends[:-1])
+        scores = enumeration.best_hard_prompts(prior.bayes(), target, range(length + 1), steps)
+        found, regret = [np.array(each.counts) for each in scores], [each.regret for each in scores]
     else:
-        layers = [exhaustive.all_words(target.symbols, total) for total in range(length + 1)]
-        every = [exhaustive.word_regrets(prior.bayes(), words, target, steps) for words in layers]
-        scores = [regrets.sum(axis=1) for regrets in every]
-    best = [int(np.argmin(np.round(each, 9))) for each in scores]
-    found = [layer[index] for layer, index in zip(layers, best, strict=True)]
-    regret = np.array([each[index] for each, index in zip(scores, best, strict=True)])
+        words = [exhaustive.all_words(target.symbols, total) for total in range(length + 1)]
+        best = [exhaustive.best_word(prior.bayes(), some, target, steps) for some in words]
+        found, regret = [list(each) for each in zip(*best, strict=True)]
     return Promptability(
         xr.Dataset(
             {
-                "regret": ("prompt_length", regret, {"unit": NATS}),
+                "regret": ("prompt_length", np.array(regret), {"unit": NATS}),
                 **_shown(found, target.symbols, counts_suffice(prior, target)),
             },
             coords={
@@ -101,6 +99,19 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
             attrs={"unit": NATS, "steps": steps},
         )
     )
+
+
+def best_tokens(table: xr.Dataset) -> Int[np.ndarray, " prompt"]:
+    """The best prompt of a table, the shortest of equally good ones (to 1e-9 nats)."""
+    row = table.isel(prompt_length=int(np.argmin(np.round(table["regret"].values, 9))))
+    if "tokens" in table:
+        return row["tokens"].values[: int(row["prompt_length"])]
+    return np.repeat(np.arange(table.sizes["symbol"]), row["counts"].values)
+
+
+def behind(predictor: Predictor, tokens: Sequence[int] | Int[np.ndarray, " prompt"]) -> Predictor:
+    """The predictor after these tokens; itself where there are none."""
+    return condition(predictor, jnp.asarray(tokens, jnp.int32)) if len(tokens) else predictor
 
 
 def counts_suffice(prior: Task, target: Task) -> bool:

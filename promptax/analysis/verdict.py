@@ -1,28 +1,35 @@
 """Prompt or tune? The verdict in words, read off the numbers of a diagnosis.
 
-The rules, with *excess* for the regret above the target's floor:
+The rules, with *excess* for the regret above the target's floor, and numbers on prompts of any
+length from `promptax.analysis.limits`:
 
 - *already optimal*: the excess without any prompt is at most the tolerance.
-- *a prompt suffices*: so is that of the best prompt up to the longest length.
-- *a longer prompt may suffice*: it is not, but twice the length still takes off a tenth or more.
-- otherwise *a prompt cannot suffice*, or *a prompt helps but cannot suffice* if it gains more than
-  the tolerance over no prompt. Then the same rules say whether *a mixture of K prompts would
-  suffice*, *may suffice if longer*, or *only weights* are left.
+- *a prompt suffices*: so is that of the best prompt that was tried.
+- *a longer prompt suffices*: so is one that longer prompts are known to come near to.
+- *a prompt cannot suffice*: no prompt of any length has an excess within the tolerance. *A prompt
+  helps but cannot suffice* if one is known to gain more than the tolerance.
+- *no prompt that was tried suffices*: of longer ones too little is known.
+
+In the last two cases the same rules say what else would do: *a mixture of K prompts*, *of K longer
+prompts*, *only weights* where no mixture of prompts can, *only weights suffice for sure* otherwise.
 """
 
 import dataclasses
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 ALREADY = "already optimal"
 SUFFICES = "a prompt suffices"
-MAY = "a longer prompt may suffice"
+LONGER = "a longer prompt suffices"
 HELPS = "a prompt helps but cannot suffice"
 CANNOT = "a prompt cannot suffice"
+OPEN = "no prompt that was tried suffices"
 ONLY_WEIGHTS = "only weights"
-STILL_FALLING = 0.1  # of the excess, from half the longest length to the longest
+FOR_SURE = "only weights suffice for sure"
+KNOWN = 1e-5  # nats between what prompts reach and what none goes below: it is the limit
+LONG = 12  # tokens; of a longer prompt its end is shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,59 +44,66 @@ class Verdict:
 
 def verdict(table: xr.Dataset) -> Verdict:
     """The verdict on the table of a `Diagnosis`."""
-    floor, tolerance = float(table["floor"]), table.attrs["tolerance"]
-    excess = table["best_up_to"].values - floor
-    lengths = table["prompt_length"].values
-    if excess[0] <= tolerance:
+    least, approached = float(table["least"]), float(table["approached"])
+    enough = float(table["floor"]) + table.attrs["tolerance"]
+    without, best = float(table["regret"][0]), float(table["best_up_to"][-1])
+    if without <= enough:
         return Verdict(ALREADY, "", _already(table))
-    if excess[-1] <= tolerance:
+    if best <= enough:
         return Verdict(SUFFICES, "", _suffices(table))
-    if still_falling(excess, lengths):
-        return Verdict(MAY, "", _may(table))
-    status = HELPS if excess[-1] < excess[0] - tolerance else CANNOT
+    so_far = _so_far(table)
+    if approached <= enough:
+        longer = f"Longer ones come as near to {precise(approached)} as one likes"
+        return Verdict(LONGER, "", f"{_capital(LONGER)}: {so_far}. {longer}.")
     remedy, and_so = _remedy(table)
-    return Verdict(status, remedy, f"{_cannot(table, status)} {and_so}")
-
-
-def still_falling(
-    excess: Float[np.ndarray, " prompt_length"], lengths: Int[np.ndarray, " prompt_length"]
-) -> bool:
-    """Whether the excess, which never rises, falls by a tenth or more from half the length on."""
-    half = excess[lengths <= lengths[-1] / 2][-1]
-    return bool(np.isfinite(excess[-1]) and excess[-1] < (1 - STILL_FALLING) * half)
+    if least <= enough:
+        ever, status = "What longer ones would do is not known.", OPEN
+    else:
+        ever = f"No prompt of any length leaves less than {precise(least)}."
+        status = HELPS if approached < without - table.attrs["tolerance"] else CANNOT
+    return Verdict(status, remedy, f"{_capital(status)}: {so_far}. {ever} {and_so}")
 
 
 def limit(table: xr.Dataset) -> str:
     """What becomes of the best prompt's regret as prompts grow, in words."""
-    floor, longest = float(table["floor"]), int(table["prompt_length"][-1])
-    excess = table["best_up_to"].values - floor
-    if excess[-1] <= table.attrs["tolerance"]:
-        return f"reaches the floor of {nats(floor)}"
-    if still_falling(excess, table["prompt_length"].values):
-        return f"still falling at {longest:,} symbols, {nats(excess[-1])} above the floor"
-    return f"stays {nats(excess[-1])} above the floor of {nats(floor)}"
+    floor, approached, least = (float(table[x]) for x in ("floor", "approached", "least"))
+    above = f"above the floor of {precise(floor)}"
+    if approached <= floor + table.attrs["tolerance"]:
+        return f"reaches the floor of {precise(floor)}"
+    if approached <= least + KNOWN:
+        return f"stays {precise(approached - floor)} {above}"
+    if least > floor + table.attrs["tolerance"]:
+        return f"stays at least {precise(least - floor)} {above}"
+    longest = int(table["prompt_length"][-1])
+    return f"is {precise(approached - floor)} {above} at {longest:,} symbols, its limit not known"
 
 
 def _remedy(table: xr.Dataset) -> tuple[str, str]:
     """What else would do, and the sentence that says so."""
     tried = table.dropna("prompt_length", subset=["mixture"]) if "mixture" in table else None
     if tried is None or not tried.sizes["prompt_length"]:
-        return ONLY_WEIGHTS, "Mixtures of prompts were not tried: only weights are sure to suffice."
-    count = tried.sizes["component"]
-    best = np.minimum.accumulate(tried["mixture"].values)
-    excess = best - float(table["floor"])
+        return FOR_SURE, "Mixtures of prompts were not tried: only weights suffice for sure."
+    count, enough = tried.sizes["component"], float(table["floor"]) + table.attrs["tolerance"]
     row = tried.isel(prompt_length=int(np.argmin(np.round(tried["mixture"].values, 9))))
-    prompts = " and ".join(shown(each) for each in row["mixture_counts"].values.astype(int))
-    numbers = f"{prompts} leave {nats(best[-1])} nats"
-    if excess[-1] <= table.attrs["tolerance"]:
+    counts = row["mixture_counts"].values.astype(int)
+    prompts = " and ".join(map(shown, counts)) if counts.any() else "empty prompts"
+    numbers = f"{prompts} leave {precise(row['mixture'])} nats"
+    if row["mixture"] <= enough:
         words = f"a mixture of {count} prompts would suffice"
         return words, f"{_capital(words)}: {numbers}."
-    if still_falling(excess, tried["prompt_length"].values):
-        words = f"a mixture of {count} longer prompts may suffice"
-        return words, f"{_capital(words)}: {numbers}, and still fewer the longer they are."
-    return ONLY_WEIGHTS, (
-        f"Nor can a mixture of {count} prompts: the best leaves {nats(best[-1])} nats. What is "
-        "left: only weights."
+    approached, least = float(table["mixture_approached"]), float(table["mixture_least"])
+    if approached <= enough:
+        words = f"a mixture of {count} longer prompts would suffice"
+        nearer = f"longer ones come as near to {precise(approached)} as one likes"
+        return words, f"{_capital(words)}: {numbers}, and {nearer}."
+    if least > enough:
+        return ONLY_WEIGHTS, (
+            f"Nor does any mixture of prompts leave less than {precise(least)}: what is left is "
+            "only weights."
+        )
+    return FOR_SURE, (
+        f"No mixture of {count} prompts that was tried suffices either: {numbers}. Only weights "
+        "suffice for sure."
     )
 
 
@@ -98,12 +112,14 @@ def _already(table: xr.Dataset) -> str:
     keeps = table["regret"].values - floor <= tolerance
     text = (
         f"Already optimal: without a prompt the regret over {steps} steps is "
-        f"{nats(table['regret'][0])} nats, and {nats(floor)} is the least that any predictor has."
+        f"{precise(table['regret'][0])} nats, and {precise(floor)} is the least that any predictor "
+        "has."
     )
-    if not keeps[1:].any():
-        return text + " Every prompt makes it worse."
     last = int(np.flatnonzero(keeps)[-1])
-    return f"{text} A prompt such as {_prompt(table, last)} keeps it so."
+    if last:
+        return f"{text} A prompt such as {_prompt(table, last)} keeps it so."
+    longest = int(table["prompt_length"][-1])
+    return text + (f" No prompt that was tried, up to {longest:,} symbols, does." * bool(longest))
 
 
 def _suffices(table: xr.Dataset) -> str:
@@ -111,49 +127,43 @@ def _suffices(table: xr.Dataset) -> str:
     first, last = int(np.argmax(reached)), int(np.argmin(np.round(table["regret"].values, 9)))
     asked = table.sel(prompt_length=table.attrs["length"])
     return (
-        f"A prompt suffices: {_prompt(table, last)} leaves {nats(table['regret'][last])} nats over "
-        f"{table.attrs['steps']} steps, where {nats(table['floor'])} is the least that any "
-        f"predictor has. Without a prompt it is {nats(table['regret'][0])}, behind the best of up "
-        f"to {table.attrs['length']} symbols {nats(asked['best_up_to'])}; "
+        f"A prompt suffices: {_prompt(table, last)} leaves {precise(table['regret'][last])} nats "
+        f"over {table.attrs['steps']} steps, where {precise(table['floor'])} is the least that any "
+        f"predictor has. Without a prompt it is {precise(table['regret'][0])}, behind the best of "
+        f"up to {table.attrs['length']} symbols {precise(asked['best_up_to'])}; "
         f"{int(table['prompt_length'][first]):,} symbols come within {table.attrs['tolerance']:g}."
     )
 
 
-def _may(table: xr.Dataset) -> str:
-    best, lengths = table["best_up_to"].values, table["prompt_length"].values
-    half = int(np.flatnonzero(lengths <= lengths[-1] / 2)[-1])
-    return (
-        f"A longer prompt may suffice: the best of up to {lengths[-1]:,} symbols leaves "
-        f"{nats(best[-1])} nats over {table.attrs['steps']} steps, which is "
-        f"{nats(best[-1] - table['floor'])} above the floor and still falling "
-        f"({nats(best[half])} at {lengths[half]:,} symbols, {nats(best[0])} without a prompt)."
-    )
-
-
-def _cannot(table: xr.Dataset, status: str) -> str:
-    best, floor = float(table["best_up_to"][-1]), float(table["floor"])
-    longest = int(table["prompt_length"][-1])
-    above = f"{nats(best - floor)} above the floor of {nats(floor)}"
-    over = f"nats over {table.attrs['steps']} steps"
-    tried = "" if bool(table["exhaustive"].all()) else " that was tried"
-    if status == CANNOT:
-        return (
-            f"A prompt cannot suffice: no prompt of up to {longest:,} symbols{tried} improves on "
-            f"none at all, which leaves {nats(table['regret'][0])} {over}, {above}."
-        )
-    index = int(np.argmin(np.round(table["regret"].values, 9)))
-    return (
-        f"A prompt helps but cannot suffice: the best of up to {longest:,} symbols{tried}, "
-        f"{_prompt(table, index)}, takes the regret from {nats(table['regret'][0])} to "
-        f"{nats(best)} {over}, {above}, and longer prompts come no closer."
-    )
+def _so_far(table: xr.Dataset) -> str:
+    """What the prompts that were tried leave, and where."""
+    without, best = float(table["regret"][0]), float(table["best_up_to"][-1])
+    floor, longest = float(table["floor"]), int(table["prompt_length"][-1])
+    over = f"the regret over {table.attrs['steps']} steps"
+    above = f"{precise(best - floor)} above the floor of {precise(floor)}"
+    tried = f"of up to {longest:,} symbols" + " that was tried" * (not table["exhaustive"].all())
+    gain = without - best
+    if gain > table.attrs["tolerance"]:
+        prompt = _prompt(table, int(np.argmin(np.round(table["regret"].values, 9))))
+        took = f"takes {over} from {precise(without)} to {precise(best)} nats, {above}"
+        return f"the best {tried}, {prompt}, {took}"
+    above = f"{precise(without - floor)} above the floor of {precise(floor)}"
+    text = f"without one {over} is {precise(without)} nats, {above}"
+    if not longest:
+        return f"{text}, and none was tried"
+    less = "lowers it" if gain <= KNOWN else f"lowers it by more than {table.attrs['tolerance']:g}"
+    return f"{text}, and no prompt {tried} {less}"
 
 
 def _prompt(table: xr.Dataset, index: int) -> str:
     row = table.isel(prompt_length=index)
-    if "tokens" in table and int(row["prompt_length"]):
-        return " ".join(str(token) for token in row["tokens"].values if token >= 0)
-    return shown(row["counts"].values)
+    return spelled(row["tokens"].values) if "tokens" in table else shown(row["counts"].values)
+
+
+def spelled(tokens: Int[np.ndarray, " prompt"]) -> str:
+    """A prompt token by token, -1 past its end; of a long one its end."""
+    words = [str(token) for token in tokens if token >= 0]
+    return " ".join(words if len(words) <= LONG else ["…", *words[-LONG:]]) or "no prompt"
 
 
 def shown(counts: Int[np.ndarray, " symbol"]) -> str:
@@ -162,7 +172,7 @@ def shown(counts: Int[np.ndarray, " symbol"]) -> str:
     return " ".join(parts) or "no prompt"
 
 
-def nats(value: float | xr.DataArray | np.ndarray) -> str:
+def precise(value: float | xr.DataArray | np.ndarray) -> str:
     """Four decimals; ∞ where something that comes is thought impossible."""
     number = float(value)
     return "∞" if np.isinf(number) else f"{number:.4f}".replace("-0.0000", "0.0000")

@@ -196,7 +196,7 @@ def diagnose_run(args: Diagnose, command: str) -> None:
     print_rows(*diagnosis.by_length(found))
     say(f"the best prompt's regret {found.attrs['limit']}")
     tuned = {name for name, path in paths.items() if diagnosis.has_tuned_weights(Path(path))}
-    about = (args.prior, args.target, args.steps, args.trained_length, args.sequences)
+    about = args.prior, args.target, args.steps, args.trained_length, args.sequences, args.longest
     judged = []
     for each in diagnosis.judge(jax.random.key(args.seed), predictors, tuned, *about):
         print_rows(*diagnosis.by_term(each))

@@ -58,7 +58,7 @@ def regret_by_length(diagnosis: xr.Dataset) -> Figure:
     return figure
 
 
-_TRIED = "The longest prompts are the best of those that exchanges of symbols led to."
+_TRIED = "Of the longest prompts not all were tried: theirs are upper bounds."
 
 
 def _short(value: float) -> str:

@@ -4,14 +4,11 @@ import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from promptax.fit import Checkpoint, Fitted
-from promptax.mixture import mix
+from promptax.mixture import best_set, mix
 from promptax.progress import Callback, report
 from promptax.protocol import Predictor
 from promptax.settings import FitSettings
@@ -19,8 +16,6 @@ from promptax.specs import check
 from promptax.steering.base import Tuner, filled
 from promptax.steering.hard_prompt import Search, all_prompts, found
 from promptax.tasks.base import Task
-
-LogLikelihoods = Float[Array, "candidate sequence"]
 
 
 class HardPromptMixture(Tuner):
@@ -97,51 +92,6 @@ class HardPromptMixture(Tuner):
             for repetition, own in itertools.groupby(pieces, key=lambda piece: piece[0]):
                 losses = np.concatenate([piece[2] for piece in own])  # what was not tried is left
                 scores[repetition, : len(losses)] = losses.mean(axis=1)
-                chosen = best_set(jnp.asarray(-losses), self.components, self.pairs)
+                chosen = best_set(-losses, self.components, self.pairs)
                 mixtures.append(mix(predictor, list(candidates[chosen])))
         return found(mixtures, scores)
-
-
-def best_set(log_likelihoods: LogLikelihoods, components: int, pairs: int = 1_000_000) -> list[int]:
-    """The candidates whose equally weighted mixture has the highest mean log likelihood.
-
-    Exact for one component, and for two if there are at most `pairs` pairs. A candidate may be
-    chosen twice. In the order of their numbers.
-    """
-    count = len(log_likelihoods)
-    if components >= 2 and count * (count + 1) // 2 <= pairs:
-        chosen = [int(i) for i in np.unravel_index(_best_pair(log_likelihoods), (count, count))]
-    else:
-        chosen = [int(jnp.argmax(jnp.mean(log_likelihoods, axis=1)))]
-    while len(chosen) < components:
-        chosen.append(_best_addition(log_likelihoods, chosen)[0])
-    best, improved = -np.inf, components > 1
-    while improved:
-        improved = False
-        for place in range(components):
-            rest = chosen[:place] + chosen[place + 1 :]
-            candidate, value = _best_addition(log_likelihoods, rest)
-            if value > best + 1e-6 * abs(value):  # more than rounding
-                chosen, best, improved = [*rest[:place], candidate, *rest[place:]], value, True
-    return sorted(chosen)
-
-
-def _best_addition(log_likelihoods: LogLikelihoods, chosen: list[int]) -> tuple[int, float]:
-    """The candidate that adds the most to the chosen ones, and the mean log of the sum."""
-    total = jax.nn.logsumexp(log_likelihoods[jnp.asarray(chosen)], axis=0)
-    values = _values(total, log_likelihoods)
-    best = int(jnp.argmax(values))
-    return best, float(values[best])
-
-
-@eqx.filter_jit
-def _values(total: Float[Array, " sequence"], more: LogLikelihoods) -> Float[Array, " candidate"]:
-    """Mean log likelihood of a set together with each candidate, up to a constant."""
-    return jnp.mean(jnp.logaddexp(total, more), axis=1)
-
-
-@eqx.filter_jit
-def _best_pair(log_likelihoods: LogLikelihoods) -> Int[Array, ""]:
-    """The pair with the highest mean log likelihood, as first * candidates + second."""
-    values = jax.lax.map(lambda one: _values(one, log_likelihoods), log_likelihoods)
-    return jnp.argmax(values)

@@ -87,16 +87,24 @@ class MixturePosterior(Exchangeable):
     def symbols(self) -> int:
         return len(self.probabilities[0])
 
-    def after(self, counts: Counts) -> Counts:
+    def log_joint(self, counts: Counts) -> Float[Array, " component"]:
+        """log P(component) + log P(one sequence with these counts | component), nats."""
         # Infinities enter by `where` alone: -inf times 0 in a derivative would be NaN.
         rows = jnp.asarray(self.probabilities)
-        log_rows = jnp.log(jnp.where(rows > 0, rows, 1.0))
         excluded = jnp.any((counts > 0) & (rows == 0), axis=-1)
-        log_likelihood = jnp.where(excluded, -jnp.inf, log_rows @ counts)
-        joint = jnp.log(jnp.asarray(self.weights)) + log_likelihood
+        log_likelihood = jnp.where(excluded, -jnp.inf, self._log_rows() @ counts)
+        return jnp.log(jnp.asarray(self.weights)) + log_likelihood
+
+    def after(self, counts: Counts) -> Counts:
+        rows, joint = jnp.asarray(self.probabilities), self.log_joint(counts)
         impossible = jnp.max(joint) == -jnp.inf
         posterior = jax.nn.log_softmax(jnp.where(impossible, 0.0, joint))
-        terms = jnp.where(rows > 0, posterior[:, None] + log_rows, -jnp.inf)
+        terms = jnp.where(rows > 0, posterior[:, None] + self._log_rows(), -jnp.inf)
         seen = jnp.max(terms, axis=0) > -jnp.inf
         log_probs = jax.nn.logsumexp(jnp.where(seen, terms, 0.0), axis=0)
         return uniform_if(impossible, jnp.where(seen, log_probs, -jnp.inf))
+
+    def _log_rows(self) -> Float[Array, "component symbol"]:
+        """Log probabilities, 0 where they are -inf."""
+        rows = jnp.asarray(self.probabilities)
+        return jnp.log(jnp.where(rows > 0, rows, 1.0))

@@ -51,8 +51,7 @@ def claims() -> tuple[Claim, ...]:
 def long_prompts_suffice(target: Categorical = COIN) -> Claim:
     """T01: the target is one of the prior's coins."""
     by_length = promptability(COINS, target, 1000, STEPS).table["regret"].values
-    up_to = np.minimum.accumulate(by_length)
-    tenfold = max(up_to[10 * n] / up_to[n] for n in range(1, 101))
+    tenfold = max(by_length[10 * n] / by_length[n] for n in range(1, 101))
     return Claim(
         "T01",
         "If the target is one task that the prior holds possible, the best of all prompts of up to "
@@ -63,9 +62,9 @@ def long_prompts_suffice(target: Categorical = COIN) -> Claim:
                 equals(f"best regret, exactly {n} symbols", by_length[n], expected, 1e-4)
                 for n, expected in ((3, 0.7959), (4, 0.7980), (100, 0.0368), (1000, 0.0006))
             ),
-            exact("best regret, up to 100 symbols", up_to[100], most=0.0368),
-            exact("best regret, up to 1000 symbols", up_to[1000], most=0.0006),
-            exact("largest share of it that ten times the symbols leave", tenfold, most=0.5),
+            exact("best regret, up to 100 symbols", by_length[:101].min(), most=0.0368),
+            exact("best regret, up to 1000 symbols", by_length.min(), most=0.0006),
+            exact("largest share that exactly ten times the symbols leave", tenfold, most=0.5),
         ),
     )
 
