@@ -230,9 +230,12 @@ def here(folder: Path) -> Executor:
     def run(conditions: dict[str, dict], announce: Announce = silent) -> Outcomes:
         for name, description in conditions.items():
             condition = from_json(description)
+            done = result_path(folder, condition).exists
+            if done():  # by now; taking its lock would leave an empty folder behind
+                yield name, None
+                continue
             with files.alone(_unfinished(folder, condition) / "lock", wait=False) as mine:
-                free = mine and not result_path(folder, condition).exists()
-                yield name, _outcome(description, announce, folder) if free else None
+                yield name, _outcome(description, announce, folder) if mine and not done() else None
 
     return run
 

@@ -5,8 +5,8 @@ import json
 import jax
 import numpy as np
 import pytest
+from exact_tasks import Sticky
 from matplotlib.figure import Figure
-from test_promptability import Sticky
 
 from promptax import diagnosis, store
 from promptax.analysis import diagnose
