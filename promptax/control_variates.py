@@ -28,6 +28,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from promptax.axes import NATS
+from promptax.quartiles import quartiles
 from promptax.specs import check
 
 SEQUENCES_PER_CONTROL = 10  # below that the fit follows the noise and errors come out too small
@@ -65,14 +66,14 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     expected = _known(results, losses) if controls else _unknown(losses)
     measured = _over_time(losses, repetitions, against, _deviations(losses, expected))
     _fill_in(measured, expected - expected[against])
-    quartiles = _quartiles(measured["regret"])
+    low, median, high = quartiles(measured["regret"])
     variables: dict[str, Any] = {
         name: (("predictor", "repetition", "time"), values, {"unit": NATS})
         for name, values in measured.items()
     }
     variables |= {
         name: (("predictor", "time"), values, {"unit": NATS})
-        for name, values in zip(("low", "median", "high"), quartiles, strict=True)
+        for name, values in {"low": low, "median": median, "high": high}.items()
     }
     variables["repetitions"] = ("predictor", repetitions, {})
     used = [name for name, loss in zip(names, expected[:, 0], strict=True) if np.isfinite(loss)]
@@ -253,12 +254,3 @@ def intercepts(
     variance = left / freedom if freedom > 0 else np.full_like(left, np.nan)
     error = np.sqrt(variance * (1 / sequences + basis.means @ basis.means))
     return mean - loads @ basis.means, np.where(bad, np.nan, error)
-
-
-def _quartiles(values: np.ndarray) -> Float[np.ndarray, "quartile predictor time"]:
-    """Over repetitions [predictor, repetition, time], without NaN; NaN where there is no other."""
-    huge = np.nan_to_num(values, nan=np.nan, posinf=1e300, neginf=-1e300)  # ∞ - ∞ would be NaN
-    empty = np.all(np.isnan(huge), axis=1)
-    filled = np.where(np.expand_dims(empty, 1), 0.0, huge)
-    found = np.where(empty, np.nan, np.nanquantile(filled, [0.25, 0.5, 0.75], axis=1))
-    return np.where(np.abs(found) > 1e290, np.copysign(np.inf, found), found)

@@ -37,6 +37,7 @@ ROOMS = [
     "steps",
     "fit",
     "steering",
+    "quartiles",
     "control_variates",
     "evaluation",
     "examination",

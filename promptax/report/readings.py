@@ -281,7 +281,7 @@ def _distances(points: dict[str, np.ndarray], background: np.ndarray) -> dict[st
 
 def _rows(results: xr.Dataset, length: int) -> dict[str, _Row]:
     """The predictors with a finite median at this length."""
-    at = summaries.summarise(results).sel(time=length)
+    at = summaries.summarise(results.sel(time=[length])).isel(time=0)
     values = zip(summaries.names(results), at["median"].values, at["error"].values, strict=True)
     return {name: _Row(name, float(v), float(e)) for name, v, e in values if np.isfinite(v)}
 

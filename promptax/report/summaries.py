@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from promptax.quartiles import quartiles
+
 GROUPS = ("prompts", "weights", "baselines")
 TARGET_BAYES = ("target bayes", "bayes")
 UNTUNED = ("untuned",)
@@ -39,10 +41,9 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
     finite = np.isfinite(regret)
     regret = np.where(finite, regret, np.nan)
     count = finite.sum(axis=1)
+    low, median, high = quartiles(regret)
+    _, sampling, _ = quartiles(np.where(finite, error, np.nan))
     with quiet_about_empty_rows():
-        median = np.nanmedian(regret, axis=1)
-        low, high = np.nanquantile(regret, [0.25, 0.75], axis=1)
-        sampling = np.nanmedian(np.where(finite, error, np.nan), axis=1)
         deviation = np.nanstd(regret, axis=1, ddof=1)
     sampling = np.where(np.isnan(sampling) & (count > 0), 0.0, sampling)
     single = count == 1
@@ -108,8 +109,7 @@ def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
     total = np.cumsum(np.pad(loss[tuned], [(0, 0), (0, 0), (1, 0)]), axis=2)
     mean = (total[..., window:] - total[..., :-window]) / window
     at = np.unique(np.linspace(0, mean.shape[2] - 1, points).astype(int))
-    with quiet_about_empty_rows():
-        low, median, high = np.nanquantile(mean[..., at], [0.25, 0.5, 0.75], axis=1)
+    low, median, high = quartiles(mean[..., at])
     both = ("predictor", "step")
     return xr.Dataset(
         {"median": (both, median), "low": (both, low), "high": (both, high)},
