@@ -15,8 +15,9 @@ A task is a data generator with its exact predictor. Here, coins of unknown bias
 
 Pretrain a network on many coins, steer it to one of them, and measure both in nats of regret:
 
->>> base = px.pretrain(key, Transformer(width=16), coins, px.FitSettings(steps=20)).predictor
->>> tuned = SoftPrompt(length=6).tune(key, base, coin, px.FitSettings(steps=20)).predictor
+>>> settings = px.FitSettings(steps=20, batch=32)
+>>> base = px.pretrain(key, Transformer(width=16), coins, settings).predictor
+>>> tuned = SoftPrompt(length=6).tune(key, base, coin, settings).predictor
 >>> tuned.prompt.shape
 (6, 16)
 >>> results = px.evaluate(
