@@ -116,7 +116,10 @@ class Diagnose:
     steps: int = 50
     """Steps of a sequence of the target that regret is summed over."""
     longest: int = 1000
-    """Also try longer prompts, up to this length, where order does not matter."""
+    """Also try longer prompts, up to this length: all of them or the likely ones, as time allows;
+    where order matters, short words that are repeated."""
+    tolerance: float = 0.01
+    """Nats: regret that close to the least that any predictor has counts as having reached it."""
     mixture: int = 2
     """How many prompts a mixture has."""
     predictor: tuple[str, ...] = ()

@@ -125,7 +125,9 @@ def sweep(
 
 def matching(conditions: dict[str, Condition], only: str) -> dict[str, Condition]:
     """Those whose names contain one of the texts in `only`, with commas between, as whole words:
-    "seed 1" is not in "seed 10". All of them if it is empty."""
+    "seed 1" is not in "seed 10". All of them if it is empty; one alone if it is that one's name."""
+    if only in conditions:
+        return {only: conditions[only]}
     parts = [part.strip() for part in only.split(",") if part.strip()]
     words = [re.compile(rf"(?<!\w){re.escape(part)}(?!\w)") for part in parts]
     fits = lambda name: not parts or any(each.search(name) for each in words)  # noqa: E731

@@ -59,7 +59,7 @@ def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
     rising = np.diff(posterior[order]) > 0
     assert rising[:29].all() and not rising[30:].any()  # up to 1/3; down from 2/3
     sizes = {"steps": 30, "longest": 80, "tolerance": 0.02}
-    found = diagnose(gap(55), THIRDS, **sizes)
+    found = diagnose(gap(56), THIRDS, **sizes)
     assert found.status == "a prompt suffices"
     assert found.table["counts"].sel(prompt_length=80).values.tolist() == [40, 40]
     assert diagnose(COINS, THIRDS, **sizes).status == "a prompt helps but cannot suffice"
@@ -114,6 +114,8 @@ def test_the_verdict_is_true_whatever_was_tried(prior, target, sizes, status, re
     assert "one likes" in found.verdict or "of any length" in found.verdict
     assert float(found.table["least"]) <= float(found.table["approached"]) + 1e-6
     assert float(found.table["approached"]) <= found.best_regret
+    never = 0.0 in getattr(prior, "concentration", ())
+    assert ("the prior never produces that prompt" in found.verdict) == never
 
 
 def test_what_is_not_known_is_not_said():
@@ -189,7 +191,7 @@ def test_long_prompts_over_more_symbols_are_improved_upon():
 
 
 def test_what_cannot_be_diagnosed_says_so():
-    with pytest.raises(ValueError, match="positive tolerance"):
+    with pytest.raises(ValueError, match="tolerance above 0"):
         diagnose(COINS, COIN, tolerance=0.0)
     with pytest.raises(ValueError, match=r"Expected at most .* 2\^50 sequences"):
         diagnose(Sticky(), COIN)

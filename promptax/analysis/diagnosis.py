@@ -11,14 +11,16 @@ import json
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 
 from promptax.analysis.exhaustive import expected_regret
 from promptax.analysis.limits import limits
 from promptax.analysis.longer_prompts import longer_prompts
 from promptax.analysis.prompt_mixtures import prompt_mixtures
-from promptax.analysis.promptability import counts_suffice, promptability
+from promptax.analysis.promptability import best_tokens, counts_suffice, promptability
 from promptax.analysis.verdict import limit, verdict
 from promptax.axes import NATS
+from promptax.protocol import predict
 from promptax.specs import check, to_json
 from promptax.tasks.base import Task
 
@@ -36,7 +38,9 @@ class Diagnosis:
     scalar `floor`: the regret of the target's own exact predictor, the least that any predictor
     has; scalars `approached`, `least`, `mixture_approached`, `mixture_least`: what is known of
     prompts of any length (`promptax.analysis.limits`). Attributes: `steps`, `length`, `tolerance`,
-    `shown` (lengths worth a row), `status`, `remedy`, `verdict`, `limit`, `prior`, `target`.
+    `shown` (lengths worth a row), `possible` (whether the prior ever produces the best prompt: what
+    follows one that it never produces is a convention of its exact predictor), `status`,
+    `remedy`, `verdict`, `limit`, `prior`, `target`.
     """
 
     table: xr.Dataset
@@ -111,11 +115,9 @@ def diagnose(
         length >= 0 and steps >= 1,
         f"Expected a length of at least 0 and at least 1 step; got {length} and {steps}.",
     )
-    check(
-        components >= 1 and longest >= 0 and tolerance > 0,
-        "Expected at least 1 prompt in a mixture, a longest length from 0 up and a positive "
-        f"tolerance; got {components}, {longest} and {tolerance}.",
-    )
+    check(components >= 1, f"Expected at least 1 prompt in a mixture; got {components}.")
+    check(longest >= 0, f"Expected a longest length of at least 0 symbols; got {longest}.")
+    check(tolerance > 0, f"Expected a tolerance above 0 nats; got {tolerance:g}.")
     promptability(prior, target, 0, steps)  # complains before anything takes long
     longest = max(length, longest)
     table = longer_prompts(prior, target, length, steps, longest)
@@ -134,7 +136,16 @@ def diagnose(
     for name in ("approached", "least", "mixture_approached", "mixture_least"):
         table[name] = (), getattr(known, name), {"unit": NATS}
     table = table.assign_attrs(unit=NATS, steps=steps, length=length, tolerance=tolerance)
+    table.attrs["possible"] = int(_possible(prior, best_tokens(table)))
     judged = verdict(table)
     said = {"status": judged.status, "remedy": judged.remedy, "verdict": judged.sentence}
     specs = {"prior": json.dumps(to_json(prior)), "target": json.dumps(to_json(target))}
     return Diagnosis(table.assign_attrs(limit=limit(table), **said, **specs))
+
+
+def _possible(prior: Task, prompt: Int[np.ndarray, " prompt"]) -> bool:
+    """Whether the prior ever produces these symbols."""
+    if not len(prompt):
+        return True
+    log_probs = predict(prior.bayes(), prompt)[np.arange(len(prompt)), prompt]
+    return bool(np.isfinite(log_probs).all())

@@ -30,6 +30,10 @@ ONLY_WEIGHTS = "only weights"
 FOR_SURE = "only weights suffice for sure"
 KNOWN = 1e-5  # nats between what prompts reach and what none goes below: it is the limit
 LONG = 12  # tokens; of a longer prompt its end is shown
+IMPOSSIBLE = (
+    "But the prior never produces that prompt: what follows it is a convention of the exact "
+    "predictor (all symbols alike), not a posterior."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Verdict:
 
 def verdict(table: xr.Dataset) -> Verdict:
     """The verdict on the table of a `Diagnosis`."""
+    found = _judged(table)
+    if not table.attrs["possible"]:
+        return dataclasses.replace(found, sentence=f"{found.sentence} {IMPOSSIBLE}")
+    return found
+
+
+def _judged(table: xr.Dataset) -> Verdict:
     least, approached = float(table["least"]), float(table["approached"])
     enough = float(table["floor"]) + table.attrs["tolerance"]
     without, best = float(table["regret"][0]), float(table["best_up_to"][-1])

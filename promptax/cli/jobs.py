@@ -191,7 +191,7 @@ def diagnose_run(args: Diagnose, command: str) -> None:
     predictors = {name: _first(path) for name, path in paths.items()}
     diagnosis.check_alphabets(predictors, args.prior, args.target)
     folder = files.new_run_folder(args.out, args.overwrite) if args.out else None
-    sizes = (args.length, args.steps, args.longest, args.mixture)
+    sizes = (args.length, args.steps, args.longest, args.mixture, args.tolerance)
     found = diagnose(args.prior, args.target, *sizes).table
     print_rows(*diagnosis.by_length(found))
     say(f"the best prompt's regret {found.attrs['limit']}")

@@ -29,7 +29,7 @@ JUDGED = (
     "median lies outside its bounds, five seeds and two standard errors are needed to say that the "
     "claim fails; until then it is undecided. Where it lies inside, the claim holds: tentatively, "
     "while there are fewer than five seeds or two standard errors reach a bound. Bounds were set "
-    "from the printed values beforehand."
+    "beforehand: from the printed values, or from what the paper shows or says without numbers."
 )
 
 
@@ -152,6 +152,10 @@ def agreement(rows: Sequence[Row]) -> str:
     within = len(rows) - counts["no"]
     parts = [f"{counts[each]} {text}" for each, text in AGREEMENT.items() if counts[each]]
     share = f"{within} of {len(rows)} printed numbers ({within / len(rows):.0%}) are met"
+    measured = len(rows) - counts["exact"]
+    if counts["exact"] and measured:
+        met = within - counts["exact"]
+        parts[-1] += f"; of the {measured} that are measured, {met} ({met / measured:.0%}) are met"
     return f"{share}: {words.listed(parts)}."
 
 

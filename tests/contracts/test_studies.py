@@ -7,7 +7,7 @@ import pytest
 
 from promptax import specs
 from promptax.studies import Study
-from promptax.sweeps import Condition
+from promptax.sweeps import Condition, matching
 
 every_study = pytest.mark.parametrize("study", laws.examples(Study))
 
@@ -18,6 +18,7 @@ def test_conditions_are_data_with_names_of_their_own(study):
         conditions = study.conditions(scale)
         assert conditions and all(isinstance(each, Condition) for each in conditions.values())
         assert len({each.identity() for each in conditions.values()}) == len(conditions)
+        assert all(list(matching(conditions, name)) == [name] for name in conditions), "--only"
         for each in conditions.values():
             again = specs.from_json(json.loads(json.dumps(specs.to_json(each))))
             assert again == each and again.identity() == each.identity()

@@ -27,7 +27,7 @@ EMBEDDING, UNEMBEDDING, BOTH = "embedding", "unembedding", "both embeddings"
 BAYES, PRIOR, PRIOR_PROMPTED = "bayes", "prior bayes", "prior bayes, best prompt"
 EXACT = (BAYES, PRIOR, PRIOR_PROMPTED)  # no network is involved
 PRETRAINED, UNTRAINED = "pretrained", "untrained"
-LONG, NARROW, LARGE = "prompt length 25", "embedding width 4", "width 256, 2 layers"
+LONG, NARROW, LARGE = "prompt length 25", "embedding width 4", "width 256 and 2 layers"
 MORE_STEPS = "10 × the steps"
 MAIN_LENGTH, LONG_LENGTH = 6, 25
 FEW_REPETITIONS = 3  # of the narrow and the large networks, as in Appendices I and J
@@ -63,8 +63,8 @@ def name_of(network: str, variant: str, target: str, seed: int) -> str:
 
 
 def kind(pretrained: bool, change: str = "") -> str:
-    """A variant: "untrained, prompt length 25"."""
-    return ", ".join(each for each in (PRETRAINED if pretrained else UNTRAINED, change) if each)
+    """A variant: "untrained with prompt length 25"."""
+    return " with ".join(each for each in (PRETRAINED if pretrained else UNTRAINED, change) if each)
 
 
 def conditions(study: Spec, scale: str) -> dict[str, Condition]:

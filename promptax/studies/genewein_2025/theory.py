@@ -70,15 +70,15 @@ def long_prompts_suffice(target: Categorical = COIN) -> Claim:
 
 
 def novel_targets_are_out_of_reach(target: Categorical = Categorical((0.1, 0.9))) -> Claim:
-    """T08: a prior over two coins, neither of them the target."""
+    """T08: a prior over two coins, and a target beyond both."""
     prior = CategoricalMixture(((0.3, 0.7), (0.7, 0.3)))
     theta = np.array(target.probabilities)
     nearest = min(np.sum(theta * np.log(theta / row)) for row in np.array(prior.probabilities))
     best = promptability(prior, target, 200, STEPS).best_up_to
     return Claim(
         "T08",
-        "A target that is none of the prior's tasks stays out of reach of every prompt: its regret "
-        "is no less than the divergence to the nearest of them, at every step.",
+        "A coin beyond all of the prior's stays out of reach of every prompt: its regret is no "
+        "less than the divergence to the nearest of them, at every step.",
         "§3, second limitation; no experiment in the paper",
         (
             exact("divergence to the nearest coin times 50, nats", nearest * STEPS, least=1.0),
