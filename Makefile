@@ -11,10 +11,9 @@ RUNTIME := .venv/.stamp-runtime
 DEV     := .venv/.stamp-dev
 
 # The versions also hold for what builds the package (hatchling), which -c does not reach: an older pip reads them
-# there from PIP_CONSTRAINT, a newer one from PIP_BUILD_CONSTRAINT. Python compiles what it imports, at its first
-# import: most of what is installed never is.
+# there from PIP_CONSTRAINT, a newer one from PIP_BUILD_CONSTRAINT.
 INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-           $(BIN)/python -m pip install -qq --no-compile
+           $(BIN)/python -m pip install -qq
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
