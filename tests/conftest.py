@@ -1,9 +1,8 @@
 """Types and shapes are checked in all tests: jaxtyping's axis words with beartype, in promptax.
 
 The hook has to be there before promptax is imported for the first time. Most of the suite's time is
-XLA compiling small functions: its optimisations are off, except where programs are judged by what
-they do (test_efficiency), it generates code by its older way, which takes it half the time, and
-what was compiled is kept in pytest's cache for the next run.
+XLA compiling small functions: it compiles quickly, except where programs are judged by what they do
+(test_efficiency), and what was compiled is kept in pytest's cache for the next run.
 """
 
 import gc
@@ -14,9 +13,6 @@ import jax
 import jaxtyping
 import pytest
 
-# children inherit it
-QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}".strip()
 gc.set_threshold(100_000)  # tracing makes many objects, and little garbage
 jaxtyping.install_import_hook("promptax", "beartype.beartype")
 
@@ -27,7 +23,9 @@ if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the 
 
 
 def pytest_configure(config):
-    jax.config.update("jax_disable_most_optimizations", True)
+    from promptax.platforms import compile_quickly
+
+    compile_quickly()
     # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`
     if hasattr(config, "cache"):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))

@@ -219,6 +219,8 @@ def report_run(args: Report, command: str) -> None:
 
 def study_run(args: RunStudy, command: str) -> None:
     """Measure a study's conditions."""
+    if args.scale == "smoke":
+        platforms.compile_quickly()
     everything = args.study.conditions(args.scale)
     chosen = matching(everything, args.only)
     name = type(args.study).__name__.lower()
