@@ -82,8 +82,9 @@ def parse(kind: type, name: str, arguments: list[str], presets: dict[str, dict[s
     for field in dataclasses.fields(kind):
         if field.name in OPEN_SETS and field.type is OPEN_SETS[field.name][0]:
             word, rest = _take(f"--{field.name}", rest)
+            help_is_asked = not {"-h", "--help"}.isdisjoint(rest)
             check(
-                word is not None or field.name != name or not {"-h", "--help"}.isdisjoint(rest),
+                field.name != name or word is not None or help_is_asked,
                 f"Expected promptax {name} NAME; got no name. {_choices(field.name)}",
             )
             chosen[field.name] = _choose(*OPEN_SETS[field.name], word, presets)

@@ -115,7 +115,7 @@ def test_the_verdict_is_true_whatever_was_tried(prior, target, sizes, status, re
     assert float(found.table["least"]) <= float(found.table["approached"]) + 1e-6
     assert float(found.table["approached"]) <= found.best_regret
     never = 0.0 in getattr(prior, "concentration", ())
-    assert ("the prior never produces that prompt" in found.verdict) == never
+    assert ("which the prior never produces" in found.verdict) == never
 
 
 def test_what_is_not_known_is_not_said():

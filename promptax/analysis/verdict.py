@@ -30,10 +30,7 @@ ONLY_WEIGHTS = "only weights"
 FOR_SURE = "only weights suffice for sure"
 KNOWN = 1e-5  # nats between what prompts reach and what none goes below: it is the limit
 LONG = 12  # tokens; of a longer prompt its end is shown
-IMPOSSIBLE = (
-    "But the prior never produces that prompt: what follows it is a convention of the exact "
-    "predictor (all symbols alike), not a posterior."
-)
+NEVER = "which the prior never produces, so that what follows is a convention and no posterior"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +45,6 @@ class Verdict:
 
 def verdict(table: xr.Dataset) -> Verdict:
     """The verdict on the table of a `Diagnosis`."""
-    found = _judged(table)
-    if not table.attrs["possible"]:
-        return dataclasses.replace(found, sentence=f"{found.sentence} {IMPOSSIBLE}")
-    return found
-
-
-def _judged(table: xr.Dataset) -> Verdict:
     least, approached = float(table["least"]), float(table["approached"])
     enough = float(table["floor"]) + table.attrs["tolerance"]
     without, best = float(table["regret"][0]), float(table["best_up_to"][-1])
@@ -135,10 +125,10 @@ def _already(table: xr.Dataset) -> str:
 
 def _suffices(table: xr.Dataset) -> str:
     reached = table["best_up_to"].values - float(table["floor"]) <= table.attrs["tolerance"]
-    first, last = int(np.argmax(reached)), int(np.argmin(np.round(table["regret"].values, 9)))
+    first, best = int(np.argmax(reached)), float(table["best_up_to"][-1])
     asked = table.sel(prompt_length=table.attrs["length"])
     return (
-        f"A prompt suffices: {_prompt(table, last)} leaves {precise(table['regret'][last])} nats "
+        f"A prompt suffices: {_best_prompt(table)} leaves {precise(best)} nats "
         f"over {table.attrs['steps']} steps, where {precise(table['floor'])} is the least that any "
         f"predictor has. Without a prompt it is {precise(table['regret'][0])}, behind the best of "
         f"up to {table.attrs['length']} symbols {precise(asked['best_up_to'])}; "
@@ -155,15 +145,20 @@ def _so_far(table: xr.Dataset) -> str:
     tried = f"of up to {longest:,} symbols" + " that was tried" * (not table["exhaustive"].all())
     gain = without - best
     if gain > table.attrs["tolerance"]:
-        prompt = _prompt(table, int(np.argmin(np.round(table["regret"].values, 9))))
         took = f"takes {over} from {precise(without)} to {precise(best)} nats, {above}"
-        return f"the best {tried}, {prompt}, {took}"
+        return f"the best {tried}, {_best_prompt(table)}, {took}"
     above = f"{precise(without - floor)} above the floor of {precise(floor)}"
     text = f"without one {over} is {precise(without)} nats, {above}"
     if not longest:
         return f"{text}, and none was tried"
     less = "lowers it" if gain <= KNOWN else f"lowers it by more than {table.attrs['tolerance']:g}"
     return f"{text}, and no prompt {tried} {less}"
+
+
+def _best_prompt(table: xr.Dataset) -> str:
+    """The best that was tried, with a warning if it means nothing to the prior."""
+    prompt = _prompt(table, int(np.argmin(np.round(table["regret"].values, 9))))
+    return prompt if table.attrs["possible"] else f"{prompt} ({NEVER})"
 
 
 def _prompt(table: xr.Dataset, index: int) -> str:

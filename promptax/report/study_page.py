@@ -152,11 +152,9 @@ def agreement(rows: Sequence[Row]) -> str:
     within = len(rows) - counts["no"]
     parts = [f"{counts[each]} {text}" for each, text in AGREEMENT.items() if counts[each]]
     share = f"{within} of {len(rows)} printed numbers ({within / len(rows):.0%}) are met"
-    measured = len(rows) - counts["exact"]
-    if counts["exact"] and measured:
-        met = within - counts["exact"]
-        parts[-1] += f"; of the {measured} that are measured, {met} ({met / measured:.0%}) are met"
-    return f"{share}: {words.listed(parts)}."
+    met, measured = within - counts["exact"], len(rows) - counts["exact"]
+    rest = f"; of the {measured} that are measured, {met} ({met / max(1, measured):.0%}) are met"
+    return f"{share}: {words.listed(parts)}{rest if 0 < measured < len(rows) else ''}."
 
 
 def _comparison(rows: Sequence[Row]) -> str:
