@@ -1,8 +1,8 @@
 """Quartiles over repetitions, of which some may be missing."""
 
 import numpy as np
+import scipy  # loads its parts when they are first used
 from jaxtyping import Float
-from scipy import stats
 
 _HUGE = 1e300  # stands in for ∞, of which no mean can be taken
 
@@ -14,5 +14,5 @@ def quartiles(
     the values; NaN where there is none."""
     finite = np.nan_to_num(np.asarray(values, float), nan=np.nan, posinf=_HUGE, neginf=-_HUGE)
     levels = np.array([0.25, 0.5, 0.75])[None, :, None]
-    found = np.moveaxis(stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
+    found = np.moveaxis(scipy.stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
     return np.where(np.abs(found) > _HUGE * 1e-10, np.copysign(np.inf, found), found)

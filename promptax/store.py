@@ -9,22 +9,23 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import safetensors
 import safetensors.numpy
 import xarray as xr
 from jax.tree_util import DictKey, keystr
-from matplotlib.figure import Figure
 
 from promptax import platforms
 from promptax.files import StoreError, expect, expect_file, replacing, write_text
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 FORMAT = 1  # raise it when older versions could not read what is written
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
@@ -276,14 +277,18 @@ def _difference(there: str, here: str) -> str:
     return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 
-def write_figure(path: str | os.PathLike, figure: Figure, dots_per_inch: int = 200) -> Path:
+def write_figure(
+    path: str | os.PathLike, figure: "matplotlib.figure.Figure", dots_per_inch: int = 200
+) -> Path:
     """Write a figure as what the path ends in, .png or .svg; the same figure, the same bytes."""
+    from matplotlib import rc_context  # takes long to import
+
     path = Path(path)
     kind = path.suffix.lstrip(".").lower()
     expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
     drawn = io.BytesIO()
     undated = {"Date": None} if kind == "svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": ENTRY}):
+    with rc_context({"svg.hashsalt": ENTRY}):
         figure.savefig(drawn, format=kind, dpi=dots_per_inch, metadata=undated)
     with replacing(path) as temporary:
         temporary.write_bytes(drawn.getvalue())

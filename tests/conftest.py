@@ -6,26 +6,37 @@ XLA compiling small functions: it compiles quickly, except where programs are ju
 """
 
 import gc
+import importlib
 import os
+import sys
 from pathlib import Path
 
-import jax
-import jaxtyping
 import pytest
 
 gc.set_threshold(100_000)  # tracing makes many objects, and little garbage
-jaxtyping.install_import_hook("promptax", "beartype.beartype")
 
-if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the contract tests
-    from promptax.specs import import_plugin
-
-    import_plugin(plugin)
+# What promptax imports. While a module is loaded through the hook, Python looks for compiled code
+# under another name, also for what that module imports, and would compile all of it anew.
+IMPORTED = (
+    *("beartype", "equinox", "jax", "jax.scipy.stats", "matplotlib.figure", "mpl_toolkits.mplot3d"),
+    *("optax", "rich.progress", "scipy.optimize", "scipy.stats", "tyro", "xarray"),
+)
 
 
 def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        return  # this process only hands out work
+    for name in IMPORTED:
+        importlib.import_module(name)
+    jax, jaxtyping = sys.modules["jax"], sys.modules["jaxtyping"]
+    jaxtyping.install_import_hook("promptax", "beartype.beartype")
+
     from promptax.platforms import compile_quickly
+    from promptax.specs import import_plugin
 
     compile_quickly()
+    if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the contract tests
+        import_plugin(plugin)
     # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`
     if hasattr(config, "cache"):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
@@ -45,10 +56,10 @@ def pytest_runtest_teardown(item, nextitem):
     maps = Path("/proc/self/maps")
     last = nextitem is None or nextitem.path != item.path
     if last and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
-        jax.clear_caches()
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture
 def as_users_see_it(monkeypatch):
     """Without the tests' type checks: values of a wrong kind reach promptax's own messages."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.setattr(sys.modules["jaxtyping"].config, "jaxtyping_disable", True)

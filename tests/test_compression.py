@@ -1,5 +1,6 @@
 """Compression: what goes in comes out, as short as the log loss says; wrong data are named."""
 
+import functools
 import math
 import random
 import zlib
@@ -18,7 +19,14 @@ from promptax.predictors import LSTM
 from promptax.tasks import Categorical, DirichletCategorical
 
 COINS = DirichletCategorical().bayes()
-DATA = px.compress(COINS, [1, 1, 0, 1] * 10)
+BYTES = 21  # of `coded()`
+
+
+@functools.cache
+def coded():
+    found = px.compress(COINS, [1, 1, 0, 1] * 10)
+    assert len(found) == BYTES
+    return found
 
 
 def header_bits(data):
@@ -87,7 +95,7 @@ def test_what_is_certain_takes_no_bits():
 def test_lists_and_arrays_are_the_same():
     for tokens in (np.array([1, 0, 1], np.int64), jnp.array([1, 0, 1]), (1, 0, 1)):
         assert px.compress(COINS, tokens) == px.compress(COINS, [1, 0, 1])
-    assert px.decompress(COINS, bytearray(DATA)).tolist() == [1, 1, 0, 1] * 10
+    assert px.decompress(COINS, bytearray(coded())).tolist() == [1, 1, 0, 1] * 10
 
 
 # --- many symbols, tiny probabilities -------------------------------------------------------
@@ -189,7 +197,7 @@ def test_an_impossible_token_is_named():
 @pytest.mark.parametrize("other", [DirichletCategorical((1.0, 1.1)), Categorical((0.3, 0.7))])
 def test_another_predictor_is_found_out(other):
     with pytest.raises(ValueError, match="Expected the predictor that compressed these data"):
-        px.decompress(other.bayes(), DATA)
+        px.decompress(other.bayes(), coded())
 
 
 def test_every_other_network_or_prompt_is_found_out():
@@ -203,15 +211,16 @@ def test_every_other_network_or_prompt_is_found_out():
         px.decompress(COINS, data)
 
 
-@pytest.mark.parametrize("length", range(len(DATA)))
+@pytest.mark.parametrize("length", range(BYTES))
 def test_data_that_were_cut_off_are_named(length):
     with pytest.raises(ValueError, match=r"Expected (bytes|data) .*; got"):
-        px.decompress(COINS, DATA[:length])
+        px.decompress(COINS, coded()[:length])
 
 
-@pytest.mark.parametrize("at", range(len(DATA)))
+@pytest.mark.parametrize("at", range(BYTES))
 def test_data_that_were_damaged_are_named(at):
-    damaged = DATA[:at] + bytes([DATA[at] ^ 4]) + DATA[at + 1 :]
+    damaged = bytearray(coded())
+    damaged[at] ^= 4
     with pytest.raises(ValueError, match=r"Expected (bytes|data) .*; got"):
         px.decompress(COINS, damaged)
 
@@ -220,7 +229,7 @@ def test_data_that_were_damaged_are_named(at):
 def test_foreign_data_are_named():
     with pytest.raises(ValueError, match=r"which begin with b'ptax'; got b'\\x89PNG'"):
         px.decompress(COINS, b"\x89PNG\r\n\x1a\n")
-    later = DATA[:4] + bytes([9]) + DATA[5:]
+    later = coded()[:4] + bytes([9]) + coded()[5:]
     with pytest.raises(ValueError, match="data of version 1; got 9"):
         px.decompress(COINS, later)
     with pytest.raises(TypeError, match=r"Expected bytes .*; got str"):

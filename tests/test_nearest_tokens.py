@@ -1,5 +1,7 @@
 """Which tokens the rows of a prompt are close to."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,15 +17,20 @@ from promptax.tasks import DirichletCategorical
 
 KEY = jax.random.key(2)
 SYMBOLS = 70
-NETWORKS = {
-    "LSTM": LSTM(width=6).build(KEY, SYMBOLS),
-    "Llama": Llama(width=6, heads=2, key_heads=1, head_width=2, hidden=8).build(KEY, SYMBOLS),
+ARCHITECTURES = {
+    "LSTM": LSTM(width=6),
+    "Llama": Llama(width=6, heads=2, key_heads=1, head_width=2, hidden=8),
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@functools.cache
+def build(name):
+    return ARCHITECTURES[name].build(KEY, SYMBOLS)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_rows_are_compared_with_every_embedding(name):
-    network, count = NETWORKS[name], 4
+    network, count = build(name), 4
     rows = jax.random.normal(KEY, (3, 6))
     found = nearest_tokens(Prompted(network, SoftRows(rows)), count)
     table, rows = np.asarray(network.embed(jnp.arange(SYMBOLS)), float), np.asarray(rows, float)
@@ -39,7 +46,7 @@ def test_rows_are_compared_with_every_embedding(name):
 
 
 def test_tokens_are_their_own_nearest():
-    network, tokens = NETWORKS["Llama"], (7, 0, 69)
+    network, tokens = build("Llama"), (7, 0, 69)
     soft = SoftPrompt(length=3, initial="tokens", initial_tokens=tokens).steer(KEY, network)
     hard = condition(network, jnp.array(tokens))
     weights = condition(network, jax.nn.one_hot(jnp.array(tokens), SYMBOLS))
@@ -52,18 +59,18 @@ def test_tokens_are_their_own_nearest():
 
 @pytest.mark.parametrize("tuner", [RealPrompt(length=2), SimplexPrompt(length=2)], ids=type)
 def test_weights_over_symbols_are_looked_at_behind_the_embedding(tuner):
-    prompted = tuner.steer(KEY, NETWORKS["LSTM"])
-    rows = SoftRows(NETWORKS["LSTM"].embed(prompted.prompt))
-    assert nearest_tokens(prompted).equals(nearest_tokens(Prompted(NETWORKS["LSTM"], rows)))
+    prompted = tuner.steer(KEY, build("LSTM"))
+    rows = SoftRows(build("LSTM").embed(prompted.prompt))
+    assert nearest_tokens(prompted).equals(nearest_tokens(Prompted(build("LSTM"), rows)))
 
 
 def test_a_row_of_zeros_points_nowhere():
-    found = nearest_tokens(Prompted(NETWORKS["LSTM"], SoftRows(jnp.zeros((1, 6)))), count=999)
+    found = nearest_tokens(Prompted(build("LSTM"), SoftRows(jnp.zeros((1, 6)))), count=999)
     assert found.sizes == {"prompt": 1, "rank": SYMBOLS} and not found.cosine.values.any()
 
 
 def test_what_has_no_rows_is_refused():
-    network = NETWORKS["Llama"]
+    network = build("Llama")
     with pytest.raises(TypeError, match=r"that has read a prompt; got Network. Of repetitions"):
         nearest_tokens(network)
     with pytest.raises(TypeError, match=r"that has read a prompt; got PromptedMixture"):

@@ -195,6 +195,12 @@ def test_a_file_says_what_it_is(path):
     assert not text or ast.get_docstring(ast.parse(text)), "Expected a module docstring"
 
 
+def test_importing_is_quick():
+    """What draws and what counts take long to import: not before they are used."""
+    code = "import promptax, sys; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    assert python(ROOT.parent, "-c", code).strip() == "set()"
+
+
 def test_importing_starts_no_device():
     """Flags may still choose the devices, and other processes may be joined."""
     code = "import promptax.cli; from jax._src import xla_bridge as b; print(b._backends)"

@@ -19,9 +19,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key
-from scipy.optimize import minimize
 
 from promptax import enumeration
 from promptax.analysis.verdict import precise
@@ -236,7 +236,7 @@ def fit(
     mean = np.clip(weights @ probs / weights.sum(), 1e-6, None)
     bounds = [(np.log(LEAST), np.log(MOST))] * counts.shape[1]
     found = [
-        minimize(
+        scipy.optimize.minimize(
             loss,
             np.log(np.clip(strength * mean, LEAST, MOST)),
             jac=True,

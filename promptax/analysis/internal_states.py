@@ -12,9 +12,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int
-from scipy.stats import spearmanr
 
 from promptax.protocol import Predictor, Prompted
 from promptax.specs import check
@@ -251,7 +251,7 @@ def _tracked(
     time = np.broadcast_to(np.arange(1, tokens.shape[1] + 1), tokens.shape)
     zeros = np.cumsum(tokens == 0, axis=1)
     quantities = (time, zeros / time, (zeros + 1) / (time + 2))
-    each = [[spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
+    each = [[scipy.stats.spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
     return np.array(each, float)
 
 

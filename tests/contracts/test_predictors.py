@@ -1,5 +1,7 @@
 """Laws that every predictor obeys: each architecture's networks, exact and prompted predictors."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,16 +17,11 @@ from promptax.protocol import Embedded, Prompt, Prompted
 LENGTH = 7
 
 
-@eqx.filter_jit
-def build(architecture, seed, symbols):
-    return architecture.build(jax.random.key(seed), symbols)
-
-
 def networks():
     """Every architecture's examples: its first over 2 symbols, the others over 3."""
     for case in laws.examples(Architecture):
         symbols = 2 if case.id.endswith("-0") else 3
-        yield f"{case.id}-{symbols}", build(case.values[0], 1, symbols)
+        yield f"{case.id}-{symbols}", (case.values[0], symbols)
 
 
 def exact():
@@ -35,20 +32,42 @@ def exact():
         yield f"Uniform-{symbols}", Uniform(symbols)
 
 
-def mixtures():
-    """Mixtures of prompts: of a network, of exact predictors, one of which rules histories out."""
-    below = {"LSTM-0-2": NETWORKS["LSTM-0-2"]}
-    for name in ("DirichletCategorical-0-bayes", "CategoricalMixture-2-bayes"):
-        below[name] = EXACT[name]
-    for name, predictor in below.items():
-        yield f"mixture-{name}", mixture.mix(predictor, [[0, 1], [0, 0], [1, 1]], (0.2, 0.5, 0.3))
-
-
 NETWORKS, EXACT = dict(networks()), dict(exact())
-PREDICTORS = NETWORKS | EXACT | dict(mixtures())
-every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-every_exact = pytest.mark.parametrize("predictor", EXACT.values(), ids=EXACT)
-every_predictor = pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
+# Mixtures of prompts: of a network, of exact predictors, one of which rules histories out
+BELOW = ("LSTM-0-2", "DirichletCategorical-0-bayes", "CategoricalMixture-2-bayes")
+MIXTURES = {f"mixture-{name}": name for name in BELOW}
+every_network = pytest.mark.parametrize("network", NETWORKS, indirect=True)
+every_predictor = pytest.mark.parametrize(
+    "predictor", [*NETWORKS, *EXACT, *MIXTURES], indirect=True
+)
+
+
+@eqx.filter_jit
+def build(architecture, seed, symbols):
+    return architecture.build(jax.random.key(seed), symbols)
+
+
+@functools.cache
+def named(name):
+    """A predictor, made when a test asks for it."""
+    if name in MIXTURES:
+        prompts = [[0, 1], [0, 0], [1, 1]]
+        return mixture.mix(named(MIXTURES[name]), prompts, (0.2, 0.5, 0.3))
+    if name in EXACT:
+        return EXACT[name]
+    architecture, symbols = NETWORKS[name]
+    return build(architecture, 1, symbols)
+
+
+@pytest.fixture
+def network(request):
+    return named(request.param)
+
+
+@pytest.fixture
+def predictor(request):
+    return named(request.param)
+
 
 _start = eqx.filter_jit(lambda predictor, capacity: predictor.start(capacity))
 _advance = eqx.filter_jit(lambda predictor, state, inputs: predictor.advance(state, inputs))

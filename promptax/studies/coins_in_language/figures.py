@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import scipy
 import xarray as xr
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from promptax import enumeration
 from promptax.experiment import UNTUNED
@@ -149,7 +149,7 @@ def _ranking(groups: Mapping[int, xr.Dataset], target: str) -> Iterator[Drawn]:
     table = enumeration.count_table(TARGETS[target], TUNED_STEPS)
     counts = np.stack([heads, LENGTH - heads], axis=1)
     bayes = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
-    correlation = float(spearmanr(bayes, own)[0])  # pyright: ignore[reportArgumentType]
+    correlation = float(scipy.stats.spearmanr(bayes, own)[0])  # pyright: ignore[reportArgumentType]
     best = " ".join("HT"[symbol] for symbol in candidates[int(np.argmin(own))])
     said = (
         f"All {len(own)} {HARD}s: rank correlation with exact Bayes on random coins "

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import scipy
 import xarray as xr
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from promptax import enumeration
 from promptax.conduct import STATES
@@ -129,7 +129,7 @@ def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
     counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
     table = enumeration.count_table(TARGETS[target], SHORT)
     exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
-    correlation = float(spearmanr(exact, own)[0])  # pyright: ignore[reportArgumentType]
+    correlation = float(scipy.stats.spearmanr(exact, own)[0])  # pyright: ignore[reportArgumentType]
     first, ideal = int(np.argmin(own)), int(np.argmin(exact))
     whose = "of the network" if len(rows) == 1 else "on average"
     said = (

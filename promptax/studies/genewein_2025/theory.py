@@ -11,7 +11,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from promptax import enumeration
 from promptax.analysis import promptability
@@ -109,11 +109,11 @@ def two_coins_are_no_beta(target: Task = TWO) -> Claim:
 
     accuracy = {"xatol": 1e-4, "fatol": 1e-7}
     betas = [
-        minimize(beta, start, method="Nelder-Mead", options=accuracy)
+        scipy.optimize.minimize(beta, start, method="Nelder-Mead", options=accuracy)
         for start in ([0.0, 0.0], [1.5, -0.5], [2.0, 2.0])
     ]
     best = min(betas, key=lambda found: found.fun)
-    cut = minimize(truncated, [-1.5, 2.0], method="Nelder-Mead", options=accuracy)
+    cut = scipy.optimize.minimize(truncated, [-1.5, 2.0], method="Nelder-Mead", options=accuracy)
     return Claim(
         "D01 exact",
         "Whatever its pseudo-counts, a Beta prior leaves about twice the log 2 that two coins "
