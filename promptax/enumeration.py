@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from scipy import fft
 
 from promptax.protocol import Predictor
-from promptax.specs import check
+from promptax.specs import check, on_device, traced
 from promptax.tasks.base import Task
 
 MOST_COUNTS = 1_500_000  # count vectors: about a second, about 100 MB
@@ -119,13 +119,14 @@ def log_probs_after(predictor: Predictor, counts: Int[np.ndarray, "row symbol"])
             rows = counts[first : first + ROWS_AT_ONCE]
             padded = np.zeros((1 << (len(rows) - 1).bit_length(), rows.shape[1]))
             padded[: len(rows)] = rows
-            out[first : first + len(rows)] = _after(predictor, jnp.asarray(padded))[: len(rows)]
+            found = _after(traced(predictor), on_device(padded))
+            out[first : first + len(rows)] = np.asarray(found)[: len(rows)]
     return out
 
 
 @eqx.filter_jit
 def _after(predictor: Predictor, counts: Float[Array, "row symbol"]) -> Float[Array, "row symbol"]:
-    """Compiled once for each predictor and power of two of rows."""
+    """Compiled once for each kind of predictor and power of two of rows."""
 
     def after(row: Array) -> Array:
         state, _ = predictor.advance(predictor.start(), row[None])

@@ -30,7 +30,7 @@ from promptax.predictors.base import Architecture
 from promptax.progress import Callback, report
 from promptax.protocol import Predictor, Repeated, cut, one_or_all
 from promptax.settings import FitSettings
-from promptax.specs import Arrays, Record, check, to_json, traced
+from promptax.specs import Arrays, Record, check, on_device, to_json, traced
 from promptax.steps import ADAM, Program, steps
 from promptax.tasks.base import Task, sample_batch
 
@@ -162,12 +162,12 @@ def fit(
     halves = cut(first, where(first[0]))
     watch = watched(first[0]) if watched is not None else False
     parts = eqx.partition(halves.frozen, watch)
-    clip = jnp.float32(jnp.inf if settings.clip is None else settings.clip)
+    clip = on_device(np.float32(np.inf if settings.clip is None else settings.clip))
     program = Program(*parts, clip)
     state = _State(
         tuned=halves.tuned,
-        moments=jax.vmap(ADAM.init)(halves.tuned),
-        diverged=jnp.full(settings.repetitions, -1, jnp.int32),
+        moments=_moments(halves.tuned),
+        diverged=on_device(np.full(settings.repetitions, -1, np.int32)),
         step=np.array(0),
         loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
     )
@@ -221,7 +221,7 @@ def _run(
     task, begin, count = traced(task), int(state.step), 1
     while begin < settings.steps:
         index = begin // block
-        first = jnp.int32(index * block)  # an array: as a number, each block would compile anew
+        first = on_device(np.int32(index * block))  # a number would compile each block anew
         if data is None or data[0] != index:
             keys = _keys(data_key, first, block, repetitions, settings.batch)
             episodes = eqx.tree_at(
@@ -236,7 +236,7 @@ def _run(
         padded = np.pad(here, ((0, 0), (0, block - here.shape[1])))
         bounds = np.array([begin, end]) - index * block
         started = time.monotonic()
-        given = state[:3], jnp.asarray(padded), jnp.asarray(bounds), first
+        given = state[:3], on_device(padded), on_device(bounds), first
         given = platforms.everywhere(given, mesh)
         with jax.default_matmul_precision(settings.precision):
             parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
@@ -250,6 +250,12 @@ def _run(
             count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
         begin = end
         yield state
+
+
+@eqx.filter_jit
+def _moments(tuned: Tree) -> Tree:
+    """Adam's, of every repetition."""
+    return jax.vmap(ADAM.init)(tuned)
 
 
 @eqx.filter_jit

@@ -21,7 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import LogProbs
-from promptax.specs import Record
+from promptax.specs import Record, on_device, traced
 
 State = Any
 Inputs = Any  # Tokens, Weights over symbols, Embedded rows, or KeyValues
@@ -273,7 +273,8 @@ class Repeated(Record):
             raise IndexError(
                 f"Expected a repetition from 0 to {self.repetitions - 1}; got {index}."
             )
-        return eqx.combine(jax.tree.map(lambda leaf: leaf[index], self.tuned), self.frozen)
+        which = on_device(np.int32(index % self.repetitions))  # one program picks any
+        return eqx.combine(_picked(self.tuned, which), self.frozen)
 
     def __iter__(self) -> Iterator[Predictor]:
         return (self[index] for index in range(self.repetitions))
@@ -291,8 +292,17 @@ class Repeated(Record):
 def cut(predictors: Sequence[Predictor], mask: Any) -> Repeated:
     """Predictors that differ in their tuned leaves only, as one tree in two halves."""
     tuned = [eqx.filter(predictor, mask) for predictor in predictors]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tuned)
-    return Repeated(stacked, eqx.filter(predictors[0], mask, inverse=True), len(predictors))
+    return Repeated(_stacked(tuned), eqx.filter(predictors[0], mask, inverse=True), len(predictors))
+
+
+@eqx.filter_jit
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@eqx.filter_jit
+def _picked(stacked: Any, index: Int[Array, ""]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
 
 
 def one_or_all(repeated: Repeated) -> Predictor | Repeated:
@@ -312,7 +322,7 @@ def predict(predictor: Predictor, tokens: Any) -> LogProbs:
 
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
-    return _read(one(predictor), checked(predictor, tokens))
+    return _read(traced(one(predictor)), checked(predictor, tokens))
 
 
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
@@ -342,7 +352,8 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
     if isinstance(inputs, Embedded | Tracer):
         return inputs
-    inputs = jnp.asarray(inputs)
+    if not isinstance(inputs, Array):
+        inputs = on_device(inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
         return inputs
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
@@ -350,10 +361,10 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
             f"Expected tokens of shape [time] (int) or weights [time, symbol] (float); got shape "
             f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
         )
-    inputs = inputs.astype(jnp.int32)
-    if inputs.size and not (np.min(inputs) >= 0 and np.max(inputs) < predictor.symbols):
+    tokens = np.asarray(inputs, np.int32)
+    if tokens.size and not (tokens.min() >= 0 and tokens.max() < predictor.symbols):
         raise ValueError(
-            f"Expected tokens from 0 to {predictor.symbols - 1}; got {int(np.min(inputs))} to "
-            f"{int(np.max(inputs))}. The predictor's alphabet has {predictor.symbols} symbols."
+            f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to "
+            f"{tokens.max()}. The predictor's alphabet has {predictor.symbols} symbols."
         )
-    return inputs
+    return on_device(tokens)

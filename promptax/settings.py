@@ -1,12 +1,12 @@
 """How to fit: steps, batches, learning rate, clipping, repetitions."""
 
+import functools
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from promptax.specs import Spec, check
 
@@ -90,14 +90,20 @@ class FitSettings(Spec):
     def rates(self) -> Float[np.ndarray, "repetition step"]:
         """The learning rate of every repetition and step."""
         assert self.learning_rate is not None
-        falling = max(1, self.steps - self.warmup)
-        decay = {
-            "constant": optax.constant_schedule(1.0),
-            "linear": optax.linear_schedule(1.0, 0.0, falling),
-            "cosine": optax.cosine_decay_schedule(1.0, falling),
-        }[self.schedule]
-        rise = optax.linear_schedule(0.0, 1.0, max(1, self.warmup))
-        factor = optax.join_schedules([rise, decay], [self.warmup])
-        falls = np.asarray(jax.vmap(factor)(jnp.arange(self.steps)), np.float32)
+        falls = np.asarray(_falls(self.schedule, self.steps, self.warmup), np.float32)
         each = np.broadcast_to(np.asarray(self.learning_rate, np.float32), self.repetitions)
         return each[:, None] * falls
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _falls(schedule: str, steps: int, warmup: int) -> Float[Array, " step"]:
+    """The share of the learning rate at every step."""
+    falling = max(1, steps - warmup)
+    decay = {
+        "constant": optax.constant_schedule(1.0),
+        "linear": optax.linear_schedule(1.0, 0.0, falling),
+        "cosine": optax.cosine_decay_schedule(1.0, falling),
+    }[schedule]
+    rise = optax.linear_schedule(0.0, 1.0, max(1, warmup))
+    factor = optax.join_schedules([rise, decay], [warmup])
+    return jax.vmap(factor)(np.arange(steps))  # pyright: ignore[reportReturnType]

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.core import Tracer
@@ -85,8 +84,14 @@ def traced(spec: T) -> T:
     Inside a compiled function these are data: other values of the same shape compile nothing.
     """
     return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf) if _is_data(leaf) else leaf, spec, is_leaf=_is_data
+        lambda leaf: on_device(leaf) if _is_data(leaf) else leaf, spec, is_leaf=_is_data
     )
+
+
+def on_device(values: Any) -> jax.Array:
+    """Numbers of the host as an array of the device, as they are; `jnp.asarray` would compile a
+    program for each shape."""
+    return jax.device_put(np.asarray(values))
 
 
 def _is_data(leaf: Any) -> bool:
@@ -206,7 +211,7 @@ def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any
             f"Expected an array named {data['array']!r} beside the description; it is missing. The "
             "file is incomplete or was edited; write it again."
         )
-    return jnp.asarray(arrays[data["array"]])
+    return on_device(arrays[data["array"]])
 
 
 def _build(cls: type, fields: dict[str, Any]) -> Any:

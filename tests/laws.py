@@ -50,18 +50,22 @@ def judge(task, tokens):
     probability zero."""
     with enumeration.double_precision():
         latents, weights = task.latent_quadrature(tokens.shape[1])
-
-        def one(row):
-            rows = jax.vmap(lambda latent: task.oracle(latent, row))(latents)
-            steps = jnp.take_along_axis(rows, row[None, :, None], -1)[..., 0]
-            zero = jnp.zeros((len(weights), 1))
-            before = jnp.concatenate([zero, jnp.cumsum(steps, axis=1)], axis=1)
-            evidence = jax.nn.logsumexp(jnp.log(weights)[:, None] + before, axis=0)
-            joint = jnp.log(weights)[:, None, None] + before[:, :-1, None] + rows
-            return jax.nn.logsumexp(joint, axis=0) - evidence[:-1, None], evidence[1:]
-
-        conditional, evidence = jax.jit(jax.vmap(one))(tokens)
+        conditional, evidence = _judge(specs.traced(task), latents, weights, tokens)
         return np.asarray(conditional), np.asarray(evidence)
+
+
+@eqx.filter_jit
+def _judge(task, latents, weights, tokens):
+    def one(row):
+        rows = jax.vmap(lambda latent: task.oracle(latent, row))(latents)
+        steps = jnp.take_along_axis(rows, row[None, :, None], -1)[..., 0]
+        zero = jnp.zeros((len(weights), 1))
+        before = jnp.concatenate([zero, jnp.cumsum(steps, axis=1)], axis=1)
+        evidence = jax.nn.logsumexp(jnp.log(weights)[:, None] + before, axis=0)
+        joint = jnp.log(weights)[:, None, None] + before[:, :-1, None] + rows
+        return jax.nn.logsumexp(joint, axis=0) - evidence[:-1, None], evidence[1:]
+
+    return jax.vmap(one)(tokens)
 
 
 def assert_at_most_zero(values, what, sigmas=3.0):

@@ -65,13 +65,13 @@ def by_hand(tuner, settings):
 
     gradient = jax.jit(jax.value_and_grad(loss))
     adam, losses = optax.adam(settings.learning_rate), []
-    moments = adam.init(tuned)
+    moments, move = adam.init(tuned), jax.jit(adam.update)
     for step in range(settings.steps):
         value, (own, other) = gradient((tuned, frozen), batch(step, settings))
         norm = optax.tree.norm((own, other) if watched else own)
         if settings.clip is not None and norm > settings.clip:
             own = jax.tree.map(lambda g, norm=norm: g * settings.clip / norm, own)
-        update, moments = adam.update(own, moments)
+        update, moments = move(own, moments)
         tuned = optax.apply_updates(tuned, update)
         losses.append(value)
     return eqx.combine(tuned, frozen), np.array(losses)

@@ -1,9 +1,11 @@
 """Mixtures of prompts: arithmetic by brute force, searches, and the limit that they break."""
 
+import functools
 import itertools
 import math
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import laws
@@ -35,8 +37,19 @@ SHORT = px.FitSettings(steps=3, batch=8, length=5, repetitions=2)
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
+@functools.cache
 def network(name, symbols=2):
-    return NETWORKS[name].build(jax.random.key(1), symbols)
+    return build(NETWORKS[name], jax.random.key(1), symbols)
+
+
+@eqx.filter_jit
+def build(architecture, key, symbols):
+    return architecture.build(key, symbols)
+
+
+@eqx.filter_jit
+def read_batch(predictor, tokens):
+    return predictor.advance_batch(predictor.start(), tokens)[1]
 
 
 # --- the limit, exactly ---------------------------------------------------------------------
@@ -118,7 +131,7 @@ def test_a_mixture_is_the_weighted_mean_of_its_components(name):
     joint = np.stack(each) + np.log(weights)[:, None, None]
     mixture = mix(below, prompts, weights)
     np.testing.assert_allclose(before(laws.read(mixture, tokens)), logsumexp(joint, 0), atol=1e-5)
-    _, prediction = mixture.advance_batch(mixture.start(), tokens)
+    prediction = read_batch(mixture, tokens)
     posterior = np.moveaxis(np.exp(joint - logsumexp(joint, 0)), 0, -1)
     np.testing.assert_allclose(prediction.internals["responsibility"], posterior, atol=1e-5)
     assert prediction.internals.keys() > {"responsibility"}

@@ -14,7 +14,7 @@ from promptax.fit import Checkpoint, Fitted
 from promptax.progress import Callback, report
 from promptax.protocol import GivenPrompt, Predictor, Prompted, cut, one_or_all
 from promptax.settings import FitSettings
-from promptax.specs import check, traced
+from promptax.specs import check, on_device, traced
 from promptax.steering.base import Tuner, filled
 from promptax.tasks.base import Episode, Task, sample_batch
 
@@ -109,7 +109,7 @@ def all_prompts(symbols: int, length: int, limit: int) -> Int[np.ndarray, "candi
 
 def behind(predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Prompted:
     """The predictor after a prompt of tokens."""
-    return Prompted(predictor, GivenPrompt(jnp.asarray(prompt)))
+    return Prompted(predictor, GivenPrompt(on_device(prompt)))
 
 
 def found(each: Sequence[Any], scores: Any = None, loss: Any = None) -> Fitted:
