@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-gc.set_threshold(100_000)  # tracing makes many objects, and little garbage
+gc.set_threshold(100_000, 50, 50)  # tracing makes many objects, and little garbage
 
 # What promptax imports. While a module is loaded through the hook, Python looks for compiled code
 # under another name, also for what that module imports, and would compile all of it anew.
@@ -48,6 +48,10 @@ def pytest_collection_modifyitems(items):
     """Files that take long come first, so that the workers end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is there by now stays
 
 
 def pytest_runtest_teardown(item, nextitem):

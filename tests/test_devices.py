@@ -19,7 +19,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 import promptax as px
 from promptax.predictors import Transformer
-from promptax.steering import FullWeights, PromptMixture, SoftPrompt
+from promptax.steering import PromptMixture, SoftPrompt
 from promptax.tasks import Categorical, DirichletCategorical
 
 class Uniform(px.Predictor):
@@ -34,15 +34,14 @@ class Uniform(px.Predictor):
 
 def work():
     key, out = jax.random.key(3), {}
-    small = px.FitSettings(steps=12, batch=8, length=6)
-    base = px.pretrain(key, Transformer(width=8, heads=2), DirichletCategorical(), small,
-                       callbacks=()).predictor
-    tuners = (1, FullWeights()), (1, PromptMixture(SoftPrompt(length=2))), (2, SoftPrompt(length=2))
-    for repetitions, tuner in tuners:
+    small = px.FitSettings(steps=4, batch=8, length=6)
+    fitted = px.pretrain(key, Transformer(width=8, heads=2), DirichletCategorical(), small,
+                         callbacks=())
+    base, out["weights"] = fitted.predictor, [fitted.loss, fitted.predictor]
+    for repetitions, tuner in (1, PromptMixture(SoftPrompt(length=2))), (2, SoftPrompt(length=2)):
         settings = px.FitSettings(steps=4, batch=8, length=5, repetitions=repetitions)
         fitted = tuner.tune(key, base, Categorical(), settings, callbacks=())
-        out[type(tuner).__name__] = {"loss": jnp.asarray(fitted.loss),
-                                     "predictor": fitted.predictor}
+        out[type(tuner).__name__] = [fitted.loss, fitted.predictor]
     losses = px.evaluate(key, {"tuned": fitted.predictor, "uniform": Uniform()}, Categorical(),
                          sequences=24, length=9)
     out["losses"] = jnp.asarray(losses.log_loss.values)

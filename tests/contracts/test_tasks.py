@@ -125,7 +125,7 @@ def test_row_t_ignores_the_tokens_from_t_on(task):
     episode = sample(task, jax.random.key(1))
     tokens = np.asarray(episode.tokens)
     bayes = lambda tokens: np.asarray(protocol.predict(task.bayes(), tokens))  # noqa: E731
-    oracle = lambda tokens: np.asarray(task.oracle(episode.latent, tokens))  # noqa: E731
+    oracle = lambda tokens: np.asarray(task.oracle(episode.latent, jnp.asarray(tokens)))  # noqa: E731
     for step in range(LENGTH):
         changed = np.concatenate([tokens[:step], (tokens[step:] + 1) % task.symbols])
         for rows in (bayes, oracle):
