@@ -147,5 +147,5 @@ def _possible(prior: Task, prompt: Int[np.ndarray, " prompt"]) -> bool:
     """Whether the prior ever produces these symbols."""
     if not len(prompt):
         return True
-    log_probs = predict(prior.bayes(), prompt)[np.arange(len(prompt)), prompt]
+    log_probs = np.asarray(predict(prior.bayes(), prompt))[np.arange(len(prompt)), prompt]
     return bool(np.isfinite(log_probs).all())

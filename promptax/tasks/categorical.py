@@ -1,6 +1,7 @@
 """One known distribution over symbols: a coin, a die."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -67,6 +68,7 @@ class KnownDistribution(Exchangeable):
         return uniform_if(impossible, jnp.log(probabilities))
 
 
+@jax.jit
 def entropy(probabilities: Float[Array, "*batch symbol"]) -> Float[Array, "*batch"]:
     """Entropy in nats; 0 log 0 = 0."""
     safe = jnp.where(probabilities > 0, probabilities, 1.0)
