@@ -5,6 +5,9 @@ ARGS        ?=
 # Two workers, a whole file each: compiled functions are then shared by the tests of a file.
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
+# Memory stays with the process, where glibc would give it back after each compilation and ask for it again.
+MALLOC      := MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=67108864
+
 BIN     := .venv/bin
 VENV    := .venv/.stamp-venv
 RUNTIME := .venv/.stamp-runtime
@@ -26,7 +29,7 @@ demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--netwo
 	$(BIN)/promptax demo $(ARGS)
 
 test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/test_fit.py" instead of two workers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MALLOC) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it
 	$(BIN)/promptax lm fetch

@@ -35,6 +35,7 @@ def pytest_configure(config):
     from promptax.specs import import_plugin
 
     compile_quickly()
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # in programs that nobody reads
     if plugin := os.environ.get("PROMPTAX_PLUGIN"):  # members of your own, for the contract tests
         import_plugin(plugin)
     # pytest's own folder: git-ignored, and gone with `pytest --cache-clear` or `make clean`

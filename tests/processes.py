@@ -17,6 +17,7 @@ def environment(folder, **more):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
         "COLUMNS": "120",
     }
