@@ -353,18 +353,19 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     if isinstance(inputs, Embedded | Tracer):
         return inputs
     if not isinstance(inputs, Array):
-        inputs = on_device(inputs)
+        inputs = np.asarray(inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
-        return inputs
+        return inputs if isinstance(inputs, Array) else on_device(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
         raise ValueError(
             f"Expected tokens of shape [time] (int) or weights [time, symbol] (float); got shape "
             f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
         )
-    tokens = np.asarray(inputs, np.int32)
+    tokens = np.asarray(inputs)  # whatever their width: what 32 bits cannot hold is named too
     if tokens.size and not (tokens.min() >= 0 and tokens.max() < predictor.symbols):
         raise ValueError(
             f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to "
             f"{tokens.max()}. The predictor's alphabet has {predictor.symbols} symbols."
         )
-    return on_device(tokens)
+    here = isinstance(inputs, Array) and inputs.dtype == jnp.int32
+    return inputs if here else on_device(tokens.astype(np.int32))

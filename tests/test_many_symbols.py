@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import promptax as px
+from promptax.exchangeable import Uniform
 from promptax.predictors import many_symbols
 from promptax.predictors.layers import Dense
 
@@ -51,3 +53,9 @@ def test_a_layer_without_a_bias_has_none():
     np.testing.assert_allclose(
         in_pieces(rows, bare, tokens), at_once(rows, bare, tokens), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("token", [2**31, 2**32, -(2**32)])
+def test_tokens_that_32_bits_cannot_hold_are_named(token):
+    with pytest.raises(ValueError, match=rf"Expected tokens from 0 to 1; got {min(token, 1)} to"):
+        px.predict(Uniform(2), [1, token])
