@@ -28,7 +28,7 @@ help:  ## show this list
 demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--network lstm" passes through
 	$(BIN)/promptax demo $(ARGS)
 
-test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/test_fit.py" instead of two workers
+test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/fit/test_fit.py" instead of two workers
 	$(MALLOC) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it

@@ -22,11 +22,12 @@ import numpy as np
 import safetensors.numpy
 
 import promptax as px
-from promptax import bench, stepping
+from promptax.experiments import bench
+from promptax.formats.llama import LAYER, OUTSIDE
+from promptax.language import Texts
 from promptax.predictors import Llama, Network
-from promptax.predictors.llama_files import LAYER, OUTSIDE
 from promptax.steering import SoftPrompt
-from promptax.tasks import Texts
+from promptax.streaming import stepping
 
 PROMPT, NEW, READ, BATCH, TIME, ROWS = 64, 32, 512, 8, 64, 6
 WEIGHTS, EMBEDDINGS = 106.2e6, 28.3e6  # in layers; in the embedding, which also unembeds

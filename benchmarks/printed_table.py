@@ -12,7 +12,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from promptax.report import words
+from promptax.report import wording
 
 Row = dict[str, str]
 
@@ -39,10 +39,10 @@ def _table(title: str, rows: list[Row]) -> str:
 def _cells(row: Row | None) -> tuple[str, str]:
     if row is None:
         return "–", "–"
-    ours = words.nats(float(row["ours"]))
+    ours = wording.nats(float(row["ours"]))
     if row["agrees"] != "exact" and row["pretrainings"] != "1":
-        ours += f" ± {words.nats(float(row['between_pretrainings']))}"
-    return f"**{ours}**" if row["agrees"] == "no" else ours, words.nats(float(row["printed"]))
+        ours += f" ± {wording.nats(float(row['between_pretrainings']))}"
+    return f"**{ours}**" if row["agrees"] == "no" else ours, wording.nats(float(row["printed"]))
 
 
 if __name__ == "__main__":

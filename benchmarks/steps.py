@@ -12,7 +12,8 @@ import argparse
 
 import plain_jax
 
-from promptax import bench, use_cores
+from promptax import use_cores
+from promptax.experiments import bench
 from promptax.predictors import LSTM, Architecture, Transformer
 
 JOBS = {"pretraining": 100, "full weights": 50, "soft prompt": 50, "low rank": 50}

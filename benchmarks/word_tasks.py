@@ -18,12 +18,13 @@ from pathlib import Path
 import jax
 
 import promptax as px
-from promptax import in_context, store, words
-from promptax.examination import Examination
+from promptax import store
+from promptax.language.tokenizer import Tokenizer
+from promptax.language.word_tasks import few_shot, pairs
+from promptax.language.word_tasks.exam import Examination
 from promptax.predictors import Llama
-from promptax.report.word_tasks import tuning_curves
+from promptax.report.figures.word_tasks import tuning_curves
 from promptax.steering import KeyValuePrompt, LowRank, SoftPrompt
-from promptax.text import Tokenizer
 
 INSTRUCTIONS = {
     "capitals": "Name the capital of each country:\n",
@@ -61,7 +62,7 @@ def tuners(tokens: tuple[int, ...], length: int) -> dict:
 def row(task: str, way: str, marks, reference) -> dict:
     """A line of the table; `marks` and `reference` without other axes than draws and inputs."""
     again = "draw" if "draw" in marks.dims else "repetition"
-    short = in_context.in_short(marks)
+    short = few_shot.in_short(marks)
     less = reference["log_loss"].mean("draw") - marks["log_loss"].mean(again)
     found = {"task": task, "way": way, "less_than_5_shots": float(less.mean())}
     found["its_standard_error"] = float(less.std(ddof=1)) / math.sqrt(less.sizes["sequence"])
@@ -91,7 +92,7 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     """Run the tasks that are named."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("tasks", nargs="*", default=list(words.WORD_TASKS))
+    parser.add_argument("tasks", nargs="*", default=list(pairs.WORD_TASKS))
     parser.add_argument("--out", type=Path, default=Path("runs/word_tasks"))
     parser.add_argument("--ways", default="soft prompt;low rank", help="tuners, ; between, or none")
     parser.add_argument("--steps", type=int, default=120)
@@ -101,11 +102,11 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="draws of demonstrations")
     given = parser.parse_args()
     tokenizer = Tokenizer.named("smollm2")
-    common, network = words.common_words(tokenizer), Llama.smollm2_135m()
+    common, network = pairs.common_words(tokenizer), Llama.smollm2_135m()
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.tasks:
         began = time.monotonic()
-        task = words.WORD_TASKS[name](common)
+        task = pairs.WORD_TASKS[name](common)
         said = tokenizer.encode(INSTRUCTIONS[name])
         rows = measure(network, Examination(task, task.split()), said, given)
         stem = given.out / name.replace(" ", "_")
@@ -121,7 +122,7 @@ def measure(network, exam: Examination, said, given) -> list[dict]:
     """The lines of a task's table; its results and its figure go to the folder. `said`: the tokens
     of an instruction."""
     name, stem = exam.task.name, exam.task.name.replace(" ", "_")
-    ask = functools.partial(in_context.few_shot, exam=exam, draws=given.draws, callbacks=())
+    ask = functools.partial(few_shot.few_shot, exam=exam, draws=given.draws, callbacks=())
     shown = ask(network, answers=("right",))
     shuffled = ask(network, shots=(5, 10), answers=("shuffled",))
     told = ask(px.condition(network, said), shots=(0, 5), answers=("right",))
@@ -139,7 +140,7 @@ def measure(network, exam: Examination, said, given) -> list[dict]:
         settings = px.FitSettings(
             steps=given.steps, batch=given.batch, learning_rate=rate, schedule="cosine"
         )
-        _, curves[way] = in_context.tune(
+        _, curves[way] = few_shot.tune(
             jax.random.key(0), tuner, network, exam, settings,
             pairs=getattr(exam.split, side), every=given.every, callbacks=(),
         )  # fmt: skip

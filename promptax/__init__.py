@@ -37,28 +37,29 @@ and how tokens move it; prompting is reading:
 
 __version__ = "0.1.0"
 
-from promptax import predictors as predictors  # whose classes `load` makes
+from promptax import language as language  # whose classes `load` makes, as those below
+from promptax import predictors as predictors
 from promptax import steering as steering
 from promptax import tasks as tasks
-from promptax.compression import code_length as code_length
-from promptax.compression import compress as compress
-from promptax.compression import decompress as decompress
-from promptax.control_variates import regret as regret
-from promptax.evaluation import evaluate as evaluate
-from promptax.fit import Fitted as Fitted
-from promptax.fit import pretrain as pretrain
-from promptax.mixture import PromptedMixture as PromptedMixture
-from promptax.mixture import mix as mix
+from promptax.evaluation.control_variates import regret as regret
+from promptax.evaluation.evaluate import evaluate as evaluate
+from promptax.fit.fitted import Fitted as Fitted
+from promptax.fit.loop import pretrain as pretrain
+from promptax.fit.settings import FitSettings as FitSettings
 from promptax.platforms import use_cores as use_cores
-from promptax.protocol import Embedded as Embedded
-from promptax.protocol import Prediction as Prediction
-from promptax.protocol import Predictor as Predictor
-from promptax.protocol import Prompted as Prompted
-from promptax.protocol import Repeated as Repeated
-from promptax.protocol import condition as condition
-from promptax.protocol import predict as predict
-from promptax.sampling import generate as generate
-from promptax.settings import FitSettings as FitSettings
+from promptax.protocol.entries import condition as condition
+from promptax.protocol.entries import predict as predict
+from promptax.protocol.mixture import PromptedMixture as PromptedMixture
+from promptax.protocol.mixture import mix as mix
+from promptax.protocol.predictor import Embedded as Embedded
+from promptax.protocol.predictor import Prediction as Prediction
+from promptax.protocol.predictor import Predictor as Predictor
+from promptax.protocol.prompted import Prompted as Prompted
+from promptax.protocol.repeated import Repeated as Repeated
 from promptax.store import Checkpoint as Checkpoint
 from promptax.store import load as load
 from promptax.store import save as save
+from promptax.streaming.compression import code_length as code_length
+from promptax.streaming.compression import compress as compress
+from promptax.streaming.compression import decompress as decompress
+from promptax.streaming.sampling import generate as generate

@@ -5,6 +5,7 @@ the loop to stop if it is true. A bar is such a callback. It shows itself on ter
 notebooks only, so logs and pipes stay clean.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,3 +91,31 @@ class report:
         for callback in self.callbacks:
             if isinstance(callback, Bar):
                 callback.close()
+
+
+class Together:
+    """Progress of several fits as one: a hundredth of each is a piece of work."""
+
+    def __init__(self, callbacks: Sequence[Callback], fits: int):
+        self.callbacks = callbacks
+        self.done = [0] * fits
+        self.lock = threading.Lock()
+
+    def part(self, index: int) -> Callback:
+        def update(done: int, total: int, note: str = "") -> bool:
+            del note
+            with self.lock:
+                self.done[index] = 100 * done // max(1, total)
+                self._tell()
+            return False
+
+        return update
+
+    def close(self) -> None:
+        """All fits are done, also those that reported nothing."""
+        self.done = [100] * len(self.done)
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self.callbacks:
+            callback(sum(self.done), 100 * len(self.done))

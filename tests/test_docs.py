@@ -5,7 +5,7 @@ import importlib
 import inspect
 
 import pytest
-from processes import ROOT, python
+from support.processes import ROOT, python
 
 import promptax
 

@@ -6,7 +6,7 @@ import sys
 import nbclient
 import nbformat
 import pytest
-from processes import ROOT, environment, python
+from support.processes import ROOT, environment, python
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))

@@ -6,7 +6,7 @@ Everything runs in other processes, so that the new members stay unknown to the 
 import re
 
 import pytest
-from processes import ROOT, python
+from support.processes import ROOT, python
 
 PLUGIN = "my_members"
 MEMBERS = ("StickyChain", "MinGRU", "BitFit")

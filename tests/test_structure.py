@@ -1,68 +1,33 @@
-"""The shape of the house: rooms in order, files that can be read in one sitting, who may print."""
+"""The shape of the house: rooms in order, files that can be read in one sitting, who may print.
+
+A room is a folder or a file in the package's root. Its place follows from what it imports; this
+file writes the list of rooms in CONTRIBUTING.md.
+"""
 
 import ast
 from pathlib import Path
 
 import pytest
-from processes import python
+from support.processes import python
 
-ROOT = Path(__file__).parent.parent / "promptax"
+REPOSITORY = Path(__file__).parent.parent
+ROOT = REPOSITORY / "promptax"
 FILES = sorted(ROOT.rglob("*.py"))
 by_file = pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
 
-# Data flows downwards: a room sees itself and the rooms above it.
-ROOMS = [
-    "axes",
-    "specs",
-    "protocol",
-    "exchangeable",
-    "mixture",
-    "stepping",
-    "sampling",
-    "arithmetic_coding",
-    "compression",
-    "platforms",
-    "files",
-    "gguf_header",
-    "weights",
-    "tokenizer_files",
-    "text",
-    "words",
-    "tasks",
-    "enumeration",
-    "predictors",
-    "language",
-    "progress",
-    "settings",
-    "steps",
-    "fit",
-    "steering",
-    "quartiles",
-    "control_variates",
-    "evaluation",
-    "examination",
-    "in_context",
-    "analysis",
-    "report",
-    "store",
-    "adapters",
-    "saved",
-    "experiment",
-    "conduct",
-    "sweeps",
-    "studies",
-    "runs",
-    "study_runs",
-    "diagnosis",
-    "bench",
-    "commands",
-    "arguments",
-    "cli",
-]
-SEE_EVERYTHING = ("__init__", "__main__")
-BLIND_TO = {"predictors": {"tasks", "enumeration"}}  # a network knows no task
+FRONT = ("__init__", "__main__")  # they see everything, and nothing sees them
+MOST_FILES, MOST_FOLDERS = 10, 15  # in the root
+BLIND_TO = {"predictors": {"tasks"}}  # a network knows no task
 MAY_PRINT = ("cli/", "progress.py")
-MAY_OPEN = {"files.py", "store.py", "tasks/recorded.py", "specs.py", "platforms.py", "weights.py"}
+MAY_OPEN = {
+    "files.py",
+    "store.py",
+    "tasks/recorded.py",
+    "specs.py",
+    "platforms.py",
+    "formats/weights.py",
+    "formats/fetch.py",
+}
 OPENERS = {
     "open",
     "read_text",
@@ -121,22 +86,59 @@ def calls(path):
             yield name, node
 
 
-@by_file
-def test_a_file_belongs_to_a_room(path):
-    assert room_of(path) in (*ROOMS, *SEE_EVERYTHING), "name the new room's place in ROOMS"
+def rooms():
+    """The rooms by floor: each sees those of the floors before it."""
+    sees = {room_of(path): set() for path in FILES if room_of(path) not in FRONT}
+    for path in FILES:
+        for module, line in imports(path) if room_of(path) in sees else ():
+            place = f"{name_of(path)}:{line}"
+            assert module in MODULES, f"{place}: {module} does not exist"
+            assert module != "promptax", f"{place}: the front door is for users"
+            sees[room_of(path)].add(module.split(".")[1])
+    floors = []
+    while sees:
+        floor = sorted(room for room, seen in sees.items() if not (seen - {room}) & set(sees))
+        assert floor, f"Expected no circle of rooms; got one among {sorted(sees)}"
+        floors.append(floor)
+        for room in floor:
+            del sees[room]
+    return floors
+
+
+def test_the_list_of_rooms_is_written():
+    """Of each room, what its docstring says first. Run this test and commit what it wrote."""
+    width, lines = max(len(room) for floor in rooms() for room in floor) + 4, []
+    for floor in rooms():
+        for room in floor:
+            inside = ROOT / room / "__init__.py"
+            file = inside if inside.exists() else ROOT / f"{room}.py"
+            about = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+            name = f"{room}/" if inside.exists() else room
+            lines.append(f"    {name:<{width}}{about.split(chr(10))[0]}".rstrip())
+        lines.append("")
+    page = REPOSITORY / "CONTRIBUTING.md"
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- rooms -->\n", 1)
+    after = rest.split("<!-- end of rooms -->\n", 1)[1]
+    listed = "\n".join(lines).rstrip()
+    whole = f"{before}<!-- rooms -->\n\n{listed}\n\n<!-- end of rooms -->\n{after}"
+    if whole != text:
+        page.write_text(whole, encoding="utf-8")
+    assert whole == text, "the list of rooms in CONTRIBUTING.md was old; it is written anew"
+
+
+def test_the_root_is_an_entrance_hall():
+    files = [path for path in FILES if path.parent == ROOT]
+    folders = {path.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT}
+    assert len(files) <= MOST_FILES and len(folders) <= MOST_FOLDERS, (len(files), len(folders))
 
 
 @by_file
-def test_imports_come_from_rooms_above(path):
-    room = room_of(path)
-    if room in SEE_EVERYTHING:
-        return
-    seen = set(ROOMS[: ROOMS.index(room) + 1]) - BLIND_TO.get(room, set())
+def test_a_room_is_blind_to_some(path):
+    hidden = BLIND_TO.get(room_of(path), set())
     for module, line in imports(path):
-        place = f"{name_of(path)}:{line}"
-        assert module in MODULES, f"{place}: {module} does not exist"
-        assert module != "promptax", f"{place}: the front door is for users"
-        assert module.split(".")[1] in seen, f"{place}: {room} does not see {module}"
+        seen = module.split(".")[1] if "." in module else ""
+        assert seen not in hidden, f"{name_of(path)}:{line}: {room_of(path)} sees {module}"
 
 
 def test_the_import_graph_has_no_cycles():

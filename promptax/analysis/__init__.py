@@ -1,7 +1,5 @@
-"""Plain functions from predictors or tasks to labelled datasets."""
+"""What can be said of a predictor? Plain functions to labelled datasets."""
 
-from promptax.analysis.diagnosis import Diagnosis as Diagnosis
-from promptax.analysis.diagnosis import diagnose as diagnose
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
 from promptax.analysis.effective_prior import effective_priors as effective_priors
@@ -9,8 +7,10 @@ from promptax.analysis.internal_states import PrincipalComponents as PrincipalCo
 from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components
 from promptax.analysis.internal_states import state_map as state_map
-from promptax.analysis.ledger import ledger as ledger
 from promptax.analysis.nearest_tokens import nearest_tokens as nearest_tokens
-from promptax.analysis.prompt_mixtures import prompt_mixtures as prompt_mixtures
-from promptax.analysis.promptability import Promptability as Promptability
-from promptax.analysis.promptability import promptability as promptability
+from promptax.analysis.prompt_or_tune.best_prompts import Promptability as Promptability
+from promptax.analysis.prompt_or_tune.best_prompts import promptability as promptability
+from promptax.analysis.prompt_or_tune.diagnose import Diagnosis as Diagnosis
+from promptax.analysis.prompt_or_tune.diagnose import diagnose as diagnose
+from promptax.analysis.prompt_or_tune.ledger import ledger as ledger
+from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures as prompt_mixtures

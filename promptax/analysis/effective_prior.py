@@ -23,10 +23,11 @@ import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key
 
-from promptax import enumeration
-from promptax.analysis.verdict import precise
 from promptax.axes import NATS
-from promptax.protocol import Predictor, Repeated
+from promptax.evaluation.exact import enumeration
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.report.wording import precise
 from promptax.specs import check, traced
 from promptax.tasks.base import Task, sample_batch
 

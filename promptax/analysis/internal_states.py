@@ -16,7 +16,8 @@ import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
-from promptax.protocol import Predictor, Prompted
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import Prompted
 from promptax.specs import check
 
 PromptInternals = dict[str, Float[Array, "prompt _state"]]

@@ -15,7 +15,8 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.predictors.base import Network
-from promptax.protocol import Embedded, KeyValues, Prompted, Wrapper
+from promptax.protocol.predictor import Embedded, KeyValues
+from promptax.protocol.prompted import Prompted, Wrapper
 from promptax.specs import check
 
 Rows = Float[Array, "prompt embedding"]

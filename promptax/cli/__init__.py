@@ -1,7 +1,7 @@
-"""The command line: `promptax demo · list · pretrain · tune · evaluate · diagnose · report ·
-study · bench`, and `promptax lm` for language models.
+"""The command line: the only room that prints, bars aside.
 
-The only room that prints, bars aside. A command is a dataclass of its flags (`commands`), read by
+`promptax demo · list · pretrain · tune · evaluate · diagnose · report · study · bench`, and
+`promptax lm` for language models. A command is a dataclass of its flags (`flags`), read by
 `arguments`, and a function.
 """
 
@@ -16,11 +16,10 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from promptax import platforms, runs, weights
-from promptax.arguments import import_plugins, join_processes, parse
+from promptax import platforms
 from promptax.cli import jobs, language
-from promptax.cli.printing import console, say
-from promptax.commands import (
+from promptax.cli.arguments import import_plugins, join_processes, parse
+from promptax.cli.flags import (
     Bench,
     Demo,
     Diagnose,
@@ -31,6 +30,9 @@ from promptax.commands import (
     RunStudy,
     Tune,
 )
+from promptax.cli.printing import console, say
+from promptax.experiments import demo
+from promptax.formats import fetch
 
 COMMANDS: dict[str, tuple[type, Any]] = {
     "demo": (Demo, jobs.demo),
@@ -69,7 +71,7 @@ def _run(arguments: list[str], command: str) -> None:
     console.quiet = not platforms.leads()
     name = _command(arguments)
     kind, run = COMMANDS[name]
-    presets = runs.DEMO_NETWORK if kind is Demo else {}
+    presets = demo.DEMO_NETWORK if kind is Demo else {}
     parsed = parse(kind, name, arguments[len(name.split()) :], presets)
     _use_compilation_cache()
     started = time.monotonic()
@@ -102,5 +104,5 @@ def _command(arguments: list[str]) -> str:
 
 def _use_compilation_cache() -> None:
     """Compile nothing twice, from one command to the next: JAX's cache in the user's folder."""
-    jax.config.update("jax_compilation_cache_dir", str(weights.cache_folder() / "xla"))
+    jax.config.update("jax_compilation_cache_dir", str(fetch.cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -9,23 +9,11 @@ import jax
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import (
-    bench,
-    diagnosis,
-    files,
-    language,
-    platforms,
-    runs,
-    saved,
-    specs,
-    store,
-    study_runs,
-)
-from promptax.adapters import save_adapter
+from promptax import files, platforms, specs, store
 from promptax.analysis import diagnose
 from promptax.axes import NATS
-from promptax.cli.printing import console, print_rows, say
-from promptax.commands import (
+from promptax.cli import diagnosis, saved
+from promptax.cli.flags import (
     Bench,
     Demo,
     Diagnose,
@@ -37,18 +25,27 @@ from promptax.commands import (
     RunStudy,
     Tune,
 )
-from promptax.control_variates import regret
-from promptax.evaluation import evaluate
-from promptax.fit import Fitted, pretrain
+from promptax.cli.printing import console, print_rows, say
+from promptax.evaluation.control_variates import regret
+from promptax.evaluation.evaluate import evaluate
+from promptax.experiments import bench, run_folder
+from promptax.experiments.conditions import Measurements, matching
+from promptax.experiments.demo import demo_experiment
+from promptax.experiments.executors import by_ray
+from promptax.experiments.sweeps import sweep
+from promptax.fit.fitted import Fitted
+from promptax.fit.loop import pretrain
+from promptax.language import text_model
+from promptax.language.adapters import save_adapter
 from promptax.predictors import Architecture
 from promptax.progress import Bar
-from promptax.protocol import Predictor, Repeated
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
 from promptax.report import table
 from promptax.specs import check
 from promptax.steering import Tuner
-from promptax.studies import Study
-from promptax.studies.base import in_words
-from promptax.sweeps import Measurements, by_ray, matching, sweep
+from promptax.studies import Study, study_folder
+from promptax.studies.judging import in_words
 from promptax.tasks import Task
 
 OPEN = {"tasks": Task, "networks": Architecture, "tuners": Tuner, "studies": Study}
@@ -56,18 +53,18 @@ OPEN = {"tasks": Task, "networks": Architecture, "tuners": Tuner, "studies": Stu
 
 def demo(args: Demo, command: str) -> None:
     """The main job."""
-    experiment = runs.demo_experiment(
+    experiment = demo_experiment(
         args.network, args.pretraining_steps, args.steps, args.repetitions, args.sequences
     )
     folder = files.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
     workers = platforms.tunings_at_once()
-    run = runs.run(experiment, args.seed, folder, command, bar, say, workers)
+    run = run_folder.run(experiment, args.seed, folder, command, bar, say, workers)
     for results in run:
         _show(results)
     if not platforms.leads():
         return
-    page = runs.report(folder)
+    page = run_folder.report(folder)
     say(f"\n{page}  ← open this in a browser", style="bold")
 
 
@@ -109,7 +106,7 @@ def pretrain_run(args: Pretrain, command: str) -> None:
     folder, checkpoint = _run_folder(args)
     what = {"network": args.network, "task": args.task, "fit": args.fit}
     if not args.resume:
-        runs.write_spec(folder, command, args.seed, **what)
+        run_folder.write_spec(folder, command, args.seed, **what)
     fitted = pretrain(
         jax.random.key(args.seed),
         args.network,
@@ -128,7 +125,7 @@ def tune_run(args: Tune, command: str) -> None:
     folder, checkpoint = _run_folder(args)
     what = {"predictor": args.predictor, "tuner": args.tuner, "target": args.target}
     if not args.resume:
-        runs.write_spec(folder, command, args.seed, **what, fit=args.fit)
+        run_folder.write_spec(folder, command, args.seed, **what, fit=args.fit)
     if plan := args.tuner.plan(args.target.symbols):
         say(f"trying {plan}")
     fitted = args.tuner.tune(
@@ -139,7 +136,7 @@ def tune_run(args: Tune, command: str) -> None:
         checkpoint=checkpoint,
         callbacks=None,
     )
-    _keep(folder, fitted, small=language.is_named(args.predictor))
+    _keep(folder, fitted, small=text_model.is_named(args.predictor))
 
 
 def evaluate_run(args: Evaluate, command: str) -> None:
@@ -179,9 +176,9 @@ def evaluate_run(args: Evaluate, command: str) -> None:
         drawn = f"mean of {each.size} drawn"
         say(f"{reference}: log loss {float(each.mean()):.3f} nats per sequence ({drawn})")
     if folder is not None:
-        runs.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
+        run_folder.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)
-        files.write_text(folder / "table.csv", runs.csv([results]))
+        files.write_text(folder / "table.csv", run_folder.csv([results]))
         say(f"written to {folder}")
 
 
@@ -204,7 +201,7 @@ def diagnose_run(args: Diagnose, command: str) -> None:
         judged.append(each)
     say(found.attrs["verdict"], style="bold")
     if folder is not None:
-        runs.write_spec(folder, command, args.seed, prior=args.prior, target=args.target)
+        run_folder.write_spec(folder, command, args.seed, prior=args.prior, target=args.target)
         diagnosis.write(folder, found, judged)
         say(f"written to {folder}")
 
@@ -214,7 +211,7 @@ def report_run(args: Report, command: str) -> None:
     del command
     folder = Path(args.folder)
     study = "study" in json.loads(files.read_text(folder / "spec.json"))
-    say(str(study_runs.report(folder)[0] if study else runs.report(folder)))
+    say(str(study_folder.report(folder)[0] if study else run_folder.report(folder)))
 
 
 def study_run(args: RunStudy, command: str) -> None:
@@ -227,8 +224,8 @@ def study_run(args: RunStudy, command: str) -> None:
     folder = Path(args.out or f"runs/{name}-{args.scale}")
     plugins = tuple(specs.plugins)
     executor = by_ray(args.address, plugins, args.cores) if args.executor == "ray" else None
-    study_runs.begin(folder, command, args.study, args.scale)
-    study_runs.write_index(folder, everything)
+    study_folder.begin(folder, command, args.study, args.scale)
+    study_folder.write_index(folder, everything)
     bar = lambda what: (Bar(what),)  # noqa: E731
 
     def told(done: int, total: int, note: str) -> bool:
@@ -242,7 +239,7 @@ def study_run(args: RunStudy, command: str) -> None:
     there = len(Measurements(chosen, folder))
     say(f"{there} of {len(chosen)} conditions are in {folder}")
     if platforms.leads():
-        page, claims = study_runs.report(folder)
+        page, claims = study_folder.report(folder)
         rows = [(claim.name, in_words(claim), claim.text) for claim in claims]
         print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
         say(f"\n{page}  ← open this in a browser", style="bold")

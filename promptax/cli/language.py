@@ -7,14 +7,15 @@ from typing import Any
 
 import jax
 
-from promptax import files, weights
-from promptax.adapters import load_adapter
+from promptax import files
+from promptax.cli.flags import Chat, Compress, Decompress, Fetch, Speaking, Write
 from promptax.cli.printing import console, print_rows, say
-from promptax.commands import Chat, Compress, Decompress, Fetch, Speaking, Write
-from promptax.language import TextModel
+from promptax.formats.fetch import fetch_smollm2
+from promptax.language.adapters import load_adapter
+from promptax.language.text_model import TextModel
+from promptax.language.tokenizer import Message
 from promptax.progress import Bar
 from promptax.specs import check
-from promptax.text import Message
 
 GROUP = "lm"
 
@@ -22,7 +23,7 @@ GROUP = "lm"
 def fetch(args: Fetch, command: str) -> None:
     """Get the weights."""
     del args, command
-    say(f"{weights.fetch_smollm2(say)} has the hash that is expected")
+    say(f"{fetch_smollm2(say)} has the hash that is expected")
 
 
 def write(args: Write, command: str) -> None:

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.predictors.layers import Dense, Layer, Transposed, choose, dense
-from promptax.predictors.many_symbols import Unembedded
-from promptax.protocol import Embedded, Inputs, KeyValues, Prediction, Predictor
+from promptax.predictors.parts.layers import Dense, Layer, Transposed, choose, dense
+from promptax.predictors.parts.many_symbols import Unembedded
+from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Prediction, Predictor
 from promptax.specs import Record, Spec, check
 
 Rows = Float[Array, "time embedding"]

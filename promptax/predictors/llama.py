@@ -8,15 +8,15 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 import math
 import os
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from promptax import weights
-from promptax.predictors.attention import Heads, KeptRows, Past, Queries, append, attention
+from promptax.formats import fetch
+from promptax.formats import llama as formats
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -28,9 +28,11 @@ from promptax.predictors.base import (
     Rows,
     Torso,
 )
-from promptax.predictors.layers import Dense, Layer, Transposed
+from promptax.predictors.parts.attention import Heads, KeptRows, Past, Queries, append, attention
+from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.specs import Record, check
 
+NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a matrix
 LARGE = 256  # width from which micro-batches and several programs pay
 INITIAL_SCALE = 0.02  # standard deviation of fresh weights, as in Touvron et al. 2023
 MICRO_BATCH_ROWS = 1024  # rows to differentiate at a time: about 1.5 GiB for 135 million weights
@@ -91,16 +93,14 @@ class Llama(Architecture):
         Raises:
             FileNotFoundError: it was not fetched yet.
         """
-        return Llama.from_gguf(weights.smollm2_path(), dtype)
+        return Llama.from_gguf(fetch.smollm2_path(), dtype)
 
     @staticmethod
     def from_gguf(
         path: str | os.PathLike, dtype: Literal["float32", "bfloat16"] = "float32"
     ) -> Network:
         """The llama in a GGUF file, dequantised."""
-        from promptax.predictors import llama_files  # which needs this module
-
-        return llama_files.from_gguf(Path(path), dtype)
+        return _trained(formats.from_gguf(Path(path), jnp.dtype(dtype)), dtype)
 
     @staticmethod
     def from_safetensors(
@@ -113,9 +113,7 @@ class Llama(Architecture):
             FileNotFoundError: files are missing.
             ValueError: another architecture, or a file that is truncated or foreign.
         """
-        from promptax.predictors import llama_files
-
-        return llama_files.from_folder(Path(folder), dtype)
+        return _trained(formats.from_folder(Path(folder), jnp.dtype(dtype)), dtype)
 
     def embedding_width(self) -> int:
         return self.width
@@ -170,6 +168,22 @@ class LlamaLayer(Record):
     gate: Layer
     mlp_input: Layer
     mlp_output: Layer
+
+
+def _trained(read: formats.LlamaFile, dtype: Literal["float32", "bfloat16"]) -> Network:
+    """The network of a trained llama. Its layers leave `read` one by one: half the memory."""
+    spec = Llama(**read.fields, dtype=dtype)
+    layers: dict[str, Any] = {}
+    for name in list(read.layers):
+        array = jnp.asarray(read.layers.pop(name))
+        layers[name] = array if name in NORMS else Transposed(array)
+    last = None if read.unembedding is None else jnp.asarray(read.unembedding, dtype)
+    return Network(
+        architecture=spec,
+        embedding=Dense(jnp.asarray(read.embedding, dtype)),
+        torso=LlamaTorso(LlamaLayer(**layers), jnp.asarray(read.norm, dtype), spec),
+        unembedding=None if last is None else Transposed(last),
+    )
 
 
 class LlamaMemory(KeptRows):

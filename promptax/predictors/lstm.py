@@ -17,7 +17,7 @@ from promptax.predictors.base import (
     Table,
     Torso,
 )
-from promptax.predictors.layers import Dense, Layer, choose, dense
+from promptax.predictors.parts.layers import Dense, Layer, choose, dense
 from promptax.specs import check
 
 Cell = tuple[Array, Array]  # cell c and hidden h: [..., state]

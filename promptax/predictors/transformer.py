@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.predictors.attention import Heads, KeptRows, append, attention
 from promptax.predictors.base import (
     Architecture,
     BatchOutputs,
@@ -29,7 +28,8 @@ from promptax.predictors.base import (
     Table,
     Torso,
 )
-from promptax.predictors.layers import (
+from promptax.predictors.parts.attention import Heads, KeptRows, append, attention
+from promptax.predictors.parts.layers import (
     Layer,
     LayerNorm,
     choose,

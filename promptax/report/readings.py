@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from promptax.report import summaries, words
-from promptax.report.words import nats
+from promptax.report import summaries, wording
+from promptax.report.wording import nats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def headline(results: xr.Dataset) -> str:
         for its, some in kinds.items()
         if its not in (group, "baselines")
     ]
-    start = f"On “{summaries.target_name(results)}”, after {words.count(length, 'token')}, "
+    start = f"On “{summaries.target_name(results)}”, after {wording.count(length, 'token')}, "
     return start + "; ".join(clauses) + _diverged(results) + "."
 
 
@@ -62,7 +62,7 @@ def regret_bars(results: xr.Dataset, lengths: Sequence[int] | None = None) -> st
     else:
         clauses = "; ".join(_reaching(results, length) for length in wanted)
         text = f"within error of the target’s Bayes optimum: {clauses}"
-    return words.sentence(text + _diverged(results))
+    return wording.sentence(text + _diverged(results))
 
 
 def regret_over_time(results: xr.Dataset) -> str:
@@ -70,7 +70,7 @@ def regret_over_time(results: xr.Dataset) -> str:
     first, *rest = summaries.evaluated_lengths(results)
     shown = summaries.steered(results)
     if not rest:
-        return words.sentence(_lowest_at(results, first) + _diverged(results))
+        return wording.sentence(_lowest_at(results, first) + _diverged(results))
     last = rest[-1]
     before, after = _rows(results, first), _rows(results, last)
     growth = sorted(
@@ -79,16 +79,16 @@ def regret_over_time(results: xr.Dataset) -> str:
         if name in before and name in after
     )
     if not growth:
-        return words.sentence("no predictor finished" + _diverged(results))
+        return wording.sentence("no predictor finished" + _diverged(results))
     span = f"from {first} to {last} tokens"
     if growth[-1][0] - growth[0][0] < 0.005:
         text = f"{span} the regret of {_all_of(len(growth))} grows by {nats(growth[0][0])} nats"
     else:
         text = (
-            f"{span} regret grows most for {growth[-1][1]} ({words.signed(growth[-1][0])} nats) "
-            f"and least for {growth[0][1]} ({words.signed(growth[0][0])})"
+            f"{span} regret grows most for {growth[-1][1]} ({wording.signed(growth[-1][0])} nats) "
+            f"and least for {growth[0][1]} ({wording.signed(growth[0][0])})"
         )
-    return words.sentence(text + _against_untuned(results, after, last) + _diverged(results))
+    return wording.sentence(text + _against_untuned(results, after, last) + _diverged(results))
 
 
 def tuning_curves(results: xr.Dataset) -> str:
@@ -100,7 +100,7 @@ def tuning_curves(results: xr.Dataset) -> str:
     window = max(1, steps // 10)
     ranked = sorted((row for row, _ in ends), key=lambda row: row.value)
     when = (
-        f"over the last {words.count(window, 'step')} of {steps:,}"
+        f"over the last {wording.count(window, 'step')} of {steps:,}"
         if steps > 1
         else "after one step"
     )
@@ -117,11 +117,11 @@ def tuning_curves(results: xr.Dataset) -> str:
         text += f" (exact floor {nats(floor)})"
     falling = [row.name for row, slope in ends if slope < 0]
     rising = [row.name for row, slope in ends if slope > 0]
-    text += f"; still falling at the end: {words.listed(falling)}" if falling else ""
-    text += f"; rising at the end: {words.listed(rising)}" if rising else ""
+    text += f"; still falling at the end: {wording.listed(falling)}" if falling else ""
+    text += f"; rising at the end: {wording.listed(rising)}" if rising else ""
     if not falling and not rising and window > 1:
         text += "; no curve still moves by more than its noise"
-    return words.sentence(text + _diverged(results))
+    return wording.sentence(text + _diverged(results))
 
 
 def internal_states(states: xr.Dataset) -> str:
@@ -146,20 +146,20 @@ def internal_states(states: xr.Dataset) -> str:
         clauses.append(f"the two components hold {float(np.sum(shares)):.0%} of the variance")
     unit = "(medians, in multiples of the spread of the grey states)"
     clauses[0] = f"{clauses[0]} {unit}"
-    return words.sentence("; ".join(clauses))
+    return wording.sentence("; ".join(clauses))
 
 
 def _best_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
     best, *others = sorted(members, key=lambda row: row.value)
     text = f"{best.name} has a regret of {nats(best.value)} nats"
     if others:
-        text += f", the lowest of {len(members)} {words.noun(group, 2)}"
+        text += f", the lowest of {len(members)} {wording.noun(group, 2)}"
     if bayes is not None and bayes.name != best.name:
         text += ", " + _against_bayes(best, bayes)
     level = [str(row) for row in others if not row.apart(best)]
     behind = [str(row) for row in others if row.apart(best)]
-    text += f", level within error with {words.listed(level)}" if level else ""
-    text += f"{' and' if level else ','} ahead of {words.listed(behind)}" if behind else ""
+    text += f", level within error with {wording.listed(level)}" if level else ""
+    text += f"{' and' if level else ','} ahead of {wording.listed(behind)}" if behind else ""
     return text
 
 
@@ -167,14 +167,16 @@ def _range_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
     ranked = sorted(members, key=lambda row: row.value)
     low, high = ranked[0], ranked[-1]
     if len(members) == 1:
-        return f"{low.name}, the only {words.noun(group, 1)}, ends at {nats(low.value)}"
-    text = f"the {len(members)} {words.noun(group, 2)} end between {nats(low.value)} ({low.name}) "
+        return f"{low.name}, the only {wording.noun(group, 1)}, ends at {nats(low.value)}"
+    text = (
+        f"the {len(members)} {wording.noun(group, 2)} end between {nats(low.value)} ({low.name}) "
+    )
     text += f"and {nats(high.value)} ({high.name})"
     if not low.apart(high):
         text += ", level within error"
     if bayes is not None:
         level = sum(not row.apart(bayes) for row in members)
-        text += f", {words.some(level, len(members))} of them within error of that optimum"
+        text += f", {wording.some(level, len(members))} of them within error of that optimum"
     return text
 
 
@@ -195,25 +197,27 @@ def _reaching(results: xr.Dataset, length: int) -> str:
     others = [rows[name] for name in summaries.steered(results) if name in rows]
     others = [row for row in others if bayes is None or row.name != bayes.name]
     if bayes is None or not others:
-        return f"after {words.count(length, 'token')}, nothing to compare"
-    when = f"after {words.count(length, 'token')} ({nats(bayes.value)})"
+        return f"after {wording.count(length, 'token')}, nothing to compare"
+    when = f"after {wording.count(length, 'token')} ({nats(bayes.value)})"
     level = [str(row) for row in others if not row.apart(bayes)]
     below = [str(row) for row in others if row.apart(bayes) and row.value < bayes.value]
     nearest = min(others, key=lambda row: abs(row.value - bayes.value))
-    text = f"{when}, {words.some(len(level), len(others))} of {len(others)}"
-    text += f": {words.listed(level)}" if level else f", nearest {nearest}"
-    return text + (f", and below it by more than the error {words.listed(below)}" if below else "")
+    text = f"{when}, {wording.some(len(level), len(others))} of {len(others)}"
+    text += f": {wording.listed(level)}" if level else f", nearest {nearest}"
+    return text + (
+        f", and below it by more than the error {wording.listed(below)}" if below else ""
+    )
 
 
 def _lowest_at(results: xr.Dataset, length: int) -> str:
     rows = _rows(results, length)
     shown = [rows[name] for name in summaries.steered(results) if name in rows]
     if not shown:
-        return f"after {words.count(length, 'token')} no predictor finished"
+        return f"after {wording.count(length, 'token')} no predictor finished"
     best, *others = sorted(shown, key=lambda row: row.value)
     level = [str(row) for row in others if not row.apart(best)]
-    text = f"after {words.count(length, 'token')} the lowest regret is that of {best}"
-    return text + (f", level within error with {words.listed(level)}" if level else "")
+    text = f"after {wording.count(length, 'token')} the lowest regret is that of {best}"
+    return text + (f", level within error with {wording.listed(level)}" if level else "")
 
 
 def _against_untuned(results: xr.Dataset, rows: dict[str, _Row], length: int) -> str:
@@ -223,10 +227,10 @@ def _against_untuned(results: xr.Dataset, rows: dict[str, _Row], length: int) ->
     if untuned is None or not others:
         return ""
     above = [str(row) for row in others if row.apart(untuned) and row.value > untuned.value]
-    who = f": {words.listed(above)}" if above else ""
+    who = f": {wording.listed(above)}" if above else ""
     ends = "ends" if len(above) <= 1 else "end"
     return (
-        f"; at {length} tokens {words.some(len(above), len(others))} of {len(others)} {ends} "
+        f"; at {length} tokens {wording.some(len(above), len(others))} of {len(others)} {ends} "
         f"above the untuned network ({nats(untuned.value)}) by more than the error{who}"
     )
 
@@ -297,7 +301,7 @@ def _diverged(results: xr.Dataset) -> str:
         for name in summaries.names(results)
         if int((row := summary.sel(predictor=name))["diverged"])
     ]
-    return f"; repetitions that diverged: {words.listed(parts)}" if parts else ""
+    return f"; repetitions that diverged: {wording.listed(parts)}" if parts else ""
 
 
 def _all_of(count: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
-from promptax.quartiles import quartiles
+from promptax.statistics import quartiles
 
 GROUPS = ("prompts", "weights", "baselines")
 TARGET_BAYES = ("target bayes", "bayes")

@@ -1,4 +1,4 @@
-"""Studies: one folder or file for each paper."""
+"""Papers run again and judged. An open set: one folder a paper and its line here."""
 
 from promptax.studies.base import Study as Study
 from promptax.studies.coins_in_language import CoinsInLanguage as CoinsInLanguage

@@ -11,40 +11,12 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from promptax.axes import LogProbs, Tokens
-from promptax.protocol import Inputs, Prediction, Predictor
+from promptax.protocol.outcomes import Episode, Symbols
+from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec
-
-
-class Episode(eqx.Module):
-    """One sequence. `tokens` [time]; `latent`: what was hidden; `scored` [time]: the steps that
-    count (None: all of them), for sequences that are shorter than their array."""
-
-    tokens: Int[Array, "*batch time"]
-    latent: Any = None
-    scored: Bool[Array, "*batch time"] | None = None
-
-    @property
-    def inputs(self) -> Inputs:
-        """What a predictor reads."""
-        return self.tokens
-
-
-class Symbols:
-    """The outcome of a task over an alphabet: log loss of the symbol that came."""
-
-    def log_loss(self, prediction: Prediction, episode: Episode) -> Float[Array, "*batch time"]:
-        """-log p(tokens[t]) in nats [..., time]; 0 where a step is not scored."""
-        losses = -prediction.of(episode.tokens)
-        return losses if episode.scored is None else jnp.where(episode.scored, losses, 0.0)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
 
 
 class Task(Spec):

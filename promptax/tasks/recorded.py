@@ -12,8 +12,9 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Key
 
+from promptax.protocol.outcomes import Episode
 from promptax.specs import check
-from promptax.tasks.base import Episode, Task
+from promptax.tasks.base import Task
 
 PAD = -1
 

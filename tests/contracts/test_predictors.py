@@ -5,14 +5,16 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import laws
 import numpy as np
 import pytest
+from support import judges as laws
 
-from promptax import mixture, protocol, specs
-from promptax.exchangeable import Uniform
+from promptax import protocol, specs
 from promptax.predictors import Architecture, Network, Transformer
-from promptax.protocol import Embedded, Prompt, Prompted
+from promptax.protocol import mixture
+from promptax.protocol.exchangeable import Uniform
+from promptax.protocol.predictor import Embedded
+from promptax.protocol.prompted import Prompt, Prompted
 
 LENGTH = 7
 

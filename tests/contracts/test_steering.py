@@ -6,16 +6,16 @@ import json
 
 import jax
 import jax.numpy as jnp
-import laws
 import numpy as np
 import pytest
+from support import judges as laws
 
 from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
-from promptax.exchangeable import Uniform
-from promptax.fit import Fitted
-from promptax.mixture import PromptedMixture
+from promptax.fit.fitted import Fitted
 from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.protocol import Prompted, Wrapper
+from promptax.protocol.exchangeable import Uniform
+from promptax.protocol.mixture import PromptedMixture
+from promptax.protocol.prompted import Prompted, Wrapper
 from promptax.steering import (
     GradientSearch,
     GradientTuner,
@@ -31,7 +31,7 @@ from promptax.steering import (
     Tuner,
     WeightTuner,
 )
-from promptax.steering.key_value_prompt import KeyValueRows
+from promptax.steering.prompts.key_value_prompt import KeyValueRows
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(7)

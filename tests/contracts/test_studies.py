@@ -2,12 +2,12 @@
 
 import json
 
-import laws
 import pytest
+from support import judges as laws
 
 from promptax import specs
+from promptax.experiments.conditions import Condition, matching
 from promptax.studies import Study
-from promptax.sweeps import Condition, matching
 
 every_study = pytest.mark.parametrize("study", laws.examples(Study))
 

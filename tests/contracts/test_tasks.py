@@ -6,12 +6,13 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import laws
 import numpy as np
 import pytest
+from support import judges as laws
 
 import promptax.tasks as tasks
-from promptax import enumeration, protocol, specs
+from promptax import protocol, specs
+from promptax.evaluation.exact import enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))

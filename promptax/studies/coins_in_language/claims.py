@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import xarray as xr
 
-from promptax.experiment import UNTUNED
-from promptax.studies.base import Check, Claim
+from promptax.experiments.experiment import UNTUNED
 from promptax.studies.coins_in_language.conditions import (
     HARD,
     KEY_VALUE,
@@ -35,6 +34,7 @@ from promptax.studies.coins_in_language.reading import (
     regret,
     strength,
 )
+from promptax.studies.judging import Check, Claim
 
 PROMPTS = (HARD, SOFT, KEY_VALUE)
 BEST_BETA = 1.4624  # least regret of any Beta prior on two coins (claim "D01 exact" of the paper's)

@@ -7,19 +7,13 @@ coins the model is left as it is; to a single coin and to two coins it is steere
 
 from typing import NamedTuple
 
-from promptax.experiment import Experiment
-from promptax.predictors import Architecture, LanguageModel, Llama, SpelledNetwork
-from promptax.settings import FitSettings
+from promptax.experiments.conditions import Condition
+from promptax.experiments.experiment import Experiment
+from promptax.fit.settings import FitSettings
+from promptax.language import LanguageModel, SpelledNetwork
+from promptax.predictors import Architecture, Llama
 from promptax.specs import check
-from promptax.steering import (
-    HardPrompt,
-    KeyValuePrompt,
-    LowRank,
-    PromptMixture,
-    SoftPrompt,
-    Tuner,
-)
-from promptax.sweeps import Condition
+from promptax.steering import HardPrompt, KeyValuePrompt, LowRank, PromptMixture, SoftPrompt, Tuner
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
 RANDOM_COINS, SINGLE, TWO = "random coins", "single coin", "two coins"

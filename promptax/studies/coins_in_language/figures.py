@@ -7,10 +7,11 @@ import scipy
 import xarray as xr
 from matplotlib.figure import Figure
 
-from promptax import enumeration
-from promptax.experiment import UNTUNED
-from promptax.report import figures, priors, prompts, readings, summaries
-from promptax.report.study_page import Part
+from promptax.evaluation.exact import enumeration
+from promptax.experiments.experiment import UNTUNED
+from promptax.report import figures, readings, summaries
+from promptax.report.figures import priors, prompts
+from promptax.report.pages.study import Part
 from promptax.studies.coins_in_language.conditions import (
     HARD,
     LENGTH,

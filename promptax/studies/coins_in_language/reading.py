@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from promptax import enumeration
 from promptax.analysis import effective_prior
-from promptax.conduct import target_groups
-from promptax.experiment import UNTUNED
-from promptax.studies.base import Check
+from promptax.evaluation.exact import enumeration
+from promptax.experiments.experiment import UNTUNED
+from promptax.experiments.groups import target_groups
 from promptax.studies.coins_in_language.conditions import (
     LENGTH,
     MAIN,
@@ -24,6 +23,7 @@ from promptax.studies.coins_in_language.conditions import (
     TWO,
     name_of,
 )
+from promptax.studies.judging import Check
 
 PROMPTABLE = (SINGLE, TWO)
 

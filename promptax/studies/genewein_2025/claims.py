@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import xarray as xr
 
-from promptax.experiment import RANDOM, UNTUNED
-from promptax.studies.base import Check, Claim
+from promptax.experiments.experiment import RANDOM, UNTUNED
 from promptax.studies.genewein_2025.conditions import (
     BAYES,
     BOTH,
@@ -36,6 +35,7 @@ from promptax.studies.genewein_2025.conditions import (
     kind,
 )
 from promptax.studies.genewein_2025.reading import FAR, SHORT, Judge, Place, Reader, made
+from promptax.studies.judging import Check, Claim
 
 NETWORKS = (TRANSFORMER, LSTM_NAME)
 PROMPTS, OTHERS = (HARD, SIMPLEX, REAL, SOFT), (HARD, SIMPLEX, REAL)

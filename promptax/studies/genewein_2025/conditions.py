@@ -6,12 +6,12 @@ name says which: "LSTM · pretrained · single coin · seed 0".
 
 from typing import NamedTuple
 
-from promptax.experiment import METHODS, RANDOM, Experiment
+from promptax.experiments.conditions import Condition
+from promptax.experiments.experiment import METHODS, RANDOM, Experiment
+from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.settings import FitSettings
 from promptax.specs import Spec, check
 from promptax.steering import HardPrompt, RandomPrompt, RealPrompt, SimplexPrompt, SoftPrompt, Tuner
-from promptax.sweeps import Condition
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
 SINGLE, TWO, RANDOM_COINS = "single coin", "two coins", "random coins"

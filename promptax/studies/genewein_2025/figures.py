@@ -7,11 +7,12 @@ import scipy
 import xarray as xr
 from matplotlib.figure import Figure
 
-from promptax import enumeration
-from promptax.conduct import STATES
-from promptax.report import figures, prompts, readings, summaries, words
-from promptax.report.study_page import Part
-from promptax.steering.hard_prompt import all_prompts
+from promptax.evaluation.exact import enumeration
+from promptax.experiments.groups import STATES
+from promptax.report import figures, readings, summaries, wording
+from promptax.report.figures import prompts
+from promptax.report.pages.study import Part
+from promptax.steering.searches.hard_prompt import all_prompts
 from promptax.studies.genewein_2025.conditions import (
     LARGE,
     LONG,
@@ -108,7 +109,7 @@ def _states(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
         yield said, figures.internal_states(states)
         away = states["prompt_distance"].median("prompt")
         listed = [
-            f"{name} {words.nats(float(value))}"
+            f"{name} {wording.nats(float(value))}"
             for name, value in zip(states.predictor.values, away.values, strict=True)
             if np.isfinite(value)
         ]

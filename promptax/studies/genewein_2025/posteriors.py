@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp, rel_entr, xlogy
 
-from promptax import enumeration
-from promptax.studies.base import Check, Claim
+from promptax.evaluation.exact import enumeration
+from promptax.studies.judging import Check, Claim
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
 ROUNDING = 1e-12

@@ -15,10 +15,9 @@ import numpy as np
 import xarray as xr
 
 from promptax import files
-from promptax.conduct import ON_PRIOR, STATES, target_groups
-from promptax.experiment import RANDOM, UNTUNED
+from promptax.experiments.experiment import RANDOM, UNTUNED
+from promptax.experiments.groups import ON_PRIOR, STATES, target_groups
 from promptax.report.summaries import quiet_about_empty_rows
-from promptax.studies.base import Check
 from promptax.studies.genewein_2025.conditions import (
     BAYES,
     BOTH,
@@ -42,6 +41,7 @@ from promptax.studies.genewein_2025.conditions import (
     kind,
     name_of,
 )
+from promptax.studies.judging import Check
 
 METHOD_NAMES = {
     "HardPT": HARD,

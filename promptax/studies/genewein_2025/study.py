@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import xarray as xr
 
-from promptax.report.study_page import Part
+from promptax.experiments.conditions import Condition
+from promptax.report.pages.study import Part
 from promptax.specs import check
-from promptax.studies.base import Claim, Study
+from promptax.studies.base import Study
 from promptax.studies.genewein_2025 import claims, conditions, figures, reading, theory
-from promptax.sweeps import Condition
+from promptax.studies.judging import Claim
 
 
 class Genewein2025(Study):

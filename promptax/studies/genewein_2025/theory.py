@@ -1,7 +1,7 @@
 """The paper's claims about exact predictors, and what follows from them, without any network.
 
 Regret is expected cumulative regret to the oracle in nats, over 50 steps where nothing else is
-said. Every expectation is a sum over all sequences (`promptax.enumeration`), every best prompt is
+said. Every expectation is a sum over all sequences (`enumeration`), every best prompt is
 the best of all. Expected values were computed apart from this library, from closed forms.
 """
 
@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from promptax import enumeration
 from promptax.analysis import promptability
-from promptax.protocol import condition
+from promptax.evaluation.exact import enumeration
+from promptax.protocol.entries import condition
 from promptax.specs import traced
-from promptax.studies.base import Claim
 from promptax.studies.genewein_2025 import posteriors
 from promptax.studies.genewein_2025.posteriors import equals, exact
+from promptax.studies.judging import Claim
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
 STEPS = 50

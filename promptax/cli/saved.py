@@ -1,0 +1,41 @@
+"""Saved predictors as people name them: run folders or files, with names of their own."""
+
+import json
+from pathlib import Path
+
+from promptax import files, store
+from promptax.fit.fitted import Fitted
+from promptax.language import text_model
+from promptax.language.adapters import load_adapter
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.specs import check
+
+ADAPTER = "adapter"  # in a run folder: what was tuned of a language model
+
+
+def named(words: tuple[str, ...]) -> dict[str, str]:
+    """Paths by name, from NAME=PATH or PATH."""
+    pairs = [word.split("=", 1) if "=" in word else [Path(word).stem, word] for word in words]
+    names = [name for name, _ in pairs]
+    check(len(set(names)) == len(names), f"Expected different names; got {names}. Use NAME=PATH.")
+    return {name: path for name, path in pairs}
+
+
+def predictor(path: str) -> Predictor | Repeated:
+    """The predictor in a run folder or a file; of a fitted result, what was fitted. A language
+    model by its name: smollm2, a folder in the Hugging Face format, a GGUF file."""
+    if text_model.is_named(path):
+        return text_model.predictor(path)
+    adapter, spec = Path(path) / ADAPTER, Path(path) / "spec.json"
+    if adapter.is_dir() and spec.is_file():
+        base = json.loads(files.read_text(spec))["predictor"]
+        return load_adapter(adapter, text_model.predictor(base))
+    inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
+    there = [Path(path) / name for name in inside if (Path(path) / name).exists()]
+    file = there[0] if there else Path(path)
+    thing = store.load(file)
+    thing = thing.predictor if isinstance(thing, Fitted) else thing
+    if not isinstance(thing, Predictor | Repeated):
+        raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
+    return thing

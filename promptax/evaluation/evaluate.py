@@ -1,0 +1,236 @@
+"""Losses of predictors on the same sampled sequences, streamed; `regret` compares them.
+
+All predictors read the same sequences, so that differences are paired; expectations that are known
+exactly come along, because they sharpen the differences (`control_variates`).
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Key
+
+from promptax import platforms
+from promptax.axes import NATS
+from promptax.evaluation.control_variates import regret as regret
+from promptax.evaluation.exact import enumeration
+from promptax.evaluation.losses import Reader, _at_once, _losses
+from promptax.predictors.base import Architecture
+from promptax.protocol.entries import condition
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.specs import check, to_json, traced
+from promptax.tasks.base import Task, sample_batch
+
+ORACLE, BAYES = "oracle", "bayes"
+
+
+PRIOR_BAYES, PROMPTED_PRIOR = "prior bayes", "prior bayes, best prompt"
+
+
+CHUNK = 256  # sequences at a time: the paper's training batch, which fits wherever training did
+
+
+PROMPT_STEPS = 50  # the best prompt is the best for this many steps: the paper's tuning length
+
+
+Progress = Callable[[int, int], Any]
+
+
+def evaluate(
+    key: Key[Array, ""],
+    predictors: dict[str, Predictor | Repeated],
+    target: Task,
+    sequences: int = 2048,
+    length: int = 200,
+    *,
+    prior: Task | None = None,
+    prior_prompt_length: int | None = None,
+    chunk: int | None = None,
+    callbacks: Iterable[Progress] = (),
+) -> xr.Dataset:
+    """Log losses in nats of all predictors on the same sequences of the target.
+
+    Variables: `log_loss` [predictor, repetition, sequence, time] float32, `repetitions`
+    [predictor], `expected_log_loss` [predictor, time] float64 where it is known exactly, else NaN;
+    `scored` [sequence, time] if the task masks steps. Time counts 1..N. Predictors with fewer
+    repetitions than others are padded with NaN.
+
+    Added to the given predictors: "oracle" and "bayes" where the target has them; with `prior`
+    "prior bayes", its exact predictor, and with `prior_prompt_length` "prior bayes, best prompt",
+    the same behind the hard prompt of that length that is the best for min(50, length) steps.
+
+    Sequence i depends on the key and on i alone, whatever `sequences` and `chunk`. Memory beyond
+    the result is that of `chunk` sequences. `callbacks` are called as callback(done, total).
+
+    Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
+    not the target's, and a name that would be added.
+
+    Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
+    """
+    check(
+        sequences >= 1 and length >= 1 and (chunk is None or chunk >= 1),
+        f"Expected sequences, length and chunk of at least 1; got {sequences}, {length}, {chunk}.",
+    )
+    _check_predictors(predictors, target)
+    attributes = {"unit": NATS, "target": json.dumps(to_json(target))}
+    attributes |= {"sequences": sequences, "length": length}
+    added: dict[str, Reader] = {ORACLE: target} if target.has_oracle else {}
+    added |= {BAYES: target.bayes()} if target.has_bayes else {}
+    if prior is not None or prior_prompt_length is not None:
+        more, about = _prior_rows(prior, prior_prompt_length, target, length)
+        added, attributes = added | more, attributes | about
+    _check_names(predictors, added)
+    rows: dict[str, Reader | Repeated] = {**predictors, **added}
+    expected = _expected_log_loss(rows, target, length)
+    chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
+    losses, scored = _stream(key, rows, target, (sequences, length, chunk), tuple(callbacks))
+    variables: dict[str, Any] = {
+        "log_loss": (("predictor", "repetition", "sequence", "time"), losses, {"unit": NATS}),
+        "expected_log_loss": (("predictor", "time"), expected, {"unit": NATS}),
+        "repetitions": ("predictor", [len(_repetitions(row)) for row in rows.values()]),
+    }
+    if scored is not None:
+        variables["scored"] = (("sequence", "time"), scored)
+    coordinates = {
+        "predictor": np.array(list(rows), dtype=object if not rows else str),
+        "repetition": np.arange(losses.shape[1]),
+        "time": np.arange(1, length + 1),
+    }
+    return xr.Dataset(variables, coordinates, attributes)
+
+
+def _check_predictors(predictors: Any, target: Any) -> None:
+    if not isinstance(target, Task):
+        raise TypeError(f"Expected a Task as the target; got {type(target).__name__}.")
+    if not isinstance(predictors, dict):
+        raise TypeError(
+            f"Expected a dict from names to predictors; got {type(predictors).__name__}. Name "
+            'them: promptax.evaluate(key, {"untuned": predictor}, target).'
+        )
+    for name, predictor in predictors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Expected names that are words; got {name!r}, {type(name).__name__}.")
+        if not isinstance(predictor, Predictor | Repeated):
+            raise TypeError(
+                f"Expected a Predictor or Repeated as {name!r}; got {type(predictor).__name__}."
+                + _remedy(predictor)
+            )
+        check(
+            predictor.symbols == target.symbols,
+            f"Expected a predictor over {target.symbols} symbols, as the target "
+            f"{type(target).__name__} has; got {predictor.symbols} symbols in {name!r}.",
+        )
+
+
+def _remedy(thing: Any) -> str:
+    if isinstance(thing, Architecture):
+        return " Build it: architecture.build(key, symbols); or train it: promptax.pretrain."
+    if isinstance(thing, Task):
+        return " Pass the task's exact predictor: task.bayes()."
+    return " Pass its predictor: result.predictor." if hasattr(thing, "predictor") else ""
+
+
+def _check_names(predictors: dict[str, Any], added: dict[str, Any]) -> None:
+    for name in predictors:
+        check(
+            name not in added,
+            f"Expected names other than {', '.join(map(repr, added))}, which evaluate adds; got "
+            f"{name!r}. Leave it out, or give it another name.",
+        )
+
+
+def _prior_rows(
+    prior: Task | None, prompt_length: int | None, target: Task, length: int
+) -> tuple[dict[str, Reader], dict[str, Any]]:
+    """Rows and attributes that come with the pretraining task."""
+    if prior is None:
+        raise ValueError(
+            f"Expected prior with prior_prompt_length={prompt_length}; got none. Pass the "
+            "pretraining task: prior=task."
+        )
+    check(
+        prior.has_bayes and prior.symbols == target.symbols,
+        f"Expected a prior over {target.symbols} symbols with an exact predictor; got "
+        f"{type(prior).__name__} over {prior.symbols} symbols. Leave out prior.",
+    )
+    rows: dict[str, Reader] = {PRIOR_BAYES: prior.bayes()}
+    about: dict[str, Any] = {"prior": json.dumps(to_json(prior))}
+    if prompt_length is not None:
+        check(prompt_length >= 0, f"Expected prior_prompt_length from 0 up; got {prompt_length}.")
+        steps = min(PROMPT_STEPS, length)
+        best = enumeration.best_hard_prompt(prior.bayes(), target, prompt_length, steps).tokens()
+        prompted = condition(prior.bayes(), jnp.asarray(best, jnp.int32)) if best else prior.bayes()
+        rows[PROMPTED_PRIOR] = prompted
+        about["prior_prompt"] = json.dumps(best)
+    return rows, about
+
+
+def _expected_log_loss(
+    rows: dict[str, Any], target: Task, length: int
+) -> Float[np.ndarray, "predictor time"]:
+    """Exact expectations in nats; NaN where they are unknown."""
+    expected = np.full((len(rows), length), np.nan)
+    if not enumeration.is_enumerable(target, length):
+        return expected
+    table = enumeration.count_table(target, length)
+    for index, row in enumerate(rows.values()):
+        if isinstance(row, Task):
+            expected[index] = table.oracle_loss
+        elif not isinstance(row, Repeated) and row.exchangeable:
+            regrets = enumeration.expected_regret(row, target, length, table)
+            expected[index] = regrets + table.oracle_loss
+    return expected
+
+
+def _repetitions(row: Any) -> Repeated | list[Reader]:
+    """What has a length and is indexed by repetition."""
+    return row if isinstance(row, Repeated) else [row]
+
+
+def _stream(
+    key: Array,
+    rows: dict[str, Any],
+    target: Task,
+    sizes: tuple[int, int, int],
+    callbacks: tuple[Progress, ...],
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Losses [predictor, repetition, sequence, time] and the mask, chunk by chunk."""
+    sequences, length, chunk = sizes
+    mesh = platforms.mesh(1, chunk, max(map(platforms.size, rows.values()), default=0))
+    task = traced(target)
+    readers = [_repetitions(platforms.everywhere(traced(row), mesh)) for row in rows.values()]
+    most = max(map(len, readers), default=1)
+    losses = np.full((len(rows), most, sequences, length), np.nan, np.float32)
+    scored, done = None, 0
+    total = math.ceil(sequences / chunk) * sum(map(len, readers))
+    for first in range(0, sequences, chunk):
+        here = slice(first, min(first + chunk, sequences))
+        # the last chunk draws sequences that are not kept: another shape would compile again
+        keys = _keys(key, jnp.arange(first, first + chunk))
+        episodes = sample_batch(task, keys, length)
+        if episodes.scored is not None:
+            scored = np.zeros((sequences, length), bool) if scored is None else scored
+            scored[here] = np.asarray(episodes.scored)[: here.stop - first]
+        episodes = platforms.everywhere(episodes, mesh)
+        for index, repetitions in enumerate(readers):
+            for repetition in range(len(repetitions)):
+                reader = repetitions[repetition]
+                at_once = _at_once(reader, chunk, length, mesh)
+                with jax.default_matmul_precision("float32"):  # accelerators round otherwise
+                    found = _losses(reader, target.outcome, episodes, at_once, mesh)
+                losses[index, repetition, here] = np.asarray(found)[: here.stop - first]
+                done += 1
+                for callback in callbacks:
+                    callback(done, total)
+    return losses, scored
+
+
+@jax.jit
+def _keys(key: Array, indices: Array) -> Array:
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, indices)

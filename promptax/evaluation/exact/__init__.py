@@ -1,0 +1,1 @@
+"""Exact expectations over all sequences: by counts, by beliefs, by every sequence."""

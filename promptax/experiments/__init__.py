@@ -1,0 +1,1 @@
+"""What is measured, once: experiments, sweeps over them, and the folders they leave."""

@@ -1,0 +1,93 @@
+"""Labels for what an experiment measured: groups, prompts, losses, and the settings."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from promptax.axes import NATS
+from promptax.evaluation.exact.enumeration import count_table, expected_regret, is_enumerable
+from promptax.experiments.experiment import UNTUNED, Experiment
+from promptax.fit.fitted import Fitted
+from promptax.steering import HardPrompt
+from promptax.tasks import Task
+
+
+def _labelled(
+    results: xr.Dataset, experiment: Experiment, fits: dict[str, Fitted], name: str
+) -> xr.Dataset:
+    """Regret, with tuning losses, scores of searches, groups, prompts, and the settings."""
+    tuning, training = experiment.lengths()
+    groups = {method: tuner.group for method, tuner in experiment.methods.items()}
+    order = [n for g in ("prompts", "weights") for n in groups if groups[n] == g]
+    rest = [n for n in results.predictor.values.tolist() if n not in order and n != "oracle"]
+    results = results.sel(predictor=order + sorted(rest, key=[UNTUNED, *rest].index))
+    names = results.predictor.values.tolist()
+    steps = max((fit.loss.shape[1] for fit in fits.values()), default=0)
+    loss = np.full((len(names), results.sizes["repetition"], steps), np.nan, np.float32)
+    diverged = np.full(loss.shape[:2], -1)
+    for index, method in enumerate(names):
+        if method in fits:
+            own = fits[method].loss
+            loss[index, : own.shape[0], : own.shape[1]] = own
+            diverged[index, : len(own)] = fits[method].diverged
+    return (
+        results.assign(
+            tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
+            diverged=(("predictor", "repetition"), diverged),
+            **_floor(experiment, name, tuning),
+            **_scores(experiment, fits),
+        )
+        .assign_coords(
+            step=np.arange(1, steps + 1),
+            group=("predictor", [groups.get(n, "baselines") for n in names]),
+            found=("predictor", [_found(fits[n]) if n in fits else "" for n in names]),
+        )
+        .assign_attrs(
+            target=name,
+            tuning_length=tuning,
+            training_length=training,
+            network=type(experiment.network).__name__,
+            pretraining=_pretrained_on(experiment),
+            reference=results.attrs.get("reference", "oracle"),
+        )
+    )
+
+
+def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
+    """The expected loss of the target's exact predictor over a tuning sequence, if it is known."""
+    target = experiment.targets[name]
+    if not is_enumerable(target, length):
+        return {}
+    table = count_table(target, length)
+    floor = expected_regret(target.bayes(), target, length, table).sum()
+    return {"target_entropy": ((), float(floor + length * table.oracle_loss), {"unit": NATS})}
+
+
+def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:
+    """Every candidate's loss in the first exhaustive search [repetition, candidate]."""
+    for method, tuner in experiment.methods.items():
+        if isinstance(tuner, HardPrompt):
+            return {"scores": (("repetition", "candidate"), fits[method].scores, {"unit": NATS})}
+    return {}
+
+
+def _found(fitted: Fitted) -> str:
+    """Hard prompts as words, one for each repetition."""
+    prompt = getattr(fitted.predictor, "prompt", None)
+    if prompt is None or not np.issubdtype(np.asarray(prompt).dtype, np.integer):
+        return ""
+    rows = np.atleast_2d(np.asarray(prompt))
+    return " · ".join(" ".join(map(str, row)) for row in rows.tolist())
+
+
+def _pretrained_on(experiment: Experiment) -> str:
+    if experiment.pretraining.steps:
+        return _words(experiment.prior)
+    return "text" if experiment.network.trained else "nothing"
+
+
+def _words(task: Task) -> str:
+    """A task's class as words: "dirichlet categorical"."""
+    name = type(task).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

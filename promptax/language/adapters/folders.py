@@ -1,0 +1,136 @@
+"""Adapter folders of PEFT: which file holds what, and which kind is whose."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from promptax import files
+from promptax.formats import weights
+from promptax.language.adapters import low_rank, prompts
+from promptax.predictors.base import Network
+from promptax.predictors.llama import Llama
+from promptax.protocol.entries import one
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import Prompt, Prompted, Wrapper
+from promptax.specs import check
+from promptax.steering.gradient import replace_network
+
+PROMPTS = {"PROMPT_TUNING": prompts.soft_rows, "PREFIX_TUNING": prompts.keys_and_values}
+KINDS = (*PROMPTS, "LORA")
+# settings that change what an adapter computes, beyond what its tensors say
+BEYOND = (
+    "use_dora",
+    "use_qalora",
+    "use_bdlora",
+    "lora_bias",
+    "layer_replication",
+    "modules_to_save",
+    "target_parameters",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+)
+
+
+def save_adapter(
+    folder: str | os.PathLike, predictor: Predictor, base_name: str | None = None
+) -> Path:
+    """Write what was tuned, a prompt or low-rank layers, as a folder that PEFT loads:
+    `PeftModel.from_pretrained(model, folder)`. An adapter that is there already is replaced.
+
+    `base_name`: where PEFT's users find the model that the adapter is for: a folder, or a name on
+    a hub.
+
+    Raises:
+        TypeError: several repetitions, or not a llama below the prompt.
+        ValueError: nothing was tuned that PEFT knows, more than one thing was, or the prompt
+            stands after the begin row.
+        StoreError: the folder cannot be written; what was there is what it was.
+    """
+    network, spec = _llama_in(one(predictor))
+    read, changes = _prompts_of(predictor), low_rank.changes_in(network)
+    found = [type(prompt).__name__ for prompt in read] + ["low-rank layers"] * bool(changes)
+    check(
+        len(found) == 1,
+        f"Expected one tuned thing, a prompt or low-rank layers; got {' and '.join(found)}. A PEFT "
+        "folder holds one: tune one of them on the predictor as it was trained."
+        if found
+        else "Expected a tuned prompt or low-rank layers; got a network alone. Tune SoftPrompt("
+        "before_begin=True), KeyValuePrompt or LowRank; promptax.save writes whole networks.",
+    )
+    config, tensors = prompts.describe(spec, read[0]) if read else low_rank.describe(changes)
+    config |= {
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "base_model_name_or_path": base_name,
+    }
+    whole = {name: np.asarray(each, np.float32, order="C") for name, each in tensors.items()}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    return files.write_together(
+        folder,
+        {
+            weights.ADAPTER_CONFIG: text.encode(),
+            weights.ADAPTER_WEIGHTS: safetensors.numpy.save(whole, {"format": "pt"}),
+        },
+    )
+
+
+def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
+    """A llama with what is in a PEFT adapter folder: one that reads the prompt, or has the low-rank
+    layers. `predictor` is left as it was; it may be steered already.
+
+    Raises:
+        TypeError: several repetitions, or no llama.
+        FileNotFoundError: files are missing.
+        ValueError: another kind of adapter, one for another model, or a truncated file.
+    """
+    network, spec = _llama_in(one(predictor))
+    config, tensors = weights.read_adapter(Path(folder))
+    kind = config.get("peft_type")
+    check(
+        kind in KINDS,
+        f"Expected a peft_type of {', '.join(KINDS)}; got {kind!r} in {folder}. Others can only be "
+        "merged into their model with PEFT (merge_and_unload), which then loads as a whole.",
+    )
+    beyond = {name: config[name] for name in BEYOND if config.get(name)}
+    check(
+        not beyond,
+        f"Expected a plain {kind} adapter; {folder} has {beyond}, which is not known here. Merge "
+        "it into its model with PEFT (merge_and_unload), or tune a plain one.",
+    )
+    if kind in PROMPTS:
+        return Prompted(predictor, PROMPTS[kind](spec, config, tensors))
+    return replace_network(predictor, low_rank.with_changes(network, config, tensors))
+
+
+def _llama_in(predictor: Predictor) -> tuple[Network, Llama]:
+    """The llama below all prompts, and what it was built from."""
+    inner = predictor
+    while isinstance(inner, Wrapper):
+        inner = inner.predictor
+    if isinstance(inner, Network) and isinstance(inner.architecture, Llama):
+        return inner, inner.architecture
+    kind = type(inner.architecture if isinstance(inner, Network) else inner).__name__
+    raise TypeError(
+        f"Expected a Llama, for which PEFT has a counterpart; got {kind}. promptax.save and "
+        "promptax.load keep any predictor."
+    )
+
+
+def _prompts_of(predictor: Predictor) -> list[Prompt]:
+    found = []
+    while isinstance(predictor, Wrapper):
+        check(
+            isinstance(predictor, Prompted),
+            f"Expected one prompt; got {type(predictor).__name__}, which PEFT does not know. Save "
+            "a predictor that reads one of its prompts.",
+        )
+        assert isinstance(predictor, Prompted)
+        found.append(predictor.reads)
+        predictor = predictor.predictor
+    return found

@@ -1,0 +1,116 @@
+"""A language model: a predictor of tokens, and the tokenizer that its tokens come from.
+
+Text goes in and comes out here; everything between is the predictor's (`sampling`, `compression`,
+`steering`).
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from promptax.formats import fetch
+from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer
+from promptax.predictors import Llama
+from promptax.protocol.predictor import Predictor
+from promptax.specs import check
+from promptax.streaming import compression, sampling
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+def is_named(word: str | os.PathLike) -> bool:
+    """Whether the word names a language model: smollm2, a folder with config.json, a GGUF file."""
+    path = Path(word)
+    return word == SMOLLM2 or path.suffix == ".gguf" or (path / "config.json").is_file()
+
+
+def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:
+    """The language model of that name: "smollm2", a folder in the Hugging Face format, or a GGUF
+    file.
+
+    Raises:
+        FileNotFoundError: nothing is there, or it was not fetched yet.
+        ValueError: another architecture, or a file that is truncated or foreign.
+    """
+    path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
+    if path.suffix == ".gguf":
+        return Llama.from_gguf(path, dtype)
+    return Llama.from_safetensors(path, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextModel:
+    """A language model as people meet it: text in, text out."""
+
+    predictor: Predictor
+    tokenizer: Tokenizer
+
+    @staticmethod
+    def named(word: str | os.PathLike, dtype: Dtype = "float32") -> "TextModel":
+        """Both parts of the model of that name (`predictor` says which names there are)."""
+        return TextModel(predictor(word, dtype), Tokenizer.named(str(word)))
+
+    def __post_init__(self) -> None:
+        check(
+            self.predictor.symbols == self.tokenizer.symbols,
+            f"Expected a tokenizer over the predictor's {self.predictor.symbols:,} symbols; got "
+            f"one over {self.tokenizer.symbols:,}. Take the one that came with the weights.",
+        )
+
+    def tokens(self, text: str) -> Int[np.ndarray, " time"]:
+        """Tokens of a text, without the one that opens it: the predictor has read that."""
+        return self.tokenizer.encode(text)
+
+    def write(
+        self, key: Key[Array, ""], text: str, length: int = 200, **filters: Any
+    ) -> Iterator[str]:
+        """What follows a text, in pieces as they come, up to the token that ends a text.
+
+        Args:
+            length: at most so many tokens.
+            filters: temperature, top_k, top_p, typical_p (`sampling.generate`).
+        """
+        return self._stream(key, self.tokens(text), length, filters)
+
+    def reply(
+        self, key: Key[Array, ""], messages: Sequence[Message], length: int = 400, **filters: Any
+    ) -> Iterator[str]:
+        """The model's reply to a chat, in pieces as they come.
+
+        Args:
+            messages: such as [{"role": "user", "content": "…"}].
+        """
+        return self._stream(key, self.tokenizer.chat_after_begin(messages), length, filters)
+
+    def _stream(
+        self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, filters: Any
+    ) -> Iterator[str]:
+        end = self.tokenizer.end
+        stop = () if end is None else (end,)
+        found = sampling.stream(key, self.predictor, length, prompt, stop=stop, **filters)
+        return self.tokenizer.stream(token for token in found if token != end)
+
+    def bits(self, text: str, context: int | None = None) -> float:
+        """The log loss of a text, in bits: the length of its code, to a few bits."""
+        return compression.code_length(self.predictor, self.tokens(text), context=context)
+
+    def compress(self, text: str, context: int | None = None, **more: Any) -> bytes:
+        """A text as bytes; `decompress` gives it back exactly.
+
+        `context`: after so many tokens the model starts afresh, which bounds time and memory.
+        `more`: callbacks (`compression.compress`).
+        """
+        return compression.compress(self.predictor, self.tokens(text), context=context, **more)
+
+    def decompress(self, data: bytes, **more: Any) -> str:
+        """The text that `compress` was given.
+
+        Raises:
+            ValueError: the data are damaged or foreign, or another model wrote them.
+        """
+        return self.tokenizer.decode(compression.decompress(self.predictor, data, **more))

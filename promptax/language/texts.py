@@ -1,0 +1,233 @@
+"""A user's texts as a task: no oracle, no exact predictor.
+
+A language model is steered to texts, or to completions of prompts; prompts are read, not scored.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jaxtyping import Array, Key
+
+from promptax import files
+from promptax.language.tokenizer import SMOLLM2, Tokenizer
+from promptax.protocol.outcomes import Episode
+from promptax.specs import check
+from promptax.tasks.base import Task
+from promptax.tasks.recorded import PAD, as_rows, draw_row
+
+Given = str | Mapping[str, Any]  # a text, {"text": …} or {"prompt": …, "completion": …}
+SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
+
+
+class Texts(Task):
+    """Texts from a file, as tokens.
+
+    Each episode is a text drawn at random, read from its beginning. Steps past its end are not
+    scored, nor are those of a prompt. A text longer than the episode is cut; one of `task.longest`
+    steps cuts none.
+
+    A file has one text a line or, if its name ends in .jsonl, one JSON object a line: {"text": …}
+    or {"prompt": …, "completion": …}. A completion is encoded apart from its prompt, so the space
+    between them is the completion's.
+    """
+
+    path: str = eqx.field(default="", static=True)
+    """Text file or .jsonl file."""
+    tokenizer: str = eqx.field(default=SMOLLM2, static=True)
+    """The predictor's: smollm2, a Hugging Face folder, or a GGUF file."""
+    template: Literal["plain", "chat"] = eqx.field(default="plain", static=True)
+    """plain: texts as they stand; chat: prompts as a user's messages, completions as replies, by
+    the model's chat template."""
+    end: bool | None = eqx.field(default=None, static=True)
+    """Whether each text is followed by the token that ends one (None: completions are)."""
+    context: int = eqx.field(default=2048, static=True)
+    """The longest text, in tokens."""
+    vocabulary: int = eqx.field(default=0, static=True)
+    """Size of the alphabet (0: the tokenizer's)."""
+    sequences: Annotated[Any, tyro.conf.Suppress] = None
+    """Texts or objects as in a file, or tokens [sequence, time], -1 past the end; read from `path`
+    if not given."""
+    prompt_lengths: Annotated[Any, tyro.conf.Suppress] = None
+    """How many tokens of each sequence are its prompt [sequence]; by default none."""
+
+    def __post_init__(self) -> None:
+        check(
+            self.template in ("plain", "chat"),
+            f"Expected template 'plain' or 'chat'; got {self.template!r}.",
+        )
+        places = ()
+        if self.sequences is None:
+            check(self.path != "", "Expected sequences or the path of a file; got neither.")
+            places, self.sequences = zip(*_read(self.path).items(), strict=True)
+        if _are_texts(self.sequences):
+            check(
+                self.prompt_lengths is None,
+                "Expected prompt_lengths for tokens only; got them for texts, which have their "
+                'prompts apart: {"prompt": …, "completion": …}.',
+            )
+            places = places or [f"sequence {index}" for index in range(len(self.sequences))]
+            tokenizer = Tokenizer.named(self.tokenizer)
+            encoded = [
+                _encoded(tokenizer, place, given, self.template, self.end)
+                for place, given in zip(places, self.sequences, strict=True)
+            ]
+            self.prompt_lengths, self.sequences = zip(*encoded, strict=True)
+            self.vocabulary = self.vocabulary or tokenizer.symbols
+        rows = as_rows(self.sequences)
+        lengths = (rows != PAD).sum(axis=1)
+        self.sequences = rows[:, : max(1, lengths.max())]
+        if self.prompt_lengths is None:
+            self.prompt_lengths = np.zeros(len(rows))
+        self.prompt_lengths = np.asarray(self.prompt_lengths).astype(np.int32)
+        self.vocabulary = self.vocabulary or Tokenizer.named(self.tokenizer).symbols
+        self._check(lengths, lambda index: places[index] if places else f"sequence {index}")
+
+    def _check(self, lengths: np.ndarray, place: Any) -> None:
+        least, largest = int(self.sequences.min()), int(self.sequences.max())
+        check(
+            least >= PAD and largest < self.vocabulary,
+            f"Expected tokens from 0 to {self.vocabulary - 1} (and {PAD} past the end); got "
+            f"{least} to {largest}. Name their tokenizer.",
+        )
+        check(
+            self.prompt_lengths.shape == lengths.shape and int(self.prompt_lengths.min()) >= 0,
+            f"Expected prompt_lengths of at least 0 for {len(lengths)} sequences; got shape "
+            f"{self.prompt_lengths.shape}.",
+        )
+        bare = self.prompt_lengths >= lengths
+        check(
+            not bare.any(),
+            f"Expected something to score in every text; {place(int(bare.argmax()))} has nothing "
+            "after its prompt. Complete it or leave it out.",
+        )
+        longest = int(lengths.argmax())
+        check(
+            int(lengths[longest]) <= self.context,
+            f"Expected texts of at most {self.context} tokens (context); {place(longest)} has "
+            f"{int(lengths[longest])}. Split it, or raise context if the predictor reads that far.",
+        )
+
+    @property
+    def symbols(self) -> int:
+        return self.vocabulary
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text: episodes of so many steps cut none."""
+        return self.sequences.shape[1]
+
+    def sample(self, key: Key[Array, ""], length: int) -> Episode:
+        index, row = draw_row(key, self.sequences, length)
+        after_prompt = jnp.arange(length) >= jnp.asarray(self.prompt_lengths)[index]
+        return Episode(jnp.maximum(row, 0), latent=index, scored=(row != PAD) & after_prompt)
+
+    def split(self, fraction: float = 0.2, seed: int = 0) -> "tuple[Texts, Texts]":
+        """Texts to steer to, and a `fraction` of them held out to judge by, drawn at random."""
+        count = len(self.sequences)
+        check(count >= 2, f"Expected at least 2 texts to split; got {count}.")
+        check(0 < fraction < 1, f"Expected a fraction between 0 and 1; got {fraction}.")
+        order = np.random.default_rng(seed).permutation(count)
+        held_out = min(max(1, round(fraction * count)), count - 1)
+        return self._of(order[held_out:]), self._of(order[:held_out])
+
+    def _of(self, chosen: np.ndarray) -> "Texts":
+        rows, lengths = np.asarray(self.sequences), np.asarray(self.prompt_lengths)
+        chosen = np.sort(chosen)
+        return dataclasses.replace(self, sequences=rows[chosen], prompt_lengths=lengths[chosen])
+
+    @classmethod
+    def examples(cls) -> "tuple[Texts, ...]":
+        return (
+            cls(sequences=((0, 1, 1), (1, 0), (1, 1, 2, 0)), vocabulary=3),
+            cls(sequences=((0, 2, 1, 3), (1, 0)), prompt_lengths=(2, 1), vocabulary=4),
+        )
+
+
+def _are_texts(sequences: Any) -> bool:
+    """Rather than tokens; an array is not looked at row by row."""
+    return isinstance(sequences, list | tuple) and any(
+        isinstance(each, str | Mapping) for each in sequences
+    )
+
+
+def _read(path: str) -> dict[str, Given]:
+    """What each line of a file gives, by its place."""
+    check(
+        not path.endswith(".json"),
+        f"Expected one text a line, or one JSON object a line in a file named .jsonl; got {path}.",
+    )
+    try:
+        written = files.read_text(path).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected UTF-8 text; {path} has other bytes at {error.start}. Save it as UTF-8."
+        ) from error
+    lines = {
+        f"line {number} of {path}": line
+        for number, line in enumerate(written.split("\n"), start=1)
+        if line.strip()
+    }
+    check(len(lines) > 0, f"Expected one text a line; {path} has no line with text.")
+    if not path.endswith(".jsonl"):
+        return dict(lines)
+    return {place: _object(place, line) for place, line in lines.items()}
+
+
+def _object(place: str, line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"Expected JSON such as {SHAPES}; {place} is broken at character {error.colno}: "
+            f"{error.msg}."
+        ) from error
+    check(isinstance(found, dict), f"Expected {SHAPES}; {place} is another kind of JSON.")
+    return found
+
+
+def _parts(place: str, given: Given) -> tuple[str | None, str]:
+    """The prompt, if there is one, and what is scored."""
+    if isinstance(given, str):
+        return None, given
+    keys = ("text",) if "text" in given else ("prompt", "completion")
+    both = {"text", "prompt"} <= set(given)
+    check(
+        all(isinstance(given.get(key), str) for key in keys) and not both,
+        f"Expected {SHAPES}, all of them texts; {place} has {sorted(given)}.",
+    )
+    return (None, given["text"]) if keys == ("text",) else (given["prompt"], given["completion"])
+
+
+def _encoded(
+    tokenizer: Tokenizer, place: str, given: Given, template: str, end: bool | None
+) -> tuple[int, np.ndarray]:
+    """The length of the prompt, and the tokens [time]."""
+    prompt, text = _parts(place, given)
+    check(
+        template == "plain" or prompt is not None,
+        f"Expected prompt and completion for the chat template; {place} has none. "
+        "template='plain' takes texts as they stand.",
+    )
+    try:
+        tokens = tokenizer.encode(text)
+        if prompt is None:
+            before = tokens[:0]
+        elif template == "chat":
+            before = tokenizer.chat_after_begin([{"role": "user", "content": prompt}])
+        else:
+            before = tokenizer.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"In {place}: {error}") from error
+    if end or (end is None and prompt is not None):
+        check(
+            tokenizer.end is not None,
+            "Expected a tokenizer with an end token; this one has none: end=False.",
+        )
+        tokens = np.append(tokens, np.int32(tokenizer.end or 0))
+    return len(before), np.concatenate([before, tokens])

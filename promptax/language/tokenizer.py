@@ -1,0 +1,281 @@
+"""Text and tokens: encoding, chats, and replies as they come.
+
+Special tokens never come from what a user wrote, only from the program and from the model's chat
+template, which runs in Jinja's sandbox.
+"""
+
+import dataclasses
+import functools
+import operator
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Array, Int
+
+from promptax import files
+from promptax.formats import fetch, tokenizers
+from promptax.specs import check
+
+SMOLLM2 = "smollm2"
+BROKEN = "\ufffd"  # what bytes that are no whole character are decoded to
+Message = Mapping[str, str]  # {"role": "user", "content": "…"}
+TokenIds = Int[np.ndarray, " time"]
+Tokens = Iterable[SupportsIndex] | Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Text to tokens and back. `Tokenizer.named`, `from_gguf` and `from_folder` make one."""
+
+    model: Any = dataclasses.field(repr=False)
+    """Of the package `tokenizers`."""
+    symbols: int
+    """Size of the alphabet."""
+    begin: int | None
+    """The token that opens a text or a message, if the model has one."""
+    end: int | None
+    """The token that ends a text or a reply, if the model has one."""
+    template: str | None = dataclasses.field(default=None, repr=False)
+    """How a chat is written, in Jinja's language."""
+
+    @staticmethod
+    def named(word: str) -> "Tokenizer":
+        """By a word: "smollm2", a Hugging Face folder, or a GGUF file.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+        """
+        path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
+        if path.is_dir():
+            return Tokenizer.from_folder(path)
+        if path.suffix != ".gguf":
+            raise FileNotFoundError(
+                f"Expected a tokenizer: {SMOLLM2!r}, a folder with tokenizer.json, or a GGUF file; "
+                f"got {word!r}."
+            )
+        files.expect_file(path)
+        return _from_gguf_once(path.resolve(), path.stat().st_mtime_ns)
+
+    @staticmethod
+    def from_gguf(path: str | os.PathLike) -> "Tokenizer":
+        """From the words, merges and chat template in a GGUF file.
+
+        Raises:
+            FileNotFoundError: naming the files that are there.
+            ValueError: the file is truncated, or its way to cut text is not known here.
+        """
+        return Tokenizer(*tokenizers.from_gguf(Path(path)))
+
+    @staticmethod
+    def from_folder(folder: str | os.PathLike) -> "Tokenizer":
+        """From a Hugging Face folder with tokenizer.json.
+
+        Raises:
+            FileNotFoundError: there is no tokenizer.json.
+            ValueError: a file is truncated or something else.
+        """
+        return Tokenizer(*tokenizers.from_folder(Path(folder)))
+
+    # --- text and tokens --------------------------------------------------------------------
+
+    def encode(self, text: str, special: bool = False) -> TokenIds:
+        """Tokens [time] of a text, none added. `special`: "<|im_end|>" in it is that token and not
+        its characters; for text by the program, never for text by a user.
+
+        Raises:
+            ValueError: the tokenizer has no token for a character.
+        """
+        _check_characters(text)
+        self.model.encode_special_tokens = not special
+        encoding = self.model.encode(text, add_special_tokens=False)
+        unknown = getattr(self.model.model, "unk_token", None)
+        if unknown and (lost := self.model.token_to_id(unknown)) in encoding.ids:
+            spans = (s for s, t in zip(encoding.offsets, encoding.ids, strict=True) if t == lost)
+            for start, stop in spans:
+                check(
+                    text[start:stop] == unknown and special,
+                    f"Expected text that the tokenizer has tokens for; got {text[start:stop]!r} "
+                    f"at character {start}, for which it has none. Remove it.",
+                )
+        return np.array(encoding.ids, np.int32)
+
+    def decode(self, tokens: Tokens, special: bool = True) -> str:
+        """The text of tokens [time]; `special`: with the special ones as they are written."""
+        return self.model.decode(self._checked(tokens), skip_special_tokens=not special)
+
+    def stream(self, tokens: Tokens, special: bool = True) -> Iterator[str]:
+        """The text of tokens piece by piece, as they come; together it is what `decode` gives.
+
+        A token may be a part of a character, which then waits for its other parts.
+        """
+        window, shown = [], 0
+        for token in tokens:
+            window.append(operator.index(token))
+            text = self.decode(window, special)
+            whole = len(text.rstrip(BROKEN))
+            if whole > shown:
+                yield text[shown:whole]
+                shown = whole
+            if whole == len(text):  # begin again; the last token says how the next one is written
+                window = window[-1:]
+                shown = len(self.decode(window, special))
+        if rest := self.decode(window, special)[shown:]:
+            yield rest
+
+    def name_of(self, token: SupportsIndex) -> str:
+        """A token for the eye: its text on one line, or its bytes if they are no characters."""
+        text = self.decode([operator.index(token)])
+        if not text:
+            return f"<unused {token}>"
+        if BROKEN in text:
+            word, byte = self.model.id_to_token(operator.index(token)), _bytes_of_letters()
+            return "".join(f"<{byte[c]:02X}>" if c in byte else c for c in word)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+    def token(self, text: str) -> int:
+        """The one token of a text, such as the outcome " yes".
+
+        Raises:
+            ValueError: the text has another number of tokens.
+        """
+        tokens = self.encode(text, special=True)
+        names = [self.name_of(token) for token in tokens]
+        check(
+            len(tokens) == 1,
+            f"Expected a text of one token; {text!r} has {len(tokens)}: {names}. Choose another "
+            "word; a common one with a space before it is one token.",
+        )
+        return int(tokens[0])
+
+    # --- chats ------------------------------------------------------------------------------
+
+    def chat_after_begin(self, messages: Sequence[Message]) -> TokenIds:
+        """Tokens [time] of a chat up to the reply, without a begin token in front: a predictor
+        reads that by itself."""
+        tokens = self.chat(messages)
+        return tokens[1:] if len(tokens) and tokens[0] == self.begin else tokens
+
+    def chat(self, messages: Sequence[Message], reply: bool = True) -> TokenIds:
+        """Tokens [time] of a chat, by the model's template; `reply`: up to where the model's
+        reply begins.
+
+        Special tokens are the template's alone: in a message they are the characters they are
+        written with.
+
+        Raises:
+            ValueError: the model has no template, or the template refuses the messages.
+        """
+        _check_messages(messages)
+        special = "|".join(re.escape(text) for text in self._special())
+        said = [text for message in messages for text in message.values()]
+        if not special or not any(re.search(special, text) for text in said):
+            return self.encode(self._rendered(messages, reply), special=True)
+        # A mark inside each special token of a message keeps it apart from those of the template.
+        mark = next(c for c in map(chr, range(0xFDD0, 0xFDF0)) if not any(c in x for x in said))
+        apart = functools.partial(re.sub, special, lambda m: m[0][0] + mark + m[0][1:])
+        marked = [{key: apart(text) for key, text in message.items()} for message in messages]
+        pieces = re.split(f"({special})", self._rendered(marked, reply))
+        return np.concatenate(
+            [self.encode(p.replace(mark, ""), special=i % 2 == 1) for i, p in enumerate(pieces)]
+        )
+
+    def _rendered(self, messages: Sequence[Message], reply: bool) -> str:
+        if self.template is None:
+            raise ValueError(
+                "Expected a tokenizer with a chat template; this one has none. Use an instruct "
+                "model, or write the text yourself and encode it."
+            )
+        template, refusals = _compiled(self.template)
+        names = {
+            name: "" if token is None else self.model.id_to_token(token)
+            for name, token in {"bos_token": self.begin, "eos_token": self.end}.items()
+        }
+        given = {"messages": messages, "add_generation_prompt": reply, **names}
+        try:
+            return template.render(tools=None, documents=None, **given)
+        except refusals as error:
+            raise _refused(error) from error
+
+    def _special(self) -> list[str]:
+        """How special tokens are written; the longer of two that begin alike comes first."""
+        added = self.model.get_added_tokens_decoder().values()
+        return sorted((each.content for each in added if each.special), key=len, reverse=True)
+
+    def _checked(self, tokens: Tokens) -> list[int]:
+        found = np.asarray(tokens if hasattr(tokens, "shape") else list(tokens))
+        check(
+            found.ndim == 1 and (found.size == 0 or np.issubdtype(found.dtype, np.integer)),
+            f"Expected tokens [time], whole numbers; got shape {found.shape}, {found.dtype}.",
+        )
+        outside = found[(found < 0) | (found >= self.symbols)]
+        check(
+            outside.size == 0,
+            f"Expected tokens from 0 to {self.symbols - 1}; got {outside[:1].tolist()}. Leave out "
+            "steps past a text's end.",
+        )
+        return found.tolist()
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(template: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A chat template in a sandbox, and what it raises if it refuses messages."""
+    jinja2 = tokenizers.package("jinja2")
+    sandbox = tokenizers.package("jinja2.sandbox").ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    sandbox.globals["raise_exception"] = refuse
+    try:
+        return sandbox.from_string(template), (jinja2.TemplateError, TypeError)
+    except jinja2.TemplateError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> ValueError:
+    return ValueError(
+        "Expected messages that the model's chat template takes; it says: "
+        f"{str(error).rstrip('.')}."
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _from_gguf_once(path: Path, changed: int) -> Tokenizer:
+    """Read again only if the file has changed since."""
+    del changed
+    return Tokenizer.from_gguf(path)
+
+
+@functools.cache
+def _bytes_of_letters() -> dict[str, int]:
+    """The bytes behind the letters of byte-level words: printable bytes are written as themselves,
+    the others as the letters from U+0100 on (Radford et al. 2019)."""
+    itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in itself]
+    letters = {chr(byte): byte for byte in itself}
+    return letters | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+def _check_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"Expected whole Unicode characters; got half of one, {text[error.start]!r}, at "
+            f"character {error.start}. Read the text again as UTF-8."
+        ) from error
+
+
+def _check_messages(messages: Sequence[Message]) -> None:
+    for message in messages:
+        good = isinstance(message, Mapping) and {"role", "content"} <= set(message)
+        check(
+            good and all(isinstance(text, str) for text in message.values()),
+            f'Expected messages such as {{"role": "user", "content": "…"}}; got {message!r}.',
+        )

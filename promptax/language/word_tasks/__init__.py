@@ -1,0 +1,1 @@
+"""Tasks on words, learned from a few examples in the context."""

@@ -1,0 +1,224 @@
+"""Word tasks in context and tuned: k demonstrations before each input, or none and tuned leaves.
+
+Classes are calibrated by their priors (Zhao et al. 2021, arXiv 2102.09690); demonstrations with
+each other's answers are the control (Min et al. 2022, arXiv 2202.12837).
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Key
+
+from promptax.axes import NATS
+from promptax.fit.fitted import Fitted
+from promptax.fit.settings import FitSettings
+from promptax.language.word_tasks.exam import Examination, Marks
+from promptax.language.word_tasks.pairs import Pair, Split
+from promptax.progress import Callback, report
+from promptax.protocol.predictor import Predictor
+from promptax.specs import check
+from promptax.steering.gradient import GradientTuner
+
+SHOTS = (0, 1, 2, 5, 10)
+PRIORS = ("none", "content free", "training inputs")
+
+
+# --- shown ----------------------------------------------------------------------------------
+
+
+def drawn(split: Split, shots: int, seed: int, answers: str = "right") -> tuple[Pair, ...]:
+    """Demonstrations drawn at random; those of fewer shots are the last of those of more.
+
+    `answers`: "right", or "shuffled": each has the answer of the one drawn after it, so that
+    inputs, answers and their form stay and only what belongs together is lost.
+    """
+    pool = split.demonstrations
+    check(
+        0 <= shots < len(pool),
+        f"Expected fewer shots than the {len(pool)} demonstrations; got {shots}. Split off more: "
+        "task.split(demonstrations=…).",
+    )
+    order = np.random.default_rng(seed).permutation(len(pool))
+    mixed = [pool[index] for index in order]
+    chosen, after = mixed[:shots], mixed[1 : shots + 1]
+    if answers == "shuffled":
+        pairs = zip(chosen, after, strict=True)
+        chosen = [Pair(own.given, other.answer) for own, other in pairs]
+    return tuple(reversed(chosen))
+
+
+def few_shot(
+    predictor: Predictor,
+    exam: Examination,
+    shots: Sequence[int] = SHOTS,
+    *,
+    draws: int = 3,
+    answers: Sequence[str] = ("right", "shuffled"),
+    callbacks: Sequence[Callback] | None = None,
+) -> xr.Dataset:
+    """How well a predictor answers behind demonstrations.
+
+    Variables: `log_loss` [answers, shots, draw, sequence], nats per answer; `correct`, the same
+    shape. With labels also `label_log_loss` and `label_correct` [calibration, answers, shots, draw,
+    sequence], among the labels alone, their chances divided by a prior: those behind the same
+    demonstrations for an input without content, or the mean over training inputs.
+    """
+    wanted = [(answer, shot, draw) for answer in answers for shot in shots for draw in range(draws)]
+    shown = [drawn(exam.split, shot, draw, answer) for answer, shot, draw in wanted]
+    room, known = exam.room(max(shots)), {}
+    with report("demonstrations", callbacks) as progress:
+        for done, pairs in enumerate(shown, start=1):
+            if pairs not in known:  # without demonstrations all draws are one
+                known[pairs] = exam.judge(predictor, pairs, room=room)
+            progress(done, len(shown))
+    shape = len(answers), len(shots), draws
+    coordinates = {"answers": list(answers), "shots": list(shots), "draw": np.arange(draws)}
+    return _labelled([known[pairs] for pairs in shown], exam, shape, coordinates)
+
+
+def _labelled(
+    marks: Sequence[Marks], exam: Examination, shape: tuple[int, ...], coordinates: dict[str, Any]
+) -> xr.Dataset:
+    """Marks under their names; `shape`: of the axes before `sequence`."""
+    axes = (*coordinates, "sequence")
+    fill = lambda each: np.stack(each).reshape(*shape, -1)  # noqa: E731
+    variables: dict[str, Any] = {
+        "log_loss": (axes, fill([each.log_loss for each in marks]), {"unit": NATS}),
+        "correct": (axes, fill([each.correct for each in marks])),
+    }
+    if exam.task.labels:
+        by_label = [each.label_log_probs for each in marks if each.label_log_probs is not None]
+        found = [calibrated(each, len(exam.split.held_out)) for each in by_label]
+        chosen = np.stack(found, axis=1)  # [calibration, …, sequence, label]
+        right = np.broadcast_to(exam.right, chosen.shape[:-1])
+        loss = -np.take_along_axis(chosen, right[..., None], axis=-1)[..., 0]
+        both = ("calibration", *axes)
+        reshaped = lambda array: array.reshape(len(PRIORS), *shape, -1)  # noqa: E731
+        variables["label_log_loss"] = (both, reshaped(loss), {"unit": NATS})
+        variables["label_correct"] = (both, reshaped(chosen.argmax(axis=-1) == right))
+        coordinates = {"calibration": list(PRIORS), **coordinates}
+    coordinates |= {"sequence": [pair.given for pair in exam.split.held_out]}
+    return xr.Dataset(variables, coordinates, {"task": exam.task.name})
+
+
+def calibrated(
+    label_log_probs: Float[np.ndarray, "row label"], held_out: int
+) -> Float[np.ndarray, "calibration sequence label"]:
+    """Log probabilities among the labels, divided by each of the `PRIORS` and made to sum to 1."""
+    among = _normalised(label_log_probs)
+    asked, content_free, training = np.split(among, [held_out, held_out + 1])
+    mean = np.log(np.mean(np.exp(training), axis=0, keepdims=True))
+    return np.stack([_normalised(asked - prior) for prior in (0.0, content_free, mean)])
+
+
+def _normalised(log_probs: Float[np.ndarray, "row label"]) -> Float[np.ndarray, "row label"]:
+    return log_probs - np.logaddexp.reduce(log_probs, axis=-1, keepdims=True)
+
+
+# --- tuned ----------------------------------------------------------------------------------
+
+
+class Watched:
+    """A checkpoint that keeps nothing: it looks at the tuned leaves every so many steps of a fit,
+    and at its end."""
+
+    def __init__(self, every: int, end: int, look: Callable[[int, Any], None]) -> None:
+        self.every, self.end, self.look, self.next = every, end, look, 0
+
+    def restore(self, identity: str, like: Any) -> None:
+        """Looks at the start, resumes nothing."""
+        self.save(identity, like)
+
+    def due(self) -> bool:
+        """Asks to be shown every state."""
+        return True
+
+    def save(self, identity: str, state: Any) -> None:
+        """Looks, if it is time to."""
+        del identity
+        step = int(state.step)
+        if step >= self.next or step == self.end:
+            self.next = step - step % self.every + self.every
+            self.look(step, state.tuned)
+
+
+def tune(
+    key: Key[Array, ""],
+    tuner: GradientTuner,
+    predictor: Predictor,
+    exam: Examination,
+    settings: FitSettings,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    every: int = 25,
+    callbacks: Sequence[Callback] | None = None,
+) -> tuple[Fitted, xr.Dataset]:
+    """Tune to pairs without demonstrations, and watch the held-out ones.
+
+    Args:
+        settings: `length` None reads the longest pair whole.
+        pairs: what to tune to (None: the training pairs), such as the demonstrations.
+        every: steps between two looks; nothing that is tuned depends on them.
+
+    The curve: `log_loss` and `correct` [step, repetition, sequence] as in `few_shot`; `seconds` and
+    `processor_seconds` [step], of tuning alone, compilation included; step 0 is the start.
+    """
+    texts = exam.texts(exam.split.training if pairs is None else pairs)
+    settings = settings.filled(length=texts.longest, learning_rate=tuner.learning_rate)
+    steered = tuner.steer(key, predictor)
+    frozen = eqx.filter(steered, tuner.where(steered), inverse=True)
+    steps, seconds, marks, room = [], [], [], exam.room(0)
+    clocks = lambda: np.array([time.monotonic(), time.process_time()])  # noqa: E731
+    began = clocks()
+
+    def look(step: int, tuned: Any) -> None:
+        nonlocal began
+        started = clocks()
+        steps.append(step)
+        seconds.append(started - began)
+        for repetition in range(settings.repetitions):
+            own = jax.tree.map(lambda leaf, r=repetition: leaf[r], tuned)
+            marks.append(exam.judge(eqx.combine(own, frozen), room=room))
+        began = began + clocks() - started  # looking is no part of tuning
+
+    watched = Watched(every, settings.steps, look)
+    fitted = tuner.tune(key, predictor, texts, settings, checkpoint=watched, callbacks=callbacks)
+    shape = len(steps), settings.repetitions
+    coordinates = {"step": steps, "repetition": np.arange(settings.repetitions)}
+    curve = _labelled(marks, exam, shape, coordinates)
+    for name, each in zip(("seconds", "processor_seconds"), np.transpose(seconds), strict=True):
+        curve[name] = ("step", each, {"unit": "seconds"})
+    curve.attrs |= {"tuner": repr(tuner), "training_pairs": len(texts.sequences)}
+    return fitted, curve
+
+
+# --- in short -------------------------------------------------------------------------------
+
+
+def in_short(marks: xr.Dataset) -> xr.Dataset:
+    """Means over inputs and draws or repetitions: `log_loss` in nats and `accuracy`, with
+    `standard_error` of the loss over inputs and `between`, its deviation between draws or
+    repetitions."""
+    again = next(axis for axis in ("draw", "repetition") if axis in marks.dims)
+    loss = marks["log_loss"]
+    each = loss.mean(again)
+    count = math.sqrt(loss.sizes["sequence"])
+    several = loss.sizes[again] > 1
+    means = {
+        "log_loss": each.mean("sequence"),
+        "standard_error": each.std("sequence", ddof=1) / count,
+        "between": loss.mean("sequence").std(again, ddof=1 if several else 0),
+        "accuracy": marks["correct"].mean((again, "sequence")),
+    }
+    if "label_correct" in marks:
+        means["label_accuracy"] = marks["label_correct"].mean((again, "sequence"))
+        means["label_log_loss"] = marks["label_log_loss"].mean((again, "sequence"))
+    for name in ("log_loss", "standard_error", "between"):
+        means[name].attrs["unit"] = NATS
+    return xr.Dataset(means, attrs=marks.attrs)

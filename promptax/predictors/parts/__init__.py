@@ -1,0 +1,1 @@
+"""What networks are made of: dense layers, attention, losses over many symbols."""

@@ -1,0 +1,26 @@
+"""What is a predictor? A belief, and how tokens move it.
+
+Prompts, repetitions, mixtures and exact predictors that count are predictors too.
+"""
+
+from promptax.protocol.entries import checked as checked
+from promptax.protocol.entries import condition as condition
+from promptax.protocol.entries import one as one
+from promptax.protocol.entries import predict as predict
+from promptax.protocol.outcomes import Episode as Episode
+from promptax.protocol.outcomes import Symbols as Symbols
+from promptax.protocol.predictor import Embedded as Embedded
+from promptax.protocol.predictor import Inputs as Inputs
+from promptax.protocol.predictor import KeyValues as KeyValues
+from promptax.protocol.predictor import Prediction as Prediction
+from promptax.protocol.predictor import Predictor as Predictor
+from promptax.protocol.predictor import Scores as Scores
+from promptax.protocol.predictor import State as State
+from promptax.protocol.predictor import rows_in as rows_in
+from promptax.protocol.prompted import GivenPrompt as GivenPrompt
+from promptax.protocol.prompted import Prompt as Prompt
+from promptax.protocol.prompted import Prompted as Prompted
+from promptax.protocol.prompted import Wrapper as Wrapper
+from promptax.protocol.repeated import Repeated as Repeated
+from promptax.protocol.repeated import cut as cut
+from promptax.protocol.repeated import one_or_all as one_or_all

@@ -1,0 +1,76 @@
+"""Functions for users: predict, condition, and what checks their inputs."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from promptax.axes import LogProbs
+from promptax.protocol.predictor import Embedded, Inputs, Predictor
+from promptax.protocol.prompted import GivenPrompt, Prompted
+from promptax.protocol.repeated import Repeated
+from promptax.specs import on_device, traced
+
+
+@eqx.filter_jit
+def _read(predictor: Predictor, inputs: Inputs) -> LogProbs:
+    return predictor.advance(predictor.start(), inputs)[1].log_probs
+
+
+def predict(predictor: Predictor, tokens: Any) -> LogProbs:
+    """Log probabilities [time, symbol] in nats; row t predicts tokens[t] from tokens[:t].
+
+    `tokens`: an array or a list of whole numbers [time].
+
+    Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
+    """
+    return _read(traced(one(predictor)), checked(predictor, tokens))
+
+
+def condition(predictor: Predictor, prompt: Any) -> Prompted:
+    """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], or lists."""
+    return Prompted(one(predictor), GivenPrompt(checked(predictor, prompt)))
+
+
+def one(predictor: Any) -> Predictor:
+    """The predictor, after a look at what it is.
+
+    Raises:
+        TypeError: several repetitions, or no predictor at all.
+    """
+    if isinstance(predictor, Repeated):
+        raise TypeError(
+            f"Expected one predictor; got {len(predictor)} repetitions. Pick one: predictor[0]."
+        )
+    if not isinstance(predictor, Predictor):
+        raise TypeError(
+            f"Expected a promptax Predictor; got {type(predictor).__name__}. An architecture is "
+            "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
+        )
+    return predictor
+
+
+def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
+    """The inputs as arrays, after a look at their shape and, where values are known, at them."""
+    if isinstance(inputs, Embedded | Tracer):
+        return inputs
+    if not isinstance(inputs, Array):
+        inputs = np.asarray(inputs)
+    if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
+        return inputs if isinstance(inputs, Array) else on_device(inputs)
+    if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
+        raise ValueError(
+            f"Expected tokens of shape [time] (int) or weights [time, symbol] (float); got shape "
+            f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
+        )
+    tokens = np.asarray(inputs)  # whatever their width: what 32 bits cannot hold is named too
+    if tokens.size and not (tokens.min() >= 0 and tokens.max() < predictor.symbols):
+        raise ValueError(
+            f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to "
+            f"{tokens.max()}. The predictor's alphabet has {predictor.symbols} symbols."
+        )
+    here = isinstance(inputs, Array) and inputs.dtype == jnp.int32
+    return inputs if here else on_device(tokens.astype(np.int32))

@@ -1,0 +1,189 @@
+"""A Bayes-weighted mixture of prompts of one predictor: several hypotheses, kept apart.
+
+One prompt conditions one belief, and a belief that was conditioned on a long text knows one task
+only. Where the target is itself a mixture (a bag of two coins), no single hard prompt is optimal
+(Genewein et al. 2025). K prompts that are read side by side, each with a posterior weight, can be
+(mixtures of prompts: Qin and Eisner 2021, "Learning How to Ask"):
+
+    p(x_n | x_<n)  =  Σ_k w_k(n) π(x_n | s_k, x_<n),    w_k(n)  ∝  w_k Π_{m<n} π(x_m | s_k, x_<m)
+
+A sequence's probability is then the weighted mean of its probabilities after each prompt, so the
+mixture loses at most log(1 / w_k) nats more than its prompt k alone, whatever k is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from promptax.protocol.entries import condition
+from promptax.protocol.exchangeable import uniform_if
+from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Prediction, Predictor, State
+from promptax.protocol.prompted import Prompt, Prompted, Wrapper
+from promptax.specs import Record, check, check_distribution
+
+RESPONSIBILITY = "responsibility"
+
+
+class MixtureState(eqx.Module):
+    """What each component knows, and log w_k [component], the log posterior weights, nats; all of
+    them -inf after a history that is impossible for every component."""
+
+    states: tuple[State, ...]
+    log_weights: Float[Array, "*batch component"]
+
+
+class PromptedMixture(Wrapper):
+    """A predictor that has read several prompts, each by itself, and weighs what follows from each.
+
+    `log_weights` [component]: the initial log weights up to a constant, nats.
+
+    Reads tokens, or weights over symbols, whose evidence for a component is Σ_s weight_s log p(s),
+    that of tokens for one-hot rows. Internal states: "responsibility" [time, component], the
+    posterior weights after each input; and those of the first component under their own names.
+    """
+
+    predictor: Predictor
+    reads: tuple[Prompt, ...] = eqx.field(converter=tuple)
+    log_weights: Float[Array, "*batch component"]
+
+    def __check_init__(self) -> None:
+        components = jnp.shape(self.log_weights)[-1]
+        check(
+            len(self.reads) == components >= 1,
+            f"Expected at least one prompt and one weight for each; got {len(self.reads)} prompts "
+            f"and {components} weights.",
+        )
+
+    @property
+    def prompt(self) -> Array:
+        """What is read before the data [component, prompt, ...]; prompts of one length."""
+        return jnp.stack([each.shown() for each in self.reads])
+
+    @property
+    def weights(self) -> Array:
+        """The initial weights [component], which sum to 1."""
+        return jax.nn.softmax(self.log_weights)
+
+    def start(self, capacity: int | None = None) -> MixtureState:
+        states = tuple(Prompted(self.predictor, each).start(capacity) for each in self.reads)
+        return MixtureState(states, jax.nn.log_softmax(self.log_weights))
+
+    def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, Prediction]:
+        _check_evidence(inputs, self.symbols)
+        return _mixed(state, inputs, [self.predictor.advance(one, inputs) for one in state.states])
+
+    def advance_batch(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, Prediction]:
+        _check_evidence(inputs, self.symbols)
+        read = [self.predictor.advance_batch(one, inputs) for one in state.states]
+        return _mixed(state, inputs, read)
+
+    def reading_bytes(self, rows: int) -> int:
+        return len(self.reads) * self.predictor.reading_bytes(rows)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        return self.predictor.micro_batch(batch, length * len(self.reads))
+
+
+def mix(
+    predictor: Predictor, prompts: Sequence[Any], weights: Sequence[float] | None = None
+) -> PromptedMixture:
+    """The Bayes-weighted mixture of what a predictor says after each of the prompts.
+
+    Args:
+        prompts: each tokens [prompt], weights [prompt, symbol], or lists, as for `condition`.
+        weights: the prior probability of each (None: equal).
+
+    Raises:
+        ValueError: no prompts, or weights that are not one probability for each prompt.
+
+    Example: `mix(coins.bayes(), [[0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]])`.
+    """
+    check(len(prompts) >= 1, "Expected at least one prompt to mix; got none.")
+    weights = tuple(weights) if weights is not None else (1 / len(prompts),) * len(prompts)
+    check_distribution("weights", weights)
+    reads = tuple(condition(predictor, prompt).reads for prompt in prompts)
+    return PromptedMixture(predictor, reads, jnp.log(jnp.asarray(weights)))
+
+
+def _check_evidence(inputs: Inputs, symbols: int) -> None:
+    if isinstance(inputs, Embedded | KeyValues):
+        rows = "embedding rows" if isinstance(inputs, Embedded) else "keys and values"
+        raise TypeError(
+            f"Expected tokens or weights over symbols; got {rows}, which say nothing for one "
+            "prompt of a mixture against another. Read them before the mixture: steer the "
+            "predictor inside, or use PromptMixture(prompt=SoftPrompt())."
+        )
+    if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.shape[-1] != symbols:
+        raise ValueError(
+            f"Expected weights [time, symbol] over {symbols} symbols; got shape {inputs.shape}."
+        )
+
+
+def _mixed(
+    state: MixtureState, inputs: Inputs, read: Sequence[tuple[State, Prediction]]
+) -> tuple[MixtureState, Prediction]:
+    """The mixture's new state and prediction, from those of its components."""
+    predictions = tuple(each for _, each in read)
+    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions)), axis=-2)
+    first = jnp.broadcast_to(
+        state.log_weights[..., None, :], (*evidence.shape[:-2], 1, evidence.shape[-1])
+    )
+    log_weights = _normalised(jnp.concatenate([first, first + evidence], axis=-2))
+    before, after = log_weights[..., :-1, :], log_weights[..., 1:, :]
+    impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
+    rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
+    internals = {RESPONSIBILITY: jnp.exp(after), **predictions[0].internals}
+    new = MixtureState(tuple(each for each, _ in read), log_weights[..., -1, :])
+    many = any(each.scores is not None for each in predictions)
+    scores = MixedScores(predictions, before) if many else None
+    return new, Prediction(uniform_if(impossible, rows), internals, scores)
+
+
+class MixedScores(Record):
+    """Log probabilities of single symbols under a mixture, from those of its components, where
+    symbols are many. `log_weights`: log w_k(n), the posterior before each input, nats."""
+
+    predictions: tuple[Prediction, ...]
+    log_weights: Float[Array, "*batch time component"]
+
+    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """Log probability of each token, nats; uniform after an impossible history."""
+        impossible = jnp.max(self.log_weights, axis=-1) == -jnp.inf
+        of_each = jnp.stack([each.of(tokens) for each in self.predictions], axis=-1)
+        uniform = -jnp.log(self.predictions[0].log_probs.shape[-1])
+        mixed = jax.nn.logsumexp(self.log_weights + of_each, axis=-1)
+        return jnp.where(impossible, uniform, mixed)
+
+
+def _by_component(
+    predictions: Sequence[Prediction],
+) -> Float[Array, "*batch time component symbol"]:
+    return jnp.stack([each.log_probs for each in predictions], axis=-2)
+
+
+def _log_likelihood(
+    inputs: Inputs, predictions: Sequence[Prediction]
+) -> Float[Array, "*batch time component"]:
+    """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        return jnp.stack([each.of(inputs) for each in predictions], axis=-1)
+    weights, log_probs = inputs[..., None, :], _by_component(predictions)
+    never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
+    return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
+
+
+def _relative(evidence: Float[Array, "*rows component"]) -> Float[Array, "*rows component"]:
+    """Evidence against the best component of each step: long sums of it stay small, and exact."""
+    best = jax.lax.stop_gradient(jnp.max(evidence, axis=-1, keepdims=True))
+    return evidence - jnp.where(best == -jnp.inf, 0.0, best)
+
+
+def _normalised(log_weights: Float[Array, "*rows component"]) -> Float[Array, "*rows component"]:
+    """Log weights whose exponentials sum to 1, or all -inf."""
+    impossible = jnp.max(log_weights, axis=-1, keepdims=True) == -jnp.inf
+    fine = jax.nn.log_softmax(jnp.where(impossible, 0.0, log_weights))
+    return jnp.where(impossible, -jnp.inf, fine)

@@ -1,0 +1,151 @@
+"""What every predictor is: a belief, and how tokens move it.
+
+    state = predictor.start()                               # the belief before any token
+    state, prediction = predictor.advance(state, inputs)    # prediction.log_probs: [time, symbol]
+
+Both are written for one sequence. `log_probs[t]` predicts `inputs[t]` from the state and
+`inputs[:t]`; this alignment holds everywhere. Prompting is `advance` over the prompt, once, outside
+the batch: the state that comes out is shared by all sequences. No other code may know what a state
+contains.
+"""
+
+import abc
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from promptax.specs import Record
+
+State = Any
+
+
+Inputs = Any  # Tokens, Weights over symbols, Embedded rows, or KeyValues
+
+
+class Embedded(Record):
+    """Rows that enter a neural predictor behind its embedding: soft prompts."""
+
+    rows: Float[Array, "*batch time embedding"]
+
+
+class KeyValues(Record):
+    """What attention looks back at, put there without being read: rows of keys and values in every
+    layer. They predict nothing, so they have to come before the row that starts a sequence."""
+
+    keys: Float[Array, "layer head time each"]
+    values: Float[Array, "layer head time each"]
+
+
+def rows_in(inputs: Inputs) -> int:
+    """How many rows there are to read."""
+    if isinstance(inputs, KeyValues):
+        return inputs.keys.shape[-2]
+    return jax.tree.leaves(inputs)[0].shape[0]
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """What knows log probabilities of single symbols without those of all."""
+
+    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]: ...
+
+
+class Prediction(eqx.Module):
+    """What a predictor says about the inputs it was just given.
+
+    `log_probs` [time, symbol], nats: row t predicts inputs[t] from the state and inputs[:t].
+    `internals`: named arrays [time, state]; row t is the internal state after reading inputs[t].
+    `scores`: where symbols are many, what `of` asks; inside a compiled function `log_probs` cost
+    nothing unless they are used.
+    """
+
+    log_probs: Float[Array, "*batch time symbol"]
+    internals: dict[str, Float[Array, "*batch time _state"]] = eqx.field(default_factory=dict)
+    scores: Scores | None = None
+
+    def of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """The log probability of the symbol that came, nats."""
+        if self.scores is not None:
+            return self.scores.log_probs_of(tokens)
+        symbols = self.log_probs.shape[-1]
+        if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
+            hit = tokens[..., None] == jnp.arange(symbols)
+            return jnp.sum(jnp.where(hit, self.log_probs, 0.0), axis=-1)
+        return jnp.take_along_axis(self.log_probs, tokens[..., None], axis=-1)[..., 0]
+
+
+class Predictor(Record):
+    """To implement one: a field or property `symbols`, and the methods `start` and `advance`."""
+
+    if TYPE_CHECKING:  # a field or a property, at the member's choice
+
+        @property
+        def symbols(self) -> int: ...
+    else:
+        symbols: eqx.AbstractVar[int]
+    # True where only the counts of what was read matter, not their order: sums over sequences
+    # become sums over counts (`enumeration`).
+    exchangeable: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def start(self, capacity: int | None = None) -> State:
+        """The belief before any token. `capacity=n`: a state of fixed shape with room for n
+        inputs, for single steps inside a scan; without it the state may grow with each reading."""
+
+    @abc.abstractmethod
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]) or, for
+        neural predictors, `Embedded` rows [time, embedding]."""
+
+    def blank(self, capacity: int | None = None) -> State:
+        """The state before whatever opens every sequence, such as a begin token, for prompts that
+        stand before it: start() is begin(blank())."""
+        return self.start(capacity)
+
+    def begin(self, state: State) -> State:
+        """Read what opens every sequence."""
+        return state
+
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
+        return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a state can drop what was read last: `advance_first` and `opened` exist, each one
+        program for any number of tokens up to `time`."""
+        return False
+
+    def advance_first(
+        self,
+        state: State,
+        tokens: Int[Array, " time"],
+        count: Int[Array, ""],
+        capacity: int | None = None,
+    ) -> State:
+        """The state, of fixed shape, after the first `count` of the tokens. The given one is of
+        fixed shape too, with room for all of the tokens; or it grows, and `capacity` says for how
+        many inputs the new one has room, the tokens included."""
+        del state, tokens, count, capacity
+        raise TypeError(f"{type(self).__name__} cannot drop what it read last.")
+
+    def opened(self, tokens: Int[Array, " time"], count: Int[Array, ""], capacity: int) -> State:
+        """`advance_first` of start()."""
+        return self.advance_first(self.start(), tokens, count, capacity)
+
+    def reading_bytes(self, rows: int) -> int:
+        """A lower bound in bytes on the memory needed to read that many rows at once."""
+        return 8 * rows * self.symbols
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        """How many of `batch` sequences to differentiate at a time on this platform."""
+        del length
+        return batch
+
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        """At how many steps to stop reading sequences of up to `length` that are scored no further;
+        each is another program, which a large predictor is worth."""
+        return (length,)

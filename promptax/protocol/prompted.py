@@ -1,0 +1,111 @@
+"""Predictors that read something first: prompts, and the wrappers that read them."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Int
+
+from promptax.protocol.predictor import Embedded, Inputs, Prediction, Predictor, State, rows_in
+from promptax.specs import Record
+
+
+class Prompt(Record):
+    """What is read before the data: a tuned or given tree that yields inputs."""
+
+    @property
+    def before_begin(self) -> bool:
+        """Whether it stands before what opens a sequence (`Predictor.begin`), not after."""
+        return False  # a member may make it a field
+
+    @abc.abstractmethod
+    def inputs(self) -> Inputs:
+        """What the predictor reads."""
+
+    def shown(self) -> Array:
+        """What was found, for people: tokens [prompt], weights [prompt, symbol], rows
+        [prompt, embedding], or keys and values [part, layer, head, prompt, each]."""
+        inputs = self.inputs()
+        return inputs.rows if isinstance(inputs, Embedded) else inputs
+
+
+class GivenPrompt(Prompt):
+    """A prompt of tokens or of weights over symbols, as it is."""
+
+    values: Array
+
+    def inputs(self) -> Inputs:
+        return self.values
+
+
+class Wrapper(Predictor):
+    """A predictor around another one, whose weights it shares: what reads prompts before it."""
+
+    predictor: eqx.AbstractVar[Predictor]
+
+    @property
+    def symbols(self) -> int:
+        return self.predictor.symbols
+
+
+class Prompted(Wrapper):
+    """A predictor that has read a prompt; the prompt is one of its leaves."""
+
+    predictor: Predictor
+    reads: Prompt
+
+    @property
+    def prompt(self) -> Array:
+        """What is read before the data."""
+        return self.reads.shown()
+
+    @property
+    def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.predictor.exchangeable
+
+    def start(self, capacity: int | None = None) -> State:
+        return self.begin(self.blank(capacity))
+
+    def blank(self, capacity: int | None = None) -> State:
+        room = None if capacity is None else capacity + rows_in(self.reads.inputs())
+        state = self.predictor.blank(room)
+        return self._read(state)[0] if self.reads.before_begin else state
+
+    def begin(self, state: State) -> State:
+        state = self.predictor.begin(state)
+        return state if self.reads.before_begin else self._read(state)[0]
+
+    def reading(self) -> Prediction:
+        """What the predictor says while it reads the prompt."""
+        first = self.reads.before_begin
+        return self._read(self.predictor.blank() if first else self.predictor.start())[1]
+
+    def _read(self, state: State) -> tuple[State, Prediction]:
+        return self.predictor.advance(state, self.reads.inputs())
+
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        return self.predictor.advance(state, inputs)
+
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+        return self.predictor.advance_batch(state, inputs)
+
+    @property
+    def forgets(self) -> bool:
+        return self.predictor.forgets
+
+    def advance_first(
+        self,
+        state: State,
+        tokens: Int[Array, " time"],
+        count: Int[Array, ""],
+        capacity: int | None = None,
+    ) -> State:
+        return self.predictor.advance_first(state, tokens, count, capacity)
+
+    def reading_bytes(self, rows: int) -> int:
+        return self.predictor.reading_bytes(rows)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        return self.predictor.micro_batch(batch, length)
+
+    def reading_lengths(self, length: int) -> tuple[int, ...]:
+        return self.predictor.reading_lengths(length)

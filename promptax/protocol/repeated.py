@@ -1,0 +1,68 @@
+"""Repetitions of a fit: predictors that share their frozen half."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from promptax.protocol.predictor import Predictor
+from promptax.specs import Record, on_device
+
+
+class Repeated(Record):
+    """Predictors that share a frozen half: each tuned leaf has a leading `repetition` axis.
+
+    `repeated[i]` is the predictor of repetition i; iterating yields all of them.
+    """
+
+    tuned: Any
+    frozen: Any
+    repetitions: int = eqx.field(static=True)
+
+    def __len__(self) -> int:
+        return self.repetitions
+
+    def __getitem__(self, index: int) -> Predictor:
+        if not -self.repetitions <= index < self.repetitions:
+            raise IndexError(
+                f"Expected a repetition from 0 to {self.repetitions - 1}; got {index}."
+            )
+        which = on_device(np.int32(index % self.repetitions))  # one program picks any
+        return eqx.combine(_picked(self.tuned, which), self.frozen)
+
+    def __iter__(self) -> Iterator[Predictor]:
+        return (self[index] for index in range(self.repetitions))
+
+    @property
+    def symbols(self) -> int:
+        return self[0].symbols
+
+    @property
+    def prompt(self) -> Array:
+        """The prompts that were found [repetition, prompt, ...]."""
+        return jnp.stack([each.prompt for each in self])  # pyright: ignore
+
+
+def cut(predictors: Sequence[Predictor], mask: Any) -> Repeated:
+    """Predictors that differ in their tuned leaves only, as one tree in two halves."""
+    tuned = [eqx.filter(predictor, mask) for predictor in predictors]
+    return Repeated(_stacked(tuned), eqx.filter(predictors[0], mask, inverse=True), len(predictors))
+
+
+@eqx.filter_jit
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@eqx.filter_jit
+def _picked(stacked: Any, index: Int[Array, ""]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
+
+
+def one_or_all(repeated: Repeated) -> Predictor | Repeated:
+    """The only repetition, or all of them."""
+    return repeated[0] if len(repeated) == 1 else repeated

@@ -1,0 +1,1 @@
+"""Pages: one self-contained HTML file for a run or a study."""

@@ -1,0 +1,1 @@
+"""Prompts that gradients tune, one file each."""

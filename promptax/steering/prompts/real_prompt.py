@@ -1,0 +1,39 @@
+"""A prompt of real vectors in the place of one-hot tokens."""
+
+from typing import Literal
+
+from jaxtyping import Array, Key
+
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import GivenPrompt
+from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
+
+
+class RealPrompt(PromptTuner):
+    """Tunes unconstrained rows [prompt, symbol] that pass through the embedding.
+
+    "RealPT" of Genewein et al. 2025.
+    """
+
+    length: int = 6
+    """Number of rows of the prompt; 0 is no prompt."""
+    initial: Literal["one_hot", "uniform", "zeros"] = "one_hot"
+    """The rows at the start."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate where the fit settings give none."""
+
+    def __check_init__(self) -> None:
+        check_initial(self.initial)
+
+    @classmethod
+    def examples(cls) -> "tuple[RealPrompt, ...]":
+        return cls(length=2), cls(length=1, initial="zeros")
+
+    def suits(self, predictor: Predictor) -> None:
+        network_of(predictor, self)
+
+    def row_width(self, predictor: Predictor) -> int:
+        return predictor.symbols
+
+    def prompt(self, key: Key[Array, ""], predictor: Predictor) -> GivenPrompt:
+        return GivenPrompt(initial_rows(key, self.initial, self.length, predictor.symbols))

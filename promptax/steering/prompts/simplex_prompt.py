@@ -1,0 +1,49 @@
+"""A prompt of probability vectors over the symbols: the relaxation of a hard prompt."""
+
+from typing import Literal
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import Prompt
+from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
+
+
+class SimplexPrompt(PromptTuner):
+    """Tunes rows on the probability simplex, softmax(values), read in place of tokens.
+
+    "SimplexPT" of Genewein et al. 2025, whose initial values are one-hot rows *before* the softmax.
+    """
+
+    length: int = 6
+    """Number of rows of the prompt; 0 is no prompt."""
+    initial: Literal["one_hot", "uniform", "zeros"] = "one_hot"
+    """Values before the softmax at the start."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate where the fit settings give none."""
+
+    def __check_init__(self) -> None:
+        check_initial(self.initial)
+
+    @classmethod
+    def examples(cls) -> "tuple[SimplexPrompt, ...]":
+        return cls(length=2), cls(length=1, initial="uniform")
+
+    def suits(self, predictor: Predictor) -> None:
+        network_of(predictor, self)
+
+    def row_width(self, predictor: Predictor) -> int:
+        return predictor.symbols
+
+    def prompt(self, key: Key[Array, ""], predictor: Predictor) -> "SoftmaxRows":
+        return SoftmaxRows(initial_rows(key, self.initial, self.length, predictor.symbols))
+
+
+class SoftmaxRows(Prompt):
+    """Weights over symbols, softmax(values)."""
+
+    values: Float[Array, "*batch prompt symbol"]
+
+    def inputs(self) -> Float[Array, "*batch prompt symbol"]:
+        return jax.nn.softmax(self.values)

@@ -1,0 +1,1 @@
+"""Searches over prompts of real tokens, one file each."""

@@ -1,0 +1,1 @@
+"""Weights that are tuned, one file each."""

@@ -1,0 +1,1 @@
+"""Token by token: single steps, sampling, and lossless compression."""

@@ -1,0 +1,280 @@
+"""A predictor as a compressor: lossless, and as short as its log loss (Delétang et al. 2024).
+
+Every token's interval comes from the predictor's probabilities, and an arithmetic coder makes bytes
+of the intervals (`arithmetic_coding`). Both directions run one and the same compiled program, from
+a state of the same capacity: probabilities computed in another way differ in their last bits, and
+one bit is enough to lose the rest of the text. The program looks at given tokens, many in a call,
+or looks for the token at a given point, one in a call, since the coder has to move in between.
+
+Probabilities become whole numbers that sum to 2^30:
+
+    width  =  floor(p S / M) + 1 where p > 0,  0 where p = 0,    S = (2^30 - symbols) (1 - 2^-18)
+    M  =  Σ (floor(2^29 p) + 1) / 2^29
+
+and what is missing from 2^30 goes to the most probable symbol. M is the mass, which rounding keeps
+from 1, from above and summed in whole numbers; with the last factor of S, which outweighs rounding
+in float32, something is always missing. However improbable, a possible symbol costs at most 30
+bits, and no symbol more than log2(2^30 M / S) above -log2 p: 2e-4 bits with 49,152 symbols.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from promptax.axes import Tokens
+from promptax.protocol.predictor import Predictor, State
+from promptax.specs import check
+from promptax.streaming import stepping
+from promptax.streaming.arithmetic_coding import TOTAL, Decoder, Encoder
+from promptax.streaming.stepping import Row
+
+MAGIC, VERSION = b"ptax", 1
+MOST_SYMBOLS = 1 << 22  # so that S is close to 2^30
+AT_ONCE = 64  # given tokens in one call, and between two reports of progress
+GIVEN = -1  # in place of a point
+UNUSABLE = -1  # in place of a width
+
+Progress = Callable[[int, int], Any]
+Some = Int[np.ndarray, " time"]
+Given = Int[Array, " time"] | Some
+Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
+Widths = Int[Array, " symbol"]
+
+
+def compress(
+    predictor: Predictor,
+    tokens: Any,
+    *,
+    context: int | None = None,
+    callbacks: Iterable[Progress] = (),
+) -> bytes:
+    """The tokens as bytes, from which `decompress` makes them again.
+
+    Args:
+        tokens: whole numbers [time].
+        context: how many tokens to read before the state starts afresh (None: never), for
+            predictors of limited length. Memory, and time for attention, follow it.
+        callbacks: called as callback(done, total).
+
+    Raises:
+        TypeError, ValueError: no single predictor, or tokens outside its alphabet, before any
+            compute; a token to which the predictor gives probability zero.
+        FloatingPointError: the predictor's probabilities are no distribution.
+
+    The bytes are those of `code_length`, with a header of about 20 bytes. To decompress them takes
+    the same predictor, bit for bit, on the same kind of device, with the same versions of JAX and
+    of promptax; a checksum tells.
+
+    Example: `compress(coins.bayes(), [1, 1, 1, 0])`.
+    """
+    predictor = _checked(predictor)
+    tokens = stepping.whole_numbers(predictor, tokens)
+    check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
+    encoder, done = Encoder(), 0
+    for part, state in _parts(predictor, tokens, context):
+        for at in range(0, len(part), AT_ONCE):
+            piece = part[at : at + AT_ONCE]
+            padded = np.pad(piece, (0, AT_ONCE - len(piece)))
+            state, rows = _code((predictor, padded, np.array([len(piece), GIVEN])), state)
+            for token, low, width in np.asarray(rows)[: len(piece)].tolist():
+                _check_width(width, done, token)
+                encoder.write(low, width)
+                done += 1
+            for callback in callbacks:
+                callback(done, len(tokens))
+    return _packed(Header.of(tokens, predictor.symbols, context), encoder.finish())
+
+
+def decompress(
+    predictor: Predictor,
+    data: bytes | bytearray | memoryview,
+    *,
+    callbacks: Iterable[Progress] = (),
+) -> Tokens:
+    """The tokens [time] that `compress` made bytes of, with the same predictor. `callbacks` are
+    called as callback(done, total).
+
+    Raises:
+        TypeError, ValueError: no single predictor; data that are foreign, cut off or damaged, or of
+            another alphabet, before any compute; and another predictor.
+    """
+    predictor = _checked(predictor)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(
+            f"Expected bytes that promptax.compress made; got {type(data).__name__}. Read files as "
+            "bytes: Path(name).read_bytes()."
+        )
+    header, payload = _unpacked(bytes(data))
+    check(
+        header.symbols == predictor.symbols,
+        f"Expected the predictor that compressed these data, over {header.symbols} symbols; got "
+        f"one over {predictor.symbols}.",
+    )
+    tokens, decoder, done = np.zeros(header.tokens, np.int32), Decoder(payload), 0
+    nothing = jnp.zeros(AT_ONCE, jnp.int32)
+    for part, state in _parts(predictor, tokens, header.context or None):
+        for _ in part:
+            point = decoder.point()
+            check(point < TOTAL, _ANOTHER)
+            state, rows = _code((predictor, nothing, np.array([1, point])), state)
+            token, low, width = np.asarray(rows)[0].tolist()
+            _check_width(width, done, token)
+            decoder.read(low, width)
+            tokens[done] = token
+            done += 1
+            for callback in callbacks:
+                callback(done, len(tokens))
+    check(zlib.crc32(_as_bytes(tokens)) == header.checksum, _ANOTHER)
+    return jnp.asarray(tokens)
+
+
+def code_length(predictor: Predictor, tokens: Any, *, context: int | None = None) -> float:
+    """The predictor's log loss on the tokens [time] in bits, Σ -log2 p: what `compress` needs for
+    them, without its header. Infinite if one of them has probability zero."""
+    predictor = stepping.ready(predictor)
+    tokens = stepping.whole_numbers(predictor, tokens)
+    check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
+    nats = 0.0
+    for part, state in _parts(predictor, tokens, context):
+        nats -= float(np.sum(stepping.score(predictor, state, part)[1], dtype=np.float64))
+    return nats / math.log(2)
+
+
+def _checked(predictor: Predictor) -> Predictor:
+    predictor = stepping.ready(predictor)
+    check(
+        predictor.symbols <= MOST_SYMBOLS,
+        f"Expected an alphabet of at most {MOST_SYMBOLS} symbols; got {predictor.symbols}.",
+    )
+    return predictor
+
+
+def _parts(predictor: Predictor, tokens: Some, context: int | None) -> Iterator[tuple[Some, State]]:
+    """The tokens that are read in a row, and the state before them: both directions use this."""
+    size = context or max(1, len(tokens))
+    room = stepping.room_for(min(size, len(tokens)))
+    for at in range(0, len(tokens), size):
+        yield tokens[at : at + size], stepping.start(predictor, room)
+
+
+# --- from probabilities to intervals --------------------------------------------------------
+
+
+def widths(log_probs: Row) -> tuple[Widths, Array]:
+    """Whole numbers [symbol] that sum to TOTAL, and whether these are probabilities at all."""
+    symbols = len(log_probs)
+    chances = jnp.exp(log_probs)
+    usable = jnp.abs(jnp.sum(chances) - 1) < 0.01
+    half = TOTAL // 2
+    mass = jnp.sum(jnp.floor(chances * half).astype(jnp.int32) + 1) / half
+    scale = (TOTAL - symbols) * (1 - 2**-18)
+    found = jnp.floor(chances / mass * scale).astype(jnp.int32) + (log_probs > -jnp.inf)
+    missing = TOTAL - jnp.sum(found)
+    return found.at[jnp.argmax(log_probs)].add(missing), usable
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _code(
+    given: tuple[Predictor, Given, Pair], state: State
+) -> tuple[State, Int[Array, "time three"]]:
+    """The state after `count` tokens, and for each the token, its interval's lower end and width:
+    of the given tokens, or of those whose interval holds the point."""
+    predictor, tokens, (count, point) = given
+
+    def one(carry: tuple) -> tuple:
+        state, rows, done = carry
+        each, usable = widths(stepping.upcoming(predictor, state))
+        ends = jnp.cumsum(each)
+        found = jnp.searchsorted(ends, point, side="right").astype(jnp.int32)
+        token = jnp.where(point == GIVEN, tokens[done], jnp.minimum(found, len(ends) - 1))
+        width = each[token]
+        row = jnp.stack([token, ends[token] - width, jnp.where(usable, width, UNUSABLE)])
+        return stepping.step(predictor, state, token), rows.at[done].set(row), done + 1
+
+    begin = state, jnp.zeros((AT_ONCE, 3), jnp.int32), jnp.array(0)
+    return jax.lax.while_loop(lambda carry: carry[2] < count, one, begin)[:2]
+
+
+def _check_width(width: int, index: int, token: int) -> None:
+    if width == UNUSABLE:
+        raise FloatingPointError(
+            f"Expected probabilities that sum to 1 for token {index} (counted from 0); got others, "
+            "or none (NaN). Weights that diverged do this: look at the fit's `diverged`."
+        )
+    check(
+        width > 0,
+        f"Expected tokens that the predictor holds possible; token {index} (counted from 0), the "
+        f"symbol {token}, has probability zero there. Compress with a predictor that excludes "
+        "nothing, such as a network or a mixture with one.",
+    )
+
+
+# --- bytes ----------------------------------------------------------------------------------
+
+
+class Header(NamedTuple):
+    """What stands before the code. `context`: 0 for none; `checksum`: of the tokens."""
+
+    tokens: int
+    symbols: int
+    context: int
+    checksum: int
+
+    @classmethod
+    def of(cls, tokens: Some, symbols: int, context: int | None) -> "Header":
+        return cls(len(tokens), symbols, context or 0, zlib.crc32(_as_bytes(tokens)))
+
+
+_ANOTHER = (
+    "Expected the predictor that compressed these data; decoding with the one given does not lead "
+    "to their checksum. Use the same weights, prompt and numbers, the same version of JAX and of "
+    "promptax, and the same kind of device: the last bit counts."
+)
+
+
+def _as_bytes(tokens: Some) -> bytes:
+    return tokens.astype("<u4").tobytes()
+
+
+def _packed(header: Header, payload: bytes) -> bytes:
+    """MAGIC, VERSION, a checksum of the rest, the header as numbers of 7 bits a byte, the code."""
+    rest = b"".join(map(_number, header)) + payload
+    return MAGIC + bytes([VERSION]) + zlib.crc32(rest).to_bytes(4, "big") + rest
+
+
+def _number(value: int) -> bytes:
+    low, high = value & 127, value >> 7
+    return bytes([low]) if high == 0 else bytes([low | 128]) + _number(high)
+
+
+def _unpacked(data: bytes) -> tuple[Header, bytes]:
+    start, version, checksum, rest = data[:4], data[4:5], data[5:9], data[9:]
+    check(
+        start == MAGIC,
+        f"Expected bytes that promptax.compress made, which begin with {MAGIC!r}; got {start!r}.",
+    )
+    check(
+        version == bytes([VERSION]),
+        f"Expected data of version {VERSION}; got {version[0] if version else 'none'}. Use the "
+        "version of promptax that compressed them.",
+    )
+    check(
+        zlib.crc32(rest).to_bytes(4, "big") == checksum,
+        "Expected data as promptax.compress made them; got others, cut off or damaged (their "
+        "checksum differs). Copy them again, as bytes.",
+    )
+    numbers, at = [], 0
+    for _ in Header._fields:
+        value = shift = 0
+        while rest[at] & 128:
+            value, shift, at = value | (rest[at] & 127) << shift, shift + 7, at + 1
+        numbers.append(value | rest[at] << shift)
+        at += 1
+    return Header(*numbers), rest[at:]

@@ -1,0 +1,259 @@
+"""Sampling from any predictor, one token at a time: to read what it believes, or to talk to it.
+
+The filters, in the order in which they apply, each to what the one before left, renormalised:
+
+    temperature   p ∝ p^(1 / temperature); 0 is greedy: the most probable symbol
+    top_k         the k most probable symbols
+    top_p         the fewest most probable symbols whose mass reaches p: the nucleus (Holtzman et
+                  al. 2020)
+    typical_p     the fewest symbols, those first whose surprise -log p is closest to the entropy,
+                  whose mass reaches p: locally typical sampling (Meister et al. 2023)
+
+Nothing is sorted: with 49,152 symbols a sort takes a CPU as long as reading a token does. The worst
+symbol that is kept is found by bisection instead, exactly, in 32 sums over the alphabet.
+
+One compiled program samples the first token, another up to 64 or a single one of those after it, so
+that a stream equals the same text made at once, and other lengths, temperatures, stops and keys
+compile nothing. A token is read only when another follows it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from promptax.axes import Tokens
+from promptax.protocol.predictor import Predictor, State
+from promptax.specs import check
+from promptax.streaming import stepping
+from promptax.streaming.stepping import Row
+
+AT_ONCE = 64  # tokens in one call
+
+Number = float | int | Float[Array, ""] | Int[Array, ""]
+Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
+Filters = dict[str, Array]
+
+
+def generate(
+    key: Key[Array, ""],
+    predictor: Predictor,
+    length: int,
+    prompt: Any = None,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    typical_p: float | None = None,
+    stop: Sequence[int] = (),
+) -> Tokens:
+    """Sample the tokens [time] that follow a prompt.
+
+    Args:
+        length: how many tokens; fewer where one of `stop` comes, which is then the last.
+        prompt: tokens [prompt] to read first, which are not in the result.
+        temperature: divides log probabilities; 0 is greedy.
+        top_k, top_p, typical_p: leave improbable symbols out (the module says how).
+        stop: tokens that end the text.
+
+    Raises:
+        TypeError, ValueError: no single predictor, or settings out of range; before any compute.
+        FloatingPointError: the predictor's log probabilities are not numbers.
+
+    Example: `generate(jax.random.key(0), coins.bayes(), 10, prompt=[1, 1, 1])`.
+    """
+    filters = _filters(temperature, top_k, top_p, typical_p)
+    pieces = _started(key, predictor, length, prompt, filters, stop, AT_ONCE)
+    return jnp.asarray(np.concatenate([np.zeros(0, np.int32), *pieces]))
+
+
+def stream(
+    key: Key[Array, ""],
+    predictor: Predictor,
+    length: int,
+    prompt: Any = None,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    typical_p: float | None = None,
+    stop: Sequence[int] = (),
+) -> Iterator[int]:
+    """The tokens of `generate`, each as soon as it is known."""
+    filters = _filters(temperature, top_k, top_p, typical_p)
+    pieces = _started(key, predictor, length, prompt, filters, stop, 1)
+    return (int(token) for piece in pieces for token in piece)
+
+
+# --- which symbols may come -----------------------------------------------------------------
+
+
+def filtered(
+    log_probs: Row,
+    *,
+    temperature: Number = 1.0,
+    top_k: Number | None = None,
+    top_p: Number | None = None,
+    typical_p: Number | None = None,
+) -> Row:
+    """Log probabilities [symbol] after the filters, nats; they sum to 1. None: a filter is off.
+
+    Pure; the numbers may be traced. Of equally good symbols the first are kept.
+    """
+    left = _at_temperature(log_probs, temperature)
+    if top_k is not None:
+        left = _only(left, _fewest(left, jnp.ones_like(left), jnp.maximum(top_k, 1)))
+    if top_p is not None:
+        left = _only(left, _fewest(left, jnp.exp(left), _mass(top_p)))
+    if typical_p is not None:
+        chances = jnp.exp(left)
+        entropy = -jnp.sum(jnp.where(chances > 0, chances * left, 0.0))
+        left = _only(left, _fewest(-jnp.abs(left + entropy), chances, _mass(typical_p)))
+    return left
+
+
+def _at_temperature(log_probs: Row, temperature: Number) -> Row:
+    """p^(1 / temperature), normalised; the first of the most probable symbols at 0."""
+    best = jnp.argmax(log_probs)
+    below = log_probs - log_probs[best]
+    tempered = jax.nn.log_softmax(below / jnp.where(temperature > 0, temperature, 1.0))
+    greedy = jnp.where(jnp.arange(len(log_probs)) == best, 0.0, -jnp.inf)
+    return jnp.where(temperature > 0, tempered, greedy)
+
+
+def _mass(needed: Number) -> Array:
+    """All of it is more than any sum: rounding must not cut the last symbols off."""
+    return jnp.where(needed < 1, needed, jnp.inf)
+
+
+def _only(log_probs: Row, kept: Bool[Array, " symbol"]) -> Row:
+    return jax.nn.log_softmax(jnp.where(kept, log_probs, -jnp.inf))
+
+
+def _fewest(goodness: Row, weights: Row, needed: Number | Array) -> Bool[Array, " symbol"]:
+    """The fewest symbols, best first, whose weights reach `needed`; all if they never do.
+
+    Floats are in the order of their bits, which are found here from the highest to the lowest:
+    the largest threshold above which weights still reach what is needed.
+    """
+    bits = jax.lax.bitcast_convert_type(goodness.astype(jnp.float32), jnp.uint32)
+    top = jnp.uint32(1 << 31)
+    ranks = jnp.where(bits < top, bits | top, ~bits)  # whole numbers in the order of the floats
+
+    def bit(index: Array, threshold: Array) -> Array:
+        higher = threshold | (top >> index.astype(jnp.uint32))
+        reached = jnp.sum(jnp.where(ranks >= higher, weights, 0.0)) >= needed
+        return jnp.where(reached, higher, threshold)
+
+    threshold = jax.lax.fori_loop(0, 32, bit, jnp.uint32(0))
+    better, equal = ranks > threshold, ranks == threshold
+    reached = jnp.sum(jnp.where(better, weights, 0.0))
+    equals = jnp.where(equal, weights, 0.0)
+    return better | (equal & (reached + jnp.cumsum(equals) - equals < needed))
+
+
+# --- one token after the other --------------------------------------------------------------
+
+
+def _started(
+    key: Key[Array, ""],
+    predictor: Predictor,
+    length: int,
+    prompt: Any,
+    filters: Filters,
+    stop: Sequence[int],
+    at_once: int,
+) -> Iterator[np.ndarray]:
+    """Checks everything now; what comes back samples pieces of tokens when asked for them."""
+    predictor = stepping.ready(predictor)
+    check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
+    tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
+    stops = np.zeros(predictor.symbols, bool)
+    stops[stepping.whole_numbers(predictor, list(stop))] = True
+
+    def pieces() -> Iterator[np.ndarray]:
+        room = stepping.room_for(len(tokens) + length)
+        state = stepping.after(predictor, room, tokens)
+        first, given, ends = 0, (predictor, key, filters), jnp.asarray(stops)
+        while first < length:
+            if first == 0:
+                piece = np.asarray(_sample_one(given, state))[None]
+            else:
+                more = np.array([first, min(at_once, length - first)])
+                state, sampled, done = _sample((*given, ends, more, jnp.array(piece[-1])), state)
+                piece = np.asarray(sampled)[: int(done)]
+            if piece[-1] < 0:
+                raise FloatingPointError(
+                    f"Expected log probabilities of token {first + len(piece) - 1} after the "
+                    "prompt; got numbers that are not numbers (NaN). Weights that diverged do "
+                    "this: look at the fit's `diverged`, or load other weights."
+                )
+            yield piece
+            first += len(piece)
+            if stops[piece[-1]]:
+                return
+
+    return pieces()
+
+
+Sampler = tuple[Predictor, Key[Array, ""], Filters]
+
+
+@eqx.filter_jit
+def _sample_one(sampler: Sampler, state: State, number: Int[Array, ""] | int = 0) -> Int[Array, ""]:
+    """The token of that number after the prompt; -1: no numbers to sample from."""
+    predictor, key, filters = sampler
+    log_probs = stepping.upcoming(predictor, state)
+    left = filtered(log_probs, **filters)
+    chosen = jax.random.categorical(jax.random.fold_in(key, number), left).astype(jnp.int32)
+    return jnp.where(jnp.isnan(jnp.max(log_probs)), -1, chosen)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _sample(
+    given: tuple[Predictor, Key[Array, ""], Filters, Bool[Array, " symbol"], Pair, Int[Array, ""]],
+    state: State,
+) -> tuple[State, Int[Array, " time"], Array]:
+    """The state before the last of up to `count` more tokens, these tokens (-1: no numbers to
+    sample from), and how many there are; what was sampled last was not read yet."""
+    predictor, key, filters, stops, (first, count), last = given
+
+    def going(carry: tuple) -> Array:
+        _, _, done, last = carry
+        return (done == 0) | ((done < count) & (last >= 0) & ~stops[last])
+
+    def one(carry: tuple) -> tuple:
+        state, tokens, done, last = carry
+        state = stepping.step(predictor, state, last)
+        last = _sample_one((predictor, key, filters), state, first + done)
+        return state, tokens.at[done].set(last), done + 1, last
+
+    begin = state, jnp.zeros(AT_ONCE, jnp.int32), jnp.array(0), last
+    return jax.lax.while_loop(going, one, begin)[:3]
+
+
+def _filters(
+    temperature: float, top_k: int | None, top_p: float | None, typical_p: float | None
+) -> Filters:
+    """Those that are on, as data, after a look at their numbers."""
+    check(
+        temperature >= 0 and math.isfinite(temperature),
+        f"Expected a temperature of at least 0 (0: greedy, 1: as predicted); got {temperature}.",
+    )
+    check(top_k is None or top_k >= 1, f"Expected top_k of at least 1, or None; got {top_k}.")
+    for name, mass in (("top_p", top_p), ("typical_p", typical_p)):
+        check(
+            mass is None or 0 < mass <= 1,
+            f"Expected {name} above 0 and at most 1, or None; got {mass}.",
+        )
+    numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "typical_p": typical_p}
+    return {
+        name: jnp.asarray(value, jnp.float32)
+        for name, value in numbers.items()
+        if value is not None
+    }

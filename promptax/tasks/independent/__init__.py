@@ -1,0 +1,1 @@
+"""Sources of independent symbols: categories, mixtures of them, and Dirichlet priors."""

@@ -1,0 +1,85 @@
+"""A diagnosis as rows of words and as a figure."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from support.exact_tasks import Sticky
+
+from promptax import store
+from promptax.analysis import diagnose
+from promptax.cli import diagnosis
+from promptax.report import figures
+from promptax.specs import to_json
+from promptax.steering import FullWeights, SoftPrompt
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
+
+COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
+SIZES = {"length": 3, "steps": 5, "longest": 10}
+DIAGNOSES = {
+    "one coin": lambda: diagnose(COINS, COIN, **SIZES),
+    "two coins": lambda: diagnose(COINS, TWO, **SIZES),
+    "impossible": lambda: diagnose(Categorical((1.0, 0.0)), COIN, **SIZES),
+    "order matters": lambda: diagnose(Sticky(), Sticky((0.9, 0.9)), 3, 4),
+    "no prompt": lambda: diagnose(COINS, COIN, length=0, steps=5, longest=0),
+}
+
+
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_every_diagnosis_has_rows_and_a_figure_and_can_be_saved(name, tmp_path):
+    table = DIAGNOSES[name]().table
+    _, headings, rows = diagnosis.by_length(table)
+    assert len(rows) == len(table.attrs["shown"]) and {len(row) for row in rows} == {len(headings)}
+    figure = figures.regret_by_length(table)
+    assert isinstance(figure, Figure)
+    texts = " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+    assert "floor" in texts and "symbols in the prompt" in texts
+    diagnosis.write(tmp_path, table, [])
+    again = store.load(tmp_path / "diagnosis.nc")
+    np.testing.assert_array_equal(again["regret"], table["regret"])
+    assert diagnosis.by_length(again) == diagnosis.by_length(table)
+
+
+def test_rows_show_prompts_and_bounds():
+    _, headings, rows = diagnosis.by_length(diagnose(COINS, TWO, **SIZES).table)
+    assert headings[-2:] == ("best mixture of 2", "its prompts")
+    assert rows[0][:2] == ("0", "no prompt") and rows[2][1] == "1×0 1×1"
+    assert rows[-1][-1] == "2×0 8×1 | 8×0 2×1"
+    _, headings, rows = diagnosis.by_length(diagnose(Sticky(), Sticky((0.9, 0.9)), 3, 4).table)
+    assert len(headings) == 4 and set(rows[3][1].split()) <= {"0", "1"}
+
+
+def test_the_terms_of_a_predictor_as_rows():
+    (judged,) = diagnosis.judge(
+        jax.random.key(0), {"it": COINS.bayes()}, set(), COINS, COIN, 5, 10, 32
+    )
+    title, _, rows = diagnosis.by_term(judged)
+    assert title.startswith("it:") and rows[1] == ("prior mismatch", "+0.0000", "exact")
+    assert rows[3] == ("search gap", "+0.0000", "exact")
+    assert sum(float(row[1]) for row in rows[:-1]) == pytest.approx(float(rows[-1][1]), abs=3e-4)
+
+
+def test_what_a_run_tuned_is_read_from_its_spec(tmp_path):
+    def spec(folder, **what):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spec.json").write_text(json.dumps(what))
+
+    spec(tmp_path / "a", tuner=to_json(FullWeights()))
+    spec(tmp_path / "b", tuner=to_json(SoftPrompt()))
+    spec(tmp_path / "c", network={})
+    methods = {"full weights": to_json(FullWeights()), "soft prompt": to_json(SoftPrompt())}
+    spec(tmp_path / "demo", experiment={"methods": methods})
+    (tmp_path / "demo" / "coin").mkdir()
+    for name in ("full-weights", "soft-prompt"):
+        (tmp_path / "demo" / "coin" / f"{name}.safetensors").touch()
+    assert diagnosis.has_tuned_weights(tmp_path / "a")
+    assert diagnosis.has_tuned_weights(tmp_path / "demo" / "coin" / "full-weights.safetensors")
+    for path in ("b", "c", "nowhere", "demo/coin/soft-prompt.safetensors"):
+        assert not diagnosis.has_tuned_weights(tmp_path / path)
+
+
+def test_alphabets_are_compared_first():
+    with pytest.raises(ValueError, match=r"the prior 2, the target 2, it 3"):
+        diagnosis.check_alphabets({"it": Categorical((0.2, 0.3, 0.5)).bayes()}, COINS, COIN)

@@ -1,0 +1,165 @@
+"""Text in, text out: a whole language model in a folder, from Python and from the command line."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from predictors.test_llama import CONFIG, SPEC, named
+from support import small_tokenizer
+from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
+
+import promptax as px
+from promptax.cli import saved
+from promptax.formats import fetch
+from promptax.language import TextModel, Texts, text_model
+from promptax.steering import LowRank, SoftPrompt
+from promptax.tasks import Categorical
+
+pytestmark = pytest.mark.slow  # the file
+
+KEY = jax.random.key(0)
+TEXT = "the cat sat on the mat, 12 times.\r\nnaïve 日本 😀"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tokenizer, weights and config of a tiny language model."""
+    folder = small_tokenizer.write(tmp_path_factory.mktemp("model"))
+    symbols = small_tokenizer.trained().get_vocab_size()
+    network = dataclasses.replace(SPEC, opens_with=1).build(KEY, symbols)
+    arrays = {name: 5 * array for name, array in named(network).items()}
+    there = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(CONFIG | there))
+    safetensors.numpy.save_file(arrays, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return TextModel.named(folder)
+
+
+def test_what_is_written_is_what_is_sampled(model):
+    said = "".join(model.write(KEY, "the cat", 8, temperature=0.7))
+    tokens = px.generate(
+        KEY, model.predictor, 8, model.tokens("the cat"), temperature=0.7, stop=(2,)
+    )
+    assert said == model.tokenizer.decode([t for t in np.asarray(tokens) if t != 2])
+
+
+def test_a_reply_follows_the_template_without_a_second_begin_token(model):
+    messages = [{"role": "user", "content": "the cat"}]
+    chat = model.tokenizer.chat(messages)
+    assert chat[0] == model.tokenizer.begin
+    said = "".join(model.reply(KEY, messages, 6, temperature=0.0))
+    tokens = px.generate(KEY, model.predictor, 6, chat[1:], temperature=0.0, stop=(2,))
+    assert said == model.tokenizer.decode([t for t in np.asarray(tokens) if t != 2])
+
+
+@pytest.mark.parametrize("context", [None, 16])
+def test_a_text_survives_compression(model, context):
+    data = model.compress(TEXT, context)
+    assert model.decompress(data) == TEXT
+    assert 8 * len(data) <= 1.001 * model.bits(TEXT, context) + 64 + 8 * 32  # and the header
+
+
+def test_another_tokenizer_is_refused(model):
+    other = Categorical((0.5, 0.5)).bayes()
+    with pytest.raises(
+        ValueError, match="Expected a tokenizer over the predictor's 2 symbols; got"
+    ):
+        TextModel(other, model.tokenizer)
+
+
+def test_texts_are_tuned_to_at_their_own_length(model, folder):
+    pairs = [{"prompt": "the cat", "completion": " sat on the mat"}] * 2
+    texts = Texts(sequences=pairs, tokenizer=str(folder))
+    settings = px.FitSettings(steps=4, batch=2, learning_rate=0.05)
+    tuned = SoftPrompt(length=2).tune(KEY, model.predictor, texts, settings, callbacks=())
+    losses = px.evaluate(KEY, {"it": tuned.predictor}, texts, 4, texts.longest)
+    scored = losses.scored.sum("time")
+    assert (scored == len(model.tokens(" sat on the mat")) + 1).all()  # and the end
+    assert tuned.loss[0, -1] < tuned.loss[0, 0]
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def test_a_model_is_talked_to_from_the_command_line(folder, capsys, monkeypatch):
+    few = ["--model", folder, "--length", 5, "--temperature", 0]
+    assert run("lm", "write", "the cat", *few, capsys=capsys).startswith("the cat")
+    assert run("lm", "chat", "the cat", *few, capsys=capsys)
+    lines = iter(["the cat", "the mat", ""])
+    monkeypatch.setattr("promptax.cli.language.console.input", lambda prompt: next(lines))
+    assert run("lm", "chat", *few, capsys=capsys)
+    assert next(lines, None) is None
+    assert "lm fetch" in complaint(capsys, "lm", "speak")
+
+
+def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    small, back = tmp_path / "text.ptax", tmp_path / "back.txt"
+    said = run("lm", "compress", tmp_path / "text.txt", "--out", small, "--model", folder,
+               capsys=capsys)  # fmt: skip
+    for row in ("as it is", "xz", "gzip"):
+        assert row in said
+    run("lm", "decompress", small, "--out", back, "--model", folder)
+    assert back.read_bytes() == TEXT.encode()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert "Expected a text in UTF-8" in complaint(
+        capsys, "lm", "compress", tmp_path / "binary", "--out", small, "--model", folder
+    )
+    small.write_bytes(small.read_bytes()[:-3])
+    complaint(capsys, "lm", "decompress", small, "--out", back, "--model", folder)
+    assert back.read_bytes() == TEXT.encode()
+
+
+def test_what_is_tuned_from_the_command_line_is_kept_as_an_adapter(folder, capsys, tmp_path):
+    lines = [json.dumps({"prompt": "the", "completion": f" {word}"}) for word in ("cat", "mat")]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    texts = ["--target", "texts", "--target.path", tmp_path / "pairs.jsonl"]
+    texts += ["--target.tokenizer", folder]
+    few = ["--fit.steps", 3, "--fit.batch", 2]
+    first = ["--tuner", "softprompt", "--tuner.length", 2, "--tuner.before-begin"]
+    run("tune", "--predictor", folder, *first, *texts, *few, "--out", tmp_path / "soft")
+    run(
+        "tune", "--predictor", folder, "--tuner", "lowrank", *texts, *few, "--out", tmp_path / "low"
+    )
+    for name in ("soft", "low"):
+        assert (tmp_path / name / "adapter" / "adapter_model.safetensors").exists()
+        assert not (tmp_path / name / "predictor.safetensors").exists()
+    assert isinstance(saved.predictor(str(tmp_path / "soft")), px.Prompted)
+    said = run("evaluate", tmp_path / "soft", tmp_path / "low", f"base={folder}", *texts,
+               "--sequences", 4, "--length", 4, capsys=capsys)  # fmt: skip
+    for row in ("soft", "low", "base", "nats above soft", "soft: log loss"):
+        assert row in said
+    adapter = tmp_path / "low" / "adapter"
+    run("lm", "write", "the", "--model", folder, "--length", 2, "--adapter", adapter)
+    after = ["--tuner", "softprompt", "--tuner.length", 1]
+    said = run("tune", "--predictor", folder, *after, *texts, *few, "--out", tmp_path / "after",
+               capsys=capsys)  # fmt: skip
+    assert "no adapter can hold it" in said
+    assert (tmp_path / "after" / "predictor.safetensors").exists()
+
+
+def test_mistakes_are_explained(folder, capsys, tmp_path, monkeypatch):
+    texts = ["--target", "texts", "--target.tokenizer", folder, "--out", tmp_path / "out"]
+    tune = ["tune", "--predictor", folder, *texts]
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    assert "empty" in complaint(capsys, *tune, "--target.path", tmp_path / "empty.jsonl")
+    assert "line 2" in complaint(capsys, *tune, "--target.path", tmp_path / "broken.jsonl")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv(fetch.PLACE, str(tmp_path / "nothing"))
+    assert "promptax lm fetch" in complaint(capsys, "lm", "write", "a")
+    assert text_model.is_named("smollm2") and not text_model.is_named(tmp_path / "out")
+
+
+def test_low_rank_changes_of_a_language_model_need_no_texts_with_completions(model, folder):
+    texts = Texts(sequences=["the cat sat", "the mat"], tokenizer=str(folder))
+    settings = px.FitSettings(steps=2, batch=2)
+    fitted = LowRank(rank=1).tune(KEY, model.predictor, texts, settings, callbacks=())
+    assert np.isfinite(fitted.loss).all()

@@ -1,0 +1,149 @@
+"""Sums over counts are judged by sums over every sequence."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import judges as laws
+
+from promptax.evaluation.exact import enumeration
+from promptax.predictors import LSTM
+from promptax.protocol.entries import condition
+from promptax.protocol.exchangeable import Uniform
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+
+LENGTH = 6
+TARGETS = [case for case in laws.exact_tasks() if case.values[0].bayes().exchangeable]
+targets = pytest.mark.parametrize("target", TARGETS)
+
+
+def by_sequences(predictor, target, length):
+    """Expected regret of each step [time], a sum over every sequence of `length` symbols."""
+    tokens = laws.all_sequences(target.symbols, length)
+    _, evidence = laws.judge(target, tokens)
+    with enumeration.double_precision():
+        losses = -laws.of_tokens(laws.read(predictor, tokens), tokens)
+        oracle = float(target.oracle_entropy())
+    comes = evidence[:, -1] > -np.inf
+    return np.exp(evidence[comes, -1]) @ losses[comes] - oracle
+
+
+def judged(symbols):
+    """Exchangeable predictors that differ from the target's own, one of them behind a prompt."""
+    predictors = {
+        case.id: case.values[0].bayes() for case in TARGETS if case.values[0].symbols == symbols
+    }
+    laplace = DirichletCategorical((1.0,) * symbols).bayes()
+    predictors["prompted"] = condition(laplace, jnp.array([1, 0, 1]))
+    predictors["uniform"] = Uniform(symbols)
+    return predictors
+
+
+@pytest.mark.parametrize("symbols", [2, 3, 4])
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_size_counts_the_count_vectors(symbols, length):
+    vectors = {
+        tuple(np.bincount(word, minlength=symbols))
+        for n in range(length)
+        for word in itertools.product(range(symbols), repeat=n)
+        for word in [np.array(word, int)]
+    }
+    assert enumeration.size(symbols, length) == len(vectors)
+
+
+@targets
+@pytest.mark.parametrize("length", [1, LENGTH])
+def test_the_table_holds_each_count_vector_once_with_its_probability(target, length):
+    table = enumeration.count_table(target, length)
+    tokens = laws.all_sequences(target.symbols, length)
+    _, evidence = laws.judge(target, tokens)
+    one_hot = np.eye(target.symbols)[np.asarray(tokens)]
+    before = np.cumsum(one_hot, axis=1) - one_hot  # counts [sequence, time, symbol]
+    expected = {}
+    for sequence in range(len(tokens)):
+        chance = np.exp(evidence[sequence, -1])
+        for step in range(length):
+            row = expected.setdefault(
+                tuple(before[sequence, step].astype(int)), np.zeros(target.symbols)
+            )
+            row[int(tokens[sequence, step])] += chance
+    assert len(table.counts) == enumeration.size(target.symbols, length) == len(expected)
+    for counts, joint in zip(table.counts, table.joint, strict=True):
+        np.testing.assert_allclose(joint, expected.pop(tuple(int(c) for c in counts)), atol=1e-12)
+    assert not expected
+    np.testing.assert_array_equal(table.length, table.counts.sum(axis=1))
+    per_step = np.bincount(table.length, weights=table.joint.sum(axis=1))
+    np.testing.assert_allclose(per_step, 1.0, atol=1e-12)
+
+
+@targets
+def test_expected_regret_is_the_sum_over_every_sequence(target):
+    for length in (1, LENGTH):  # of each step, so the shorter ones are in it
+        table = enumeration.count_table(target, length)
+        for name, predictor in judged(target.symbols).items():
+            got = enumeration.expected_regret(predictor, target, length, table)
+            expected = by_sequences(predictor, target, length)
+            np.testing.assert_allclose(got, expected, atol=1e-9, err_msg=f"{name}, length {length}")
+
+
+@targets
+def test_the_target_s_own_bayes_is_the_best_and_never_below_the_oracle(target):
+    own = enumeration.expected_regret(target.bayes(), target, LENGTH)
+    assert np.all(own > -1e-12)
+    for name, predictor in judged(target.symbols).items():
+        other = enumeration.expected_regret(predictor, target, LENGTH)
+        assert np.all(own <= other + 1e-9), name
+
+
+def test_a_predictor_that_excludes_what_comes_has_infinite_regret():
+    wrong, coin = Categorical((1.0, 0.0)).bayes(), Categorical()
+    got = enumeration.expected_regret(wrong, coin, 3)
+    assert np.all(np.isinf(got)) and not np.isnan(got).any()
+
+
+def test_known_values():
+    regret = enumeration.expected_regret(DirichletCategorical().bayes(), Categorical(), 1)
+    np.testing.assert_allclose(regret, math.log(2) + 0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [Categorical(), CategoricalMixture(), Categorical((0.5, 0.3, 0.2))],
+    ids=["coin", "two coins", "die"],
+)
+def test_the_best_hard_prompt_is_the_best_of_all_orders(target):
+    prior, length, steps = DirichletCategorical((1.0,) * target.symbols).bayes(), 3, 4
+    best = enumeration.best_hard_prompt(prior, target, length, steps)
+    regrets = {
+        word: by_sequences(condition(prior, jnp.array(word)), target, steps).sum()
+        for word in itertools.product(range(target.symbols), repeat=length)
+    }
+    np.testing.assert_allclose(best.regret, min(regrets.values()), atol=1e-9)
+    assert sum(best.counts) == length and len(best.tokens()) == length
+    np.testing.assert_allclose(regrets[best.tokens()], best.regret, atol=1e-9)
+
+
+def test_the_best_prompt_of_no_symbols_is_no_prompt():
+    prior, target = DirichletCategorical().bayes(), Categorical()
+    best = enumeration.best_hard_prompt(prior, target, 0, 4)
+    assert best.tokens() == ()
+    expected = enumeration.expected_regret(prior, target, 4).sum()
+    np.testing.assert_allclose(best.regret, expected, atol=1e-12)
+
+
+def test_what_cannot_be_enumerated_says_so():
+    assert enumeration.is_enumerable(Categorical(), 100)
+    assert not enumeration.is_enumerable(Recorded(sequences=((0, 1),)), 10)
+    assert not enumeration.is_enumerable(Categorical((0.1,) * 10), 100)
+    with pytest.raises(ValueError, match=r"10 symbols at length 100 .* Sample instead"):
+        enumeration.count_table(Categorical((0.1,) * 10), 100)
+    with pytest.raises(ValueError, match="Expected a predictor that depends on counts alone"):
+        enumeration.expected_regret(LSTM(width=4).build(jax.random.key(0), 2), Categorical(), 3)
+
+
+def test_the_callers_precision_stays():
+    enumeration.expected_regret(Uniform(2), Categorical(), 3)
+    assert jnp.zeros(()).dtype == jnp.float32

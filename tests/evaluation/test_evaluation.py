@@ -1,0 +1,299 @@
+"""Evaluation: paired losses in chunks, and regret against exact values, in standard errors."""
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+from promptax.evaluation.evaluate import evaluate, regret
+from promptax.evaluation.exact import enumeration
+from promptax.predictors import Transformer
+from promptax.protocol.entries import condition
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+
+KEY = jax.random.key(11)
+COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
+IMPERFECT = DirichletCategorical((1.3, 0.8)).bayes()
+traces = []
+
+
+class Opaque(Predictor):
+    """A predictor that nobody knows to be exchangeable; counts how often it is compiled."""
+
+    inside: Predictor
+    power: jax.Array | float = 1.0
+
+    @property
+    def symbols(self):
+        return self.inside.symbols
+
+    def start(self, capacity=None):
+        return self.inside.start(capacity)
+
+    def advance(self, state, inputs):
+        traces.append(1)
+        state, prediction = self.inside.advance(state, inputs)
+        sharpened = jax.nn.log_softmax(self.power * prediction.log_probs)
+        return state, type(prediction)(sharpened)
+
+
+class Sure(Predictor):
+    """Gives symbol 0 probability zero: an infinite loss sooner or later."""
+
+    symbols: int = 2
+
+    def start(self, capacity=None):
+        return jnp.zeros(())
+
+    def advance(self, state, inputs):
+        prediction = IMPERFECT.advance(IMPERFECT.start(), inputs)[1]
+        row = jnp.array([-jnp.inf, 0.0])
+        return state, type(prediction)(jnp.broadcast_to(row, prediction.log_probs.shape))
+
+
+def repeated(powers):
+    tuned = Opaque(None, jnp.asarray(powers))
+    return Repeated(tuned, Opaque(IMPERFECT, None), len(powers))
+
+
+def known_regret(predictor, target, length):
+    return np.cumsum(enumeration.expected_regret(predictor, target, length))
+
+
+# --- evaluate -------------------------------------------------------------------------------
+
+
+def test_rows_axes_and_attributes():
+    network = Transformer(width=8, heads=2).build(KEY, 2)
+    results = evaluate(KEY, {"network": network}, COIN, 6, 4, prior=COINS, prior_prompt_length=2)
+    assert list(results["predictor"].values) == [
+        "network", "oracle", "bayes", "prior bayes", "prior bayes, best prompt",
+    ]  # fmt: skip
+    assert results["log_loss"].dims == ("predictor", "repetition", "sequence", "time")
+    assert results["log_loss"].shape == (5, 1, 6, 4) and results["log_loss"].dtype == np.float32
+    assert list(results["time"].values) == [1, 2, 3, 4]
+    assert results.attrs["unit"] == "nats" and '"Categorical"' in results.attrs["target"]
+    assert (results.attrs["sequences"], results.attrs["length"]) == (6, 4)
+    assert np.isnan(results["expected_log_loss"].sel(predictor="network")).all()
+    assert np.isfinite(results["expected_log_loss"].sel(predictor="oracle")).all()
+    assert "scored" not in results
+    assert np.isfinite(results["log_loss"]).all()
+
+
+def test_losses_predict_each_symbol_from_those_before_it():
+    results = evaluate(KEY, {}, COINS, 3, 5)
+    tokens = COINS.sample(jax.random.fold_in(KEY, 2), 5).tokens
+    read = [0, 0]
+    for time, token in enumerate(np.asarray(tokens)):
+        expected = -np.log((read[token] + 1) / (time + 2))
+        found = results["log_loss"].sel(predictor="bayes", repetition=0, time=time + 1)
+        np.testing.assert_allclose(found[2], expected, rtol=1e-5)
+        read[token] += 1
+
+
+def test_chunks_do_not_matter_and_the_key_does():
+    network = Transformer(width=8, heads=2).build(KEY, 2)
+    whole = evaluate(KEY, {"network": network}, COIN, 21, 6)
+    for chunk in (8, 21):
+        parts = evaluate(KEY, {"network": network}, COIN, 21, 6, chunk=chunk)
+        np.testing.assert_allclose(parts["log_loss"], whole["log_loss"], atol=2e-6)
+    more = evaluate(KEY, {"network": network}, COIN, 30, 6)
+    np.testing.assert_allclose(more["log_loss"][:, :, :21], whole["log_loss"], atol=2e-6)
+    assert evaluate(KEY, {"network": network}, COIN, 21, 6).identical(whole)
+    assert not evaluate(jax.random.key(1), {"network": network}, COIN, 21, 6).equals(whole)
+
+
+def test_one_compilation_for_all_chunks_repetitions_and_values():
+    traces.clear()
+    evaluate(KEY, {"opaque": Opaque(IMPERFECT, jnp.ones(()))}, COIN, 19, 7, chunk=8)
+    once = len(traces)
+    assert once >= 1
+    others = {"several": repeated([0.5, 2.0, 3.0]), "one": Opaque(IMPERFECT, jnp.zeros(()))}
+    evaluate(KEY, others, Categorical((0.5, 0.5)), 30, 7, chunk=8)
+    assert len(traces) == once, f"traced {len(traces)} times for one structure; expected {once}"
+
+
+def test_fewer_repetitions_are_padded():
+    results = evaluate(KEY, {"three": repeated([0.5, 1.0, 2.0])}, COIN, 40, 6)
+    assert list(results["repetitions"].values) == [3, 1, 1]
+    missing = np.isnan(results["log_loss"]).all(("sequence", "time"))
+    assert missing.values.tolist() == [[False] * 3, [False, True, True], [False, True, True]]
+    found = regret(results)
+    assert np.isfinite(found["regret"].sel(predictor="three")).all()
+    assert np.isnan(found["regret"].sel(predictor="bayes", repetition=1)).all()
+    three = found.sel(predictor="three")
+    np.testing.assert_allclose(three["median"], three["regret"].median("repetition"))
+    np.testing.assert_allclose(three["low"], three["regret"].quantile(0.25, "repetition"))
+    assert np.isfinite(found["median"]).all()
+
+
+def test_prompted_and_given_exact_predictors_are_controls():
+    prompted = condition(COINS.bayes(), jnp.array([1, 1, 0]))
+    results = evaluate(KEY, {"prior bayes": COINS.bayes(), "prompted": prompted}, COIN, 64, 9)
+    found = regret(results)
+    for name, predictor in (("prior bayes", COINS.bayes()), ("prompted", prompted)):
+        expected = known_regret(predictor, COIN, 9)
+        mine = found["regret"].sel(predictor=name, repetition=0)
+        np.testing.assert_allclose(mine, expected, atol=1e-7)
+    assert found.attrs["controls"] == '["prior bayes", "prompted", "oracle", "bayes"]'
+
+
+def test_masked_steps_do_not_count():
+    task = Recorded(sequences=((0, 1, 1), (1, 0), (1, 1, 1, 0)))
+    given = {"a": COINS.bayes(), "b": Opaque(IMPERFECT)}
+    results = evaluate(KEY, given, task, 30, 5)
+    assert list(results["predictor"].values) == ["a", "b"]
+    assert results["scored"].dims == ("sequence", "time") and results["scored"].dtype == bool
+    assert set(results["scored"].sum("time").values) == {2, 3, 4}
+    assert not results["log_loss"].where(~results["scored"], 0).any()
+    found = regret(results, "a")
+    paired = (results["log_loss"][1, 0] - results["log_loss"][0, 0]).astype(float).cumsum("time")
+    np.testing.assert_allclose(found["regret"][1, 0], paired.mean("sequence"), atol=1e-6)
+    error = paired.std("sequence", ddof=1) / np.sqrt(30)
+    np.testing.assert_allclose(found["standard_error"][1, 0], error, atol=1e-6)
+
+
+def test_callbacks_see_every_unit_of_work():
+    seen = []
+    given = {"two": repeated([0.5, 1.0])}
+    evaluate(KEY, given, COIN, 20, 3, chunk=8, callbacks=[lambda *progress: seen.append(progress)])
+    assert seen == [(done, 12) for done in range(1, 13)]  # 3 chunks of 2 + oracle + bayes
+
+
+@pytest.mark.parametrize(
+    ("predictors", "settings", "words"),
+    [
+        ([COINS.bayes()], {}, "Expected a dict from names to predictors; got list"),
+        ({"a": COINS}, {}, "got DirichletCategorical. Pass the task's exact predictor"),
+        ({"a": Transformer()}, {}, "got Transformer. Build it: architecture.build"),
+        (
+            {"a": DirichletCategorical((1, 1, 1)).bayes()},
+            {},
+            "over 2 symbols.*got 3 symbols in 'a'",
+        ),
+        ({"oracle": COINS.bayes()}, {}, "got 'oracle'. Leave it out"),
+        ({"prior bayes": COINS.bayes()}, {"prior": COINS}, "got 'prior bayes'"),
+        ({}, {"sequences": 0}, "at least 1; got 0, 4"),
+        ({}, {"length": 0}, "at least 1; got 8, 0"),
+        ({}, {"prior_prompt_length": 3}, "Pass the pretraining task"),
+        ({}, {"prior": Recorded(sequences=((0, 1),))}, "with an exact predictor; got Recorded"),
+    ],
+)
+def test_errors_come_before_any_work(predictors, settings, words):
+    jaxtyping.config.update("jaxtyping_disable", True)  # as users run it
+    try:
+        with pytest.raises((TypeError, ValueError), match=words):
+            evaluate(KEY, predictors, COIN, **{"sequences": 8, "length": 4, **settings})
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+# --- regret ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [COIN, TWO, COINS], ids=lambda task: type(task).__name__)
+def test_plain_regret_of_exact_rows_is_within_errors(target):
+    results = evaluate(KEY, {"imperfect": IMPERFECT}, target, 2048, 50, prior=COINS)
+    found = regret(results, controls=False)
+    rows = {"imperfect": IMPERFECT, "bayes": target.bayes(), "prior bayes": COINS.bayes()}
+    for name, predictor in rows.items():
+        at = found.sel(predictor=name, repetition=0)
+        off = np.abs(at["plain"] - known_regret(predictor, target, 50)).values
+        # 3e-4 nats: on two coins what is left after a while comes from one sequence in thousands
+        sigmas = off / (at["plain_standard_error"].values + 3e-4)
+        assert sigmas.max() < 3.5, f"{name}: {sigmas.max():.2f} standard errors off"
+        assert sigmas[-1] < 3
+        np.testing.assert_array_equal(at["regret"], at["plain"])
+
+
+# On a symmetric target the controls are symmetric too: they cannot know which side is favoured.
+@pytest.mark.parametrize(("target", "share"), [(COIN, 0.1), (TWO, 0.6), (COINS, 0.6)])
+def test_controls_sharpen_the_regret_of_an_unknown_predictor(target, share):
+    results = evaluate(KEY, {"opaque": Opaque(IMPERFECT)}, target, 2048, 50, prior=COINS)
+    found = regret(results).sel(predictor="opaque", repetition=0)
+    exact = known_regret(IMPERFECT, target, 50)
+    off = np.abs(found["regret"].values - exact)
+    errors = found["standard_error"].values
+    assert np.all(off < 3 * errors + 1e-5), f"off by {off.max()}, errors {errors.max()}"
+    assert errors[-1] < share * found["plain_standard_error"].values[-1]
+    steps = found["per_step"].values
+    off = np.abs(steps - np.diff(exact, prepend=0))
+    assert np.all(off < 4 * found["per_step_standard_error"].values + 1e-5)
+
+
+def test_another_reference():
+    given = {"opaque": Opaque(IMPERFECT), "prior bayes": COINS.bayes()}
+    results = evaluate(KEY, given, TWO, 512, 20)
+    found = regret(results, "opaque")
+    exact = known_regret(COINS.bayes(), TWO, 20) - known_regret(IMPERFECT, TWO, 20)
+    at = found.sel(predictor="prior bayes", repetition=0)
+    assert np.all(np.abs(at["regret"] - exact) < 3 * at["standard_error"] + 1e-5)
+    assert not found["regret"].sel(predictor="opaque").any()
+    assert not found["standard_error"].sel(predictor="opaque").any()
+
+
+def test_errors_are_calibrated():
+    """Over 32 keys, deviations in standard errors have a standard deviation of about one."""
+    judged = Opaque(DirichletCategorical((0.1, 3.0)).bayes(), 0.6)  # not nearly a control
+    given = {"judged": judged, "prior bayes": COINS.bayes()}
+    results = [evaluate(jax.random.key(seed), given, COIN, 200, 30) for seed in range(32)]
+    exact = _sharpened_regret(judged, COIN, 30)
+    scores, gains = {"regret": [], "plain": []}, []
+    for result in results:
+        at = regret(result).sel(predictor="judged", repetition=0, time=30)
+        for kind, error in (("regret", "standard_error"), ("plain", "plain_standard_error")):
+            scores[kind].append(float((at[kind] - exact) / at[error]))
+        gains.append(float(at["plain_standard_error"] / at["standard_error"]))
+    for kind, values in scores.items():
+        deviation, mean = np.sqrt(np.mean(np.square(values))), np.mean(values)
+        assert 0.7 < deviation < 1.35, f"{kind}: z-scores have deviation {deviation:.2f}"
+        assert abs(mean) < 3 / np.sqrt(32), f"{kind}: z-scores have mean {mean:.2f}"
+    assert np.median(gains) > 2, f"errors shrink by {np.median(gains):.2f}"
+
+
+def _sharpened_regret(opaque, target, length):
+    """Exact regret of a sharpened exchangeable predictor: from its rows after every count."""
+    table = enumeration.count_table(target, length)
+    rows = opaque.power * enumeration.log_probs_after(opaque.inside, table.counts)
+    rows = rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+    return -np.sum(table.joint * rows) - length * table.oracle_loss
+
+
+def test_few_sequences_fall_back_to_the_plain_estimate():
+    results = evaluate(KEY, {"opaque": Opaque(IMPERFECT)}, TWO, 6, 5)
+    at = regret(results).sel(predictor="opaque")
+    np.testing.assert_array_equal(at["regret"], at["plain"])
+    np.testing.assert_array_equal(at["standard_error"], at["plain_standard_error"])
+    one = regret(evaluate(KEY, {}, TWO, 1, 5), controls=False)
+    assert np.isfinite(one["plain"]).all() and np.isnan(one["standard_error"]).all()
+
+
+def test_infinite_and_missing_losses_stay_where_they_are():
+    given = {"sure": Sure(), "opaque": Opaque(IMPERFECT), "broken": Opaque(IMPERFECT, jnp.nan)}
+    results = evaluate(KEY, given, COIN, 256, 10)
+    found, alone = regret(results), regret(results.sel(predictor=["opaque", "oracle", "bayes"]))
+    assert np.isposinf(found["plain"].sel(predictor="sure", time=10)).all()
+    assert np.isposinf(found["regret"].sel(predictor="sure", time=10)).all()
+    assert np.isposinf(found["median"].sel(predictor="sure", time=10)).all()
+    assert np.isnan(found["standard_error"].sel(predictor="sure", time=10)).all()
+    assert np.isnan(found["regret"].sel(predictor="broken")).all()
+    for name in ("regret", "standard_error", "plain"):
+        mine = found[name].sel(predictor="opaque")
+        np.testing.assert_allclose(mine, alone[name].sel(predictor="opaque"), rtol=1e-6)
+
+
+def test_references_that_cannot_be_used():
+    given = {"sure": Sure(), "several": repeated([0.5, 1.0])}
+    results = evaluate(KEY, given, COIN, 32, 6)
+    with pytest.raises(ValueError, match=r"got 'orcle'\. Did you mean 'oracle'"):
+        regret(results, "orcle")
+    with pytest.raises(ValueError, match=r"finite losses; got .* in 'sure'"):
+        regret(results, "sure")
+    with pytest.raises(ValueError, match="one repetition; got 'several' with 2"):
+        regret(results, "several")
+    recorded = evaluate(KEY, {"a": IMPERFECT}, Recorded(sequences=((0, 1, 1), (1, 0))), 4, 3)
+    with pytest.raises(ValueError, match="The target has no oracle"):
+        regret(recorded)

@@ -1,0 +1,138 @@
+"""The search along coordinates: its gradients, its swaps, what it finds, and that it resumes."""
+
+import itertools
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.judges import same
+
+from promptax import Checkpoint, FitSettings, pretrain
+from promptax.files import StoreError
+from promptax.predictors import LSTM, Llama, Transformer
+from promptax.protocol.predictor import Embedded
+from promptax.steering import GradientSearch, HardPrompt
+from promptax.steering.searches import gradient_search
+from promptax.tasks import Categorical, DirichletCategorical
+from promptax.tasks.base import sample_batch
+
+KEY = jax.random.key(3)
+DIE, DICE = Categorical((0.2, 0.3, 0.5)), DirichletCategorical((1.0, 1.0, 1.0))
+NETWORKS = {
+    "LSTM": LSTM(width=8),
+    "Transformer": Transformer(width=8, heads=2),
+    "Llama": Llama(width=8, heads=2, key_heads=1, head_width=4, hidden=12),
+}
+SHORT = FitSettings(steps=4, batch=4, length=5, repetitions=2)
+
+
+def search(tuner, settings=SHORT, predictor=None, target=DIE, **more):
+    return tuner.tune(KEY, predictor or DICE.bayes(), target, settings, **{"callbacks": ()} | more)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_slopes_are_the_gradient_for_embedding_rows_times_the_table(name):
+    network, prompt = NETWORKS[name].build(KEY, 3), jnp.array([2, 0])
+    episodes = sample_batch(DIE, jax.random.split(KEY, 4), 5)
+
+    def loss(rows):
+        state, _ = network.advance(network.start(), Embedded(rows))
+        _, prediction = network.advance_batch(state, episodes.tokens)
+        return jnp.mean(jnp.sum(DIE.outcome.log_loss(prediction, episodes), axis=-1))
+
+    expected = jax.jit(jax.grad(loss))(network.embed(prompt)) @ network.embedding.weight.T
+    slopes = eqx.filter_jit(gradient_search.slopes)
+    found = slopes(network, prompt, episodes, DIE.outcome, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_swaps_are_different_and_go_to_the_most_promising_symbols():
+    prompt, slopes = jnp.array([4, 0, 2]), jax.random.normal(KEY, (3, 5))
+    swaps = eqx.filter_jit(gradient_search.swaps)
+    some = np.asarray(swaps(KEY, prompt, slopes, candidates=4, top=2))
+    every = np.asarray(swaps(KEY, prompt, slopes, candidates=99, top=2))
+    assert some.shape == (5, 3) and every.shape == (7, 3)
+    assert (some[0] == prompt).all() and len(np.unique(every, axis=0)) == 7
+    promising = [
+        sorted(set(range(5)) - {int(own)}, key=lambda v, row=row: row[v])[:2]
+        for own, row in zip(prompt, np.asarray(slopes), strict=True)
+    ]
+    for one in every[1:]:
+        (where,) = np.flatnonzero(one != np.asarray(prompt))
+        assert one[where] in promising[where]
+    whole = swaps(KEY, prompt, jnp.full((3, 5), jnp.nan), candidates=99, top=256)
+    assert len(np.unique(np.asarray(whole), axis=0)) == 1 + 3 * 4  # all there are
+
+
+@pytest.mark.parametrize("name", ["exact", "LSTM", "Transformer"])
+def test_it_finds_as_good_a_prompt_as_trying_them_all(name):
+    """81 prompts of length 4, whose losses differ by more than 2 nats."""
+    predictor = DICE.bayes()
+    if name != "exact":
+        settings = FitSettings(steps=60, batch=16, length=20, learning_rate=2e-2)
+        predictor = pretrain(KEY, NETWORKS[name], DICE, settings, callbacks=()).predictor
+    settings = FitSettings(steps=6, batch=128, length=16, repetitions=2)
+    found = search(GradientSearch(length=4, candidates=6), settings, predictor)
+    every = HardPrompt(length=4, sequences=128).tune(KEY, predictor, DIE, settings, callbacks=())
+    prompts = list(itertools.product(range(3), repeat=4))
+    for prompt, scores in zip(np.asarray(found.prompt).tolist(), every.scores, strict=True):
+        behind = scores[prompts.index(tuple(prompt))] - scores.min()
+        assert behind < 0.1 and np.ptp(scores) > 2, f"{behind:.3f} of {np.ptp(scores):.3f} nats"
+
+
+def test_where_all_batches_are_the_same_no_step_is_backwards():
+    ones = Categorical((0.0, 1.0))
+    settings = FitSettings(steps=8, batch=2, length=6, repetitions=3)
+    exact = DirichletCategorical().bayes()
+    found = search(GradientSearch(length=5, candidates=2), settings, exact, ones)
+    assert (np.diff(found.loss, axis=1) <= 1e-6).all() and (found.prompt == 1).all()
+    assert found.loss.shape == (3, 8) and (found.diverged == -1).all() and found.scores is None
+
+
+def test_it_starts_from_given_tokens():
+    tuner = GradientSearch(length=5, initial_tokens=(2, 0))
+    found = search(tuner, FitSettings(steps=0, repetitions=2)).prompt
+    np.testing.assert_array_equal(found, [[2, 0, 2, 0, 2]] * 2)
+    with pytest.raises(ValueError, match=r"Expected initial_tokens from 0 to 2; got \(3,\)"):
+        search(GradientSearch(initial_tokens=(3,)))
+
+
+def test_a_stopped_search_resumes_bit_for_bit(tmp_path):
+    tuner, settings = (
+        GradientSearch(length=3, candidates=2),
+        FitSettings(steps=7, batch=4, length=5),
+    )
+    whole, place = search(tuner, settings), tmp_path / "search.checkpoint"
+    seen = []
+
+    def stop(done, total, note):
+        seen.append((done, total))
+        assert re.fullmatch(r"loss \d+\.\d{3}", note)
+        return done == 3
+
+    part = search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[stop])
+    assert seen == [(1, 7), (2, 7), (3, 7)]
+    np.testing.assert_array_equal(part.loss, whole.loss[:, :3])
+    same(search(tuner, settings, checkpoint=Checkpoint(place)), whole)
+    same(search(tuner, settings, checkpoint=Checkpoint(place)), whole)  # a finished one is read
+    with pytest.raises(StoreError, match="got one of another run"):
+        search(GradientSearch(length=3, candidates=3), settings, checkpoint=Checkpoint(place))
+
+
+def test_all_steps_and_targets_are_one_program(monkeypatch):
+    count, slopes = [], gradient_search.slopes
+    monkeypatch.setattr(gradient_search, "slopes", lambda *a: count.append(1) or slopes(*a))
+    tuner = GradientSearch(length=2, candidates=4, top=2)
+    for target in (DIE, Categorical((0.1, 0.1, 0.8))):
+        search(tuner, FitSettings(steps=3, batch=3, length=4), target=target)
+    assert len(count) == 1
+
+
+def test_what_it_will_try():
+    assert GradientSearch(length=4).plan(3) == "8 swaps of a symbol in each step"
+    assert GradientSearch(length=20).plan(49_152) == "128 swaps of a symbol in each step"
+    with pytest.raises(ValueError, match=r"Expected candidates of at least 1; got 0\."):
+        GradientSearch(candidates=0)

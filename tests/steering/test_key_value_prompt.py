@@ -1,0 +1,126 @@
+"""Prompts of keys and values, and what else stands before the begin row."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from promptax import FitSettings, condition, mix, predict
+from promptax.predictors import LSTM, Llama, Transformer
+from promptax.protocol.prompted import Prompted
+from promptax.steering import KeyValuePrompt, PromptMixture, SoftPrompt
+from promptax.tasks import Categorical
+
+KEY = jax.random.key(5)
+DIE = Categorical((0.5, 0.3, 0.2))
+SHORT = FitSettings(steps=3, batch=4, length=5)
+TOKENS, DATA = jnp.array([2, 0, 2]), jnp.array([0, 1, 1, 2, 0])
+ARCHITECTURES = {
+    "Transformer": Transformer(width=8, depth=2, heads=2),
+    "Llama": Llama(width=8, heads=2, key_heads=1, head_width=4, hidden=12),
+    "Llama that opens with a symbol": Llama(
+        width=8, heads=2, key_heads=2, head_width=4, hidden=12, tied=False, opens_with=1
+    ),
+}
+each_network = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def network(name):
+    return ARCHITECTURES[name].build(jax.random.key(1), 3)
+
+
+@eqx.filter_jit
+def read_before_begin(predictor):
+    """What is predicted where the tokens come before the begin row."""
+    state = predictor.begin(predictor.advance(predictor.blank(), TOKENS)[0])
+    return predictor.advance(state, DATA)[1].log_probs
+
+
+@each_network
+@pytest.mark.parametrize(
+    "tuner",
+    [
+        KeyValuePrompt(length=3, initial_tokens=(2, 0)),  # repeated: 2 0 2
+        SoftPrompt(length=3, initial="tokens", initial_tokens=(2, 0, 2, 1), before_begin=True),
+    ],
+    ids=type,
+)
+def test_a_prompt_of_read_tokens_predicts_as_if_they_were_read_before_the_begin_row(tuner, name):
+    base = network(name)
+    found = predict(eqx.filter_jit(tuner.steer)(KEY, base), DATA)
+    np.testing.assert_allclose(found, read_before_begin(base), atol=1e-5)
+    assert np.abs(found - predict(condition(base, TOKENS), DATA)).max() > 1e-4
+
+
+@each_network
+def test_it_stands_before_a_prompt_of_tokens_whichever_was_put_there_first(name):
+    base = network(name)
+    rows = KeyValuePrompt(length=2, initial="normal").prompt(KEY, base)
+    inside = condition(Prompted(base, rows), TOKENS)
+    outside = Prompted(condition(base, TOKENS), rows)
+    np.testing.assert_allclose(predict(inside, DATA), predict(outside, DATA), atol=1e-6)
+
+
+@each_network
+def test_single_steps_in_a_fixed_shape_are_the_same(name):
+    prompted = KeyValuePrompt(length=2, initial="normal").steer(KEY, network(name))
+
+    def step(state, token):
+        state, prediction = prompted.advance(state, token[None])
+        return state, prediction.log_probs[0]
+
+    rows = jax.lax.scan(step, prompted.start(capacity=len(DATA)), DATA)[1]
+    np.testing.assert_allclose(rows, predict(prompted, DATA), atol=1e-5)
+
+
+def test_without_attention_there_are_no_keys():
+    text = "Expected a network with attention; LSTM has no keys and values. SoftPrompt works"
+    with pytest.raises(TypeError, match=text):
+        KeyValuePrompt().tune(KEY, LSTM(width=4).build(KEY, 3), DIE, SHORT)
+
+
+def test_a_mixture_of_them_is_tuned_and_nothing_stands_before_one():
+    base = network("Transformer")
+    tuner = PromptMixture(KeyValuePrompt(length=2, initial="normal"))
+    fitted = tuner.tune(KEY, base, DIE, SHORT, callbacks=())
+    assert fitted.prompt.shape == (2, 2, 2, 2, 2, 4)  # component, part, layer, head, prompt, each
+    assert np.isfinite(fitted.loss).all() and fitted.predictor.predictor is not None
+    before = KeyValuePrompt(initial="zeros").steer(KEY, mix(base, [[0], [1]]))
+    with pytest.raises(TypeError, match=r"got keys and values, which say nothing for one prompt"):
+        before.start()
+
+
+def test_numbers_at_the_start_are_as_named():
+    base = network("Llama")
+    of = lambda **how: KeyValuePrompt(length=4, **how).prompt(KEY, base).shown()  # noqa: E731
+    assert not of(initial="zeros").any()
+    assert 0.01 < np.std(of(initial="normal")) < 0.03
+    # equal symbols have equal values, and in the first layer keys that only their position turns
+    np.testing.assert_allclose(
+        of(initial_tokens=(1,))[1, 0, :, 0], of(initial_tokens=(1, 2))[1, 0, :, 0]
+    )
+    assert len(np.unique(of()[0, 0], axis=-2)) == 1 and KeyValuePrompt().initial == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: KeyValuePrompt(length=-1), "Expected a prompt length of at least 0; got -1."),
+        (
+            lambda: KeyValuePrompt(initial="zeros", initial_tokens=(1,)),
+            "Expected initial_tokens with initial='tokens' alone; got them with initial='zeros'.",
+        ),
+        (
+            lambda: SoftPrompt(initial_tokens=(1,)),
+            "Expected initial_tokens with initial='tokens' alone; got them with initial='one_hot'",
+        ),
+        (
+            lambda: KeyValuePrompt(initial_tokens=(1, 3)).steer(KEY, network("Llama")),
+            r"Expected initial_tokens from 0 to 2; got \(1, 3\). The predictor's alphabet has 3",
+        ),
+    ],
+)
+def test_texts_of_errors(make, text):
+    with pytest.raises(ValueError, match=f"^{text}"):
+        make()

@@ -1,0 +1,115 @@
+"""What the contract tests share: examples of open sets, all short sequences, standard errors."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from promptax import specs
+from promptax.evaluation.exact import enumeration
+from promptax.tasks import Task
+
+
+def examples(base):
+    """Every example of every imported member of an open set, with its name as the test's id."""
+    return [
+        pytest.param(example, id=f"{name}-{index}")
+        for name, member in specs.members(base).items()
+        for index, example in enumerate(member.examples())
+    ]
+
+
+def exact_tasks():
+    """Every example of a task that has an oracle and an exact predictor."""
+    return [
+        case for case in examples(Task) if case.values[0].has_bayes and case.values[0].has_oracle
+    ]
+
+
+def all_sequences(symbols, length):
+    """Every sequence [sequence, time] of that length."""
+    return jnp.array(list(itertools.product(range(symbols), repeat=length)), jnp.int32)
+
+
+@eqx.filter_jit
+def read(predictor, tokens):
+    """Log probabilities [sequence, time, symbol] after reading each of the sequences."""
+    return predictor.advance_batch(predictor.start(), tokens)[1].log_probs
+
+
+def of_tokens(log_probs, tokens):
+    """The log probability of each token that came [..., time]."""
+    return np.take_along_axis(np.asarray(log_probs), np.asarray(tokens)[..., None], -1)[..., 0]
+
+
+def judge(task, tokens):
+    """Brute force over the latent, float64: (log P(next symbol | tokens before) [sequence, time,
+    symbol], log P(tokens up to and with that step) [sequence, time]); NaN after a history of
+    probability zero."""
+    with enumeration.double_precision():
+        latents, weights = task.latent_quadrature(tokens.shape[1])
+        conditional, evidence = _judge(specs.traced(task), latents, weights, tokens)
+        return np.asarray(conditional), np.asarray(evidence)
+
+
+@eqx.filter_jit
+def _judge(task, latents, weights, tokens):
+    def one(row):
+        rows = jax.vmap(lambda latent: task.oracle(latent, row))(latents)
+        steps = jnp.take_along_axis(rows, row[None, :, None], -1)[..., 0]
+        zero = jnp.zeros((len(weights), 1))
+        before = jnp.concatenate([zero, jnp.cumsum(steps, axis=1)], axis=1)
+        evidence = jax.nn.logsumexp(jnp.log(weights)[:, None] + before, axis=0)
+        joint = jnp.log(weights)[:, None, None] + before[:, :-1, None] + rows
+        return jax.nn.logsumexp(joint, axis=0) - evidence[:-1, None], evidence[1:]
+
+    return jax.vmap(one)(tokens)
+
+
+def assert_at_most_zero(values, what, sigmas=3.0):
+    """The mean of independent values is not above zero by more than that many standard errors."""
+    mean, error = np.mean(values), np.std(values) / np.sqrt(len(values))
+    assert mean <= sigmas * error + 1e-6, (
+        f"{what}: expected a mean of at most 0; got {mean:.3g}, standard error {error:.3g}, "
+        f"{mean / max(error, 1e-30):.2f} sigma"
+    )
+
+
+def assert_zero(values, what, sigmas=4.0):
+    """The mean of independent values is zero within that many standard errors."""
+    assert_at_most_zero(values, what, sigmas)
+    assert_at_most_zero(-np.asarray(values), f"minus {what}", sigmas)
+
+
+def normalised(log_probs, tolerance=1e-5):
+    """Every row is a distribution: no NaN, and the probabilities sum to 1."""
+    np.testing.assert_allclose(np.exp(np.asarray(log_probs)).sum(-1), 1.0, atol=tolerance)
+
+
+def same(one, other, **tolerance):
+    """The same tree: dtype, shape and every bit, or leaves within the tolerance."""
+    assert tolerance or jax.tree.structure(one) == jax.tree.structure(other)
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        if tolerance:
+            np.testing.assert_allclose(left, right, **tolerance)
+        elif eqx.is_array(left):
+            assert left.dtype == right.dtype and left.shape == right.shape
+            assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
+        else:
+            assert left == right
+
+
+class Traces:
+    """Counts how often JAX traces `function`: `compiled(*arguments)` and then `count`."""
+
+    def __init__(self, function):
+        self.count = 0
+
+        def counted(*arguments):
+            self.count += 1
+            return function(*arguments)
+
+        self.compiled = eqx.filter_jit(counted)
