@@ -168,7 +168,7 @@ def remove(folder: Path) -> None:
 
 def _room(path: Path) -> str:
     """How much is free where the path would be."""
-    there = next((each for each in path.parents if each.is_dir()), None)
+    there = next((folder for folder in path.parents if folder.is_dir()), None)
     return "" if there is None else f" ({shutil.disk_usage(there).free / 1e6:.1f} MB are free)"
 
 
@@ -191,7 +191,7 @@ def expect_file(path: Path) -> None:
     """Complain, with the names that come close, unless a file is there."""
     expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")
     if not path.exists():
-        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
         raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")

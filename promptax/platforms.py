@@ -53,7 +53,7 @@ def compile_quickly() -> None:
     would pass compiling. Call it before JAX computes anything; child processes inherit half of it.
     """
     given = os.environ.get("XLA_FLAGS", "").split()
-    os.environ["XLA_FLAGS"] = " ".join([*given, *(each for each in _QUICK if each not in given)])
+    os.environ["XLA_FLAGS"] = " ".join([*given, *(flag for flag in _QUICK if flag not in given)])
     jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -165,9 +165,11 @@ def spread(function: Callable, mesh: Mesh, given: tuple, out: PartitionSpec) -> 
     function; what comes out is whole on every device. What is no array stays what it is."""
 
     def run(*arguments: Any) -> Any:
-        arrays, rest = eqx.partition(arguments, eqx.is_array)
-        own = lambda *arrays: function(*eqx.combine(arrays, rest))  # noqa: E731
-        parts = jax.shard_map(own, mesh=mesh, in_specs=given, out_specs=out, check_vma=False)
+        arrays, structure = eqx.partition(arguments, eqx.is_array)
+        on_device_function = lambda *arrays: function(*eqx.combine(arrays, structure))  # noqa: E731
+        parts = jax.shard_map(
+            on_device_function, mesh=mesh, in_specs=given, out_specs=out, check_vma=False
+        )
         place = NamedSharding(mesh, PartitionSpec())
         whole = lambda leaf: jax.lax.with_sharding_constraint(leaf, place)  # noqa: E731
         return jax.tree.map(whole, parts(*arrays))

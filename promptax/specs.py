@@ -105,27 +105,27 @@ def _is_data(leaf: Any) -> bool:
 
 def members(base: type[T]) -> dict[str, type[T]]:
     """The imported concrete subclasses of `base`, by name, in the order of their definition."""
-    found: dict[str, type[T]] = {}
+    by_name: dict[str, type[T]] = {}
     for subclass in base.__subclasses__():
         if not inspect.isabstract(subclass):
-            found.setdefault(subclass.__name__, subclass)
+            by_name.setdefault(subclass.__name__, subclass)
         for name, member in members(subclass).items():
-            found.setdefault(name, member)
-    return found
+            by_name.setdefault(name, member)
+    return by_name
 
 
 def member(base: type[T], name: str) -> type[T]:
     """The member of an open set with that name; the error suggests the near miss."""
-    known = members(base)
-    by_word = {_bare(key): key for key in known}
+    by_name = members(base)
+    by_word = {_bare(key): key for key in by_name}
     if _bare(name) not in by_word:
         near = difflib.get_close_matches(_bare(name), list(by_word), n=1)
         hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
         raise ValueError(
-            f"Expected the name of a {base.__name__}: {', '.join(sorted(known))}; got {name!r}."
+            f"Expected the name of a {base.__name__}: {', '.join(sorted(by_name))}; got {name!r}."
             f"{hint} A member of your own must be imported first (command line: --plugin MODULE)."
         )
-    return known[by_word[_bare(name)]]
+    return by_name[by_word[_bare(name)]]
 
 
 def members_elsewhere(base: type, package: str) -> Callable[[str], type]:
@@ -135,10 +135,10 @@ def members_elsewhere(base: type, package: str) -> Callable[[str], type]:
     """
 
     def find(name: str) -> type:
-        known = members(base)
-        if name not in known:
+        by_name = members(base)
+        if name not in by_name:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return known[name]
+        return by_name[name]
 
     return find
 
@@ -230,12 +230,12 @@ def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any
 
 
 def _build(cls: type, fields: dict[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(cls)]
-    unknown = sorted(set(fields) - set(known))
+    names = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(fields) - set(names))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
+        near = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Expected fields {known} for {cls.__name__}; got {unknown[0]!r}.{hint}")
+        raise ValueError(f"Expected fields {names} for {cls.__name__}; got {unknown[0]!r}.{hint}")
     if issubclass(cls, Spec):
         return cls(**fields)
     # Built things are trees whose leaves may be None (one half of a partition): no validation.

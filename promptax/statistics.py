@@ -14,5 +14,5 @@ def quartiles(
     the values; NaN where there is none."""
     finite = np.nan_to_num(np.asarray(values, float), nan=np.nan, posinf=_HUGE, neginf=-_HUGE)
     levels = np.array([0.25, 0.5, 0.75])[None, :, None]
-    found = np.moveaxis(scipy.stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
-    return np.where(np.abs(found) > _HUGE * 1e-10, np.copysign(np.inf, found), found)
+    at_levels = np.moveaxis(scipy.stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
+    return np.where(np.abs(at_levels) > _HUGE * 1e-10, np.copysign(np.inf, at_levels), at_levels)

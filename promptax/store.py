@@ -146,11 +146,14 @@ def _note(path: Path, text: str) -> dict:
     return note
 
 
-def _write(path: Path, kind: str, thing: Any, **more: str) -> None:
+def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
     arrays: Arrays = {}
     described = to_json(_exchanged(thing, _is_key, StoredKey.of), arrays)
-    note = {"format": FORMAT, "kind": kind, "environment": platforms.environment(), **more}
-    note |= {"thing": described, "arrays": {name: _look(each) for name, each in arrays.items()}}
+    note = {"format": FORMAT, "kind": kind, "environment": platforms.environment(), **extra}
+    note |= {
+        "thing": described,
+        "arrays": {name: _look(content) for name, content in arrays.items()},
+    }
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replacing(path) as temporary:
         safetensors.numpy.save_file(whole, temporary, {ENTRY: json.dumps(note)})
@@ -247,9 +250,11 @@ class Checkpoint:
                 "start anew: another --out, or --overwrite."
             )
         ours = _named_leaves(like)
-        there, here = ({name: _look(leaf) for name, leaf in each.items()} for each in (saved, ours))
-        for name in here | there:
-            ours_is, got = here.get(name), there.get(name)
+        there, ours_by_name = (
+            {name: _look(leaf) for name, leaf in named.items()} for named in (saved, ours)
+        )
+        for name in ours_by_name | there:
+            ours_is, got = ours_by_name.get(name), there.get(name)
             hint = "The checkpoint was written by other code: start anew."
             expect(got == ours_is, f"Expected {name}: {ours_is}; got {got} in {self.path}. {hint}")
         leaves = [
@@ -266,12 +271,12 @@ def _named_leaves(state: Any) -> dict[str, Any]:
     return {keystr(at): np.asarray(leaf) if scalar(leaf) else leaf for at, leaf in named}
 
 
-def _difference(there: str, here: str) -> str:
+def _difference(there: str, this_run: str) -> str:
     """The first field in which two runs differ, if both are described as JSON."""
     try:
-        was, now = (_named_leaves(json.loads(each)) for each in (there, here))
+        was, now = (_named_leaves(json.loads(identity)) for identity in (there, this_run))
     except json.JSONDecodeError:
-        return f"its identity is {there!r}, this run's is {here!r}"
+        return f"its identity is {there!r}, this run's is {this_run!r}"
     differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
     name = differ[0] if differ else ""
     return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"

@@ -153,9 +153,11 @@ def effective_prior(
     counts, probs = map(np.asarray, _read(predictor, tokens))
     flat = counts.reshape(-1, target.symbols), probs.reshape(-1, target.symbols).astype(float)
     fitted = fit(*flat, np.full(len(flat[0]), 1 / sequences))
-    each = divergences(fitted, *flat).reshape(sequences, steps).sum(axis=1)
-    spread = float(each.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else float("nan")
-    return EffectivePrior(tuple(fitted.tolist()), float(each.mean()), spread, steps, tolerance)
+    by_sequence = divergences(fitted, *flat).reshape(sequences, steps).sum(axis=1)
+    spread = float(by_sequence.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else float("nan")
+    return EffectivePrior(
+        tuple(fitted.tolist()), float(by_sequence.mean()), spread, steps, tolerance
+    )
 
 
 def effective_priors(
@@ -173,28 +175,28 @@ def effective_priors(
     `fit_error_standard_error` [predictor, repetition] in nats; NaN for repetitions that a predictor
     does not have. `callbacks` are called as callback(done, total).
     """
-    each = {n: p if isinstance(p, Repeated) else [p] for n, p in predictors.items()}
-    most, total = max(map(len, each.values()), default=1), sum(map(len, each.values()))
-    counts = np.full((len(each), most, target.symbols), np.nan)
-    errors, done = np.full((2, len(each), most), np.nan), 0
-    for row, repetitions in enumerate(each.values()):
+    by_name = {n: p if isinstance(p, Repeated) else [p] for n, p in predictors.items()}
+    most, total = max(map(len, by_name.values()), default=1), sum(map(len, by_name.values()))
+    counts = np.full((len(by_name), most, target.symbols), np.nan)
+    errors, done = np.full((2, len(by_name), most), np.nan), 0
+    for row, repetitions in enumerate(by_name.values()):
         for repetition in range(len(repetitions)):
-            own = effective_prior(
+            prior = effective_prior(
                 repetitions[repetition], target, steps, key=key, sequences=sequences
             )
-            counts[row, repetition] = own.pseudo_counts
-            errors[:, row, repetition] = own.fit_error, own.standard_error
+            counts[row, repetition] = prior.pseudo_counts
+            errors[:, row, repetition] = prior.fit_error, prior.standard_error
             done += 1
             for callback in callbacks:
                 callback(done, total)
-    both = ("predictor", "repetition")
+    axes = ("predictor", "repetition")
     return xr.Dataset(
         {
-            "pseudo_counts": ((*both, "symbol"), counts),
-            "fit_error": (both, errors[0], {"unit": NATS}),
-            "fit_error_standard_error": (both, errors[1], {"unit": NATS}),
+            "pseudo_counts": ((*axes, "symbol"), counts),
+            "fit_error": (axes, errors[0], {"unit": NATS}),
+            "fit_error_standard_error": (axes, errors[1], {"unit": NATS}),
         },
-        {"predictor": np.array(list(each), dtype=str), "repetition": np.arange(most)},
+        {"predictor": np.array(list(by_name), dtype=str), "repetition": np.arange(most)},
         {"steps": steps},
     )
 
@@ -208,7 +210,7 @@ def _read(
     at_once = math.gcd(sequences, predictor.micro_batch(sequences, steps))
     with jax.default_matmul_precision("float32"):
         state = predictor.start()
-        read = lambda some: predictor.advance_batch(state, some)[1].log_probs  # noqa: E731
+        read = lambda batch: predictor.advance_batch(state, batch)[1].log_probs  # noqa: E731
         pieces = jax.lax.map(read, tokens.reshape(-1, at_once, steps))
     log_probs = pieces.reshape(sequences, steps, -1)
     one_hot = jax.nn.one_hot(tokens, predictor.symbols)
@@ -236,7 +238,7 @@ def fit(
 
     mean = np.clip(weights @ probs / weights.sum(), 1e-6, None)
     bounds = [(np.log(LEAST), np.log(MOST))] * counts.shape[1]
-    found = [
+    results = [
         scipy.optimize.minimize(
             loss,
             np.log(np.clip(strength * mean, LEAST, MOST)),
@@ -247,7 +249,7 @@ def fit(
         )
         for strength in STRENGTHS
     ]
-    return np.exp(min(found, key=lambda each: each.fun).x)
+    return np.exp(min(results, key=lambda result: result.fun).x)
 
 
 def divergences(

@@ -193,7 +193,9 @@ def state_map(
     """
     check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
     behind = internal_states(reference, background_tokens)
-    seen = {word: internal_states(each, target_tokens) for word, each in predictors.items()}
+    seen = {
+        word: internal_states(predictor, target_tokens) for word, predictor in predictors.items()
+    }
     name = _common(name, {"the reference": behind, **seen})
     cloud = behind[name].values.reshape(-1, behind[name].shape[-1])
     plane = principal_components(cloud)
@@ -252,8 +254,8 @@ def _tracked(
     time = np.broadcast_to(np.arange(1, tokens.shape[1] + 1), tokens.shape)
     zeros = np.cumsum(tokens == 0, axis=1)
     quantities = (time, zeros / time, (zeros + 1) / (time + 2))
-    each = [[scipy.stats.spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
-    return np.array(each, float)
+    correlations = [[scipy.stats.spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
+    return np.array(correlations, float)
 
 
 def _nearest(
@@ -262,12 +264,12 @@ def _nearest(
     """The Euclidean distance of each point from the nearest of the cloud."""
     flat, cloud = points.reshape(-1, points.shape[-1]).astype(float), cloud.astype(float)
     lengths = np.sum(cloud**2, axis=1)
-    found = np.empty(len(flat))
+    distances = np.empty(len(flat))
     for first in range(0, len(flat), 1000):
-        some = flat[first : first + 1000]
-        squares = np.sum(some**2, axis=1)[:, None] + lengths - 2 * some @ cloud.T
-        found[first : first + 1000] = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
-    return found.reshape(points.shape[:-1])
+        rows = flat[first : first + 1000]
+        squares = np.sum(rows**2, axis=1)[:, None] + lengths - 2 * rows @ cloud.T
+        distances[first : first + 1000] = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    return distances.reshape(points.shape[:-1])
 
 
 def _ordinary(states: Float[np.ndarray, "sequence time state"]) -> tuple[float, float]:
@@ -275,11 +277,11 @@ def _ordinary(states: Float[np.ndarray, "sequence time state"]) -> tuple[float, 
 
     A tenth of the sequences, at least one, is compared with the others.
     """
-    some = max(1, len(states) // 10)
-    others = states[some:] if len(states) > some else states
-    found = _nearest(states[:some], others.reshape(-1, states.shape[-1]))
-    usual = float(np.median(found))
-    return usual if usual > 0 else 1.0, float(np.quantile(found, 0.95))
+    count = max(1, len(states) // 10)
+    others = states[count:] if len(states) > count else states
+    distances = _nearest(states[:count], others.reshape(-1, states.shape[-1]))
+    usual = float(np.median(distances))
+    return usual if usual > 0 else 1.0, float(np.quantile(distances, 0.95))
 
 
 def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:
@@ -289,7 +291,9 @@ def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:
         for word, states in seen.items()
     }
     shared = sorted(set.intersection(*names.values()))
-    listed = "; ".join(f"{word}: {', '.join(sorted(own))}" for word, own in names.items())
+    listed = "; ".join(
+        f"{word}: {', '.join(sorted(names_here))}" for word, names_here in names.items()
+    )
     check(
         len(shared) > 0 if name is None else name in shared,
         f"Expected {'an internal state' if name is None else repr(name)} that every predictor has; "

@@ -55,14 +55,14 @@ def nearest_tokens(predictor: Any, count: int = 5) -> xr.Dataset:
     if not isinstance(network, Network) or isinstance(inputs, KeyValues):
         what = "keys and values" if isinstance(network, Network) else type(network).__name__
         raise TypeError(f"Expected a prompt of rows in front of a neural network; got {what}.")
-    found = _nearest(network, inputs, min(count, network.symbols))
+    nearest = _nearest(network, inputs, min(count, network.symbols))
     names = ("token", "cosine", "distance")
     variables: dict[str, Any] = {
         name: (("prompt", "rank"), np.asarray(values))
-        for name, values in zip(names, found, strict=False)
+        for name, values in zip(names, nearest, strict=False)
     }
-    variables["norm"] = "prompt", np.asarray(found[-1])
-    return xr.Dataset(variables, coords={"rank": np.arange(1, found[0].shape[1] + 1)})
+    variables["norm"] = "prompt", np.asarray(nearest[-1])
+    return xr.Dataset(variables, coords={"rank": np.arange(1, nearest[0].shape[1] + 1)})
 
 
 @eqx.filter_jit
@@ -72,7 +72,7 @@ def _nearest(
     """Tokens, cosines, distances, and the norms of the rows."""
     rows = network.embed(inputs).astype(jnp.float32)
     table = network.embed(jnp.arange(network.symbols)).astype(jnp.float32)
-    norms, lengths = (jnp.linalg.norm(each, axis=-1) for each in (rows, table))
+    norms, lengths = (jnp.linalg.norm(vectors, axis=-1) for vectors in (rows, table))
     product = norms[:, None] * lengths
     cosines = jnp.where(product > 0, rows @ table.T / jnp.where(product > 0, product, 1.0), 0.0)
     cosine, token = jax.lax.top_k(cosines, count)

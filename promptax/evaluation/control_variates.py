@@ -171,7 +171,7 @@ def _over_time(
 ) -> dict[str, Float[np.ndarray, "predictor repetition time"]]:
     """All estimates; padding is skipped and stays NaN."""
     predictors, most, sequences, length = losses.shape
-    out = {name: np.full((predictors, most, length), np.nan) for both in ESTIMATES for name in both}
+    out = {name: np.full((predictors, most, length), np.nan) for pair in ESTIMATES for name in pair}
     real = np.arange(most) < repetitions[:, None]
     cumulative = np.zeros((int(real.sum()), sequences))
     plain = _no_basis(sequences)
@@ -184,8 +184,8 @@ def _over_time(
             cumulative += step
             basis = plain if deviations is None else _basis_at(deviations, time)
             judged = (cumulative, basis), (step, basis), (cumulative, plain)
-            for both, given in zip(ESTIMATES, judged, strict=True):
-                for name, values in zip(both, intercepts(*given), strict=True):
+            for pair, given in zip(ESTIMATES, judged, strict=True):
+                for name, values in zip(pair, intercepts(*given), strict=True):
                     out[name][real, time] = values
     return out
 
@@ -213,9 +213,9 @@ def _basis_at(deviations: Float[np.ndarray, "time control sequence"], time: int)
     for steps in (recent | doubling, recent):
         # increments span what the cumulative columns span, and are nearly independent
         increments = np.diff(deviations[sorted(steps)], axis=0, prepend=0)
-        found = basis(increments.reshape(-1, sequences))
-        if sequences >= SEQUENCES_PER_CONTROL * len(found.means):
-            return found
+        candidate = basis(increments.reshape(-1, sequences))
+        if sequences >= SEQUENCES_PER_CONTROL * len(candidate.means):
+            return candidate
     return _no_basis(sequences)
 
 

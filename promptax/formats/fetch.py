@@ -68,10 +68,10 @@ def smollm2_path() -> Path:
 
 def _in_package(shipped: Shipped) -> Path | None:
     """In an installed package, which is looked for and not imported."""
-    found = importlib.util.find_spec(shipped.file.split("/")[0])
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec(shipped.file.split("/")[0])
+    if package is None or package.origin is None:
         return None
-    return Path(found.origin).parent.parent / shipped.file
+    return Path(package.origin).parent.parent / shipped.file
 
 
 def _fetched(shipped: Shipped) -> Path:

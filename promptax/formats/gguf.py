@@ -73,21 +73,21 @@ class _Cursor:
         return self.numbers(kind, 1)[0]
 
     def numbers(self, kind: str, count: int) -> tuple:
-        found = struct.unpack_from(f"<{count}{kind}", self.data, self.place)
+        values = struct.unpack_from(f"<{count}{kind}", self.data, self.place)
         self.place += count * struct.calcsize(f"<{kind}")
-        return found
+        return values
 
     def strings(self, count: int) -> list[str]:
-        found, data, place, size_at = [], self.data, self.place, struct.Struct("<Q").unpack_from
+        strings, data, place, size_at = [], self.data, self.place, struct.Struct("<Q").unpack_from
         for _ in range(count):
             (size,) = size_at(data, place)
             text = data[place + 8 : place + 8 + size]
             if len(text) < size:
                 raise struct.error(f"a text of {size} bytes goes beyond the end")
-            found.append(text.decode())
+            strings.append(text.decode())
             place += 8 + size
         self.place = place
-        return found
+        return strings
 
     def string(self) -> str:
         return self.strings(1)[0]
@@ -113,14 +113,14 @@ def _header(cursor: _Cursor) -> Header:
         "llama.cpp's own tools.",
     )
     tensors, values = cursor.numbers("Q", 2)
-    about = {cursor.string(): cursor.value(cursor.number("I")) for _ in range(values)}
+    fields = {cursor.string(): cursor.value(cursor.number("I")) for _ in range(values)}
     places = {}
     for _ in range(tensors):
         name = cursor.string()
         shape = cursor.numbers("Q", cursor.number("I"))[::-1]
         places[name] = TensorPlace(shape, cursor.number("I"), cursor.number("Q"))
-    unit = about.get("general.alignment", 32)
+    unit = fields.get("general.alignment", 32)
     check(isinstance(unit, int) and unit > 0, f"Expected an alignment of at least 1; got {unit!r}.")
     start = -(-cursor.place // unit) * unit
     places = {name: place._replace(offset=start + place.offset) for name, place in places.items()}
-    return Header(about, places)
+    return Header(fields, places)

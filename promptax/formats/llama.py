@@ -50,21 +50,21 @@ class LlamaFile(NamedTuple):
 
 def from_gguf(path: Path, dtype: Any) -> LlamaFile:
     """The llama in a GGUF file; its layers as numbers of that type."""
-    about, tensors = weights.read_gguf(path)
-    kind = about.get("general.architecture")
+    header, tensors = weights.read_gguf(path)
+    kind = header.get("general.architecture")
     _check_kind(kind, path)
-    get = lambda name: about[f"llama.{name}"]  # noqa: E731
+    get = lambda name: header[f"llama.{name}"]  # noqa: E731
     heads = get("attention.head_count")
     fields: dict[str, Any] = dict(
         width=get("embedding_length"),
         depth=get("block_count"),
         heads=heads,
-        key_heads=about.get("llama.attention.head_count_kv", heads),
-        head_width=about.get("llama.rope.dimension_count", get("embedding_length") // heads),
+        key_heads=header.get("llama.attention.head_count_kv", heads),
+        head_width=header.get("llama.rope.dimension_count", get("embedding_length") // heads),
         hidden=get("feed_forward_length"),
-        rotary_base=float(about.get("llama.rope.freq_base", 1e4)),
+        rotary_base=float(header.get("llama.rope.freq_base", 1e4)),
         epsilon=round(float(get("attention.layer_norm_rms_epsilon")), 12),
-        opens_with=about.get("tokenizer.ggml.bos_token_id"),
+        opens_with=header.get("tokenizer.ggml.bos_token_id"),
         tied=False,
     )
     where = {f"blk.{i}.{gguf}.weight": (i, ours) for ours, (gguf, _) in LAYER.items()
@@ -77,7 +77,7 @@ def from_gguf(path: Path, dtype: Any) -> LlamaFile:
         pairs = tensor.reshape(-1, fields["head_width"] // 2, 2, tensor.shape[-1])
         return pairs.swapaxes(1, 2).reshape(tensor.shape)
 
-    scaling = about.get("llama.rope.scaling.type", "none")
+    scaling = header.get("llama.rope.scaling.type", "none")
     check(
         scaling == "none",
         f"Expected rotary positions that are not rescaled; {path} has {scaling!r}.",

@@ -39,31 +39,33 @@ def from_gguf(path: Path) -> Parts:
         FileNotFoundError: naming the files that are there.
         ValueError: the file is truncated, or its way to cut text is not known here.
     """
-    about = gguf.read(path).about
+    header = gguf.read(path).about
     keys = "model", "pre", *LISTS, *TOKENS
-    own: dict[str, Any] = {key: about.get(f"tokenizer.ggml.{key}") for key in keys}
-    found = own["model"], own["pre"]
+    values: dict[str, Any] = {key: header.get(f"tokenizer.ggml.{key}") for key in keys}
+    kind = values["model"], values["pre"]
     check(
-        found == KNOWN and all(own[key] for key in LISTS),
+        kind == KNOWN and all(values[key] for key in LISTS),
         f"Expected a GGUF file whose tokenizer is {KNOWN}, with words and merges; {path} has "
-        f"{found}. Give the model's Hugging Face folder instead: it says how its text is cut.",
+        f"{kind}. Give the model's Hugging Face folder instead: it says how its text is cut.",
     )
-    model = _model(json.dumps(_tokenizer_json(own)), path)
-    template = about.get("tokenizer.chat_template")
-    return Parts(model, len(own["tokens"]), own["bos_token_id"], own["eos_token_id"], template)
+    model = _model(json.dumps(_tokenizer_json(values)), path)
+    template = header.get("tokenizer.chat_template")
+    return Parts(
+        model, len(values["tokens"]), values["bos_token_id"], values["eos_token_id"], template
+    )
 
 
 LISTS = "tokens", "merges", "token_type"
 TOKENS = "bos_token_id", "eos_token_id", "unknown_token_id"
 
 
-def _tokenizer_json(own: dict[str, Any]) -> dict[str, Any]:
+def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
     """What a GGUF file says, in the words of tokenizer.json: digits one by one, then bytes."""
-    words, unknown = own["tokens"], own["unknown_token_id"]
+    words, unknown = values["tokens"], values["unknown_token_id"]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     special = [
         {"id": token, "content": words[token], "special": True, **flags}
-        for token, kind in enumerate(own["token_type"])
+        for token, kind in enumerate(values["token_type"])
         if kind == SPECIAL
     ]
     as_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
@@ -71,7 +73,7 @@ def _tokenizer_json(own: dict[str, Any]) -> dict[str, Any]:
     model = {
         "type": "BPE",
         "vocab": dict(zip(words, range(len(words)), strict=True)),
-        "merges": [merge.split(" ") for merge in own["merges"]],
+        "merges": [merge.split(" ") for merge in values["merges"]],
         "unk_token": None if unknown is None else words[unknown],
     }
     return {
@@ -93,17 +95,17 @@ def from_folder(folder: Path) -> Parts:
     """
     path = folder / "tokenizer.json"
     model = _model(files.read_text(path), path)
-    about, config = (_json(folder / f"{name}.json") for name in ("tokenizer_config", "config"))
-    unknown = _text(about, "unk")
+    settings, config = (_json(folder / f"{name}.json") for name in ("tokenizer_config", "config"))
+    unknown = _text(settings, "unk")
     if unknown and getattr(model.model, "unk_token", unknown) is None:
         model.model.unk_token = unknown  # else characters without a token are lost in silence
-    template = about.get("chat_template")
+    template = settings.get("chat_template")
     if isinstance(template, list):  # several with names
-        template = {each["name"]: each["template"] for each in template}.get("default")
+        template = {named["name"]: named["template"] for named in template}.get("default")
     if (folder / "chat_template.jinja").is_file():
         template = files.read_text(folder / "chat_template.jinja")
     symbols = max(model.get_vocab_size(), config.get("vocab_size", 0))
-    begin, end = (_token(model, about, config, key) for key in ("bos", "eos"))
+    begin, end = (_token(model, settings, config, key) for key in ("bos", "eos"))
     return Parts(model, symbols, begin, end, template)
 
 
@@ -133,17 +135,17 @@ def _json(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _text(about: dict[str, Any], key: str) -> str | None:
+def _text(settings: dict[str, Any], key: str) -> str | None:
     """A special token in tokenizer_config.json: its text, or an object with it."""
-    found = about.get(f"{key}_token")
-    return found.get("content") if isinstance(found, dict) else found
+    token = settings.get(f"{key}_token")
+    return token.get("content") if isinstance(token, dict) else token
 
 
-def _token(model: Any, about: dict, config: dict, key: str) -> int | None:
+def _token(model: Any, settings: dict, config: dict, key: str) -> int | None:
     """The token that the tokenizer names, or else the (first) one that config.json names."""
-    named = model.token_to_id(_text(about, key) or "")
-    found = config.get(f"{key}_token_id") if named is None else named
-    return (found or [None])[0] if isinstance(found, list) else found
+    named = model.token_to_id(_text(settings, key) or "")
+    number = config.get(f"{key}_token_id") if named is None else named
+    return (number or [None])[0] if isinstance(number, list) else number
 
 
 def package(name: str) -> Any:

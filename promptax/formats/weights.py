@@ -72,7 +72,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.nd
     if missing:
         raise FileNotFoundError(
             f"Expected the weights {missing[0]} in {folder}; there are "
-            f"{sorted(each.name for each in folder.iterdir())}. Copy the whole folder."
+            f"{sorted(file.name for file in folder.iterdir())}. Copy the whole folder."
         )
     return config, (pair for name in shards for pair in _tensors(folder / name))
 
@@ -118,7 +118,7 @@ def read_adapter(folder: Path) -> tuple[Config, Weights]:
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise FileNotFoundError(
             f"Expected {ADAPTER_WEIGHTS} in {folder}; there are "
-            f"{sorted(each.name for each in folder.iterdir())}. Weights in a .bin file are a "
+            f"{sorted(file.name for file in folder.iterdir())}. Weights in a .bin file are a "
             "pickle, which is not read: have PEFT save them again, safely."
         )
     return config, dict(_tensors(folder / ADAPTER_WEIGHTS))

@@ -94,7 +94,7 @@ class LanguageModel(Architecture):
     def _network(self) -> Network:
         path = fetch.smollm2_path() if self.weights == SMOLLM2 else Path(self.weights)
         if path.is_dir():
-            changed = max(each.stat().st_mtime_ns for each in path.iterdir())
+            changed = max(file.stat().st_mtime_ns for file in path.iterdir())
         else:
             files.expect_file(path)
             changed = path.stat().st_mtime_ns

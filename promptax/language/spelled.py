@@ -98,12 +98,12 @@ class Spelled(Wrapper):
         return self.predictor.read(state, self.opening).state if self.opening.shape[0] else state
 
     def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        tokens, each = self._spelled_out(inputs)
-        return self._predict(self.predictor.read(state, tokens), each)
+        tokens, word_length = self._spelled_out(inputs)
+        return self._predict(self.predictor.read(state, tokens), word_length)
 
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
-        tokens, each = self._spelled_out(inputs)
-        return self._predict(self.predictor.read_batch(state, tokens), each)
+        tokens, word_length = self._spelled_out(inputs)
+        return self._predict(self.predictor.read_batch(state, tokens), word_length)
 
     def _spelled_out(self, inputs: Inputs) -> tuple[Inputs, int]:
         """What the network reads, and how many rows of it are one row of the inputs."""
@@ -119,10 +119,13 @@ class Spelled(Wrapper):
         rows = (inputs @ table).reshape(*batch, time * self.pieces, -1)
         return Embedded(rows), self.pieces
 
-    def _predict(self, reading: Reading, each: int) -> tuple[NetworkState, Prediction]:
-        before = reading.before[..., ::each, :]
+    def _predict(self, reading: Reading, word_length: int) -> tuple[NetworkState, Prediction]:
+        before = reading.before[..., ::word_length, :]
         logits = self.predictor.out.part(self.words[:, 0])(before)
-        after = {name: rows[..., each - 1 :: each, :] for name, rows in reading.internals.items()}
+        after = {
+            name: rows[..., word_length - 1 :: word_length, :]
+            for name, rows in reading.internals.items()
+        }
         return reading.state, Prediction(jax.nn.log_softmax(logits), after)
 
     def reading_bytes(self, rows: int) -> int:

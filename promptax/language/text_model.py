@@ -92,25 +92,25 @@ class TextModel:
     ) -> Iterator[str]:
         end = self.tokenizer.end
         stop = () if end is None else (end,)
-        found = sampling.stream(key, self.predictor, length, prompt, stop=stop, **filters)
-        return self.tokenizer.stream(token for token in found if token != end)
+        tokens = sampling.stream(key, self.predictor, length, prompt, stop=stop, **filters)
+        return self.tokenizer.stream(token for token in tokens if token != end)
 
     def bits(self, text: str, context: int | None = None) -> float:
         """The log loss of a text, in bits: the length of its code, to a few bits."""
         return compression.code_length(self.predictor, self.tokens(text), context=context)
 
-    def compress(self, text: str, context: int | None = None, **more: Any) -> bytes:
+    def compress(self, text: str, context: int | None = None, **options: Any) -> bytes:
         """A text as bytes; `decompress` gives it back exactly.
 
         `context`: after so many tokens the model starts afresh, which bounds time and memory.
         `more`: callbacks (`compression.compress`).
         """
-        return compression.compress(self.predictor, self.tokens(text), context=context, **more)
+        return compression.compress(self.predictor, self.tokens(text), context=context, **options)
 
-    def decompress(self, data: bytes, **more: Any) -> str:
+    def decompress(self, data: bytes, **options: Any) -> str:
         """The text that `compress` was given.
 
         Raises:
             ValueError: the data are damaged or foreign, or another model wrote them.
         """
-        return self.tokenizer.decode(compression.decompress(self.predictor, data, **more))
+        return self.tokenizer.decode(compression.decompress(self.predictor, data, **options))

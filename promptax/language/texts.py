@@ -152,7 +152,7 @@ class Texts(Task):
 def _are_texts(sequences: Any) -> bool:
     """Rather than tokens; an array is not looked at row by row."""
     return isinstance(sequences, list | tuple) and any(
-        isinstance(each, str | Mapping) for each in sequences
+        isinstance(sequence, str | Mapping) for sequence in sequences
     )
 
 
@@ -181,14 +181,14 @@ def _read(path: str) -> dict[str, Given]:
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        parsed = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"Expected JSON such as {SHAPES}; {place} is broken at character {error.colno}: "
             f"{error.msg}."
         ) from error
-    check(isinstance(found, dict), f"Expected {SHAPES}; {place} is another kind of JSON.")
-    return found
+    check(isinstance(parsed, dict), f"Expected {SHAPES}; {place} is another kind of JSON.")
+    return parsed
 
 
 def _parts(place: str, given: Given) -> tuple[str | None, str]:
@@ -196,9 +196,9 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
     if isinstance(given, str):
         return None, given
     keys = ("text",) if "text" in given else ("prompt", "completion")
-    both = {"text", "prompt"} <= set(given)
+    is_ambiguous = {"text", "prompt"} <= set(given)
     check(
-        all(isinstance(given.get(key), str) for key in keys) and not both,
+        all(isinstance(given.get(key), str) for key in keys) and not is_ambiguous,
         f"Expected {SHAPES}, all of them texts; {place} has {sorted(given)}.",
     )
     return (None, given["text"]) if keys == ("text",) else (given["prompt"], given["completion"])

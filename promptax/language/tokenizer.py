@@ -123,8 +123,8 @@ class Tokenizer:
             if whole == len(text):  # begin again; the last token says how the next one is written
                 window = window[-1:]
                 shown = len(self.decode(window, special))
-        if rest := self.decode(window, special)[shown:]:
-            yield rest
+        if ending := self.decode(window, special)[shown:]:
+            yield ending
 
     def name_of(self, token: SupportsIndex) -> str:
         """A token for the eye: its text on one line, or its bytes if they are no characters."""
@@ -203,21 +203,21 @@ class Tokenizer:
     def _special(self) -> list[str]:
         """How special tokens are written; the longer of two that begin alike comes first."""
         added = self.model.get_added_tokens_decoder().values()
-        return sorted((each.content for each in added if each.special), key=len, reverse=True)
+        return sorted((token.content for token in added if token.special), key=len, reverse=True)
 
     def _checked(self, tokens: Tokens) -> list[int]:
-        found = np.asarray(tokens if hasattr(tokens, "shape") else list(tokens))
+        numbers = np.asarray(tokens if hasattr(tokens, "shape") else list(tokens))
         check(
-            found.ndim == 1 and (found.size == 0 or np.issubdtype(found.dtype, np.integer)),
-            f"Expected tokens [time], whole numbers; got shape {found.shape}, {found.dtype}.",
+            numbers.ndim == 1 and (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer)),
+            f"Expected tokens [time], whole numbers; got shape {numbers.shape}, {numbers.dtype}.",
         )
-        outside = found[(found < 0) | (found >= self.symbols)]
+        outside = numbers[(numbers < 0) | (numbers >= self.symbols)]
         check(
             outside.size == 0,
             f"Expected tokens from 0 to {self.symbols - 1}; got {outside[:1].tolist()}. Leave out "
             "steps past a text's end.",
         )
-        return found.tolist()
+        return numbers.tolist()
 
 
 @functools.lru_cache(maxsize=4)

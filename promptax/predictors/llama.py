@@ -319,6 +319,6 @@ def rotation(first: int | Array, rows: int, width: int, base: float) -> Turn:
 
 def rotated(heads: Queries, turn: Turn) -> Queries:
     """Each head's halves, turned as pairs."""
-    cosine, sine = (each.astype(heads.dtype) for each in turn)
+    cosine, sine = (angles.astype(heads.dtype) for angles in turn)
     a, b = jnp.split(heads, 2, axis=-1)
     return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)

@@ -110,9 +110,9 @@ class Block(Record):
         """Query, key and value of each row; queries are divided by the root of a head's width."""
         normed = self.before_attention(hidden)
         query, key = self.query_norm(self.query(normed)), self.key_norm(self.key(normed))
-        each = query.shape[-1] // heads
-        split = lambda rows: jnp.swapaxes(rows.reshape(*rows.shape[:-1], heads, each), -2, -3)  # noqa: E731
-        return split(query) / jnp.sqrt(each), split(key), split(self.value(normed))
+        head_width = query.shape[-1] // heads
+        split = lambda rows: jnp.swapaxes(rows.reshape(*rows.shape[:-1], heads, head_width), -2, -3)  # noqa: E731
+        return split(query) / jnp.sqrt(head_width), split(key), split(self.value(normed))
 
 
 def _block(key: Key[Array, ""], spec: Transformer) -> Block:
@@ -152,8 +152,8 @@ class TransformerTorso(Torso):
     heads: int = eqx.field(static=True)
 
     def start(self, capacity: int | None) -> Memory:
-        each = self.blocks[0].query.shape()[0] // self.heads
-        empty = tuple(jnp.zeros((self.heads, capacity or 0, each)) for _ in self.blocks)
+        head_width = self.blocks[0].query.shape()[0] // self.heads
+        empty = tuple(jnp.zeros((self.heads, capacity or 0, head_width)) for _ in self.blocks)
         return Memory(None if capacity is None else jnp.array(0), empty, empty)
 
     def advance(self, state: Memory, rows: Rows) -> tuple[Memory, Outputs, Internals]:
@@ -175,9 +175,9 @@ class TransformerTorso(Torso):
         block computes from single rows is computed for symbol × time rows, once for a batch."""
         places = positions(state.rows_read(), tokens.shape[-1], table.shape[1])
         distinct = table[:, None] + places
-        here = lambda rows: choose(rows, tokens)  # noqa: E731
+        look_up = lambda rows: choose(rows, tokens)  # noqa: E731
         given = self.blocks[0].projections(distinct, self.heads)
-        return self._through(state, here(distinct), jax.tree.map(here, given))
+        return self._through(state, look_up(distinct), jax.tree.map(look_up, given))
 
     def _through(
         self, state: Memory, hidden: Array, first: Projections

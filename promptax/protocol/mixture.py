@@ -61,7 +61,7 @@ class PromptedMixture(Wrapper):
     @property
     def prompt(self) -> Array:
         """What is read before the data [component, prompt, ...]; prompts of one length."""
-        return jnp.stack([each.shown() for each in self.reads])
+        return jnp.stack([prompt.shown() for prompt in self.reads])
 
     @property
     def weights(self) -> Array:
@@ -69,7 +69,7 @@ class PromptedMixture(Wrapper):
         return jax.nn.softmax(self.log_weights)
 
     def start(self, capacity: int | None = None) -> MixtureState:
-        states = tuple(Prompted(self.predictor, each).start(capacity) for each in self.reads)
+        states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.reads)
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, Prediction]:
@@ -127,7 +127,7 @@ def _mixed(
     state: MixtureState, inputs: Inputs, read: Sequence[tuple[State, Prediction]]
 ) -> tuple[MixtureState, Prediction]:
     """The mixture's new state and prediction, from those of its components."""
-    predictions = tuple(each for _, each in read)
+    predictions = tuple(prediction for _, prediction in read)
     evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions)), axis=-2)
     first = jnp.broadcast_to(
         state.log_weights[..., None, :], (*evidence.shape[:-2], 1, evidence.shape[-1])
@@ -137,8 +137,8 @@ def _mixed(
     impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
     rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
     internals = {RESPONSIBILITY: jnp.exp(after), **predictions[0].internals}
-    new = MixtureState(tuple(each for each, _ in read), log_weights[..., -1, :])
-    many = any(each.scores is not None for each in predictions)
+    new = MixtureState(tuple(state for state, _ in read), log_weights[..., -1, :])
+    many = any(prediction.scores is not None for prediction in predictions)
     scores = MixedScores(predictions, before) if many else None
     return new, Prediction(uniform_if(impossible, rows), internals, scores)
 
@@ -153,7 +153,7 @@ class MixedScores(Record):
     def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
         """Log probability of each token, nats; uniform after an impossible history."""
         impossible = jnp.max(self.log_weights, axis=-1) == -jnp.inf
-        of_each = jnp.stack([each.of(tokens) for each in self.predictions], axis=-1)
+        of_each = jnp.stack([prediction.of(tokens) for prediction in self.predictions], axis=-1)
         uniform = -jnp.log(self.predictions[0].log_probs.shape[-1])
         mixed = jax.nn.logsumexp(self.log_weights + of_each, axis=-1)
         return jnp.where(impossible, uniform, mixed)
@@ -162,7 +162,7 @@ class MixedScores(Record):
 def _by_component(
     predictions: Sequence[Prediction],
 ) -> Float[Array, "*batch time component symbol"]:
-    return jnp.stack([each.log_probs for each in predictions], axis=-2)
+    return jnp.stack([prediction.log_probs for prediction in predictions], axis=-2)
 
 
 def _log_likelihood(
@@ -170,7 +170,7 @@ def _log_likelihood(
 ) -> Float[Array, "*batch time component"]:
     """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        return jnp.stack([each.of(inputs) for each in predictions], axis=-1)
+        return jnp.stack([prediction.of(inputs) for prediction in predictions], axis=-1)
     weights, log_probs = inputs[..., None, :], _by_component(predictions)
     never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
     return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)

@@ -39,15 +39,15 @@ def headline(results: xr.Dataset) -> str:
         group: [rows[name] for name in members if name in rows]
         for group, members in summaries.groups(results).items()
     }
-    kinds = {group: some for group, some in kinds.items() if some}
+    kinds = {group: names for group, names in kinds.items() if names}
     if not kinds:
         return f"On “{summaries.target_name(results)}” no predictor finished." + _diverged(results)
     bayes = _bayes(results, rows)
     group, members = next(iter(kinds.items()))
     clauses = [_best_of(group, members, bayes)]
     clauses += [
-        _range_of(its, some, bayes)
-        for its, some in kinds.items()
+        _range_of(its, names, bayes)
+        for its, names in kinds.items()
         if its not in (group, "baselines")
     ]
     start = f"On “{summaries.target_name(results)}”, after {wording.count(length, 'token')}, "
@@ -67,11 +67,11 @@ def regret_bars(results: xr.Dataset, lengths: Sequence[int] | None = None) -> st
 
 def regret_over_time(results: xr.Dataset) -> str:
     """How regret grows from the tuning length to the end, and who ends above the untuned one."""
-    first, *rest = summaries.evaluated_lengths(results)
+    first, *later = summaries.evaluated_lengths(results)
     shown = summaries.steered(results)
-    if not rest:
+    if not later:
         return wording.sentence(_lowest_at(results, first) + _diverged(results))
-    last = rest[-1]
+    last = later[-1]
     before, after = _rows(results, first), _rows(results, last)
     growth = sorted(
         (after[name].value - before[name].value, name)
@@ -244,7 +244,7 @@ def _tuning_ends(results: xr.Dataset) -> list[tuple[_Row, int]]:
         return []
     loss = results["tuning_loss"].transpose("predictor", "repetition", "step").values
     window = max(1, loss.shape[2] // 10)
-    found: list[tuple[_Row, int]] = []
+    ends: list[tuple[_Row, int]] = []
     for name, curves in zip(summaries.names(results), loss, strict=True):
         curves = curves[np.isfinite(curves[:, -2 * window :]).all(axis=1)]
         if not len(curves):
@@ -256,8 +256,8 @@ def _tuning_ends(results: xr.Dataset) -> list[tuple[_Row, int]]:
         change = float(np.mean(means - before.mean(axis=1))) if window > 1 else 0.0
         moving = abs(change) > max(3 * np.sqrt(2) * noise, 1e-6)
         row = _Row(name, float(np.median(means)), float(np.hypot(noise, spread)))
-        found.append((row, int(np.sign(change)) if moving else 0))
-    return found
+        ends.append((row, int(np.sign(change)) if moving else 0))
+    return ends
 
 
 def _farthest(when: str, distances: dict[str, float]) -> str:
@@ -273,14 +273,14 @@ def _farthest(when: str, distances: dict[str, float]) -> str:
 def _distances(points: dict[str, np.ndarray], background: np.ndarray) -> dict[str, float]:
     """Median distance to the nearest background state, in spreads (rms) of the background."""
     spread = float(np.sqrt(background.var(axis=0).sum())) or 1.0
-    some = background[:: max(1, len(background) // 20_000)]
-    found: dict[str, float] = {}
+    sample = background[:: max(1, len(background) // 20_000)]
+    distances: dict[str, float] = {}
     for name, its in points.items():
         finite = _finite(its)
         if len(finite):
-            nearest = [np.sqrt(((some - point) ** 2).sum(axis=1)).min() for point in finite]
-            found[name] = float(np.median(nearest)) / spread
-    return found
+            nearest = [np.sqrt(((sample - point) ** 2).sum(axis=1)).min() for point in finite]
+            distances[name] = float(np.median(nearest)) / spread
+    return distances
 
 
 def _rows(results: xr.Dataset, length: int) -> dict[str, _Row]:

@@ -48,15 +48,15 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
     sampling = np.where(np.isnan(sampling) & (count > 0), 0.0, sampling)
     single = count == 1
     between = np.where(count > 1, _MEDIAN_OVER_MEAN * deviation / np.sqrt(np.maximum(count, 1)), 0)
-    both = ("predictor", "time")
+    axes = ("predictor", "time")
     diverged = diverged_repetitions(results)
     return xr.Dataset(
         {
-            "median": (both, median),
-            "low": (both, np.where(single, median - 2 * sampling, low)),
-            "high": (both, np.where(single, median + 2 * sampling, high)),
-            "standard_error": (both, sampling),
-            "error": (both, np.hypot(sampling, between)),
+            "median": (axes, median),
+            "low": (axes, np.where(single, median - 2 * sampling, low)),
+            "high": (axes, np.where(single, median + 2 * sampling, high)),
+            "standard_error": (axes, sampling),
+            "error": (axes, np.hypot(sampling, between)),
             "finished": ("predictor", finite.any(axis=2).sum(axis=1)),
             "started": ("predictor", (finite.any(axis=2) | diverged).sum(axis=1)),
             "diverged": ("predictor", diverged.sum(axis=1)),
@@ -81,9 +81,9 @@ def merged(parts: dict[int, xr.Dataset]) -> xr.Dataset:
     marked = []
     for seed, results in parts.items():
         kept = [n for n in ("regret", "standard_error", "tuning_loss", "diverged") if n in results]
-        own = results[kept].drop_vars("found", errors="ignore")
+        rows = results[kept].drop_vars("found", errors="ignore")
         seeds = np.full(results.sizes["repetition"], seed)
-        marked.append(own.assign_coords(pretraining=("repetition", seeds)))
+        marked.append(rows.assign_coords(pretraining=("repetition", seeds)))
     together = xr.concat(marked, "repetition", combine_attrs="override", join="outer")
     together = together.assign_coords(repetition=np.arange(together.sizes["repetition"]))
     first = next(iter(parts.values()))
@@ -110,9 +110,9 @@ def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
     mean = (total[..., window:] - total[..., :-window]) / window
     at = np.unique(np.linspace(0, mean.shape[2] - 1, points).astype(int))
     low, median, high = quartiles(mean[..., at])
-    both = ("predictor", "step")
+    axes = ("predictor", "step")
     return xr.Dataset(
-        {"median": (both, median), "low": (both, low), "high": (both, high)},
+        {"median": (axes, median), "low": (axes, low), "high": (axes, high)},
         coords={"predictor": results["predictor"].values[tuned], "step": steps[at + window - 1]},
         attrs={"window": window},
     )
@@ -124,8 +124,8 @@ def spread_note(summary: xr.Dataset, mark: str) -> str:
     if started <= 1:
         return f"{mark}: two standard errors either side (one repetition)."
     single = bool((summary["started"] == 1).any())
-    rest = "; two standard errors where there is only one" if single else ""
-    return f"Median and quartiles ({mark.lower()}) over up to {started} repetitions{rest}."
+    ending = "; two standard errors where there is only one" if single else ""
+    return f"Median and quartiles ({mark.lower()}) over up to {started} repetitions{ending}."
 
 
 def names(results: xr.Dataset) -> list[str]:
@@ -142,20 +142,20 @@ def groups(results: xr.Dataset) -> dict[str, list[str]]:
         group: [name for name, its in zip(names(results), given, strict=True) if its == group]
         for group in ordered
     }
-    return {group: found for group, found in members.items() if found}
+    return {group: group_members for group, group_members in members.items() if group_members}
 
 
 def steered(results: xr.Dataset) -> list[str]:
     """The predictors that are not baselines; all of them where there are only baselines."""
     kinds = groups(results)
-    found = [name for group, some in kinds.items() if group != "baselines" for name in some]
-    return found or names(results)
+    methods = [name for group, members in kinds.items() if group != "baselines" for name in members]
+    return methods or names(results)
 
 
 def find(results: xr.Dataset, wanted: Iterable[str]) -> str | None:
     """The first predictor whose name is one of `wanted`, ignoring case, or None."""
-    known = {name.lower(): name for name in reversed(names(results))}
-    return next((known[name] for name in wanted if name in known), None)
+    by_lower_case = {name.lower(): name for name in reversed(names(results))}
+    return next((by_lower_case[name] for name in wanted if name in by_lower_case), None)
 
 
 def evaluated_lengths(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[int]:

@@ -25,12 +25,15 @@ def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dic
     group_of = dict(zip(summaries.names(results), results["group"].values, strict=True))
     rows: list[dict[str, object]] = []
     for index, name in enumerate(summaries.names(results)):
-        own = summary.isel(predictor=index)
+        predictor_summary = summary.isel(predictor=index)
         row: dict[str, object] = {"predictor": name, "group": str(group_of[name])}
         for length in wanted:
-            at = own.sel(time=length)
+            at = predictor_summary.sel(time=length)
             row |= {f"{column}_{length}": float(at[part]) for column, part in _COLUMNS.items()}
-        row |= {"repetitions": int(own["started"]), "diverged": int(own["diverged"])}
+        row |= {
+            "repetitions": int(predictor_summary["started"]),
+            "diverged": int(predictor_summary["diverged"]),
+        }
         if "found" in results.coords:
             row["found"] = str(results["found"].values[index])
         rows.append(row)

@@ -175,9 +175,9 @@ def widths(log_probs: Row) -> tuple[Widths, Array]:
     half = TOTAL // 2
     mass = jnp.sum(jnp.floor(chances * half).astype(jnp.int32) + 1) / half
     scale = (TOTAL - symbols) * (1 - 2**-18)
-    found = jnp.floor(chances / mass * scale).astype(jnp.int32) + (log_probs > -jnp.inf)
-    missing = TOTAL - jnp.sum(found)
-    return found.at[jnp.argmax(log_probs)].add(missing), usable
+    counts = jnp.floor(chances / mass * scale).astype(jnp.int32) + (log_probs > -jnp.inf)
+    missing = TOTAL - jnp.sum(counts)
+    return counts.at[jnp.argmax(log_probs)].add(missing), usable
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -192,8 +192,8 @@ def _code(
         state, rows, done = carry
         each, usable = widths(stepping.upcoming(predictor, state))
         ends = jnp.cumsum(each)
-        found = jnp.searchsorted(ends, point, side="right").astype(jnp.int32)
-        token = jnp.where(point == GIVEN, tokens[done], jnp.minimum(found, len(ends) - 1))
+        symbol = jnp.searchsorted(ends, point, side="right").astype(jnp.int32)
+        token = jnp.where(point == GIVEN, tokens[done], jnp.minimum(symbol, len(ends) - 1))
         width = each[token]
         row = jnp.stack([token, ends[token] - width, jnp.where(usable, width, UNUSABLE)])
         return stepping.step(predictor, state, token), rows.at[done].set(row), done + 1
@@ -245,8 +245,8 @@ def _as_bytes(tokens: Some) -> bytes:
 
 def _packed(header: Header, payload: bytes) -> bytes:
     """MAGIC, VERSION, a checksum of the rest, the header as numbers of 7 bits a byte, the code."""
-    rest = b"".join(map(_number, header)) + payload
-    return MAGIC + bytes([VERSION]) + zlib.crc32(rest).to_bytes(4, "big") + rest
+    content = b"".join(map(_number, header)) + payload
+    return MAGIC + bytes([VERSION]) + zlib.crc32(content).to_bytes(4, "big") + content
 
 
 def _number(value: int) -> bytes:
@@ -255,7 +255,7 @@ def _number(value: int) -> bytes:
 
 
 def _unpacked(data: bytes) -> tuple[Header, bytes]:
-    start, version, checksum, rest = data[:4], data[4:5], data[5:9], data[9:]
+    start, version, checksum, content = data[:4], data[4:5], data[5:9], data[9:]
     check(
         start == MAGIC,
         f"Expected bytes that promptax.compress made, which begin with {MAGIC!r}; got {start!r}.",
@@ -266,15 +266,15 @@ def _unpacked(data: bytes) -> tuple[Header, bytes]:
         "version of promptax that compressed them.",
     )
     check(
-        zlib.crc32(rest).to_bytes(4, "big") == checksum,
+        zlib.crc32(content).to_bytes(4, "big") == checksum,
         "Expected data as promptax.compress made them; got others, cut off or damaged (their "
         "checksum differs). Copy them again, as bytes.",
     )
     numbers, at = [], 0
     for _ in Header._fields:
         value = shift = 0
-        while rest[at] & 128:
-            value, shift, at = value | (rest[at] & 127) << shift, shift + 7, at + 1
-        numbers.append(value | rest[at] << shift)
+        while content[at] & 128:
+            value, shift, at = value | (content[at] & 127) << shift, shift + 7, at + 1
+        numbers.append(value | content[at] << shift)
         at += 1
-    return Header(*numbers), rest[at:]
+    return Header(*numbers), content[at:]

@@ -184,8 +184,8 @@ def _started(
             if first == 0:
                 piece = np.asarray(_sample_one(given, state))[None]
             else:
-                more = np.array([first, min(at_once, length - first)])
-                state, sampled, done = _sample((*given, ends, more, jnp.array(piece[-1])), state)
+                span = np.array([first, min(at_once, length - first)])
+                state, sampled, done = _sample((*given, ends, span, jnp.array(piece[-1])), state)
                 piece = np.asarray(sampled)[: int(done)]
             if piece[-1] < 0:
                 raise FloatingPointError(

@@ -60,9 +60,9 @@ def room_for(rows: int) -> int:
 @eqx.filter_jit
 def start(predictor: Predictor, capacity: int) -> State:
     """The state before any token, in memory of its own, which steps may write over."""
-    own = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
+    copied = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
     padding = PADDED if predictor.forgets else 0
-    return jax.tree.map(own, predictor.start(capacity + padding))
+    return jax.tree.map(copied, predictor.start(capacity + padding))
 
 
 def upcoming(predictor: Predictor, state: State) -> Row:
@@ -125,11 +125,11 @@ def score(
 ) -> tuple[State, Losses]:
     """The state after the tokens, and the log probability of each [time], nats; the given state
     is used up."""
-    found = []
+    scores = []
     for piece in _pieces(tokens):
         state, log_probs = _score((predictor, piece), state)
-        found.append(log_probs)
-    return state, np.concatenate([np.zeros(0), *map(np.asarray, found)])
+        scores.append(log_probs)
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, scores)])
 
 
 def _padded(tokens: Int[np.ndarray, " time"]) -> Iterator[tuple[Array, Array]]:

@@ -110,11 +110,11 @@ class Claim:
     @property
     def verdict(self) -> Verdict:
         """Fails if any check fails; holds if all do; a claim without measurement is not run."""
-        found = {check.verdict for check in self.checks}
+        verdicts = {check.verdict for check in self.checks}
         for verdict in ("fails", "undecided"):
-            if verdict in found:
+            if verdict in verdicts:
                 return verdict
-        return "holds" if found == {"holds"} else "not run"
+        return "holds" if verdicts == {"holds"} else "not run"
 
     @property
     def tentative(self) -> bool:

@@ -33,21 +33,21 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
     spec = folder / "spec.json"
     if spec.exists():
         there = json.loads(files.read_text(spec))
-        own = {**to_json(study), "scale": scale}
+        described = {**to_json(study), "scale": scale}
         other = {**there.get("study", {}), "scale": there.get("scale")}
-        differ = {name for name in own | other if own.get(name) != other.get(name)}
+        differ = {name for name in described | other if described.get(name) != other.get(name)}
         told = lambda of: ", ".join(f"{name}={of.get(name)}" for name in sorted(differ))  # noqa: E731
         check(
             not differ,
             f"Expected a folder of the same study; {folder} holds one with {told(other)}, and this "
-            f"one has {told(own)}. Choose another --out.",
+            f"one has {told(described)}. Choose another --out.",
         )
     write_spec(folder, command, 0, study=study, scale=scale)
 
 
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
     """conditions.json."""
-    index = {name: result_path(Path(), each).name for name, each in conditions.items()}
+    index = {name: result_path(Path(), condition).name for name, condition in conditions.items()}
     files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
 
 
@@ -77,8 +77,8 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
 def _place(row: Mapping[str, object]) -> str:
     """Where a compared number stands: everything that says so, in words."""
     said = ("steps", "printed", "ours", "between_repetitions", "between_pretrainings")
-    known = {*said, "pretrainings", "diverged", "tolerance", "agrees"}
-    return ", ".join(str(value) for name, value in row.items() if name not in known)
+    columns = {*said, "pretrainings", "diverged", "tolerance", "agrees"}
+    return ", ".join(str(value) for name, value in row.items() if name not in columns)
 
 
 def _claim(claim: Claim) -> dict[str, object]:
@@ -91,14 +91,14 @@ def _claim(claim: Claim) -> dict[str, object]:
         "tentative": claim.tentative,
         "checks": [
             {
-                "what": each.what,
-                "number": _found(each),
-                "expected": each.expected,
-                "printed": "" if each.printed is None else f"{each.printed:g}",
-                "seeds": _seeds(each),
-                "verdict": in_words(each),
+                "what": check.what,
+                "number": _found(check),
+                "expected": check.expected,
+                "printed": "" if check.printed is None else f"{check.printed:g}",
+                "seeds": _seeds(check),
+                "verdict": in_words(check),
             }
-            for each in claim.checks
+            for check in claim.checks
         ],
     }
 
@@ -124,20 +124,20 @@ def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
         {
             "claim": claim.name,
             "claim_verdict": claim.verdict,
-            "number_of": each.what,
-            "number": each.number,
-            "standard_error": each.standard_error,
-            "least": each.least,
-            "most": each.most,
-            "printed": "" if each.printed is None else each.printed,
-            "seeds": len(each.values),
-            "diverged": each.diverged,
-            "seeds_to_decide": each.seeds_to_decide,
-            "verdict": each.verdict,
-            "tentative": each.tentative,
+            "number_of": check.what,
+            "number": check.number,
+            "standard_error": check.standard_error,
+            "least": check.least,
+            "most": check.most,
+            "printed": "" if check.printed is None else check.printed,
+            "seeds": len(check.values),
+            "diverged": check.diverged,
+            "seeds_to_decide": check.seeds_to_decide,
+            "verdict": check.verdict,
+            "tentative": check.tentative,
         }
         for claim in claims
-        for each in claim.checks
+        for check in claim.checks
     ]
 
 
@@ -147,10 +147,10 @@ def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, tree in results.items():
         for group in target_groups(tree):
-            found = tree[group].to_dataset()
-            for predictor in found.predictor.values.tolist():
-                for repetition in found.repetition.values.tolist():
-                    one = found.sel(predictor=predictor, repetition=repetition)
+            dataset = tree[group].to_dataset()
+            for predictor in dataset.predictor.values.tolist():
+                for repetition in dataset.repetition.values.tolist():
+                    one = dataset.sel(predictor=predictor, repetition=repetition)
                     lost = int(one["diverged"]) if "diverged" in one else -1
                     if lost < 0 and math.isnan(float(one["regret"][-1])):
                         continue  # there are fewer repetitions of this predictor
@@ -159,7 +159,7 @@ def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
                         "predictor": predictor,
                         "repetition": repetition,
                     }
-                    for length in evaluated_lengths(found):
+                    for length in evaluated_lengths(dataset):
                         at = one.sel(time=length)
                         row[f"regret_{length}"] = float(at["regret"])
                         row[f"standard_error_{length}"] = float(at["standard_error"])

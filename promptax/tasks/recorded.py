@@ -114,9 +114,9 @@ def _read(path: str) -> dict[int, list[str]]:
 
 
 def _alphabet(rows: dict[int, list[str]]) -> tuple[str, ...]:
-    found = {symbol for row in rows.values() for symbol in row}
-    numbers = all(symbol.isdecimal() for symbol in found)
-    ordered = sorted(found, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
+    symbols = {symbol for row in rows.values() for symbol in row}
+    numbers = all(symbol.isdecimal() for symbol in symbols)
+    ordered = sorted(symbols, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
     check(
         len(ordered) >= 2,
         f"Expected at least 2 different symbols; the file has only {ordered}. Name the whole "

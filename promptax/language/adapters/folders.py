@@ -54,12 +54,12 @@ def save_adapter(
     """
     network, spec = _llama_in(one(predictor))
     read, changes = _prompts_of(predictor), low_rank.changes_in(network)
-    found = [type(prompt).__name__ for prompt in read] + ["low-rank layers"] * bool(changes)
+    kinds = [type(prompt).__name__ for prompt in read] + ["low-rank layers"] * bool(changes)
     check(
-        len(found) == 1,
-        f"Expected one tuned thing, a prompt or low-rank layers; got {' and '.join(found)}. A PEFT "
+        len(kinds) == 1,
+        f"Expected one tuned thing, a prompt or low-rank layers; got {' and '.join(kinds)}. A PEFT "
         "folder holds one: tune one of them on the predictor as it was trained."
-        if found
+        if kinds
         else "Expected a tuned prompt or low-rank layers; got a network alone. Tune SoftPrompt("
         "before_begin=True), KeyValuePrompt or LowRank; promptax.save writes whole networks.",
     )
@@ -69,7 +69,7 @@ def save_adapter(
         "inference_mode": True,
         "base_model_name_or_path": base_name,
     }
-    whole = {name: np.asarray(each, np.float32, order="C") for name, each in tensors.items()}
+    whole = {name: np.asarray(tensor, np.float32, order="C") for name, tensor in tensors.items()}
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     return files.write_together(
         folder,
@@ -123,7 +123,7 @@ def _llama_in(predictor: Predictor) -> tuple[Network, Llama]:
 
 
 def _prompts_of(predictor: Predictor) -> list[Prompt]:
-    found = []
+    prompts = []
     while isinstance(predictor, Wrapper):
         check(
             isinstance(predictor, Prompted),
@@ -131,6 +131,6 @@ def _prompts_of(predictor: Predictor) -> list[Prompt]:
             "a predictor that reads one of its prompts.",
         )
         assert isinstance(predictor, Prompted)
-        found.append(predictor.reads)
+        prompts.append(predictor.reads)
         predictor = predictor.predictor
-    return found
+    return prompts

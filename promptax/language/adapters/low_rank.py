@@ -28,22 +28,22 @@ STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 def changes_in(network: Network) -> Changes:
     """Low-rank changes by PEFT's names of the modules; changes of a change, side by side as one."""
-    found: Changes = {}
+    changes: Changes = {}
     layers = _layers(network)
     for theirs, ours in MODULES.items():
         layer, downs, ups = getattr(layers, ours), [], []
         while isinstance(layer, LowRankDense):
             downs, ups, layer = [*downs, layer.down], [*ups, layer.up], layer.base
         if downs:
-            found[theirs] = jnp.concatenate(downs, -1), jnp.concatenate(ups, -2)
-    return found
+            changes[theirs] = jnp.concatenate(downs, -1), jnp.concatenate(ups, -2)
+    return changes
 
 
 def describe(changes: Changes) -> tuple[Config, dict[str, Array]]:
     """PEFT's settings and tensors for low-rank changes of a llama."""
     ranks = {name.split(".")[-1]: down.shape[-1] for name, (down, _) in changes.items()}
     rank = max(ranks.values())
-    others = {name: each for name, each in ranks.items() if each != rank}
+    others = {name: other for name, other in ranks.items() if other != rank}
     config: Config = {
         "peft_type": "LORA",
         "r": rank,
@@ -81,8 +81,8 @@ def with_changes(network: Network, config: Config, tensors: Weights) -> Network:
         f"Expected no tuned biases, which a llama does not have; got bias={config['bias']!r}.",
     )
     layers = _layers(network)
-    found = _factors(layers, tensors)
-    changed = {name: _changed(layers, name, config, pairs) for name, pairs in found.items()}
+    factors = _factors(layers, tensors)
+    changed = {name: _changed(layers, name, config, pairs) for name, pairs in factors.items()}
     where = lambda n: [getattr(_layers(n), MODULES[name]) for name in changed]  # noqa: E731
     return eqx.tree_at(where, network, list(changed.values()))
 
@@ -94,22 +94,22 @@ def _layers(network: Network) -> LlamaLayer:
 
 def _factors(layers: LlamaLayer, tensors: Weights) -> dict[str, Factors]:
     """The factors of each module, after a look at their names and shapes."""
-    found: dict[str, Factors] = {}
+    factors: dict[str, Factors] = {}
     depth = len(layers.before_attention)
     for name, tensor in tensors.items():
         match = TENSOR.fullmatch(name)
-        known = match is not None and match[2] in MODULES and int(match[1]) < depth
+        is_known = match is not None and match[2] in MODULES and int(match[1]) < depth
         check(
-            known,
+            is_known,
             f"Expected factors lora_A and lora_B of {', '.join(MODULES)} in {depth} layers; got "
             f"{name!r}. The adapter belongs to another model, or changes more than matrices.",
         )
         assert match is not None
-        found.setdefault(match[2], {}).setdefault(int(match[1]), {})[match[3]] = tensor
+        factors.setdefault(match[2], {}).setdefault(int(match[1]), {})[match[3]] = tensor
     check(
-        bool(found), "Expected factors lora_A and lora_B; got no tensors. Save the adapter again."
+        bool(factors), "Expected factors lora_A and lora_B; got no tensors. Save the adapter again."
     )
-    for module, by_layer in found.items():
+    for module, by_layer in factors.items():
         inputs, outputs = getattr(layers, MODULES[module]).shape()[-2:]
         for layer, pair in by_layer.items():
             shapes = [pair[name].shape if name in pair else None for name in FACTORS]
@@ -120,7 +120,7 @@ def _factors(layers: LlamaLayer, tensors: Weights) -> dict[str, Factors]:
                 f"layer {layer}; got {shapes[0]} and {shapes[1]}. The adapter belongs to another "
                 "model, or was edited.",
             )
-    return found
+    return factors
 
 
 def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) -> LowRankDense:
@@ -132,10 +132,10 @@ def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) 
     down = np.zeros((depth, inputs, rank), np.float32)
     up = np.zeros((depth, rank, outputs), np.float32)
     for layer, pair in factors.items():
-        own = len(pair["lora_A"])
-        scale = _scale(config, f"model.layers.{layer}.{module}", own)
-        down[layer, :, :own] = pair["lora_A"].T
-        up[layer, :own] = scale * pair["lora_B"].T.astype(np.float32)
+        rank_here = len(pair["lora_A"])
+        scale = _scale(config, f"model.layers.{layer}.{module}", rank_here)
+        down[layer, :, :rank_here] = pair["lora_A"].T
+        up[layer, :rank_here] = scale * pair["lora_B"].T.astype(np.float32)
     dtype = jax.eval_shape(base.matrix).dtype
     return LowRankDense(base, jnp.asarray(down, dtype), jnp.asarray(up, dtype))
 

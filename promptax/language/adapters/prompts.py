@@ -62,10 +62,10 @@ def soft_rows(spec: Llama, config: Config, tensors: Weights) -> SoftRows:
 
 def keys_and_values(spec: Llama, config: Config, tensors: Weights) -> KeyValueRows:
     """What PREFIX_TUNING tuned, or computed from what it tuned (`prefix_projection`)."""
-    each = spec.depth, 2, spec.key_heads, spec.head_width
+    shape = spec.depth, 2, spec.key_heads, spec.head_width
     what = f"{spec.depth} layers · 2 · {spec.key_heads} heads of keys · {spec.head_width}"
-    rows = _rows(config, tensors, math.prod(each), what)
-    parts = jnp.moveaxis(rows.reshape(-1, *each), 0, 3)  # [layer, part, head, prompt, each]
+    rows = _rows(config, tensors, math.prod(shape), what)
+    parts = jnp.moveaxis(rows.reshape(-1, *shape), 0, 3)  # [layer, part, head, prompt, each]
     return KeyValueRows(parts[:, 0], parts[:, 1])
 
 

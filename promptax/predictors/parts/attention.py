@@ -30,39 +30,41 @@ def attention(
     by block, as far as its rows count (partial sums as in Milakov and Gimelshein 2018).
     """
     new = key.shape[-2]
-    own = query @ jnp.swapaxes(key, -1, -2)
+    products = query @ jnp.swapaxes(key, -1, -2)
     earlier = jnp.tile(jnp.tril(jnp.ones((new, new), bool)), (groups, 1))
-    own = own + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
+    products = products + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
     rows, filled = past[0].shape[-2], past[2]
     if rows == 0:
-        return _side_by_side(jax.nn.softmax(own) @ value, groups)
+        return _side_by_side(jax.nn.softmax(products) @ value, groups)
     if filled is not None and rows > BLOCK:
-        return _side_by_side(_block_by_block(query, own, value, past, filled), groups)
+        return _side_by_side(_block_by_block(query, products, value, past, filled), groups)
     shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
     if filled is not None:
         shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
-    top = _top(own, shared)
-    own, shared = jnp.exp(own - top), jnp.exp(shared - top)
-    mixed = own @ value + jnp.einsum("...hts,hsd->...htd", shared, past[1])
-    total = jnp.sum(own, axis=-1) + jnp.sum(shared, axis=-1)
+    top = _top(products, shared)
+    products, shared = jnp.exp(products - top), jnp.exp(shared - top)
+    mixed = products @ value + jnp.einsum("...hts,hsd->...htd", shared, past[1])
+    total = jnp.sum(products, axis=-1) + jnp.sum(shared, axis=-1)
     return _side_by_side(mixed / total[..., None], groups)
 
 
-def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled: Array) -> Queries:
+def _block_by_block(
+    query: Queries, products: Array, value: Heads, past: Past, filled: Array
+) -> Queries:
     """The same mean of values, without a look at blocks of which no row counts."""
     keys, values, _ = past
     rows = keys.shape[-2]
     wide = jnp.float32  # sums of many blocks
-    own = own.astype(wide)
-    top = _top(own)
-    own = jnp.exp(own - top)
+    products = products.astype(wide)
+    top = _top(products)
+    products = jnp.exp(products - top)
 
     def add(sums: tuple[Array, Array, Array], first: Array) -> tuple[Array, Array, Array]:
         top, total, mixed = sums
         start = jnp.minimum(first, rows - BLOCK)  # the last block may overlap the one before
         at = start + jnp.arange(BLOCK)
         block_keys, block_values = (
-            jax.lax.dynamic_slice_in_dim(each, start, BLOCK, axis=-2) for each in (keys, values)
+            jax.lax.dynamic_slice_in_dim(array, start, BLOCK, axis=-2) for array in (keys, values)
         )
         scores = jnp.einsum("...htd,hsd->...hts", query, block_keys).astype(wide)
         scores = jnp.where((at >= first) & (at < filled), scores, -jnp.inf)
@@ -75,21 +77,21 @@ def _block_by_block(query: Queries, own: Array, value: Heads, past: Past, filled
     def block(sums: tuple[Array, Array, Array], first: Array) -> tuple[tuple, None]:
         return jax.lax.cond(first < filled, add, lambda sums, _: sums, sums, first), None
 
-    sums = top, jnp.sum(own, axis=-1, keepdims=True), own @ value
+    sums = top, jnp.sum(products, axis=-1, keepdims=True), products @ value
     _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, rows, BLOCK))[0]
     return (mixed / total).astype(value.dtype)
 
 
 def _top(*scores: Array) -> Array:
     """The highest score of each row of queries, which no derivative passes."""
-    each = [jnp.max(some, axis=-1, keepdims=True, initial=-jnp.inf) for some in scores]
-    return jax.lax.stop_gradient(functools.reduce(jnp.maximum, each))
+    highest = [jnp.max(part, axis=-1, keepdims=True, initial=-jnp.inf) for part in scores]
+    return jax.lax.stop_gradient(functools.reduce(jnp.maximum, highest))
 
 
 def _side_by_side(heads: Queries, groups: int) -> Float[Array, "*batch time width"]:
     if groups > 1:
-        *batch, head, rows, each = heads.shape
-        heads = heads.reshape(*batch, head * groups, rows // groups, each)
+        *batch, head, rows, width = heads.shape
+        heads = heads.reshape(*batch, head * groups, rows // groups, width)
     rows = jnp.swapaxes(heads, -2, -3)
     return rows.reshape(*rows.shape[:-2], rows.shape[-2] * rows.shape[-1])
 

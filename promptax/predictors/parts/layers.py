@@ -177,9 +177,9 @@ def choose(
     """The row of each token, from rows [symbol, width], or [symbol, ..., time, width] for rows
     that also differ by time, to [*batch, ..., time, width]. For few symbols: products and sums,
     because CPUs are slow to gather, and slower to add up the derivatives of a gather."""
-    here = jax.nn.one_hot(tokens, len(table))
+    one_hot = jax.nn.one_hot(tokens, len(table))
     if table.ndim == 2:
-        return rows_times(here, table)
+        return rows_times(one_hot, table)
     between = tuple(range(1 - table.ndim, -2))
-    weights = (jnp.expand_dims(here[..., symbol, None], between) for symbol in range(len(table)))
+    weights = (jnp.expand_dims(one_hot[..., symbol, None], between) for symbol in range(len(table)))
     return sum((a * b for a, b in zip(weights, table, strict=True)), jnp.zeros(()))

@@ -45,22 +45,22 @@ def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[Each
     """Log probabilities of the tokens, and their derivative for the logits [row, symbol]."""
     total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     chosen = jnp.take_along_axis(logits - total, tokens[:, None], axis=-1)[:, 0]
-    here = tokens[:, None] == jnp.arange(logits.shape[-1])
-    return chosen, here - jnp.exp(logits - total)
+    hit = tokens[:, None] == jnp.arange(logits.shape[-1])
+    return chosen, hit - jnp.exp(logits - total)
 
 
 @jax.custom_vjp
 def _of(rows: Rows, layer: Layer, tokens: Tokens) -> Each:
     values = jax.lax.map(
-        lambda some: _log_probs(layer(some[0]), some[1])[0], _pieces(layer, rows, tokens)
+        lambda part: _log_probs(layer(part[0]), part[1])[0], _pieces(layer, rows, tokens)
     )
     return values.reshape(-1)[: len(rows)]
 
 
 def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[Each, tuple]:
-    def piece(some: tuple[Rows, Tokens]) -> tuple[Each, Rows]:
-        logits, pull = jax.vjp(layer, some[0])
-        values, slopes = _log_probs(logits, some[1])
+    def piece(part: tuple[Rows, Tokens]) -> tuple[Each, Rows]:
+        logits, pull = jax.vjp(layer, part[0])
+        values, slopes = _log_probs(logits, part[1])
         return values, *pull(slopes)
 
     values, slopes = jax.lax.map(piece, _pieces(layer, rows, tokens))
@@ -71,8 +71,8 @@ def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[Each, tuple]:
 def _of_backward(saved: tuple, change: Each) -> tuple[Rows, Layer, None]:
     slopes, rows, layer, tokens = saved
 
-    def piece(total: Layer, some: tuple[Array, ...]) -> tuple[Layer, None]:
-        rows, tokens, change = some
+    def piece(total: Layer, part: tuple[Array, ...]) -> tuple[Layer, None]:
+        rows, tokens, change = part
         logits, pull = jax.vjp(lambda layer: layer(rows), layer)
         (for_layer,) = pull(_log_probs(logits, tokens)[1] * change[:, None])
         return jax.tree.map(jnp.add, total, for_layer), None

@@ -32,8 +32,12 @@ def regret_bars(
     rows = _bar_rows(results)
     bayes = summaries.find(results, summaries.TARGET_BAYES)
     notes = [summaries.spread_note(summary, "Whisker")]
-    each = summaries.by_pretraining(results)
-    notes += ["Dots: each pretrained network."] if each.sizes["pretraining"] > 1 else []
+    results_by_pretraining = summaries.by_pretraining(results)
+    notes += (
+        ["Dots: each pretrained network."]
+        if results_by_pretraining.sizes["pretraining"] > 1
+        else []
+    )
     notes += ["Diamond: the value printed in the paper."] if printed else []
     notes += [] if bayes is None else [f"Dashed line: {bayes}."]
     at = summary.sel(time=wanted)
@@ -56,8 +60,10 @@ def regret_bars(
             panel = figure.add_axes((scaled[0], scaled[1], scaled[2], scaled[3]))
             gap = 8 if printed else 4
             _draw_bars(panel, rows, summary.sel(time=length), style.looks(results), limit, gap)
-            more = {name: value for (name, steps), value in printed.items() if steps == length}
-            _mark_values(panel, rows, each.sel(time=length), more, limit)
+            printed_here = {
+                name: value for (name, steps), value in printed.items() if steps == length
+            }
+            _mark_values(panel, rows, results_by_pretraining.sel(time=length), printed_here, limit)
             panel.set_title(wording.count(length, "token"), pad=10)
             if bayes is not None:
                 value = float(summary["median"].sel(predictor=bayes, time=length))
@@ -123,7 +129,7 @@ def _draw_bars(
 def _mark_values(
     panel: Axes,
     rows: list[tuple[float, str, str | None]],
-    each: xr.DataArray,
+    by_pretraining: xr.DataArray,
     printed: Mapping[str, float],
     limit: float,
 ) -> None:
@@ -131,9 +137,9 @@ def _mark_values(
     for place, _, name in rows:
         if name is None:
             continue
-        values = each.sel(predictor=name).values
+        values = by_pretraining.sel(predictor=name).values
         values = values[np.isfinite(values)]
-        if each.sizes["pretraining"] > 1:
+        if by_pretraining.sizes["pretraining"] > 1:
             dots = values[values <= limit]
             panel.plot(dots, np.full(len(dots), place + 0.22), ".", color=style.INK, markersize=3.5)
         if name in printed and printed[name] <= 1.2 * limit:

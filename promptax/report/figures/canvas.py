@@ -250,9 +250,9 @@ def two_lines(name: str, remark: str = "") -> str:
     """A name and a remark in at most two lines that fit beside a panel."""
     lines = textwrap.wrap(plain(f"{name} {remark}"), _NAME_WIDTH) or [""]
     if len(lines) > 2:
-        rest = plain(name).removeprefix(lines[0]).strip()
+        second = plain(name).removeprefix(lines[0]).strip()
         room = _NAME_WIDTH - len(remark) - 1 if remark else _NAME_WIDTH
-        lines = [lines[0], f"{shortened(rest, room)} {remark}".strip()]
+        lines = [lines[0], f"{shortened(second, room)} {remark}".strip()]
     return "\n".join(lines)
 
 

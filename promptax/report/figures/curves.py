@@ -108,14 +108,14 @@ def _curve_panels(
         for name in shown
     }
     beside = [[*labels, *(ends[name] for name in members)] for members in panels.values()]
-    heights = [max(2.3, canvas.end_label_height(some)) for some in beside]
+    heights = [max(2.3, canvas.end_label_height(panel_labels)) for panel_labels in beside]
     with style.house_style():
         figure, axes = canvas.stacked_panels(title, list(panels), heights, notes)
-        for panel, members, some in zip(axes, panels.values(), beside, strict=True):
+        for panel, members, panel_labels in zip(axes, panels.values(), beside, strict=True):
             scale(panel)
             for name in members:
                 _draw_curve(panel, curves.sel(predictor=name), looks[name])
-            canvas.label_ends(panel, some)
+            canvas.label_ends(panel, panel_labels)
         axes[-1].set_xlabel("tokens" if "time" in curves.dims else "tuning steps")
     return figure
 
@@ -156,8 +156,8 @@ def _length_marks(results: xr.Dataset) -> dict[int, str]:
     if trained is not None:
         marks[int(trained)] = f"trained on {int(trained)}"
     if tuned is not None:
-        both = "tuned and trained" if tuned == trained else "tuned"
-        marks[int(tuned)] = f"{both} on {int(tuned)}"
+        label = "tuned and trained" if tuned == trained else "tuned"
+        marks[int(tuned)] = f"{label} on {int(tuned)}"
     return marks
 
 

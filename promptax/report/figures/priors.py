@@ -58,9 +58,11 @@ def effective_priors(priors: xr.Dataset, outcomes: tuple[str, ...], title: str) 
                     **look,
                 )
                 if counts.shape[1] > 1:
-                    each = shown[row, :, symbol]
-                    at = np.full(len(each), row + 0.24)
-                    panel.plot(each, at, linestyle="", markersize=2.5, alpha=0.8, **look)
+                    repetition_counts = shown[row, :, symbol]
+                    at = np.full(len(repetition_counts), row + 0.24)
+                    panel.plot(
+                        repetition_counts, at, linestyle="", markersize=2.5, alpha=0.8, **look
+                    )
             worth = float(np.nanmedian(counts[row].sum(axis=1)))
             panel.text(
                 1.04,

@@ -146,11 +146,11 @@ def _limits(states: xr.Dataset) -> tuple[list[tuple[float, float, float, float]]
     background = _finite(states["background"].values)
     views = []
     for index in range(states.sizes["predictor"]):
-        own = states.isel(predictor=index)
+        panel = states.isel(predictor=index)
         parts = [
             background,
             *(
-                _finite(own[name].values.reshape(-1, own.sizes["component"]))
+                _finite(panel[name].values.reshape(-1, panel.sizes["component"]))
                 for name in ("trajectory", "prompt_trajectory")
             ),
         ]

@@ -102,15 +102,15 @@ def house_style() -> Iterator[None]:
 
 def looks(results: xr.Dataset) -> dict[str, Look]:
     """One look per predictor, by its group and its place in it."""
-    found: dict[str, Look] = {}
+    by_name: dict[str, Look] = {}
     for group, members in summaries.groups(results).items():
         colors = _FAMILIES.get(group, _OTHERS)
         lines = _DASHED if group == "baselines" else _SOLID
         for index, name in enumerate(members):
             turn = index if group == "baselines" else index // len(colors)
-            found[name] = Look(
+            by_name[name] = Look(
                 color=colors[index % len(colors)],
                 line=lines[turn % len(lines)],
                 marker="" if group == "baselines" else _MARKERS[index % len(_MARKERS)],
             )
-    return found
+    return by_name

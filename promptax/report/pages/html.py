@@ -72,9 +72,9 @@ def scrolling_table(
     top = "".join(f'<th scope="col">{escape(text)}</th>' for text in headings)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         + "</tr>\n"
-        for first, *rest in rows
+        for first, *cells in rows
     )
     name = escape(label, quote=True)
     return f'''<div class="scroll" role="region" tabindex="0" aria-label="{name}">''' + (

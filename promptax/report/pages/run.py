@@ -110,8 +110,8 @@ def _table(results: xr.Dataset) -> str:
     lengths = summaries.evaluated_lengths(results)
     rows = {str(row["predictor"]): row for row in table(results)}
     diverged = any(row["diverged"] for row in rows.values())
-    found = any(row.get("found") for row in rows.values())
-    extra = ["diverged"] * diverged + ["prompts"] * found
+    has_prompts = any(row.get("found") for row in rows.values())
+    extra = ["diverged"] * diverged + ["prompts"] * has_prompts
     heads = "".join(
         f'<th scope="col">{wording.count(length, "token")}</th><th scope="col">quartiles</th>'
         for length in lengths
@@ -120,7 +120,7 @@ def _table(results: xr.Dataset) -> str:
     bodies = "".join(
         f'<tbody><tr><th scope="rowgroup" colspan="{1 + 2 * len(lengths) + len(extra)}">'
         f"{escape(group)}</th></tr>"
-        + "".join(_row(rows[name], lengths, diverged, found) for name in members)
+        + "".join(_row(rows[name], lengths, diverged, has_prompts) for name in members)
         + "</tbody>\n"
         for group, members in summaries.groups(results).items()
     )
@@ -133,7 +133,9 @@ comes from the finite number of sequences, and the quartiles over repetitions (t
 either side where there is only one).</p>"""
 
 
-def _row(row: Mapping[str, object], lengths: Iterable[int], diverged: bool, found: bool) -> str:
+def _row(
+    row: Mapping[str, object], lengths: Iterable[int], diverged: bool, has_prompts: bool
+) -> str:
     cells = [f'<th scope="row">{escape(str(row["predictor"]))}</th>']
     for length in lengths:
         regret, deviation, low, high = (
@@ -149,16 +151,16 @@ def _row(row: Mapping[str, object], lengths: Iterable[int], diverged: bool, foun
     if diverged:
         count = f"{row['diverged']} of {row['repetitions']}" if row["diverged"] else ""
         cells.append(f"<td>{count}</td>")
-    if found:
+    if has_prompts:
         cells.append(f'<td class="found">{_prompts(str(row.get("found", "")))}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _prompts(found: str) -> str:
+def _prompts(prompts: str) -> str:
     """Each prompt that was found once, and how often; symbols of one character without spaces."""
     lines = []
-    for prompt, times in Counter(found.split(" · ") if found else ()).items():
+    for prompt, times in Counter(prompts.split(" · ") if prompts else ()).items():
         symbols = prompt.split(" ")
-        text = escape("".join(symbols) if all(len(each) == 1 for each in symbols) else prompt)
+        text = escape("".join(symbols) if all(len(symbol) == 1 for symbol in symbols) else prompt)
         lines.append(f"<code>{text}</code>" + (f" × {times}" if times > 1 else ""))
     return "<br>".join(lines)

@@ -112,14 +112,14 @@ def _claim(row: Row) -> str:
     assert isinstance(checks, Sequence)
     cells = [
         (
-            str(each["what"]),
-            str(each["number"]),
-            str(each["expected"]),
-            str(each["printed"]),
-            str(each["seeds"]),
-            str(each["verdict"]),
+            str(check["what"]),
+            str(check["number"]),
+            str(check["expected"]),
+            str(check["printed"]),
+            str(check["seeds"]),
+            str(check["verdict"]),
         )
-        for each in checks
+        for check in checks
     ]
     headings = ("number", "found", "expected", "printed or exact", "seeds", "verdict")
     inside = html.scrolling_table(f"Numbers of {row['claim']}", headings, cells, "numbers")
@@ -153,11 +153,13 @@ def agreement(rows: Sequence[Row]) -> str:
     """How many compared numbers agree, and why, in words."""
     counts = Counter(str(row["agrees"]) for row in rows)
     within = len(rows) - counts["no"]
-    parts = [f"{counts[each]} {text}" for each, text in AGREEMENT.items() if counts[each]]
+    parts = [f"{counts[kind]} {text}" for kind, text in AGREEMENT.items() if counts[kind]]
     share = f"{within} of {len(rows)} printed numbers ({within / len(rows):.0%}) are met"
     met, measured = within - counts["exact"], len(rows) - counts["exact"]
-    rest = f"; of the {measured} that are measured, {met} ({met / max(1, measured):.0%}) are met"
-    return f"{share}: {wording.listed(parts)}{rest if 0 < measured < len(rows) else ''}."
+    measured_share = (
+        f"; of the {measured} that are measured, {met} ({met / max(1, measured):.0%}) are met"
+    )
+    return f"{share}: {wording.listed(parts)}{measured_share if 0 < measured < len(rows) else ''}."
 
 
 def _comparison(rows: Sequence[Row]) -> str:

@@ -73,17 +73,17 @@ def _claims(name: str, text: str, source: str) -> Callable:
     "Genewein et al. 2025, §2: Bayes' regret grows with log n",
 )
 def _learns(reader: Reader) -> Checks:
-    known = exact()
-    growth = known.laplace_far / known.laplace[RANDOM_COINS]
+    optimum = exact()
+    growth = optimum.laplace_far / optimum.laplace[RANDOM_COINS]
     for spelling in SPELLINGS:
         far = reader.each(spelling, RANDOM_COINS, lambda r: regret(r, UNTUNED, STEPS))
-        both = reader.each(
+        values = reader.each(
             spelling, RANDOM_COINS, lambda r: regret(r, UNTUNED, STEPS) / regret(r, UNTUNED)
         )
-        share = tuple(value / known.half_far for value in far)
+        share = tuple(value / optimum.half_far for value in far)
         yield Check(
             f"{spelling}: regret after {STEPS} flips over that after {TUNED_STEPS}",
-            both,
+            values,
             most=1.5,
             printed=round(growth, 3),
         )
@@ -91,7 +91,7 @@ def _learns(reader: Reader) -> Checks:
             f"{spelling}: regret after {STEPS} flips as a share of that of always predicting 1/2",
             share,
             most=0.5,
-            printed=round(known.laplace_far / known.half_far, 3),
+            printed=round(optimum.laplace_far / optimum.half_far, 3),
         )
 
 
@@ -129,9 +129,9 @@ def _any_spelling(reader: Reader) -> Checks:
         yield Check(f"{spelling}: share of the first outcome in the prior", means, 0.4, 0.6)
         sizes.append(reader.each(spelling, RANDOM_COINS, strength))
     ratios = tuple(
-        max(each) / min(each)
-        for each in zip(*(own for own in sizes if own), strict=False)
-        if len(each) > 1
+        max(seeds) / min(seeds)
+        for seeds in zip(*(values for values in sizes if values), strict=False)
+        if len(seeds) > 1
     )
     yield Check("strength of the strongest prior over that of the weakest", ratios, most=2.0)
 
@@ -141,8 +141,8 @@ def _any_spelling(reader: Reader) -> Checks:
 
 @_claims("S1", "To a single coin a hard prompt helps as it helps exact Bayes.", "§3, Figure 1")
 def _hard_helps(reader: Reader) -> Checks:
-    known = exact()
-    gain = known.laplace[SINGLE] - known.prompted[SINGLE]
+    optimum = exact()
+    gain = optimum.laplace[SINGLE] - optimum.prompted[SINGLE]
     gains = reader.tuned(SINGLE, lambda r: regret(r, UNTUNED) - regret(r, HARD))
     yield Check("untuned above the best hard prompt", gains, gain / 2, printed=round(gain, 3))
     heads = reader.tuned(SINGLE, lambda r: heads_found(r, HARD))
@@ -173,8 +173,8 @@ def _knows_the_bias(reader: Reader) -> Checks:
     for method in (SOFT, KEY_VALUE, LOW_RANK):
         means = reader.tuned(SINGLE, lambda r, m=method: prior_mean(r, m))
         yield Check(f"{method}: share of heads in its prior", means, 0.15, 0.25, printed=0.2)
-        more = reader.tuned(SINGLE, lambda r, m=method: strength(r, m) / strength(r))
-        yield Check(f"{method}: strength of its prior over the untuned one's", more, least=1.0)
+        ratios = reader.tuned(SINGLE, lambda r, m=method: strength(r, m) / strength(r))
+        yield Check(f"{method}: strength of its prior over the untuned one's", ratios, least=1.0)
 
 
 # --- two coins ------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ def _knows_the_bias(reader: Reader) -> Checks:
 
 @_claims("T1", "To two coins no hard prompt suffices: none is better than none.", "§3, Figure 3")
 def _no_hard_prompt(reader: Reader) -> Checks:
-    known = exact()
-    above = known.prompted[TWO] - known.laplace[TWO]
+    optimum = exact()
+    above = optimum.prompted[TWO] - optimum.laplace[TWO]
     least = reader.tuned(TWO, lambda r: regret(r, HARD))
     yield Check("best hard prompt; at least what any Beta prior leaves", least, BEST_BETA)
     losses = reader.tuned(TWO, lambda r: regret(r, HARD) - regret(r, UNTUNED))
@@ -211,13 +211,13 @@ def _low_rank(reader: Reader) -> Checks:
     "T4", "What keeps two coins apart is explained by no Beta prior.", "Eq. 10: posteriors collapse"
 )
 def _no_beta(reader: Reader) -> Checks:
-    known = exact().two_coins_fit_error
+    least = exact().two_coins_fit_error
     errors = reader.tuned(TWO, lambda r: fit_error(r, LOW_RANK))
     yield Check(
         "low rank: distance from the closest Beta prior, nats",
         errors,
-        least=known / 2,
-        printed=round(known, 3),
+        least=least / 2,
+        printed=round(least, 3),
     )
 
 
@@ -228,9 +228,9 @@ def _no_beta(reader: Reader) -> Checks:
 )
 def _exactly(reader: Reader) -> Checks:
     del reader
-    known = exact()
-    yield equals("single coin, no prompt", known.laplace[SINGLE], 1.4772)
-    yield equals("single coin, best prompt of 6 flips", known.prompted[SINGLE], 0.5711)
-    yield equals("two coins, no prompt", known.laplace[TWO], 1.4772)
-    yield equals("two coins, best prompt of 6 flips", known.prompted[TWO], 1.9580)
-    yield equals("two coins, their own predictor", known.bayes[TWO], 0.6931)
+    optimum = exact()
+    yield equals("single coin, no prompt", optimum.laplace[SINGLE], 1.4772)
+    yield equals("single coin, best prompt of 6 flips", optimum.prompted[SINGLE], 0.5711)
+    yield equals("two coins, no prompt", optimum.laplace[TWO], 1.4772)
+    yield equals("two coins, best prompt of 6 flips", optimum.prompted[TWO], 1.9580)
+    yield equals("two coins, their own predictor", optimum.bayes[TWO], 0.6931)

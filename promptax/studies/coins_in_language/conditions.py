@@ -77,7 +77,7 @@ def conditions(scale: str, weights: str, tuning_seeds: int | None) -> dict[str, 
     check(scale in SCALES, f"Expected a scale from {tuple(SCALES)}; got {scale!r}.")
     sizes = SCALES[scale]
     spellings = TOY if scale == "smoke" else SPELLINGS
-    found = {
+    by_name = {
         name_of(spelling, RANDOM_COINS, seed): Condition(untuned(scale, weights, spelling), seed)
         for spelling in spellings
         for seed in range(sizes.untuned_seeds)
@@ -85,8 +85,8 @@ def conditions(scale: str, weights: str, tuning_seeds: int | None) -> dict[str, 
     for seed in range(tuning_seeds or sizes.tuning_seeds):
         for target in (SINGLE, TWO):
             experiment = tuned(scale, weights, target)
-            found[name_of(MAIN, target, seed)] = Condition(experiment, seed)
-    return found
+            by_name[name_of(MAIN, target, seed)] = Condition(experiment, seed)
+    return by_name
 
 
 def untuned(scale: str, weights: str, spelling: str) -> Experiment:
@@ -139,14 +139,14 @@ def methods(scale: str, target: str) -> dict[str, Tuner]:
     """Rows start from random tokens: one-hot rows are unlike any that a language model has read.
     Learning rates are those at which losses fell fastest in the first 30 steps."""
     soft = SoftPrompt(length=LENGTH, initial="tokens", learning_rate=2e-2)
-    found: dict[str, Tuner] = {
+    tuners: dict[str, Tuner] = {
         HARD: HardPrompt(length=LENGTH, sequences=SCALES[scale].searched_sequences),
         SOFT: soft,
         KEY_VALUE: KeyValuePrompt(length=LENGTH, learning_rate=2e-2),
         LOW_RANK: LowRank(learning_rate=2e-3),
     }
     if scale == "smoke":
-        del found[KEY_VALUE]  # each method compiles programs of its own
+        del tuners[KEY_VALUE]  # each method compiles programs of its own
     if scale == "paper" and target == TWO:
-        found[MIXTURE] = PromptMixture(soft)
-    return found
+        tuners[MIXTURE] = PromptMixture(soft)
+    return tuners

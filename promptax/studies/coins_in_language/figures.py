@@ -33,15 +33,15 @@ OUTCOMES = ("first outcome", "second outcome")
 def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
     """Part by part, as far as there are results."""
     reader = Reader(results)
-    found = []
+    sections = []
     if drawn := list(_in_context(reader)):
-        found.append(Part("In context: random coins, by spelling", _IN_CONTEXT, drawn))
+        sections.append(Part("In context: random coins, by spelling", _IN_CONTEXT, drawn))
     for target in (SINGLE, TWO):
         if drawn := list(_steered(reader, target)):
-            found.append(
+            sections.append(
                 Part(f"{target.capitalize()}: the model steered to it", _about(target), drawn)
             )
-    return found
+    return sections
 
 
 _IN_CONTEXT = (
@@ -52,12 +52,12 @@ _IN_CONTEXT = (
 
 
 def _about(target: str) -> str:
-    known = exact()
+    optimum = exact()
     return (
         f"Flips spelled as in “{MAIN}”. “prior bayes” is the exact predictor of random coins: "
-        f"{known.laplace[target]:.2f} nats over {TUNED_STEPS} flips, {known.prompted[target]:.2f} "
-        f"behind its best hard prompt of {LENGTH}; “bayes” that of the target: "
-        f"{known.bayes[target]:.2f}."
+        f"{optimum.laplace[target]:.2f} nats over {TUNED_STEPS} flips, "
+        f"{optimum.prompted[target]:.2f} behind its best hard prompt of {LENGTH}; “bayes” that of "
+        f"the target: {optimum.bayes[target]:.2f}."
     )
 
 
@@ -66,7 +66,7 @@ def _about(target: str) -> str:
 
 def _in_context(reader: Reader) -> Iterator[Drawn]:
     groups = {s: reader.groups(s, RANDOM_COINS) for s in SPELLINGS}
-    groups = {spelling: found for spelling, found in groups.items() if found}
+    groups = {spelling: seeds for spelling, seeds in groups.items() if seeds}
     if not groups:
         return
     curves = _by_spelling(groups)
@@ -79,18 +79,20 @@ def _in_context(reader: Reader) -> Iterator[Drawn]:
         f"Regret to the oracle after {STEPS} flips in nats: {listed}. Bands: two standard errors."
     )
     yield said, figures.regret_over_time(curves)
-    own = xr.concat(
-        [_stacked(found, UNTUNED).expand_dims(predictor=[name]) for name, found in groups.items()],
+    priors_by_spelling = xr.concat(
+        [_stacked(seeds, UNTUNED).expand_dims(predictor=[name]) for name, seeds in groups.items()],
         "predictor",
         join="outer",
     ).assign_attrs(steps=TUNED_STEPS)
-    drawn = priors.effective_priors(own, OUTCOMES, "Effective prior by spelling · random coins")
-    yield priors.reading(own), drawn
+    drawn = priors.effective_priors(
+        priors_by_spelling, OUTCOMES, "Effective prior by spelling · random coins"
+    )
+    yield priors.reading(priors_by_spelling), drawn
 
 
 def _by_spelling(groups: Mapping[str, Mapping[int, xr.Dataset]]) -> xr.Dataset:
     """Regret [predictor, repetition, time] with spellings as predictors: means over the seeds."""
-    rows = {spelling: _mean(found, UNTUNED) for spelling, found in groups.items()}
+    rows = {spelling: _mean(seeds, UNTUNED) for spelling, seeds in groups.items()}
     rows["Laplace's rule"] = _mean(next(iter(groups.values())), "bayes")
     together = xr.concat(list(rows.values()), "predictor").expand_dims("repetition", axis=1)
     kinds = ["spellings"] * (len(rows) - 1) + ["baselines"]
@@ -99,21 +101,21 @@ def _by_spelling(groups: Mapping[str, Mapping[int, xr.Dataset]]) -> xr.Dataset:
     ).assign_attrs(target="random coins, untuned")
 
 
-def _mean(found: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
+def _mean(by_seed: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
     """Regret and its standard error [time] over the sequences of all seeds."""
     kept = ["regret", "standard_error"]
-    each = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in found.values()]
-    seeds = xr.concat([own.drop_vars([*{*own.coords} - {"time"}]) for own in each], "seed")
+    rows = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in by_seed.values()]
+    seeds = xr.concat([row.drop_vars([*{*row.coords} - {"time"}]) for row in rows], "seed")
     error = np.sqrt((seeds["standard_error"] ** 2).sum("seed")) / seeds.sizes["seed"]
     return xr.Dataset({"regret": seeds["regret"].mean("seed"), "standard_error": error})
 
 
-def _stacked(found: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
+def _stacked(by_seed: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
     """A predictor's effective priors, seeds as repetitions."""
     kept = ["pseudo_counts", "fit_error"]
-    each = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in found.values()]
-    each = [own.drop_vars(list(own.coords)) for own in each]
-    return xr.concat(each, "repetition").assign_coords(repetition=np.arange(len(each)))
+    rows = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in by_seed.values()]
+    rows = [row.drop_vars(list(row.coords)) for row in rows]
+    return xr.concat(rows, "repetition").assign_coords(repetition=np.arange(len(rows)))
 
 
 # --- steered --------------------------------------------------------------------------------
@@ -129,12 +131,12 @@ def _steered(reader: Reader, target: str) -> Iterator[Drawn]:
     yield readings.regret_over_time(results), figures.regret_over_time(results)
     yield readings.tuning_curves(results), figures.tuning_curves(results)
     first = next(iter(groups.values()))
-    known = [n for n in first.predictor.values.tolist() if _has_prior(first, n)]
-    own = xr.concat(
-        [_stacked(groups, name).expand_dims(predictor=[name]) for name in known], "predictor"
+    measured = [n for n in first.predictor.values.tolist() if _has_prior(first, n)]
+    stacked = xr.concat(
+        [_stacked(groups, name).expand_dims(predictor=[name]) for name in measured], "predictor"
     ).assign_attrs(steps=TUNED_STEPS)
     title = f"Effective prior · {target}"
-    yield priors.reading(own), priors.effective_priors(own, ("heads", "tails"), title)
+    yield priors.reading(stacked), priors.effective_priors(stacked, ("heads", "tails"), title)
     yield from _ranking(groups, target)
 
 
@@ -144,17 +146,20 @@ def _has_prior(results: xr.Dataset, predictor: str) -> bool:
 
 def _ranking(groups: Mapping[int, xr.Dataset], target: str) -> Iterator[Drawn]:
     """Loss after each hard prompt, on the model against exact Bayes."""
-    own = np.mean([each["scores"].values[0] for each in groups.values()], axis=0)
-    candidates = np.arange(len(own))[:, None] // 2 ** np.arange(LENGTH - 1, -1, -1) % 2
+    scores = np.mean([results["scores"].values[0] for results in groups.values()], axis=0)
+    candidates = np.arange(len(scores))[:, None] // 2 ** np.arange(LENGTH - 1, -1, -1) % 2
     heads = (candidates == 0).sum(axis=1)
     table = enumeration.count_table(TARGETS[target], TUNED_STEPS)
     counts = np.stack([heads, LENGTH - heads], axis=1)
     bayes = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
-    correlation = float(scipy.stats.spearmanr(bayes, own)[0])  # pyright: ignore[reportArgumentType]
-    best = " ".join("HT"[symbol] for symbol in candidates[int(np.argmin(own))])
+    correlation = float(scipy.stats.spearmanr(bayes, scores)[0])  # pyright: ignore[reportArgumentType]
+    best = " ".join("HT"[symbol] for symbol in candidates[int(np.argmin(scores))])
     said = (
-        f"All {len(own)} {HARD}s: rank correlation with exact Bayes on random coins "
+        f"All {len(scores)} {HARD}s: rank correlation with exact Bayes on random coins "
         f"{correlation:.2f}; the model's best is {best}, exact Bayes' has "
         f"{heads[int(np.argmin(bayes))]} heads."
     )
-    yield said, prompts.prompt_ranking(bayes, own, heads, f"All {len(own)} {HARD}s · {target}")
+    yield (
+        said,
+        prompts.prompt_ranking(bayes, scores, heads, f"All {len(scores)} {HARD}s · {target}"),
+    )

@@ -37,13 +37,13 @@ class Reader:
 
     def groups(self, spelling: str, target: str) -> dict[int, xr.Dataset]:
         """The results on a target, by seed."""
-        found = {}
+        by_seed = {}
         for seed in self.seeds:
             name = name_of(spelling, target, seed)
             if name in self.results:
                 (group,) = target_groups(self.results[name])
-                found[seed] = self.results[name][group].to_dataset()
-        return found
+                by_seed[seed] = self.results[name][group].to_dataset()
+        return by_seed
 
     def each(
         self, spelling: str, target: str, number: Callable[[xr.Dataset], float]

@@ -162,8 +162,8 @@ def _no_prompt_reaches(judge: Judge) -> Checks:
 @_claims("M12", "There a soft prompt still improves on the untuned network.", "Figure 3")
 def _soft_helps(judge: Judge) -> Checks:
     bounds = {TRANSFORMER: {SHORT: 0.15, FAR: 0.0}, LSTM_NAME: {SHORT: 0.15, FAR: 0.3}}
-    for network, each in bounds.items():
-        for steps, least in each.items():
+    for network, bound in bounds.items():
+        for steps, least in bound.items():
             gain = judge.at(network, TWO, UNTUNED, steps) - judge.at(network, TWO, SOFT, steps)
             yield made(f"{network}: soft prompt below untuned, {steps} steps", gain, least=least)
 

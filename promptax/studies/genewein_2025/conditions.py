@@ -64,7 +64,7 @@ def name_of(network: str, variant: str, target: str, seed: int) -> str:
 
 def kind(pretrained: bool, change: str = "") -> str:
     """A variant: "untrained with prompt length 25"."""
-    return " with ".join(each for each in (PRETRAINED if pretrained else UNTRAINED, change) if each)
+    return " with ".join(part for part in (PRETRAINED if pretrained else UNTRAINED, change) if part)
 
 
 def conditions(study: Spec, scale: str) -> dict[str, Condition]:
@@ -79,16 +79,16 @@ def conditions(study: Spec, scale: str) -> dict[str, Condition]:
         for network in (TRANSFORMER, LSTM_NAME)
         if pretrained or scale != "smoke"
     ]
-    both = (TRANSFORMER, LSTM_NAME)
+    networks = (TRANSFORMER, LSTM_NAME)
     if scale != "smoke":
-        variants += [(network, True, LONG, TWO) for network in both]
+        variants += [(network, True, LONG, TWO) for network in networks]
     if scale == "paper":
-        variants += [(network, False, LONG, TWO) for network in both]
+        variants += [(network, False, LONG, TWO) for network in networks]
         variants += [
             (network, True, change, target)
             for change in (NARROW, LARGE)
             for target in (SINGLE, TWO)
-            for network in both
+            for network in networks
         ]
     if scale != "smoke":
         variants.append((LSTM_NAME, False, MORE_STEPS, TWO))

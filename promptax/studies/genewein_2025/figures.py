@@ -48,20 +48,20 @@ BARS = (
 def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
     """Figure by figure, as far as there are results."""
     reader = Reader(results)
-    found = []
+    sections = []
     for heading, variant, target, curves in BARS:
-        drawn = [each for n in NETWORKS for each in _regret(reader, n, variant, target, curves)]
+        drawn = [figure for n in NETWORKS for figure in _regret(reader, n, variant, target, curves)]
         if drawn:
-            found.append(Part(heading, "", drawn))
+            sections.append(Part(heading, "", drawn))
     for heading, target in (("Figure 2", SINGLE), ("Figure A7", TWO)):
-        drawn = [each for network in NETWORKS for each in _states(reader, network, target)]
+        drawn = [figure for network in NETWORKS for figure in _states(reader, network, target)]
         if drawn:
             text = f"{heading}: internal states, {target}"
-            found.append(Part(text, _STATES, drawn))
+            sections.append(Part(text, _STATES, drawn))
     drawn = [d for t in (SINGLE, TWO) for network in NETWORKS for d in _ranking(reader, network, t)]
     if drawn:
-        found.append(Part("Ranking of all hard prompts", _RANKING, drawn))
-    return found
+        sections.append(Part("Ranking of all hard prompts", _RANKING, drawn))
+    return sections
 
 
 _STATES = (
@@ -122,21 +122,21 @@ def _states(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
 def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
     """Loss after each of the prompts, the first repetition of each network on average."""
     groups = reader.groups(network, kind(True), target)
-    rows = [each["scores"].values[0] for each in groups.values() if "scores" in each]
+    rows = [results["scores"].values[0] for results in groups.values() if "scores" in results]
     if not rows:
         return
-    own = np.mean(rows, axis=0)
-    candidates = all_prompts(TARGETS[target].symbols, MAIN_LENGTH, len(own))
+    scores = np.mean(rows, axis=0)
+    candidates = all_prompts(TARGETS[target].symbols, MAIN_LENGTH, len(scores))
     counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
     table = enumeration.count_table(TARGETS[target], SHORT)
     exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
-    correlation = float(scipy.stats.spearmanr(exact, own)[0])  # pyright: ignore[reportArgumentType]
-    first, ideal = int(np.argmin(own)), int(np.argmin(exact))
+    correlation = float(scipy.stats.spearmanr(exact, scores)[0])  # pyright: ignore[reportArgumentType]
+    first, ideal = int(np.argmin(scores)), int(np.argmin(exact))
     whose = "of the network" if len(rows) == 1 else "on average"
     said = (
         f"{network}, {target}: rank correlation with the exact predictor {correlation:.2f}; "
         f"the best prompt {whose} is {''.join(map(str, candidates[first]))}, with "
         f"{counts[first, 0]} symbols 0; the exact predictor's best have {counts[ideal, 0]}."
     )
-    title = f"All {len(own)} hard prompts · {network}, {target}"
-    yield said, prompts.prompt_ranking(exact, own, counts[:, 0], title)
+    title = f"All {len(scores)} hard prompts · {network}, {target}"
+    yield said, prompts.prompt_ranking(exact, scores, counts[:, 0], title)

@@ -121,17 +121,21 @@ def one_peak(
 ) -> Claim:
     """T03; `prior` draws one of many priors from a random generator."""
     generator = np.random.default_rng(0)
-    found = []
+    counterexamples = []
     for _ in range(draws):
         n = int(generator.integers(1, LONGEST + 1))
         k = int(generator.integers(0, n + 1))
-        found.append(peaks(prior(generator) + log_likelihood(k, n - k)))
+        counterexamples.append(peaks(prior(generator) + log_likelihood(k, n - k)))
     return Claim(
         "T03",
         "A prior whose logarithm is concave keeps one peak behind every prompt: it never becomes "
         "the belief in one of two coins.",
         "Appendix E",
-        (exact(f"most peaks of {draws} posteriors, drawn at random", max(found), 1.0, 1.0),),
+        (
+            exact(
+                f"most peaks of {draws} posteriors, drawn at random", max(counterexamples), 1.0, 1.0
+            ),
+        ),
     )
 
 
@@ -174,7 +178,7 @@ def gap_stays(gap: tuple[float, float] = (1 / 3, 2 / 3)) -> Claim:
     pairs = np.arange(1, LONGEST // 2 + 1)[:, None].repeat(2, axis=1)
     belief = np.zeros((len(pairs), len(GRID)))
     belief[:, kept] = posterior(prior, pairs)
-    found = [peaks(row) for row in belief]
+    peak_counts = [peaks(row) for row in belief]
     lightest = np.minimum(
         belief[:, theta < 1 / 2].sum(axis=1), belief[:, theta > 1 / 2].sum(axis=1)
     )
@@ -184,8 +188,8 @@ def gap_stays(gap: tuple[float, float] = (1 / 3, 2 / 3)) -> Claim:
         "weight, after as many symbols of either kind.",
         "Appendix E, second exception",
         (
-            exact(f"fewest peaks, n = 2 to {LONGEST}", min(found), 2.0, 2.0),
-            exact(f"most peaks, n = 2 to {LONGEST}", max(found), 2.0, 2.0),
+            exact(f"fewest peaks, n = 2 to {LONGEST}", min(peak_counts), 2.0, 2.0),
+            exact(f"most peaks, n = 2 to {LONGEST}", max(peak_counts), 2.0, 2.0),
             exact("least mass on one side of the gap", lightest.min(), least=0.5 - ROUNDING),
         ),
     )
@@ -276,8 +280,8 @@ def universal(
     for word, task in code.items():
         spelled = tokens[:, : len(word)]
         fits = np.all(spelled == np.array(word)[: spelled.shape[1]], axis=1)
-        rest = sequence_probabilities(task, tokens[:, len(word) :])
-        total += 0.5 ** len(word) * fits * rest
+        remainder = sequence_probabilities(task, tokens[:, len(word) :])
+        total += 0.5 ** len(word) * fits * remainder
     return total
 
 
@@ -287,12 +291,12 @@ def every_candidate_is_promptable(code: Code = CODE, length: int = 6) -> Claim:
     apart, unprompted = [], []
     unspelled = universal(code, sequences)
     for word, task in code.items():
-        own = sequence_probabilities(task, sequences)
+        target_probabilities = sequence_probabilities(task, sequences)
         spelled = np.tile(word, (len(sequences), 1))
         joint = universal(code, np.concatenate([spelled, sequences], axis=1))
         after = joint / universal(code, np.array([word]))
-        apart.append(np.abs(after - own).max())
-        unprompted.append(rel_entr(own, unspelled).sum())
+        apart.append(np.abs(after - target_probabilities).max())
+        unprompted.append(rel_entr(target_probabilities, unspelled).sum())
     return Claim(
         "T07",
         "A mixture of many priors, each behind a word of its own, becomes any of them after its "

@@ -77,7 +77,7 @@ class Place(NamedTuple):
 def printed() -> dict[Place, float]:
     """Every printed bar, in nats (the labels of Figures 1, 3, 4 and A5 to A10)."""
     text = files.read_text(Path(__file__).with_name("printed.csv"))
-    found = {}
+    values = {}
     for row in csv.DictReader(io.StringIO(text)):
         long = int(row["prefix_length"]) == LONG_LENGTH
         assert long or int(row["prefix_length"]) == MAIN_LENGTH
@@ -88,8 +88,8 @@ def printed() -> dict[Place, float]:
             METHOD_NAMES[row["method"]],
             int(row["steps"]),
         )
-        found[place] = float(row["regret_nats"])
-    return found
+        values[place] = float(row["regret_nats"])
+    return values
 
 
 class Reader:
@@ -104,15 +104,15 @@ class Reader:
         self, network: str, variant: str, target: str, suffix: str = ""
     ) -> dict[int, xr.Dataset]:
         """The group of a target, or one that belongs to it, by pretraining seed."""
-        found = {}
+        by_seed = {}
         for seed in self.seeds:
             name = name_of(network, variant, target, seed)
             if name in self.results:
                 tree = self.results[name]
                 (group,) = target_groups(tree)
                 if group + suffix in tree.children:
-                    found[seed] = tree[group + suffix].to_dataset()
-        return found
+                    by_seed[seed] = tree[group + suffix].to_dataset()
+        return by_seed
 
     def regret(self, place: Place, on_prior: bool = False) -> xr.DataArray:
         """Cumulative regret in nats [pretraining]; `on_prior`: on the pretraining task."""
@@ -130,32 +130,32 @@ class Reader:
         every, diverged = [], 0
         for results in self.groups(*place[:3]).values():
             if place.method in results.predictor and place.steps in results.time:
-                own = results.sel(predictor=place.method)
-                row = own["regret"].sel(time=place.steps).values
+                rows = results.sel(predictor=place.method)
+                row = rows["regret"].sel(time=place.steps).values
                 every.append(row[np.isfinite(row)])
-                diverged += int((own["diverged"] >= 0).sum())
+                diverged += int((rows["diverged"] >= 0).sum())
         return every, diverged
 
     def last_loss(self, network: str, target: str, method: str, steps: int = 100) -> xr.DataArray:
         """Mean tuning loss of the last steps above that of exact Bayes, nats [pretraining]."""
-        found = {}
+        by_seed = {}
         for seed, results in self.groups(network, kind(True), target).items():
-            known = method in results.predictor and "tuning_loss" in results
-            if known and results.sizes["step"] >= steps:
+            is_measured = method in results.predictor and "tuning_loss" in results
+            if is_measured and results.sizes["step"] >= steps:
                 loss = results["tuning_loss"].sel(predictor=method).isel(step=slice(-steps, None))
                 with quiet_about_empty_rows():
                     mean = float(np.nanmedian(loss.mean("step")))
-                found[seed] = mean - float(results["target_entropy"])
-        return _by_seed(found)
+                by_seed[seed] = mean - float(results["target_entropy"])
+        return _by_seed(by_seed)
 
     def zeros_found(self, network: str, target: str) -> xr.DataArray:
         """The most symbols 0 in a repetition's best hard prompt [pretraining]."""
-        found = {}
+        by_seed = {}
         for seed, results in self.groups(network, kind(True), target).items():
             if HARD in results.predictor and "found" in results.coords:
                 prompts = str(results["found"].sel(predictor=HARD).item()).split(" · ")
-                found[seed] = float(max(prompt.split().count("0") for prompt in prompts))
-        return _by_seed(found)
+                by_seed[seed] = float(max(prompt.split().count("0") for prompt in prompts))
+        return _by_seed(by_seed)
 
     def tracked(self, network: str) -> tuple[xr.DataArray, xr.DataArray]:
         """Rank correlation of one component of the states with time, and of the other with the
@@ -163,8 +163,8 @@ class Reader:
         time, share = {}, {}
         for seed, states in self.groups(network, kind(True), SINGLE, STATES).items():
             size = np.abs(states["tracks"].values)
-            each = [(size[i, 0], size[1 - i, 1:].max()) for i in (0, 1)]
-            time[seed], share[seed] = max(each, key=min)
+            pairs = [(size[i, 0], size[1 - i, 1:].max()) for i in (0, 1)]
+            time[seed], share[seed] = max(pairs, key=min)
         return _by_seed(time), _by_seed(share)
 
     def away(
@@ -178,11 +178,11 @@ class Reader:
         for seed, states in self.groups(network, kind(True), SINGLE, STATES).items():
             if not {method, HARD} <= set(states.predictor.values.tolist()):
                 continue
-            rows, own = states["prompt_distance"], states.sel(predictor=method)
+            rows, prompted = states["prompt_distance"], states.sel(predictor=method)
             hard = float(rows.sel(predictor=HARD).median("prompt"))
-            prompt[seed] = float(own["prompt_distance"].median("prompt")) / max(hard, 1.0)
-            after[seed] = float(own["distance"].sel(time=later) / states["ordinary_distance"])
-            finite[seed] = float(np.isfinite(own["trajectory"].values).mean())
+            prompt[seed] = float(prompted["prompt_distance"].median("prompt")) / max(hard, 1.0)
+            after[seed] = float(prompted["distance"].sel(time=later) / states["ordinary_distance"])
+            finite[seed] = float(np.isfinite(prompted["trajectory"].values).mean())
         return _by_seed(prompt), _by_seed(after), _by_seed(finite)
 
 
@@ -259,7 +259,7 @@ def comparison(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         finite = by_seed[np.isfinite(by_seed)]
         ours = float(np.median(np.where(np.isnan(by_seed), np.inf, by_seed)))
         repetitions, diverged = reader.repetitions(place)
-        within = [np.std(each, ddof=1) for each in repetitions if each.size > 1]
+        within = [np.std(values, ddof=1) for values in repetitions if values.size > 1]
         close = max(0.1, 0.2 * number)
         tolerance = max(close, float(np.ptp(finite)) if finite.size else 0.0)
         off = abs(ours - number)

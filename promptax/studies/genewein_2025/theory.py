@@ -112,7 +112,7 @@ def two_coins_are_no_beta(target: Task = TWO) -> Claim:
         scipy.optimize.minimize(beta, start, method="Nelder-Mead", options=accuracy)
         for start in ([0.0, 0.0], [1.5, -0.5], [2.0, 2.0])
     ]
-    best = min(betas, key=lambda found: found.fun)
+    best = min(betas, key=lambda result: result.fun)
     cut = scipy.optimize.minimize(truncated, [-1.5, 2.0], method="Nelder-Mead", options=accuracy)
     return Claim(
         "D01 exact",
@@ -240,15 +240,15 @@ def best_of_all_words(target: Categorical = COIN) -> Claim:
 
 def prompts_hurt_on_two_coins(target: Task = TWO) -> Claim:
     """M13, its exact half."""
-    found = promptability(COINS, target, 6, STEPS)
+    answer = promptability(COINS, target, 6, STEPS)
     return Claim(
         "M13 exact",
         "On two coins hard prompts hurt: even the best six symbols leave more regret than none.",
         "Figure 3, PreBayes and PreBayesPT",
         (
-            equals("regret after the best 6 symbols", found.best_regret, 1.958, 1e-3),
-            equals("symbols 0 among them", found.best_prompt.count(0), 3.0, 0.0),
-            equals("regret without a prompt", found.table["regret"].values[0], 1.4772, 1e-3),
-            equals("symbols in the best prompt of up to 6", found.best_length, 0.0, 0.0),
+            equals("regret after the best 6 symbols", answer.best_regret, 1.958, 1e-3),
+            equals("symbols 0 among them", answer.best_prompt.count(0), 3.0, 0.0),
+            equals("regret without a prompt", answer.table["regret"].values[0], 1.4772, 1e-3),
+            equals("symbols in the best prompt of up to 6", answer.best_length, 0.0, 0.0),
         ),
     )
