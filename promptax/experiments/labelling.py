@@ -1,5 +1,6 @@
 """Labels for what an experiment measured: groups, prompts, losses, and the settings."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
         return {}
     table = count_table(target, length)
     floor = expected_regret(target.bayes(), target, length, table).sum()
-    return {"target_entropy": ((), float(floor + length * table.oracle_loss), {"unit": NATS})}
+    return {"target_entropy": ((), float(floor + math.fsum(table.oracle_loss)), {"unit": NATS})}
 
 
 def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:

@@ -20,9 +20,22 @@ from promptax.specs import Spec
 
 
 class Task(Spec):
-    """To implement one: a frozen class of plain fields with `symbols` and `sample`; `oracle`,
-    `bayes`, `latent_quadrature` and `oracle_entropy` where the task knows them; `examples()` with
-    small instances for the contract tests."""
+    """Where sequences come from, and what an exact reader would say of them.
+
+    A member owes, as a frozen class of plain fields:
+
+    - `symbols`: the size of the alphabet;
+    - `sample(key, length)`: one episode;
+    - `examples()`: small instances, by which the contract tests judge it.
+
+    It may add what it knows exactly. A task with all of these four has exact expectations:
+
+    - `oracle(latent, tokens)`: what a reader says that knows what was hidden;
+    - `oracle_entropy(length)`: what that reader loses at each step, in expectation;
+    - `bayes()`: the exact predictor, which has to infer what was hidden;
+    - `log_evidence(tokens)`, or `latent_quadrature(degree)` from which it follows: the brute force
+      by which the contract tests judge `bayes()`.
+    """
 
     outcome: ClassVar[Symbols] = Symbols()
 
@@ -45,12 +58,32 @@ class Task(Spec):
 
     def latent_quadrature(self, degree: int) -> tuple[Any, Float[Array, " node"]]:
         """Latents [node, ...] and weights [node] that integrate the likelihoods of all sequences
-        of up to `degree` symbols exactly; brute force judges `bayes()` by it."""
+        of up to `degree` symbols exactly. Optional: `log_evidence` uses it, nothing else does."""
         raise self._lacks("quadrature over the latent")
 
-    def oracle_entropy(self) -> Float[Array, ""]:
-        """The oracle's expected log loss for each step, nats."""
+    def oracle_entropy(self, length: int) -> Float[Array, " time"]:
+        """The oracle's expected log loss at each of the first `length` steps, in nats.
+
+        H_t = E[-log p(x_t | τ, x_<t)], the expectation over τ and sequences. It is one number for
+        all steps only if each step is like the first, as for independent symbols.
+        """
         raise self._lacks("oracle")
+
+    def log_evidence(self, tokens: Tokens) -> Float[Array, ""]:
+        """log P(tokens) under the task distribution, in nats, the slow and sure way.
+
+        P(x) = Σ_τ w(τ) Π_t p(x_t | τ, x_<t), summed over the nodes of `latent_quadrature`. A member
+        without such a quadrature sums over something else: all trees, all hidden paths. It should
+        share no formula with `bayes()`, which is judged by it on every short sequence. The tokens
+        may be traced, their number is known; inside `jax.enable_x64(True)` it works in float64.
+        """
+        latents, weights = self.latent_quadrature(tokens.shape[0])
+
+        def log_likelihood(latent: Any) -> Float[Array, ""]:
+            rows = self.oracle(latent, tokens)
+            return jnp.sum(jnp.take_along_axis(rows, tokens[:, None], axis=1))
+
+        return jax.nn.logsumexp(jnp.log(weights) + jax.vmap(log_likelihood)(latents))
 
     def _lacks(self, what: str) -> NotImplementedError:
         return NotImplementedError(

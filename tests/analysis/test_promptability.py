@@ -85,7 +85,7 @@ def test_the_best_of_all_prompts_of_up_to_ten_symbols(prior, target):
         return jax.vmap(after)(words)
 
     with enumeration.double_precision():
-        oracle = steps * float(target.oracle_entropy())
+        oracle = float(target.oracle_entropy(steps).sum())
         for length in range(longest + 1):
             words = jnp.asarray(all_words(target.symbols, length))
             best = float(regrets(words).min()) - oracle
@@ -133,7 +133,7 @@ def test_mixtures_against_reading_every_sequence(components):
             judged = condition(DICE.bayes(), np.repeat(np.arange(3), counts))
             read = laws.read(judged, sequences)
             likelihoods.append(np.exp(laws.of_tokens(read, sequences).sum(axis=1)))
-        oracle = steps * float(target.oracle_entropy())
+        oracle = float(target.oracle_entropy(steps).sum())
     best = min(
         -chances @ np.log(np.mean([likelihoods[i] for i in chosen], axis=0)) - oracle
         for chosen in itertools.combinations_with_replacement(range(len(prompts)), components)

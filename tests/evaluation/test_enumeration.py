@@ -26,7 +26,7 @@ def by_sequences(predictor, target, length):
     _, evidence = laws.judge(target, tokens)
     with enumeration.double_precision():
         losses = -laws.of_tokens(laws.read(predictor, tokens), tokens)
-        oracle = float(target.oracle_entropy())
+        oracle = np.asarray(target.oracle_entropy(length))
     comes = evidence[:, -1] > -np.inf
     return np.exp(evidence[comes, -1]) @ losses[comes] - oracle
 

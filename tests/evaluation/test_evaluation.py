@@ -259,7 +259,7 @@ def _sharpened_regret(opaque, target, length):
     table = enumeration.count_table(target, length)
     rows = opaque.power * enumeration.log_probs_after(opaque.inside, table.counts)
     rows = rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
-    return -np.sum(table.joint * rows) - length * table.oracle_loss
+    return -np.sum(table.joint * rows) - table.oracle_loss.sum()
 
 
 def test_few_sequences_fall_back_to_the_plain_estimate():

@@ -42,7 +42,7 @@ def batch(step, settings, repetition=0, task=COIN, key=KEY):
 def test_a_network_learns_a_coin():
     settings = FitSettings(steps=150, batch=32, length=10, learning_rate=1e-2)
     fitted = pretrain(KEY, LSTM(width=6), COIN, settings, callbacks=())
-    entropy = 10 * float(COIN.oracle_entropy())
+    entropy = float(COIN.oracle_entropy(10).sum())
     spread = np.sqrt(10) * 0.4 * np.log(4) / np.sqrt(32 * 30)  # one standard error of 30 steps
     late = fitted.loss[0, -30:].mean()
     assert entropy - 4 * spread < late < entropy + 0.15 + 4 * spread, (late, entropy, spread)

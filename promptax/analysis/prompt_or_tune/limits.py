@@ -17,6 +17,7 @@ with P(i) the target's chance of symbol i, H the oracle's entropy, and E = Σ_i 
 Only prompts for which this bound is too low to decide need to be tried.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -146,12 +147,12 @@ def _least_of_long_prompts(
     rows = np.exp(enumeration.log_probs_after(target.bayes(), none_and_each.astype(int)))
     chance, again = rows[0], np.diagonal(rows[1:])[rows[0] > 0].sum()
     with enumeration.double_precision():
-        oracle_loss = float(target.oracle_entropy())
+        oracle_loss = np.asarray(target.oracle_entropy(steps))
     if chance[np.asarray(bayes.concentration) == 0].any():
-        return steps * float(np.log(target.symbols) - oracle_loss)
+        return math.fsum(np.log(target.symbols) - oracle_loss)
     information, read = -xlogy(chance, chance).sum() - oracle_loss, np.arange(steps)
     total = np.sum(bayes.concentration) + length
-    return float(steps * information - np.log1p((again - 1) * read / (total + read)).sum())
+    return math.fsum(information) - float(np.log1p((again - 1) * read / (total + read)).sum())
 
 
 def _needed(bayes: DirichletPosterior, target: Task, steps: int, tried: int, best: float) -> int:

@@ -32,14 +32,14 @@ class CountTable(NamedTuple):
     """Every count vector of 0..N-1 symbols, with the target's probabilities.
 
     `counts` [row, symbol]; `length` [row]: how many symbols were read; `joint` [row, symbol]:
-    P(these counts, then this symbol) under the target; `oracle_loss`: the oracle's expected loss
-    for each step, nats.
+    P(these counts, then this symbol) under the target; `oracle_loss` [time]: the oracle's expected
+    loss at each step, nats.
     """
 
     counts: Int[np.ndarray, "row symbol"]
     length: Int[np.ndarray, " row"]
     joint: Float[np.ndarray, "row symbol"]
-    oracle_loss: float
+    oracle_loss: Float[np.ndarray, " time"]
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def count_table(target: Task, length: int) -> CountTable:
     counts = np.concatenate(layers)
     with double_precision():
         rows = np.exp(log_probs_after(target.bayes(), counts))
-        oracle_loss = float(target.oracle_entropy())
+        oracle_loss = np.asarray(target.oracle_entropy(length))
     chances = [np.ones(1)]
     starts = np.cumsum([0] + [len(layer) for layer in layers])
     for total in range(length - 1):
@@ -211,7 +211,7 @@ def prompt_regrets(
         losses = np.array([_loss_after(prior, prompt, table) for prompt in prompts])
     else:
         losses = _losses_together(prior, prompts, table, base)
-    return losses - (int(table.length.max()) + 1) * table.oracle_loss
+    return losses - math.fsum(table.oracle_loss)
 
 
 def _loss_after(prior: Predictor, prompt: np.ndarray, table: CountTable) -> float:

@@ -59,7 +59,7 @@ def word_regrets(
         own = _log_probs_of(target.bayes(), target.bayes().start(), tokens)
         chances = jnp.exp(jnp.sum(own, axis=1))
         losses = np.asarray(_losses(prior, jnp.asarray(words), tokens, chances))
-        return losses - float(target.oracle_entropy())
+        return losses - np.asarray(target.oracle_entropy(steps))
 
 
 def best_word(

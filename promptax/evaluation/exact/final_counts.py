@@ -57,8 +57,8 @@ def finals(target: Task, steps: int) -> Finals:
     counts = enumeration.compositions(steps, target.symbols)
     orders = gammaln(steps + 1) - gammaln(counts + 1).sum(axis=1)
     with enumeration.double_precision():
-        entropy = float(target.oracle_entropy())
-    return Finals(counts, np.exp(log_one + orders), steps * entropy)
+        oracle_loss = math.fsum(np.asarray(target.oracle_entropy(steps)))
+    return Finals(counts, np.exp(log_one + orders), oracle_loss)
 
 
 def log_chances(

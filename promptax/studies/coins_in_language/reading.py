@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -127,7 +128,7 @@ def exact() -> Exact:
     return Exact(
         laplace={name: over(laplace, name, TUNED_STEPS) for name in TARGETS},
         laplace_far=over(laplace, RANDOM_COINS, STEPS),
-        half_far=STEPS * (np.log(2) - float(entropy)),
+        half_far=math.fsum(np.log(2) - entropy),
         prompted=prompted,
         bayes={name: over(TARGETS[name].bayes(), name, TUNED_STEPS) for name in TARGETS},
         two_coins_fit_error=effective_prior(

@@ -46,8 +46,8 @@ class Categorical(Task):
         del degree
         return jnp.asarray(self.probabilities)[None], jnp.ones(1)
 
-    def oracle_entropy(self) -> Float[Array, ""]:
-        return entropy(jnp.asarray(self.probabilities))
+    def oracle_entropy(self, length: int) -> Float[Array, " time"]:
+        return jnp.broadcast_to(entropy(jnp.asarray(self.probabilities)), (length,))
 
     @classmethod
     def examples(cls) -> "tuple[Categorical, ...]":

@@ -65,8 +65,9 @@ class CategoricalMixture(Task):
         del degree
         return jnp.arange(len(self.weights)), jnp.asarray(self.weights)
 
-    def oracle_entropy(self) -> Float[Array, ""]:
-        return jnp.asarray(self.weights) @ entropy(jnp.asarray(self.probabilities))
+    def oracle_entropy(self, length: int) -> Float[Array, " time"]:
+        mean = jnp.asarray(self.weights) @ entropy(jnp.asarray(self.probabilities))
+        return jnp.broadcast_to(mean, (length,))
 
     @classmethod
     def examples(cls) -> "tuple[CategoricalMixture, ...]":

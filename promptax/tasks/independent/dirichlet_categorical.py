@@ -72,11 +72,12 @@ class DirichletCategorical(Task):
             weights.append(np.prod([weight for _, weight in combination]))
         return jnp.asarray(np.array(nodes)), jnp.asarray(np.array(weights))
 
-    def oracle_entropy(self) -> Float[Array, ""]:
-        """E[-Σ θ log θ] = Σ (a/A) (ψ(A + 1) - ψ(a + 1))."""
+    def oracle_entropy(self, length: int) -> Float[Array, " time"]:
+        """E[-Σ θ log θ] = Σ (a/A) (ψ(A + 1) - ψ(a + 1)), at every step."""
         concentration = jnp.asarray(self.concentration)
         total = jnp.sum(concentration)
-        return jnp.sum(concentration / total * (digamma(total + 1) - digamma(concentration + 1)))
+        terms = concentration / total * (digamma(total + 1) - digamma(concentration + 1))
+        return jnp.broadcast_to(jnp.sum(terms), (length,))
 
     @classmethod
     def examples(cls) -> "tuple[DirichletCategorical, ...]":
