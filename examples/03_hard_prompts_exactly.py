@@ -23,6 +23,7 @@ One coin is a single task inside the prior: prompts that are long enough suffice
 
 import sys
 
+from promptax.analysis import promptability
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 lengths = [0, 1, 2, 3, 4, 5, 6, 10, 25, 50]

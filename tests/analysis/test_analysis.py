@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from promptax import store
-from promptax.analysis import internal_states, principal_components, state_map
+from promptax.analysis import internal_states, principal_components, promptability, state_map
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM, Embedded, Transformer
 from promptax.protocol.entries import condition

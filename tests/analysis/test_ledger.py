@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import promptax as px
-from promptax.analysis import ledger
+from promptax.analysis import ledger, promptability
 from promptax.evaluation.control_variates import spans
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM, Embedded

@@ -10,7 +10,7 @@ import pytest
 from support import judges as laws
 from support.exact_tasks import COIN, COINS, DICE, TWO, Sticky, plain_regret
 
-from promptax.analysis import prompt_mixtures
+from promptax.analysis import prompt_mixtures, promptability
 from promptax.analysis.prompt_or_tune.prompt_mixtures import improved_mixture
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.exhaustive import all_words, expected_regret

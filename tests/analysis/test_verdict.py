@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.exact_tasks import COIN, COINS, DICE, THIRDS, TWO, Sticky, gap, plain_regret
 
-from promptax.analysis import diagnose
+from promptax.analysis import diagnose, promptability
 from promptax.analysis.prompt_or_tune.limits import _least_of_long_prompts
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.exhaustive import expected_regret

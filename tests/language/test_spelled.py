@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import judges as laws
 
-from promptax import FitSettings, evaluate, pretrain, specs, store
+from promptax import FitSettings, evaluate, pretrain, protocol, specs, store
 from promptax.analysis import effective_prior
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.stages import conducted

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from support.made_up import some_results, some_states
 
+from promptax.report import page
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )

@@ -9,6 +9,7 @@ import xarray as xr
 from promptax import specs
 from promptax.experiments.conditions import Measurements
 from promptax.experiments.groups import Measured
+from promptax.experiments.sweeps import sweep
 from promptax.language import LanguageModel
 from promptax.studies import CoinsInLanguage
 from promptax.studies.coins_in_language import conditions, reading
@@ -122,7 +123,7 @@ def test_the_smoke_scale_needs_no_weights(monkeypatch, tmp_path):
     name = conditions.name_of("heads, tails,", RANDOM_COINS, 0)
     condition = STUDY.conditions("smoke")[name]
     assert condition.work() > 0
-    assert not sweeps.sweep({name: condition}, tmp_path, callbacks=())
+    assert not sweep({name: condition}, tmp_path, callbacks=())
     found = Measurements({name: condition}, tmp_path)
     (claim,) = (claim for claim in STUDY.claims(found) if claim.name == "L2")
     assert [check.verdict for check in claim.checks].count("not run") == 4
