@@ -166,13 +166,18 @@ def spread(function: Callable, mesh: Mesh, given: tuple, out: PartitionSpec) -> 
 
     def run(*arguments: Any) -> Any:
         arrays, structure = eqx.partition(arguments, eqx.is_array)
-        on_device_function = lambda *arrays: function(*eqx.combine(arrays, structure))  # noqa: E731
+        everywhere = NamedSharding(mesh, PartitionSpec())
+
+        def compute_part(*arrays: Any) -> Any:
+            return function(*eqx.combine(arrays, structure))
+
+        def make_whole(leaf: Any) -> Any:
+            return jax.lax.with_sharding_constraint(leaf, everywhere)
+
         parts = jax.shard_map(
-            on_device_function, mesh=mesh, in_specs=given, out_specs=out, check_vma=False
+            compute_part, mesh=mesh, in_specs=given, out_specs=out, check_vma=False
         )
-        place = NamedSharding(mesh, PartitionSpec())
-        whole = lambda leaf: jax.lax.with_sharding_constraint(leaf, place)  # noqa: E731
-        return jax.tree.map(whole, parts(*arrays))
+        return jax.tree.map(make_whole, parts(*arrays))
 
     return run
 

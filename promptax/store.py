@@ -267,8 +267,11 @@ class Checkpoint:
 def _named_leaves(state: Any) -> dict[str, Any]:
     """The leaves by their place; NumPy scalars as arrays, so that their dtype is kept."""
     named = jax.tree.leaves_with_path(state)
-    scalar = lambda leaf: isinstance(leaf, np.generic)  # noqa: E731
-    return {keystr(at): np.asarray(leaf) if scalar(leaf) else leaf for at, leaf in named}
+
+    def as_array(leaf: Any) -> Any:
+        return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+
+    return {keystr(at): as_array(leaf) for at, leaf in named}
 
 
 def _difference(there: str, this_run: str) -> str:

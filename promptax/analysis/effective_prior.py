@@ -33,7 +33,7 @@ from promptax.tasks.base import Task, sample_batch
 
 STRENGTHS = (1.0, 10.0, 100.0)  # where the search for pseudo-counts begins
 LEAST, MOST = 1e-4, 1e6  # pseudo-counts that are tried
-SURE = 1e5  # a strength from here on says that data move nothing
+IMMOVABLE = 1e5  # a strength from here on says that data move nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class EffectivePrior:
                 f"{error} nats {over}"
             )
         shares = [f"{share:.0%} of symbol {symbol}" for symbol, share in enumerate(self.mean)]
-        if self.strength >= SURE:
+        if self.strength >= IMMOVABLE:
             worth = "sure of itself: no number of observations moves it"
         else:
             worth = f"worth {_short(self.strength)} observations"
@@ -210,7 +210,10 @@ def _read(
     at_once = math.gcd(sequences, predictor.micro_batch(sequences, steps))
     with jax.default_matmul_precision("float32"):
         state = predictor.start()
-        read = lambda batch: predictor.advance_batch(state, batch)[1].log_probs  # noqa: E731
+
+        def read(batch: Array) -> Array:
+            return predictor.advance_batch(state, batch)[1].log_probs
+
         pieces = jax.lax.map(read, tokens.reshape(-1, at_once, steps))
     log_probs = pieces.reshape(sequences, steps, -1)
     one_hot = jax.nn.one_hot(tokens, predictor.symbols)

@@ -45,14 +45,17 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
         "network reports them: architecture.build, promptax.pretrain.",
     )
     widths = {values.shape[-1] for values in data.values()}
-    state = lambda values: "state" if len(widths) == 1 else f"state_{values.shape[-1]}"  # noqa: E731
+
+    def axis(values: Array) -> str:
+        return "state" if len(widths) == 1 else f"state_{values.shape[-1]}"
+
     variables: dict[str, Any] = {
-        name: (("sequence", "time", state(values)), np.asarray(values))
+        name: (("sequence", "time", axis(values)), np.asarray(values))
         for name, values in data.items()
     }
     if isinstance(predictor, Prompted):
         for name, values in prompt.items():
-            variables[f"prompt.{name}"] = ("prompt", state(values)), np.asarray(values)
+            variables[f"prompt.{name}"] = ("prompt", axis(values)), np.asarray(values)
     return xr.Dataset(variables, coords={"time": np.arange(1, tokens.shape[1] + 1)})
 
 

@@ -82,7 +82,7 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     return xr.Dataset(variables, coordinates, attributes)
 
 
-def spans(
+def regret_of_spans(
     results: xr.Dataset, predictor: str, ends: Sequence[int], reference: str = "oracle"
 ) -> tuple[Float[np.ndarray, " span"], Float[np.ndarray, " span"]]:
     """Regret summed over consecutive spans of time [span] in nats, and its standard errors.

@@ -53,7 +53,10 @@ def from_gguf(path: Path, dtype: Any) -> LlamaFile:
     header, tensors = weights.read_gguf(path)
     kind = header.get("general.architecture")
     _check_kind(kind, path)
-    get = lambda name: header[f"llama.{name}"]  # noqa: E731
+
+    def get(name: str) -> Any:
+        return header[f"llama.{name}"]
+
     heads = get("attention.head_count")
     fields: dict[str, Any] = dict(
         width=get("embedding_length"),

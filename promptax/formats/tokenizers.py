@@ -14,7 +14,7 @@ from promptax.formats import gguf
 from promptax.specs import check
 
 SPECIAL = 3  # GGUF's type of tokens that stand for no text of a user
-KNOWN = "gpt2", "smollm"  # byte-level pairs, and how text is cut before
+READABLE = "gpt2", "smollm"  # byte-level pairs, and how text is cut before
 
 
 class Parts(NamedTuple):
@@ -44,8 +44,8 @@ def from_gguf(path: Path) -> Parts:
     values: dict[str, Any] = {key: header.get(f"tokenizer.ggml.{key}") for key in keys}
     kind = values["model"], values["pre"]
     check(
-        kind == KNOWN and all(values[key] for key in LISTS),
-        f"Expected a GGUF file whose tokenizer is {KNOWN}, with words and merges; {path} has "
+        kind == READABLE and all(values[key] for key in LISTS),
+        f"Expected a GGUF file whose tokenizer is {READABLE}, with words and merges; {path} has "
         f"{kind}. Give the model's Hugging Face folder instead: it says how its text is cut.",
     )
     model = _model(json.dumps(_tokenizer_json(values)), path)

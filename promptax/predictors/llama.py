@@ -137,8 +137,13 @@ class Llama(Architecture):
     def torso(self, key: Key[Array, ""]) -> "LlamaTorso":
         keys = iter(jax.random.split(key, 7))
         query, other = self.heads * self.head_width, self.key_heads * self.head_width
-        stacked = lambda *shape: Transposed(self._fresh(next(keys), self.depth, *shape[::-1]))  # noqa: E731
-        ones = lambda *shape: jnp.ones(shape, self.dtype)  # noqa: E731
+
+        def stacked(inputs: int, outputs: int) -> Transposed:
+            return Transposed(self._fresh(next(keys), self.depth, outputs, inputs))
+
+        def ones(*shape: int) -> Array:
+            return jnp.ones(shape, self.dtype)
+
         layers = LlamaLayer(
             before_attention=ones(self.depth, self.width),
             query=stacked(self.width, query),

@@ -111,7 +111,10 @@ class Block(Record):
         normed = self.before_attention(hidden)
         query, key = self.query_norm(self.query(normed)), self.key_norm(self.key(normed))
         head_width = query.shape[-1] // heads
-        split = lambda rows: jnp.swapaxes(rows.reshape(*rows.shape[:-1], heads, head_width), -2, -3)  # noqa: E731
+
+        def split(rows: Array) -> Array:
+            return jnp.swapaxes(rows.reshape(*rows.shape[:-1], heads, head_width), -2, -3)
+
         return split(query) / jnp.sqrt(head_width), split(key), split(self.value(normed))
 
 
@@ -175,7 +178,10 @@ class TransformerTorso(Torso):
         block computes from single rows is computed for symbol × time rows, once for a batch."""
         places = positions(state.rows_read(), tokens.shape[-1], table.shape[1])
         distinct = table[:, None] + places
-        look_up = lambda rows: choose(rows, tokens)  # noqa: E731
+
+        def look_up(rows: Array) -> Array:
+            return choose(rows, tokens)
+
         given = self.blocks[0].projections(distinct, self.heads)
         return self._through(state, look_up(distinct), jax.tree.map(look_up, given))
 

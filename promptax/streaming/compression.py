@@ -37,7 +37,7 @@ from promptax.streaming.stepping import Row
 
 MAGIC, VERSION = b"ptax", 1
 MOST_SYMBOLS = 1 << 22  # so that S is close to 2^30
-AT_ONCE = 64  # given tokens in one call, and between two reports of progress
+TOKENS_AT_ONCE = 64  # given tokens in one call, and between two reports of progress
 GIVEN = -1  # in place of a point
 UNUSABLE = -1  # in place of a width
 
@@ -79,9 +79,9 @@ def compress(
     check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
     encoder, done = Encoder(), 0
     for part, state in _parts(predictor, tokens, context):
-        for at in range(0, len(part), AT_ONCE):
-            piece = part[at : at + AT_ONCE]
-            padded = np.pad(piece, (0, AT_ONCE - len(piece)))
+        for at in range(0, len(part), TOKENS_AT_ONCE):
+            piece = part[at : at + TOKENS_AT_ONCE]
+            padded = np.pad(piece, (0, TOKENS_AT_ONCE - len(piece)))
             state, rows = _code((predictor, padded, np.array([len(piece), GIVEN])), state)
             for token, low, width in np.asarray(rows)[: len(piece)].tolist():
                 _check_width(width, done, token)
@@ -118,7 +118,7 @@ def decompress(
         f"one over {predictor.symbols}.",
     )
     tokens, decoder, done = np.zeros(header.tokens, np.int32), Decoder(payload), 0
-    nothing = jnp.zeros(AT_ONCE, jnp.int32)
+    nothing = jnp.zeros(TOKENS_AT_ONCE, jnp.int32)
     for part, state in _parts(predictor, tokens, header.context or None):
         for _ in part:
             point = decoder.point()
@@ -198,7 +198,7 @@ def _code(
         row = jnp.stack([token, ends[token] - width, jnp.where(usable, width, UNUSABLE)])
         return stepping.step(predictor, state, token), rows.at[done].set(row), done + 1
 
-    begin = state, jnp.zeros((AT_ONCE, 3), jnp.int32), jnp.array(0)
+    begin = state, jnp.zeros((TOKENS_AT_ONCE, 3), jnp.int32), jnp.array(0)
     return jax.lax.while_loop(lambda carry: carry[2] < count, one, begin)[:2]
 
 

@@ -33,7 +33,7 @@ from promptax.specs import check
 from promptax.streaming import stepping
 from promptax.streaming.stepping import Row
 
-AT_ONCE = 64  # tokens in one call
+TOKENS_AT_ONCE = 64  # tokens in one call
 
 Number = float | int | Float[Array, ""] | Int[Array, ""]
 Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
@@ -68,7 +68,7 @@ def generate(
     Example: `generate(jax.random.key(0), coins.bayes(), 10, prompt=[1, 1, 1])`.
     """
     filters = _filters(temperature, top_k, top_p, typical_p)
-    pieces = _started(key, predictor, length, prompt, filters, stop, AT_ONCE)
+    pieces = _started(key, predictor, length, prompt, filters, stop, TOKENS_AT_ONCE)
     return jnp.asarray(np.concatenate([np.zeros(0, np.int32), *pieces]))
 
 
@@ -233,7 +233,7 @@ def _sample(
         last = _sample_one((predictor, key, filters), state, first + done)
         return state, tokens.at[done].set(last), done + 1, last
 
-    begin = state, jnp.zeros(AT_ONCE, jnp.int32), jnp.array(0), last
+    begin = state, jnp.zeros(TOKENS_AT_ONCE, jnp.int32), jnp.array(0), last
     return jax.lax.while_loop(going, one, begin)[:3]
 
 

@@ -60,9 +60,12 @@ def room_for(rows: int) -> int:
 @eqx.filter_jit
 def start(predictor: Predictor, capacity: int) -> State:
     """The state before any token, in memory of its own, which steps may write over."""
-    copied = lambda leaf: jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))  # noqa: E731
+
+    def copy(leaf: Array) -> Array:
+        return jnp.copy(jax.lax.convert_element_type(leaf, leaf.dtype))
+
     padding = PADDED if predictor.forgets else 0
-    return jax.tree.map(copied, predictor.start(capacity + padding))
+    return jax.tree.map(copy, predictor.start(capacity + padding))
 
 
 def upcoming(predictor: Predictor, state: State) -> Row:

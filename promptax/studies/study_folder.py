@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -36,11 +37,14 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
         described = {**to_json(study), "scale": scale}
         other = {**there.get("study", {}), "scale": there.get("scale")}
         differ = {name for name in described | other if described.get(name) != other.get(name)}
-        told = lambda of: ", ".join(f"{name}={of.get(name)}" for name in sorted(differ))  # noqa: E731
+
+        def tell(study: dict[str, Any]) -> str:
+            return ", ".join(f"{name}={study.get(name)}" for name in sorted(differ))
+
         check(
             not differ,
-            f"Expected a folder of the same study; {folder} holds one with {told(other)}, and this "
-            f"one has {told(described)}. Choose another --out.",
+            f"Expected a folder of the same study; {folder} holds one with {tell(other)}, and this "
+            f"one has {tell(described)}. Choose another --out.",
         )
     write_spec(folder, command, 0, study=study, scale=scale)
 

@@ -7,7 +7,7 @@ import pytest
 
 import promptax as px
 from promptax.analysis import ledger, promptability
-from promptax.evaluation.control_variates import spans
+from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM, Embedded
 from promptax.protocol.entries import condition
@@ -146,19 +146,19 @@ def test_prompts_side_by_side_are_beyond_any_one():
 
 def test_spans_are_of_the_same_design(network):
     results = px.evaluate(KEY, {"it": network}, COIN, 200, 20)
-    whole, error = spans(results, "it", [20])
+    whole, error = regret_of_spans(results, "it", [20])
     for ends in ([5, 20], [0, 20], [1, 2, 20], [20, 20]):
-        parts, errors = spans(results, "it", ends)
+        parts, errors = regret_of_spans(results, "it", ends)
         np.testing.assert_allclose(parts.sum(), whole[0], atol=1e-9)
         assert errors.shape == parts.shape
     assert parts[1] == 0 and errors[1] == 0 and error[0] > 0
-    exact, errors = spans(results, "bayes", [5, 20])
+    exact, errors = regret_of_spans(results, "bayes", [5, 20])
     np.testing.assert_allclose(exact, 0, atol=1e-9)
     assert not errors.any()
     plain = results.drop_vars("expected_log_loss")
     paired = results["log_loss"].sel(predictor="it") - results["log_loss"].sel(predictor="oracle")
     np.testing.assert_allclose(
-        spans(plain, "it", [20])[0], paired.sum("time").mean("sequence")[0], rtol=1e-5
+        regret_of_spans(plain, "it", [20])[0], paired.sum("time").mean("sequence")[0], rtol=1e-5
     )
 
 

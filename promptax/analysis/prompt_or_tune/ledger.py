@@ -28,7 +28,7 @@ from promptax.analysis.prompt_or_tune.best_prompts import behind, best_tokens
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.axes import NATS
-from promptax.evaluation.control_variates import spans
+from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate
 from promptax.evaluation.exact.exhaustive import expected_regret
 from promptax.protocol.mixture import PromptedMixture
@@ -107,8 +107,8 @@ def ledger(
     judged = max(0, min(steps, trained_length - read))
     rows: dict[str, Predictor | Repeated] = {MEASURED: predictor, BEHIND_PROMPT: exact}
     results = evaluate(key, rows, target, sequences, steps)
-    parts, errors = spans(results, MEASURED, [judged, steps])
-    (total,), (total_error,) = spans(results, MEASURED, [steps])
+    parts, errors = regret_of_spans(results, MEASURED, [judged, steps])
+    (total,), (total_error,) = regret_of_spans(results, MEASURED, [steps])
     floor = float(expected_regret(target.bayes(), target, steps).sum())
     of_exact = expected_regret(exact, target, steps)
     reached = float(expected_regret(best, target, steps).sum())

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -83,7 +84,10 @@ def with_changes(network: Network, config: Config, tensors: Weights) -> Network:
     layers = _layers(network)
     factors = _factors(layers, tensors)
     changed = {name: _changed(layers, name, config, pairs) for name, pairs in factors.items()}
-    where = lambda n: [getattr(_layers(n), MODULES[name]) for name in changed]  # noqa: E731
+
+    def where(whole: Network) -> list[Any]:
+        return [getattr(_layers(whole), MODULES[name]) for name in changed]
+
     return eqx.tree_at(where, network, list(changed.values()))
 
 

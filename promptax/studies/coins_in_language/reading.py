@@ -13,6 +13,7 @@ from promptax.analysis import effective_prior
 from promptax.evaluation.exact import enumeration
 from promptax.experiments.experiment import UNTUNED
 from promptax.experiments.groups import target_groups
+from promptax.protocol.predictor import Predictor
 from promptax.studies.coins_in_language.conditions import (
     LENGTH,
     MAIN,
@@ -117,20 +118,21 @@ def exact() -> Exact:
     """Sums over all sequences."""
     coins = TARGETS[RANDOM_COINS]
     laplace = coins.bayes()
-    over = lambda predictor, name, steps: float(  # noqa: E731
-        enumeration.expected_regret(predictor, TARGETS[name], steps).sum()
-    )
+
+    def regret(predictor: Predictor, name: str, length: int) -> float:
+        return float(enumeration.expected_regret(predictor, TARGETS[name], length).sum())
+
     entropy = enumeration.count_table(coins, STEPS).oracle_loss
     prompted = {
         name: enumeration.best_hard_prompt(laplace, TARGETS[name], LENGTH, TUNED_STEPS).regret
         for name in PROMPTABLE
     }
     return Exact(
-        laplace={name: over(laplace, name, TUNED_STEPS) for name in TARGETS},
-        laplace_far=over(laplace, RANDOM_COINS, STEPS),
+        laplace={name: regret(laplace, name, TUNED_STEPS) for name in TARGETS},
+        laplace_far=regret(laplace, RANDOM_COINS, STEPS),
         half_far=math.fsum(np.log(2) - entropy),
         prompted=prompted,
-        bayes={name: over(TARGETS[name].bayes(), name, TUNED_STEPS) for name in TARGETS},
+        bayes={name: regret(TARGETS[name].bayes(), name, TUNED_STEPS) for name in TARGETS},
         two_coins_fit_error=effective_prior(
             TARGETS[TWO].bayes(), TARGETS[TWO], TUNED_STEPS
         ).fit_error,

@@ -40,7 +40,8 @@ class Genewein2025(Study):
 
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
         every = (*claims.claims(results), *theory.claims())
-        return tuple(sorted(every, key=lambda claim: ("MTD".index(claim.name[0]), claim.name)))
+        kinds = {"M": 0, "T": 1, "D": 2}  # measured, theory, discussion: the order of the page
+        return tuple(sorted(every, key=lambda claim: (kinds[claim.name[0]], claim.name)))
 
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
         return reading.comparison(results)
