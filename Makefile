@@ -20,7 +20,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test weights check format lint types clean
+.PHONY: help demo test test-all weights check format lint types clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -28,8 +28,11 @@ help:  ## show this list
 demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--network lstm" passes through
 	$(BIN)/promptax demo $(ARGS)
 
-test: $(DEV)  ## run the tests; PYTEST_ARGS="-x tests/fit/test_fit.py" instead of two workers
-	$(MALLOC) $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(DEV)  ## run the tests, slow ones aside; PYTEST_ARGS="-x tests/fit/test_fit.py" instead of two workers
+	$(MALLOC) $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: test  ## run the tests, then the slow ones
+	$(MALLOC) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it
 	$(BIN)/promptax lm fetch

@@ -5,6 +5,7 @@ XLA compiling small functions: it compiles quickly, except where programs are ju
 (test_efficiency), and what was compiled is kept in pytest's cache for the next run.
 """
 
+import ctypes
 import gc
 import importlib
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 gc.set_threshold(100_000, 50, 50)  # tracing makes many objects, and little garbage
+
+MOST_PIECES, MOST_BYTES = 20_000, 1.4 * 2**30  # from which on compiled programs are dropped
 
 # What promptax imports. While a module is loaded through the hook, Python looks for compiled code
 # under another name, also for what that module imports, and would compile all of it anew.
@@ -56,12 +59,26 @@ def pytest_collection_finish():
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Between files, drop what was compiled once it is much: each program takes some of the pieces
-    of memory that Linux lets a process map (65,530), and the one too many kills the process."""
-    maps = Path("/proc/self/maps")
-    last = nextitem is None or nextitem.path != item.path
-    if last and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+    """Between files, drop what was compiled once it is much. Each program takes some of the pieces
+    of memory that Linux lets a process map (65,530): the one too many kills the process. And a
+    worker should need no more than 2.5 GiB: what the C library kept of freed memory goes back."""
+    if nextitem is not None and nextitem.path == item.path:
+        return
+    if _pieces() > MOST_PIECES or _resident_bytes() > MOST_BYTES:
         sys.modules["jax"].clear_caches()
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _pieces():
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+def _resident_bytes():
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") if pages.exists() else 0
 
 
 @pytest.fixture
