@@ -133,7 +133,7 @@ def everywhere(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def size(tree: Any) -> int:
-    """Bytes of its arrays."""
+    """How many bytes the arrays of a tree take."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)))
 
 

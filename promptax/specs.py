@@ -46,8 +46,10 @@ class Spec(Record):
 
 
 def later(default: Any, **options: Any) -> Any:
-    """A field that its class did not always have. JSON leaves it out at its default, so that what
-    was stored without the field is still the same thing and has the same identity."""
+    """A field added after results were already stored.
+
+    JSON leaves the field out where it holds its default. What was stored without the field is then
+    still the same thing, and has the same identity."""
     return eqx.field(default=default, metadata={"later": True}, **options)
 
 
@@ -79,7 +81,7 @@ def check_distribution(name: str, values: tuple[float, ...]) -> None:
 
 
 def traced(spec: T) -> T:
-    """The same spec with its floats, tuples of floats and NumPy arrays as JAX arrays.
+    """A copy of the spec whose floats, tuples of floats and NumPy arrays are JAX arrays.
 
     Inside a compiled function these are data: other values of the same shape compile nothing.
     """

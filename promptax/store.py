@@ -39,11 +39,11 @@ class StoredKey(Record):
 
     @classmethod
     def of(cls, key: Any) -> "StoredKey":
-        """Of a key array."""
+        """Take a key array apart, so that it can be stored."""
         return cls(jax.random.key_data(key), str(jax.random.key_impl(key)))
 
     def key(self) -> Any:
-        """The key array."""
+        """Put the key array together again."""
         return jax.random.wrap_key_data(self.data, impl=self.algorithm)
 
 
@@ -84,7 +84,7 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
 
 
 def load(path: str | os.PathLike) -> Any:
-    """What `save` wrote; the content of the file says what it is, not its name.
+    """Read what `save` wrote. The content of the file says what it is, not its name.
 
     Raises:
         FileNotFoundError: with the names that come close.
@@ -188,7 +188,8 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
 
 
 def _look(leaf: Any) -> str:
-    """What must be the same for one leaf to stand for another."""
+    """The dtype and shape of an array, or the type of another leaf: what two leaves must share for
+    one to stand for the other."""
     return f"{leaf.dtype} {list(leaf.shape)}" if eqx.is_array(leaf) else type(leaf).__name__
 
 

@@ -20,7 +20,7 @@ from promptax.specs import check
 
 
 class Shipped(NamedTuple):
-    """Weights inside a Python package."""
+    """Weights that a Python package carries, and how to know them."""
 
     package: str
     version: str
@@ -67,7 +67,7 @@ def smollm2_path() -> Path:
 
 
 def _in_package(shipped: Shipped) -> Path | None:
-    """In an installed package, which is looked for and not imported."""
+    """Where an installed package holds the weights. The package is looked for, not imported."""
     package = importlib.util.find_spec(shipped.file.split("/")[0])
     if package is None or package.origin is None:
         return None

@@ -20,7 +20,7 @@ VERSIONS = (2, 3)
 
 
 class TensorPlace(NamedTuple):
-    """Where a tensor is."""
+    """Where a tensor lies in the file, its shape, and how it is quantised."""
 
     shape: tuple[int, ...]
     """Rows first, as NumPy has it; the file names the axes in reverse."""
@@ -31,7 +31,7 @@ class TensorPlace(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What stands before the tensors."""
+    """What a GGUF file says before its tensors: values by key, and the places of the tensors."""
 
     about: dict[str, Any]
     """Numbers, words, and lists or tuples of them, by key."""

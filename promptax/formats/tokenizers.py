@@ -60,7 +60,8 @@ TOKENS = "bos_token_id", "eos_token_id", "unknown_token_id"
 
 
 def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
-    """What a GGUF file says, in the words of tokenizer.json: digits one by one, then bytes."""
+    """Write the tokenizer of a GGUF file as tokenizer.json does: text is cut into single digits
+    first, then into pairs of bytes."""
     words, unknown = values["tokens"], values["unknown_token_id"]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     special = [
@@ -86,8 +87,8 @@ def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_folder(folder: Path) -> Parts:
-    """From tokenizer.json, and tokenizer_config.json, config.json and chat_template.jinja where
-    they are there.
+    """Read the tokenizer of a folder: tokenizer.json, and where they are there also
+    tokenizer_config.json, config.json and chat_template.jinja.
 
     Raises:
         FileNotFoundError: there is no tokenizer.json.

@@ -23,8 +23,8 @@ Config = dict[str, Any]
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarray]]]:
-    """What a GGUF file says about itself, and its tensors by name, dequantised to float32, as they
-    are asked for.
+    """Read what a GGUF file says about itself, and its tensors by name, dequantised to float32,
+    one after the other as they are asked for.
 
     Raises:
         ValueError: the file is truncated or no GGUF file, or the package `gguf` is not installed.

@@ -106,7 +106,7 @@ class Spelled(Wrapper):
         return self._predict(self.predictor.read_batch(state, tokens), word_length)
 
     def _spelled_out(self, inputs: Inputs) -> tuple[Inputs, int]:
-        """What the network reads, and how many rows of it are one row of the inputs."""
+        """The tokens that the network reads, and how many of its rows stand for one symbol."""
         if isinstance(inputs, Embedded | KeyValues):
             return inputs, 1
         if jnp.issubdtype(inputs.dtype, jnp.integer):

@@ -69,7 +69,7 @@ class TextModel:
     def write(
         self, key: Key[Array, ""], text: str, length: int = 200, **filters: Any
     ) -> Iterator[str]:
-        """What follows a text, in pieces as they come, up to the token that ends a text.
+        """Go on with a text: yields pieces as they come, up to the token that ends a text.
 
         Args:
             length: at most so many tokens.

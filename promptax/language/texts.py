@@ -157,7 +157,7 @@ def _are_texts(sequences: Any) -> bool:
 
 
 def _read(path: str) -> dict[str, Given]:
-    """What each line of a file gives, by its place."""
+    """The texts of a file by their place in it ("FILE, line 3"), for messages."""
     check(
         not path.endswith(".json"),
         f"Expected one text a line, or one JSON object a line in a file named .jsonl; got {path}.",

@@ -44,7 +44,7 @@ class Tokenizer:
 
     @staticmethod
     def named(word: str) -> "Tokenizer":
-        """By a word: "smollm2", a Hugging Face folder, or a GGUF file.
+        """Read a tokenizer by its name: "smollm2", a Hugging Face folder, or a GGUF file.
 
         Raises:
             FileNotFoundError: nothing is there.
@@ -62,7 +62,7 @@ class Tokenizer:
 
     @staticmethod
     def from_gguf(path: str | os.PathLike) -> "Tokenizer":
-        """From the words, merges and chat template in a GGUF file.
+        """Read the tokenizer of a GGUF file: its words, merges and chat template.
 
         Raises:
             FileNotFoundError: naming the files that are there.
@@ -72,7 +72,7 @@ class Tokenizer:
 
     @staticmethod
     def from_folder(folder: str | os.PathLike) -> "Tokenizer":
-        """From a Hugging Face folder with tokenizer.json.
+        """Read the tokenizer of a Hugging Face folder, which has a tokenizer.json.
 
         Raises:
             FileNotFoundError: there is no tokenizer.json.

@@ -192,7 +192,7 @@ def _trained(read: formats.LlamaFile, dtype: Literal["float32", "bfloat16"]) -> 
 
 
 class LlamaMemory(KeptRows):
-    """Rotated keys, and values."""
+    """What attention looks back at: keys, already rotated by their positions, and values."""
 
     keys: Float[Array, "layer *batch head row each"]
     values: Float[Array, "layer *batch head row each"]
@@ -287,7 +287,7 @@ def one_layer(
     turn: Turn,
     past: Past,
 ) -> tuple[Float[Array, "*batch time width"], Heads, Heads]:
-    """What a layer makes of its rows, and their keys (rotated) and values."""
+    """Read rows by one layer: its outputs, and the rows' keys (rotated) and values."""
     time, groups = hidden.shape[-2], spec.heads // spec.key_heads
     normed = rms_norm(hidden, weights.before_attention, spec.epsilon)
     query = rotated(_heads(weights.query(normed), spec.heads), turn)

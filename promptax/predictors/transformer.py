@@ -92,7 +92,7 @@ Projections = tuple[Heads, Heads, Heads]  # query, key, value
 
 
 class Block(Record):
-    """One block's layers."""
+    """The layers of one block: attention, then a perceptron, each behind a normalisation."""
 
     before_attention: LayerNorm
     query: Layer
@@ -147,7 +147,7 @@ class Memory(KeptRows):
 
 
 class TransformerTorso(Torso):
-    """Blocks one after the other."""
+    """The blocks of a Transformer, one after the other."""
 
     forgets: ClassVar[bool] = True
 

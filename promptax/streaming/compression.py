@@ -220,7 +220,9 @@ def _check_width(width: int, index: int, token: int) -> None:
 
 
 class Header(NamedTuple):
-    """What stands before the code. `context`: 0 for none; `checksum`: of the tokens."""
+    """What a compressed file says before its code begins.
+
+    `context` is 0 where the model never starts afresh; `checksum` is that of the tokens."""
 
     tokens: int
     symbols: int

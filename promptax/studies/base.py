@@ -32,7 +32,7 @@ class Study(Spec):
 
     @abc.abstractmethod
     def conditions(self, scale: str) -> dict[str, Condition]:
-        """What is measured at that scale, by name; "smoke" takes seconds."""
+        """The conditions to measure at that scale, by name. The scale "smoke" takes seconds."""
 
     @abc.abstractmethod
     def claims(self, results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:

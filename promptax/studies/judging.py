@@ -49,7 +49,8 @@ class Check:
 
     @property
     def standard_error(self) -> float:
-        """Of the median over seeds; NaN below two finite ones, 0 if exact."""
+        """The standard error of the median over seeds. It is 0 for exact numbers, and NaN where
+        fewer than two seeds are finite."""
         if self.exact:
             return 0.0
         finite = [value for value in self.values if math.isfinite(value)]
@@ -59,7 +60,7 @@ class Check:
 
     @property
     def expected(self) -> str:
-        """The bounds in words."""
+        """The expected bounds in words, such as "at most 0.2"."""
         if self.least == self.most:
             return f"{self.least:g}"
         if math.isinf(self.least):
@@ -81,7 +82,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """What this number says."""
+        """Whether this number holds, holds tentatively, fails, or leaves the claim undecided."""
         if not self.values:
             return "not run"
         if self.least <= self.number <= self.most:

@@ -50,7 +50,7 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
 
 
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
-    """conditions.json."""
+    """Write conditions.json: the file of each condition, by its name."""
     index = {name: result_path(Path(), condition).name for name, condition in conditions.items()}
     files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
 

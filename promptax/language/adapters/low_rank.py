@@ -145,7 +145,8 @@ def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) 
 
 
 def _scale(config: Config, path: str, rank: int) -> float:
-    """What PEFT multiplies a change with. Its patterns are regular expressions for a path's end."""
+    """The factor by which PEFT multiplies a change. Its patterns are regular
+    expressions for a path's end."""
     patterns = config.get("alpha_pattern") or {}
     try:
         fits = [value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})", path)]

@@ -55,13 +55,14 @@ def describe(spec: Llama, prompt: Prompt) -> tuple[Config, dict[str, Array]]:
 
 
 def soft_rows(spec: Llama, config: Config, tensors: Weights) -> SoftRows:
-    """What PROMPT_TUNING tuned."""
+    """The embedding rows [prompt, embedding] of an adapter of type PROMPT_TUNING."""
     rows = _rows(config, tensors, spec.width, "the embedding's width")
     return SoftRows(rows, before_begin=True)
 
 
 def keys_and_values(spec: Llama, config: Config, tensors: Weights) -> KeyValueRows:
-    """What PREFIX_TUNING tuned, or computed from what it tuned (`prefix_projection`)."""
+    """The keys and values of an adapter of type PREFIX_TUNING. With `prefix_projection` the file
+    holds a small network instead, and they are what it computes."""
     shape = spec.depth, 2, spec.key_heads, spec.head_width
     what = f"{spec.depth} layers · 2 · {spec.key_heads} heads of keys · {spec.head_width}"
     rows = _rows(config, tensors, math.prod(shape), what)

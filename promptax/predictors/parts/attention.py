@@ -51,7 +51,8 @@ def attention(
 def _block_by_block(
     query: Queries, products: Array, value: Heads, past: Past, filled: Array
 ) -> Queries:
-    """The same mean of values, without a look at blocks of which no row counts."""
+    """The mean of values that `attention` computes, block by block. Blocks without a row that
+    counts are skipped."""
     keys, values, _ = past
     rows = keys.shape[-2]
     wide = jnp.float32  # sums of many blocks
@@ -107,7 +108,7 @@ def append(past: Array, rows: Heads, filled: Array | None) -> Array:
 
 
 class KeptRows(eqx.Module):
-    """Rows of the past."""
+    """Keys and values that were read earlier, with room for more where their shape is fixed."""
 
     filled: Int[Array, ""] | None
     """How many rows count, where the shape is fixed; None where it grows and all count."""

@@ -34,7 +34,7 @@ class Layer(Record):
 
     @abc.abstractmethod
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        """rows @ matrix + bias."""
+        """Compute rows @ matrix + bias."""
 
     def part(self, outputs: Int[Array, " output"]) -> "Layer":
         """The layer of some of its outputs alone. To override where the whole matrix is not at
@@ -42,12 +42,12 @@ class Layer(Record):
         return Dense(self.matrix()[:, outputs], None if self.bias is None else self.bias[outputs])
 
     def shape(self) -> tuple[int, ...]:
-        """Of the matrix."""
+        """The shape [input, output] of the matrix."""
         return jax.eval_shape(self.matrix).shape
 
 
 class Dense(Layer):
-    """rows @ weight + bias."""
+    """A dense layer: rows @ weight + bias."""
 
     weight: Float[Array, "*layer input output"]
     bias: Float[Array, "*layer output"] | None = None
@@ -145,7 +145,7 @@ def _standardised_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """GELU in its tanh form."""
+    """The Gaussian error linear unit in its tanh form (Hendrycks and Gimpel 2016)."""
     return _gelu(x)[0]
 
 

@@ -162,7 +162,8 @@ def _length_marks(results: xr.Dataset) -> dict[int, str]:
 
 
 def _loss_limits(curves: np.ndarray, floor: float | None) -> tuple[float, float]:
-    """From below the lowest loss to where all curves are a tenth into the run, if that is near."""
+    """The lowest and highest loss to show: from below the lowest one up to where all curves are a
+    tenth into the run, if that is near."""
     after = _row_maxima(curves[:, curves.shape[1] // 10 :])
     low = min(canvas.smallest(curves), np.inf if floor is None else floor)
     excess = canvas.upper_limit(after - low)

@@ -83,7 +83,7 @@ def scrolling_table(
 
 
 def details(details: Mapping[str, str]) -> str:
-    """What is needed to make the same page again, folded."""
+    """A folded list of what is needed to make the same page again."""
     entries = "".join(
         f"<dt>{escape(str(name))}</dt><dd>{escape(str(text))}</dd>"
         for name, text in details.items()

@@ -115,7 +115,7 @@ class Exact(NamedTuple):
 
 @functools.cache
 def exact() -> Exact:
-    """Sums over all sequences."""
+    """The optimum of every target: expectations in nats, summed over all sequences."""
     coins = TARGETS[RANDOM_COINS]
     laplace = coins.bayes()
 

@@ -239,7 +239,7 @@ def best_of_all_words(target: Categorical = COIN) -> Claim:
 
 
 def prompts_hurt_on_two_coins(target: Task = TWO) -> Claim:
-    """M13, its exact half."""
+    """M13, the half that can be computed: hard prompts hurt on two coins."""
     answer = promptability(COINS, target, 6, STEPS)
     return Claim(
         "M13 exact",
