@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 from promptax import files, store
 from promptax.analysis import EffectivePrior, effective_prior, ledger
 from promptax.axes import NATS
-from promptax.experiments.experiment import slug
+from promptax.experiments.groups import slug
 from promptax.protocol.predictor import Predictor
 from promptax.report import figures, to_csv
 from promptax.report.wording import precise, shown, spelled

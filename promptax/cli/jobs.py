@@ -28,7 +28,7 @@ from promptax.cli.flags import (
 from promptax.cli.printing import console, print_rows, say
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import evaluate
-from promptax.experiments import bench, run_folder
+from promptax.experiments import bench, experiment_folder, run_folder
 from promptax.experiments.conditions import Measurements, matching
 from promptax.experiments.demo import demo_experiment
 from promptax.experiments.executors import by_ray
@@ -59,12 +59,12 @@ def demo(args: Demo, command: str) -> None:
     folder = files.new_run_folder(args.out or _fresh("runs/demo"), args.overwrite)
     bar = lambda what: (Bar(what),)  # noqa: E731
     workers = platforms.tunings_at_once()
-    run = run_folder.run(experiment, args.seed, folder, command, bar, say, workers)
+    run = experiment_folder.run(experiment, args.seed, folder, command, bar, say, workers)
     for results in run:
         _show(results)
     if not platforms.leads():
         return
-    page = run_folder.report(folder)
+    page = experiment_folder.report(folder)
     say(f"\n{page}  ← open this in a browser", style="bold")
 
 
@@ -178,7 +178,7 @@ def evaluate_run(args: Evaluate, command: str) -> None:
     if folder is not None:
         run_folder.write_spec(folder, command, args.seed, target=args.target, predictors=paths)
         store.save(folder / "results.nc", results)
-        files.write_text(folder / "table.csv", run_folder.csv([results]))
+        files.write_text(folder / "table.csv", experiment_folder.csv([results]))
         say(f"written to {folder}")
 
 
@@ -211,7 +211,7 @@ def report_run(args: Report, command: str) -> None:
     del command
     folder = Path(args.folder)
     study = "study" in json.loads(files.read_text(folder / "spec.json"))
-    say(str(study_folder.report(folder)[0] if study else run_folder.report(folder)))
+    say(str(study_folder.report(folder)[0] if study else experiment_folder.report(folder)))
 
 
 def study_run(args: RunStudy, command: str) -> None:

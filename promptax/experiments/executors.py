@@ -1,83 +1,99 @@
 """Who measures a condition: this process, or Ray tasks on many machines."""
 
-import functools
+import contextlib
+import itertools
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import xarray as xr
 
-from promptax import files, platforms, store
-from promptax.experiments.conditions import Condition, Failure, _unfinished, result_path
-from promptax.experiments.experiment import PRETRAINING
-from promptax.experiments.groups import Measured
-from promptax.experiments.stages import Announce, conducted, keep_nothing, silent
+from promptax import files, store
+from promptax.experiments.conditions import (
+    Condition,
+    Failure,
+    result_path,
+    shared_path,
+    unfinished_path,
+)
+from promptax.experiments.measurement import Announce, keep_nothing, silent
 from promptax.specs import check, from_json, import_plugin
 
 RETRIES = 3  # how often a condition is started again whose machine was lost
 
-
 Outcomes = Iterator[tuple[str, xr.DataTree | Failure | None]]
-
-
 """Conditions' names with what was measured; None for what another process took."""
-
-
 Executor = Callable[[dict[str, dict], Announce], Outcomes]
+"""Takes conditions' descriptions by name, and who hears of the progress."""
 
 
 def measure(
     description: dict, announce: Announce = silent, folder: Path | None = None
 ) -> xr.DataTree:
-    """Everything that is measured for a condition, from its description.
+    """Everything that is measured for a condition, from its description: a group for each stage.
 
-    `folder`: where networks are shared with other conditions and unfinished work is kept.
+    `folder`: where conditions share fits and keep unfinished work; None keeps and shares nothing.
     """
     condition = from_json(description)
     check(isinstance(condition, Condition), f"Expected a Condition; got {type(condition)}.")
-    measured = Measured()
-    workers = platforms.tunings_at_once()
-    keep = keep_nothing if folder is None else functools.partial(_kept, folder, condition)
-    stages = conducted(condition.experiment, condition.seed, announce, workers, keep)
-    if folder is None:
-        measured.add(next(stages))
-    else:  # whoever pretrains the same network at the same time waits for it
-        with files.alone(_network(folder, condition).with_suffix(".lock")):
-            measured.add(next(stages))
-    for stage in stages:
-        measured.add(stage)
-    return measured.tree()
+    keeper = None if folder is None else _Keeper(folder, condition)
+    stages = condition.experiment.stages(condition.seed, announce, keeper or keep_nothing)
+    groups: dict[str, xr.Dataset] = {}
+    with contextlib.nullcontext() if keeper is None else keeper.first_stage():
+        groups.update(itertools.islice(stages, 1))
+    for name, results in stages:
+        check(name not in groups, f"Expected stages of different names; got {name!r} twice.")
+        groups[name] = results
+    return xr.DataTree.from_dict(groups)
 
 
-def _network(folder: Path, condition: Condition) -> Path:
-    return folder / "pretraining" / f"{condition.pretraining().identity()}.safetensors"
+class _Keeper:
+    """Says where the fits of a condition are kept: that of a shared first stage where all find it
+    who share it, the others with the condition's unfinished work."""
 
+    def __init__(self, folder: Path, condition: Condition) -> None:
+        shared = condition.shared()
+        self.unfinished = unfinished_path(folder, condition)
+        self.shared = None if shared is None else shared_path(folder, shared)
+        self.in_first_stage = False
 
-def _kept(folder: Path, condition: Condition, stage: str) -> store.Checkpoint:
-    """Where the state of a stage's fit is kept."""
-    shared = stage == PRETRAINING
-    path = _unfinished(folder, condition) / f"{stage}.safetensors"
-    return store.Checkpoint(_network(folder, condition) if shared else path)
+    def __call__(self, name: str) -> store.Checkpoint:
+        if self.in_first_stage and self.shared is not None:
+            return store.Checkpoint(self.shared)
+        return store.Checkpoint(self.unfinished / f"{name}.safetensors")
+
+    @contextlib.contextmanager
+    def first_stage(self) -> Iterator[None]:
+        """While it lasts, whoever begins with the same shared part waits."""
+        lock = None if self.shared is None else files.alone(self.shared.with_suffix(".lock"))
+        with lock or contextlib.nullcontext():
+            self.in_first_stage = True
+            yield
+            self.in_first_stage = False
 
 
 def locally(conditions: dict[str, dict], announce: Announce = silent) -> Outcomes:
-    """One after the other, in this process, without a trace on disk."""
+    """An executor: one after the other, in this process; nothing is kept on disk."""
     for name, description in conditions.items():
         yield name, _outcome(description, announce)
 
 
-def here(folder: Path) -> Executor:
+def in_this_process(folder: Path) -> Executor:
     """One after the other, in this process, but for those that another process has in work."""
 
     def run(conditions: dict[str, dict], announce: Announce = silent) -> Outcomes:
         for name, description in conditions.items():
             condition = from_json(description)
-            done = result_path(folder, condition).exists
-            if done():  # by now; taking its lock would leave an empty folder behind
+            is_done = result_path(folder, condition).exists
+            if is_done():  # by now; taking its lock would leave an empty folder behind
                 yield name, None
                 continue
-            with files.alone(_unfinished(folder, condition) / "lock", wait=False) as mine:
-                yield name, _outcome(description, announce, folder) if mine and not done() else None
+            lock = unfinished_path(folder, condition) / "lock"
+            with files.alone(lock, wait=False) as is_mine:
+                if is_mine and not is_done():
+                    yield name, _outcome(description, announce, folder)
+                else:
+                    yield name, None
 
     return run
 
@@ -109,7 +125,10 @@ def by_ray(address: str = "local", plugins: Sequence[str] = (), cores: int = 1) 
         if not ray.is_initialized():
             ray.init(address, log_to_driver=False, include_dashboard=False)
         task = ray.remote(num_cpus=cores, max_retries=RETRIES)(_measure_there)
-        waiting = {task.remote(each, tuple(plugins)): name for name, each in conditions.items()}
+        waiting = {
+            task.remote(description, tuple(plugins)): name
+            for name, description in conditions.items()
+        }
         while waiting:
             (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
             name = waiting.pop(ready)

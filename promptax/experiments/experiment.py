@@ -1,14 +1,28 @@
 """One experiment as data: a network, its pretraining, and every way to steer it to some targets.
 
-`stages` does the work. The demo runs an experiment, studies are made of them; neither is known
-here.
+It is the measurement of Genewein et al. 2025; `promptax.experiments.stages` does the work. The demo
+runs an experiment, studies are made of them; neither is known here.
 """
 
-import equinox as eqx
+from collections.abc import Iterator
+from typing import Any
 
+import equinox as eqx
+import jax
+import xarray as xr
+
+from promptax.experiments.groups import PRETRAINING, UNTUNED, regret_rows, slug
+from promptax.experiments.measurement import (
+    Announce,
+    Keep,
+    Measurement,
+    Stage,
+    keep_nothing,
+    silent,
+)
 from promptax.fit.settings import FitSettings
-from promptax.predictors import Architecture, Transformer
-from promptax.specs import Spec, check, later
+from promptax.predictors import LSTM, Architecture, Transformer
+from promptax.specs import check, later
 from promptax.steering import (
     EmbeddingWeights,
     FullWeights,
@@ -22,8 +36,7 @@ from promptax.steering import (
 )
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
-UNTUNED, RANDOM = "untuned", "random prompt"
-PRETRAINING = "pretraining"  # a group of results beside one for each target
+RANDOM = "random prompt"
 
 METHODS = {
     "hard prompt": HardPrompt(),
@@ -40,7 +53,7 @@ METHODS = {
 """The nine methods of Genewein et al. 2025 and their control."""
 
 
-class Experiment(Spec):
+class Experiment(Measurement):
     """What to pretrain, what to steer it to, how, and how to measure."""
 
     network: Architecture = Transformer()
@@ -92,11 +105,58 @@ class Experiment(Spec):
                 f"has {target.symbols}.",
             )
 
+    @classmethod
+    def examples(cls) -> "tuple[Experiment, ...]":
+        short = FitSettings(steps=2, batch=4, length=4)
+        small = cls(
+            network=LSTM(width=4),
+            targets={"single coin": Categorical()},
+            methods={"soft prompt": SoftPrompt(length=1)},
+            pretraining=short,
+            tuning=short,
+            sequences=4,
+            length=4,
+        )
+        return (small,)
+
     def lengths(self) -> tuple[int, int]:
         """Steps of time of a tuning and of a pretraining sequence."""
         return self.tuning.length or 50, self.pretraining.length or 100
 
+    def stages(
+        self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
+    ) -> Iterator[Stage]:
+        """The pretraining; then each target's regret, and what belongs to it (`groups_of`)."""
+        from promptax.experiments import stages  # written for this class, which it imports
 
-def slug(name: str) -> str:
-    """A target's or method's name as the name of a group or file."""
-    return "".join(c if c.isalnum() else "-" for c in name)
+        return stages.measure_experiment(self, seed, announce, keep)
+
+    def work(self) -> float:
+        """Numbers touched by all updates, and by measuring, which is a third of the work for each
+        token."""
+        tuning_length, training_length = self.lengths()
+
+        def build(key: jax.Array) -> Any:
+            return self.network.build(key, self.prior.symbols)
+
+        shapes = eqx.filter_eval_shape(build, jax.random.key(0))
+        size = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
+        read = self.pretraining.steps * self.pretraining.batch * training_length
+        fits = len(self.methods) * len(self.targets) * self.tuning.repetitions
+        read += fits * self.tuning.steps * self.tuning.batch * tuning_length
+        measured = (fits + len(self.targets)) * self.sequences * self.length
+        return size * (read + measured / 3)
+
+    def shared(self) -> "Experiment":
+        """The pretraining."""
+        return Experiment(
+            network=self.network,
+            prior=self.prior,
+            pretraining=self.pretraining,
+            targets={},
+            methods={},
+        )
+
+    def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
+        """Regret of every repetition of every predictor (`regret_rows`)."""
+        return regret_rows(results)

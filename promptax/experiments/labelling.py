@@ -8,30 +8,34 @@ import xarray as xr
 
 from promptax.axes import NATS
 from promptax.evaluation.exact.enumeration import count_table, expected_regret, is_enumerable
-from promptax.experiments.experiment import UNTUNED, Experiment
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.groups import UNTUNED
 from promptax.fit.fitted import Fitted
 from promptax.steering import HardPrompt
 from promptax.tasks import Task
 
 
-def _labelled(
+def label_results(
     results: xr.Dataset, experiment: Experiment, fits: dict[str, Fitted], name: str
 ) -> xr.Dataset:
     """Regret, with tuning losses, scores of searches, groups, prompts, and the settings."""
     tuning, training = experiment.lengths()
     groups = {method: tuner.group for method, tuner in experiment.methods.items()}
     order = [n for g in ("prompts", "weights") for n in groups if groups[n] == g]
-    rest = [n for n in results.predictor.values.tolist() if n not in order and n != "oracle"]
-    results = results.sel(predictor=order + sorted(rest, key=[UNTUNED, *rest].index))
+    present = results.predictor.values.tolist()
+    baselines = [name for name in present if name not in order and name != "oracle"]
+    baselines.sort(key=[UNTUNED, *baselines].index)
+    results = results.sel(predictor=order + baselines)
     names = results.predictor.values.tolist()
     steps = max((fit.loss.shape[1] for fit in fits.values()), default=0)
     loss = np.full((len(names), results.sizes["repetition"], steps), np.nan, np.float32)
     diverged = np.full(loss.shape[:2], -1)
     for index, method in enumerate(names):
         if method in fits:
-            own = fits[method].loss
-            loss[index, : own.shape[0], : own.shape[1]] = own
-            diverged[index, : len(own)] = fits[method].diverged
+            fitted = fits[method]
+            repetitions, updates = fitted.loss.shape
+            loss[index, :repetitions, :updates] = fitted.loss
+            diverged[index, :repetitions] = fitted.diverged
     return (
         results.assign(
             tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
@@ -42,7 +46,7 @@ def _labelled(
         .assign_coords(
             step=np.arange(1, steps + 1),
             group=("predictor", [groups.get(n, "baselines") for n in names]),
-            found=("predictor", [_found(fits[n]) if n in fits else "" for n in names]),
+            found=("predictor", [_prompts_found(fits[n]) if n in fits else "" for n in names]),
         )
         .assign_attrs(
             target=name,
@@ -73,7 +77,7 @@ def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:
     return {}
 
 
-def _found(fitted: Fitted) -> str:
+def _prompts_found(fitted: Fitted) -> str:
     """Hard prompts as words, one for each repetition."""
     prompt = getattr(fitted.predictor, "prompt", None)
     if prompt is None or not np.issubdtype(np.asarray(prompt).dtype, np.integer):
@@ -84,11 +88,11 @@ def _found(fitted: Fitted) -> str:
 
 def _pretrained_on(experiment: Experiment) -> str:
     if experiment.pretraining.steps:
-        return _words(experiment.prior)
+        return _class_in_words(experiment.prior)
     return "text" if experiment.network.trained else "nothing"
 
 
-def _words(task: Task) -> str:
+def _class_in_words(task: Task) -> str:
     """A task's class as words: "dirichlet categorical"."""
     name = type(task).__name__
     return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

@@ -1,27 +1,17 @@
-"""Run folders: what a command leaves behind, so that the next one, and people, can use it.
+"""Run folders: what every command leaves behind, so that the next one, and people, can use it.
 
-spec.json                what was run: specs, seed, command, versions, platform
-base.safetensors         the pretrained network
-TARGET/METHOD.safetensors  every steered predictor
-results.nc               groups: pretraining, TARGET (regret, tuning losses), TARGET.states
-table.csv, figures/, page.html   made from these by `report`, at any time
+spec.json   what was run: specs, seed, command, versions, platform
+
+What else is in a folder says who writes it: `experiment_folder`, `studies.study_folder`, `cli`.
 """
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
-from promptax import files, platforms, store
-from promptax.experiments.experiment import PRETRAINING, Experiment, slug
-from promptax.experiments.groups import STATES, Measured, target_groups
-from promptax.experiments.stages import Announce, conducted
-from promptax.fit.fitted import Fitted
-from promptax.report import figures, page, readings, table, to_csv
-from promptax.specs import check, to_json
+from promptax import files, platforms
+from promptax.specs import to_json
 
 
 def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
@@ -29,68 +19,6 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
     about |= {"environment": platforms.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     files.write_text(folder / "spec.json", json.dumps(about, indent=1))
-
-
-def run(
-    experiment: Experiment,
-    seed: int,
-    folder: Path,
-    command: str,
-    announce: Announce,
-    say: Any,
-    workers: int = 1,
-) -> Iterator[xr.Dataset]:
-    """Run an experiment into a folder; yields each target's results as they are written."""
-    write_spec(folder, command, seed, experiment=experiment)
-    for name, tuner in experiment.methods.items():
-        if plan := tuner.plan(experiment.prior.symbols):
-            say(f"{name}: will try {plan}, for each repetition and target")
-    measured = Measured()
-    for stage in conducted(experiment, seed, announce, workers):
-        measured.add(stage)
-        if isinstance(stage, Fitted):
-            say(f"pretrained {type(experiment.network).__name__} on {experiment.prior}")
-            store.save(folder / "base.safetensors", stage.predictor)
-            continue
-        name = slug(stage.results.attrs["target"])
-        for method in experiment.methods:
-            store.save(folder / name / f"{slug(method)}.safetensors", stage.predictors[method])
-        store.save(folder / "results.nc", measured.tree())
-        yield stage.results
-
-
-def report(folder: Path) -> Path:
-    """Write table, figures and page of a run folder from its results; returns the page's path."""
-    tree = store.load(folder / "results.nc")
-    spec = json.loads(files.read_text(folder / "spec.json"))
-    check(
-        isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
-        f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "
-        "none. `promptax demo` writes such a folder.",
-    )
-    groups = {name: node.to_dataset() for name, node in tree.children.items()}
-    targets = [(groups[name], groups.get(name + STATES)) for name in target_groups(tree)]
-    files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
-    for results, states in targets:
-        stem = slug(results.attrs["target"])
-        drawn = {
-            "tuning": figures.tuning_curves(results),
-            "regret": figures.regret_over_time(results),
-            "bars": figures.regret_bars(results),
-        }
-        if states is not None:
-            drawn["states"] = figures.internal_states(states)
-        for name, figure in drawn.items():
-            store.write_figure(folder / "figures" / f"{stem}-{name}.png", figure)
-    return files.write_text(folder / "page.html", _page(targets, spec))
-
-
-def _page(targets: list, spec: dict) -> str:
-    first = targets[0][0]
-    network, prior = first.attrs["network"], first.attrs["pretraining"]
-    title = f"{network}, pretrained on {prior}: nine ways to steer it"
-    summary = " ".join(readings.headline(results) for results, _ in targets)
-    return page(title, summary, targets, details_of(spec, "experiment"))
 
 
 def details_of(spec: dict, what: str) -> dict[str, str]:
@@ -102,9 +30,3 @@ def details_of(spec: dict, what: str) -> dict[str, str]:
         **{name: str(value) for name, value in spec["environment"].items()},
         what: json.dumps(spec.get(what)),
     }
-
-
-def csv(results: list[xr.Dataset]) -> str:
-    """The tables of all targets below each other, the target in the first column."""
-    rows = [{"target": each.attrs["target"], **row} for each in results for row in table(each)]
-    return to_csv(rows)

@@ -4,7 +4,7 @@ Every stage is a fit, and every fit can keep a checkpoint: where the caller says
 experiment that was killed goes on where it was.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -16,12 +16,13 @@ from promptax.analysis import effective_priors, state_map
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import evaluate
 from promptax.evaluation.exact.enumeration import is_enumerable
-from promptax.experiments.experiment import PRETRAINING, UNTUNED, Experiment, slug
-from promptax.experiments.groups import Steered
-from promptax.experiments.labelling import _labelled
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.groups import PRETRAINING, UNTUNED, Steered, groups_of, slug
+from promptax.experiments.labelling import label_results
+from promptax.experiments.measurement import Announce, Keep, Stage, keep_nothing, silent
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import pretrain
-from promptax.progress import Callback, Together
+from promptax.progress import Together
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import traced
@@ -32,45 +33,37 @@ from promptax.tasks.base import sample_batch
 STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
 
 
-Announce = Callable[[str], Sequence[Callback]]
+def measure_experiment(
+    experiment: Experiment, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
+) -> Iterator[Stage]:
+    """The experiment's groups of results, by name."""
+    workers = platforms.tunings_at_once()
+    for stage in run_stages(experiment, seed, announce, workers, keep):
+        yield from groups_of(stage)
 
 
-Keep = Callable[[str], Checkpoint | None]  # the name of a stage → where its fit is kept
-
-
-def silent(what: str) -> Sequence[Callback]:
-    """No progress."""
-    del what
-    return ()
-
-
-def keep_nothing(stage: str) -> None:
-    """No checkpoints."""
-    del stage
-
-
-def conducted(
+def run_stages(
     experiment: Experiment,
     seed: int,
     announce: Announce = silent,
     workers: int = 1,
     keep: Keep = keep_nothing,
-) -> "Iterator[Fitted | Steered]":
+) -> Iterator[Fitted | Steered]:
     """The experiment from the beginning: the pretraining, then each target in turn."""
     key = jax.random.key(seed)
     checkpoint = keep(PRETRAINING)
-    fitted = pretrained(jax.random.fold_in(key, 0), experiment, announce, checkpoint)
+    fitted = pretrain_network(jax.random.fold_in(key, 0), experiment, announce, checkpoint)
     yield fitted
     base = fitted.predictor
     assert isinstance(base, Predictor)
     if platforms.size(base) > platforms.MOST_COPIED:  # its products keep all cores busy
         workers = 1
     for index, name in enumerate(experiment.targets):
-        own = jax.random.fold_in(key, 1 + index)
-        yield steered(own, base, experiment, name, announce, workers, keep)
+        target_key = jax.random.fold_in(key, 1 + index)
+        yield steer_to(target_key, base, experiment, name, announce, workers, keep)
 
 
-def pretrained(
+def pretrain_network(
     key: Key[Array, ""],
     experiment: Experiment,
     announce: Announce = silent,
@@ -87,7 +80,7 @@ def pretrained(
     )
 
 
-def steered(
+def steer_to(
     key: Key[Array, ""],
     base: Predictor,
     experiment: Experiment,
@@ -117,25 +110,25 @@ def steered(
         )
 
     with ThreadPoolExecutor(workers) as pool:
-        each = list(pool.map(tune, range(len(experiment.methods))))
-    fits = dict(zip(experiment.methods, each, strict=True))
+        fits_in_order = list(pool.map(tune, range(len(experiment.methods))))
+    fits = dict(zip(experiment.methods, fits_in_order, strict=True))
     together.close()
     tuned = {method: fitted.predictor for method, fitted in fits.items()}
     # without pretraining there is no prior to compare with
     trained = experiment.network.trained or experiment.pretraining.steps > 0
-    known = experiment.prior.has_bayes and trained
+    prior_is_exact = experiment.prior.has_bayes and trained
     losses = evaluate(
         evaluate_key,
         {UNTUNED: base, **tuned},
         target,
         experiment.sequences,
         experiment.length,
-        prior=experiment.prior if known else None,
-        prior_prompt_length=_prompt_length(experiment, target) if known else None,
+        prior=experiment.prior if prior_is_exact else None,
+        prior_prompt_length=_prompt_length(experiment, target) if prior_is_exact else None,
         callbacks=announce(f"{name}: evaluation"),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
-    results = _labelled(results, experiment, fits, name)
+    results = label_results(results, experiment, fits, name)
     priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce)
     return Steered(
         results.assign(priors.reindex(predictor=results.predictor).data_vars),
@@ -202,21 +195,21 @@ def _states(
     if there is none to compare with."""
     if not experiment.methods:
         return None
-    tuning, _ = experiment.lengths()
-    background, own = jax.random.split(key)
+    length, _ = experiment.lengths()
+    background_key, target_key = jax.random.split(key)
     prompts: dict[str, Predictor] = {UNTUNED: base}
     for method, tuner in experiment.methods.items():
         if tuner.group == "prompts":
-            each = tuned[method]
-            prompts[method] = each[0] if isinstance(each, Repeated) else each
+            predictor = tuned[method]
+            prompts[method] = predictor[0] if isinstance(predictor, Repeated) else predictor
 
     def draw(key: Key[Array, ""], task: Task, count: int) -> Array:
-        return sample_batch(traced(task), jax.random.split(key, count), tuning).tokens
+        return sample_batch(traced(task), jax.random.split(key, count), length).tokens
 
     states = state_map(
         prompts,
         base,
-        draw(background, experiment.prior, BACKGROUND_SEQUENCES),
-        draw(own, experiment.targets[name], STATE_SEQUENCES),
+        draw(background_key, experiment.prior, BACKGROUND_SEQUENCES),
+        draw(target_key, experiment.targets[name], STATE_SEQUENCES),
     )
     return states.assign_attrs(target=name)

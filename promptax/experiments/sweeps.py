@@ -1,13 +1,13 @@
 """Many conditions, each measured once: in this process, or as Ray tasks on many machines.
 
-A condition is an experiment and a seed. It is described by JSON, so that it can be sent anywhere,
+A condition is a measurement and a seed. It is described by JSON, so that it can be sent anywhere,
 and its result has the name of a hash of that description: what was measured already is not
 measured again, whoever started it, in whatever order. Results are written in one step each, by the
 process that started the sweep. Several such processes may share a folder: each takes conditions
 that no other one has in work.
 
     conditions/IDENTITY.nc          what was measured
-    pretraining/IDENTITY.safetensors  networks, shared by all conditions that pretrain alike
+    pretraining/IDENTITY.safetensors  what conditions share, such as networks that were pretrained
     unfinished/IDENTITY/            checkpoints of a condition in work
 """
 
@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from promptax import files, store
-from promptax.experiments.conditions import Condition, Failure, _unfinished, result_path
-from promptax.experiments.executors import Executor, here
-from promptax.experiments.stages import Announce, silent
+from promptax.experiments.conditions import Condition, Failure, result_path, unfinished_path
+from promptax.experiments.executors import Executor, in_this_process
+from promptax.experiments.measurement import Announce, silent
 from promptax.progress import Callback, report
 from promptax.specs import to_json
 
@@ -33,18 +33,24 @@ def sweep(
 ) -> dict[str, Failure]:
     """Measure every condition whose result is not in the folder yet; returns those that failed.
 
-    The result of a condition is `folder/conditions/IDENTITY.nc`: a group for the pretraining and
-    some for each target (`promptax.load`). One that fails does not keep the others from being
-    measured; one that another process has in work is left to it.
+    The result of a condition is `folder/conditions/IDENTITY.nc`: a group for each stage of its
+    measurement (`promptax.load`). One that fails does not keep the others from being measured; one
+    that another process has in work is left to it.
+
+    Raises:
+        ValueError, FileNotFoundError: something that a condition needs is not here, such as the
+            weights of a language model. Nothing was measured then.
     """
     todo = {n: c for n, c in conditions.items() if not result_path(folder, c).exists()}
+    for condition in todo.values():
+        condition.experiment.verify()
     failures: dict[str, Failure] = {}
     done = len(conditions) - len(todo)
     described = {name: to_json(condition) for name, condition in todo.items()}
     left, taken = _Left(todo), 0
     with report("conditions", callbacks) as progress:
         progress(done, len(conditions), "")
-        for name, outcome in (executor or here(folder))(described, announce):
+        for name, outcome in (executor or in_this_process(folder))(described, announce):
             if outcome is None:
                 taken += 1
                 left.drop(name)
@@ -53,7 +59,7 @@ def sweep(
                 failures[name] = outcome
             else:
                 store.save(result_path(folder, todo[name]), outcome)
-                files.remove(_unfinished(folder, todo[name]))
+                files.remove(unfinished_path(folder, todo[name]))
             done += 1
             lost = f", {len(failures)} failed" if failures else ""
             others = f", {taken} taken by other processes" if taken else ""
@@ -77,7 +83,8 @@ class _Left:
     def after(self, name: str) -> str:
         """In words, once the condition of that name is done."""
         self.work.pop(name, None)
-        rest = sum(self.work.values())
-        minutes = (time.monotonic() - self.began) * rest / max(1.0, self.total - rest) / 60
-        hours = f"{minutes / 60:.1f} h" if minutes > 90 else f"{minutes:.0f} min"
-        return f"about {hours} left" if rest else "all done"
+        remaining = sum(self.work.values())
+        passed = time.monotonic() - self.began
+        minutes = passed * remaining / max(1.0, self.total - remaining) / 60
+        duration = f"{minutes / 60:.1f} h" if minutes > 90 else f"{minutes:.0f} min"
+        return f"about {duration} left" if remaining else "all done"

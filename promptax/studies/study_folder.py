@@ -6,7 +6,7 @@ conditions/, pretraining/, unfinished/   see `sweeps`
 page.html       claims, figures, printed numbers beside ours
 claims.csv      every number that a claim speaks of
 printed.csv     every printed number beside ours
-numbers.csv     regret of every repetition of every condition
+numbers.csv     what was measured in every condition, such as the regret of every repetition
 """
 
 import json
@@ -19,11 +19,9 @@ import xarray as xr
 
 from promptax import files
 from promptax.experiments.conditions import Condition, Measurements, result_path
-from promptax.experiments.groups import target_groups
 from promptax.experiments.run_folder import details_of, write_spec
 from promptax.report import to_csv, wording
 from promptax.report.pages.study import study_page, tally
-from promptax.report.summaries import evaluated_lengths
 from promptax.specs import check, from_json, to_json
 from promptax.studies import Study
 from promptax.studies.judging import Check, Claim, in_words
@@ -60,19 +58,18 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     spec = json.loads(files.read_text(folder / "spec.json"))
     study = from_json(spec["study"])
     assert isinstance(study, Study)
-    results = Measurements(study.conditions(spec["scale"]), folder)
+    conditions = study.conditions(spec["scale"])
+    results = Measurements(conditions, folder)
     claims, comparison = study.claims(results), study.comparison(results)
     claim_rows = [_claim(claim) for claim in claims]
     compared = [{**row, "what": _place(row)} for row in comparison]
     title = f"{study.title or type(study).__name__} ({spec['scale']} scale)"
-    wanted = len(study.conditions(spec["scale"]))
-    summary = (
-        f"{tally(claim_rows)} {len(results)} of {wording.count(wanted, 'condition')} were run."
-    )
+    wanted = wording.count(len(conditions), "condition")
+    summary = f"{tally(claim_rows)} {len(results)} of {wanted} were run."
     details, parts = details_of(spec, "study"), study.parts(results)
     page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
     files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
-    files.write_text(folder / "numbers.csv", to_csv(numbers(results)))
+    files.write_text(folder / "numbers.csv", to_csv(numbers(conditions, results)))
     if comparison:
         files.write_text(folder / "printed.csv", to_csv(comparison))
     return files.write_text(folder / "page.html", page), claims
@@ -80,9 +77,9 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
 
 def _place(row: Mapping[str, object]) -> str:
     """Where a compared number stands: everything that says so, in words."""
-    said = ("steps", "printed", "ours", "between_repetitions", "between_pretrainings")
-    columns = {*said, "pretrainings", "diverged", "tolerance", "agrees"}
-    return ", ".join(str(value) for name, value in row.items() if name not in columns)
+    numbers = ("steps", "printed", "ours", "between_repetitions", "between_pretrainings")
+    compared = {*numbers, "pretrainings", "diverged", "tolerance", "agrees"}
+    return ", ".join(str(value) for name, value in row.items() if name not in compared)
 
 
 def _claim(claim: Claim) -> dict[str, object]:
@@ -96,10 +93,10 @@ def _claim(claim: Claim) -> dict[str, object]:
         "checks": [
             {
                 "what": check.what,
-                "number": _found(check),
+                "number": _number_in_words(check),
                 "expected": check.expected,
                 "printed": "" if check.printed is None else f"{check.printed:g}",
-                "seeds": _seeds(check),
+                "seeds": _seeds_in_words(check),
                 "verdict": in_words(check),
             }
             for check in claim.checks
@@ -107,7 +104,7 @@ def _claim(claim: Claim) -> dict[str, object]:
     }
 
 
-def _found(check: Check) -> str:
+def _number_in_words(check: Check) -> str:
     if not check.values:
         return "–"
     digits = f"{check.number:.4g}" if check.exact else f"{check.number:.3f}"
@@ -115,7 +112,7 @@ def _found(check: Check) -> str:
     return digits if check.exact or math.isnan(error) else f"{digits} ± {error:.3f}"
 
 
-def _seeds(check: Check) -> str:
+def _seeds_in_words(check: Check) -> str:
     if check.exact:
         return "exact"
     have = str(len(check.values))
@@ -145,27 +142,13 @@ def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
     ]
 
 
-def numbers(results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
-    """Regret in nats of every repetition of every condition, at the lengths that are reported;
-    `diverged`: the step of tuning at which it did, if it did."""
-    rows: list[dict[str, object]] = []
-    for name, tree in results.items():
-        for group in target_groups(tree):
-            dataset = tree[group].to_dataset()
-            for predictor in dataset.predictor.values.tolist():
-                for repetition in dataset.repetition.values.tolist():
-                    one = dataset.sel(predictor=predictor, repetition=repetition)
-                    lost = int(one["diverged"]) if "diverged" in one else -1
-                    if lost < 0 and math.isnan(float(one["regret"][-1])):
-                        continue  # there are fewer repetitions of this predictor
-                    row: dict[str, object] = {
-                        "condition": name,
-                        "predictor": predictor,
-                        "repetition": repetition,
-                    }
-                    for length in evaluated_lengths(dataset):
-                        at = one.sel(time=length)
-                        row[f"regret_{length}"] = float(at["regret"])
-                        row[f"standard_error_{length}"] = float(at["standard_error"])
-                    rows.append({**row, "diverged": lost if lost >= 0 else ""})
-    return rows
+def numbers(
+    conditions: Mapping[str, Condition], results: Mapping[str, xr.DataTree]
+) -> list[dict[str, object]]:
+    """What each measurement tells of its results (`Measurement.numbers`), with the condition's name
+    in the first column."""
+    return [
+        {"condition": name, **row}
+        for name, tree in results.items()
+        for row in conditions[name].experiment.numbers(tree)
+    ]

@@ -75,7 +75,7 @@ def test_conditions_are_chosen_by_the_words_of_their_names():
 def test_what_another_process_has_in_work_is_left_to_it(tmp_path):
     """Conditions that pretrain alike share a network, and nothing unfinished stays behind."""
     mine, theirs = condition(0), condition(0, targets={"two coins": CategoricalMixture()})
-    assert mine.pretraining() == theirs.pretraining() and mine.identity() != theirs.identity()
+    assert mine.shared() == theirs.shared() and mine.identity() != theirs.identity()
     with files.alone(tmp_path / "unfinished" / theirs.identity() / "lock"):
         heard = []
         told = lambda done, total, note: heard.append((done, note))  # noqa: E731

@@ -10,7 +10,7 @@ from support import judges as laws
 from promptax import FitSettings, evaluate, pretrain, protocol, specs, store
 from promptax.analysis import effective_prior
 from promptax.experiments.experiment import Experiment
-from promptax.experiments.stages import conducted
+from promptax.experiments.stages import run_stages
 from promptax.formats import fetch
 from promptax.language import LanguageModel, SpelledNetwork
 from promptax.language.spelled import Spelled, spelled
@@ -208,7 +208,7 @@ def test_a_trained_model_stays_as_it_is_and_is_compared_with_the_prior():
         length=6,
         prior_sequences=4,
     )
-    fitted, steered = conducted(experiment, 0)
+    fitted, steered = run_stages(experiment, 0)
     key = jax.random.fold_in(jax.random.key(0), 0)
     laws.same(fitted.predictor, ready.build(key, 2))
     assert fitted.loss.shape == (1, 0)

@@ -8,7 +8,6 @@ import xarray as xr
 
 from promptax import specs
 from promptax.experiments.conditions import Measurements
-from promptax.experiments.groups import Measured
 from promptax.experiments.sweeps import sweep
 from promptax.language import LanguageModel
 from promptax.studies import CoinsInLanguage
@@ -84,9 +83,7 @@ def tree(target):
         },
         {"target": target, "tuning_length": conditions.TUNED_STEPS},
     )
-    measured = Measured()
-    measured.groups[target.replace(" ", "-")] = dataset
-    return measured.tree()
+    return xr.DataTree.from_dict({target.replace(" ", "-"): dataset})
 
 
 def test_exact_bayes_fulfils_every_claim():

@@ -13,8 +13,7 @@ from support.made_up import some_results, some_states
 
 from promptax import store
 from promptax.experiments.conditions import result_path
-from promptax.experiments.experiment import PRETRAINING, slug
-from promptax.experiments.groups import ON_PRIOR, STATES
+from promptax.experiments.groups import ON_PRIOR, PRETRAINING, STATES, slug
 from promptax.studies import Genewein2025
 from promptax.studies.genewein_2025.claims import CLAIMS
 from promptax.studies.genewein_2025.conditions import (

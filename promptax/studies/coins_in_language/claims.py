@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import xarray as xr
 
-from promptax.experiments.experiment import UNTUNED
+from promptax.experiments.groups import UNTUNED
 from promptax.studies.coins_in_language.conditions import (
     HARD,
     KEY_VALUE,

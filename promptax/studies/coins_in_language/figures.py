@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from promptax.evaluation.exact import enumeration
-from promptax.experiments.experiment import UNTUNED
+from promptax.experiments.groups import UNTUNED
 from promptax.report import figures, readings, summaries
 from promptax.report.figures import priors, prompts
 from promptax.report.pages.study import Part

@@ -11,8 +11,7 @@ import xarray as xr
 
 from promptax.analysis import effective_prior
 from promptax.evaluation.exact import enumeration
-from promptax.experiments.experiment import UNTUNED
-from promptax.experiments.groups import target_groups
+from promptax.experiments.groups import UNTUNED, target_groups
 from promptax.protocol.predictor import Predictor
 from promptax.studies.coins_in_language.conditions import (
     LENGTH,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import xarray as xr
 
-from promptax.experiments.experiment import RANDOM, UNTUNED
+from promptax.experiments.experiment import RANDOM
+from promptax.experiments.groups import UNTUNED
 from promptax.studies.genewein_2025.conditions import (
     BAYES,
     BOTH,

@@ -1,0 +1,98 @@
+"""The folder of one experiment, such as the demo's: its predictors, results, table and page.
+
+spec.json                the experiment, seed, command, versions, platform
+base.safetensors         the pretrained network
+TARGET/METHOD.safetensors  every steered predictor
+results.nc               groups: pretraining, TARGET (regret, tuning losses), TARGET.states
+table.csv, figures/, page.html   made from these by `report`, at any time
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from promptax import files, store
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
+from promptax.experiments.measurement import Announce
+from promptax.experiments.run_folder import details_of, write_spec
+from promptax.experiments.stages import run_stages
+from promptax.fit.fitted import Fitted
+from promptax.report import figures, page, readings, table, to_csv
+from promptax.specs import check
+
+
+def run(
+    experiment: Experiment,
+    seed: int,
+    folder: Path,
+    command: str,
+    announce: Announce,
+    say: Any,
+    workers: int = 1,
+) -> Iterator[xr.Dataset]:
+    """Run an experiment into a folder; yields each target's results as they are written."""
+    write_spec(folder, command, seed, experiment=experiment)
+    for name, tuner in experiment.methods.items():
+        if plan := tuner.plan(experiment.prior.symbols):
+            say(f"{name}: will try {plan}, for each repetition and target")
+    groups: dict[str, xr.Dataset] = {}
+    for stage in run_stages(experiment, seed, announce, workers):
+        groups.update(groups_of(stage))
+        if isinstance(stage, Fitted):
+            say(f"pretrained {type(experiment.network).__name__} on {experiment.prior}")
+            store.save(folder / "base.safetensors", stage.predictor)
+            continue
+        name = slug(stage.results.attrs["target"])
+        for method in experiment.methods:
+            store.save(folder / name / f"{slug(method)}.safetensors", stage.predictors[method])
+        store.save(folder / "results.nc", xr.DataTree.from_dict(groups))
+        yield stage.results
+
+
+def report(folder: Path) -> Path:
+    """Write table, figures and page of a run folder from its results; returns the page's path."""
+    tree = store.load(folder / "results.nc")
+    spec = json.loads(files.read_text(folder / "spec.json"))
+    check(
+        isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
+        f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "
+        "none. `promptax demo` writes such a folder.",
+    )
+    groups = {name: node.to_dataset() for name, node in tree.children.items()}
+    targets = [(groups[name], groups.get(name + STATES)) for name in target_groups(tree)]
+    files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
+    for results, states in targets:
+        stem = slug(results.attrs["target"])
+        drawn = {
+            "tuning": figures.tuning_curves(results),
+            "regret": figures.regret_over_time(results),
+            "bars": figures.regret_bars(results),
+        }
+        if states is not None:
+            drawn["states"] = figures.internal_states(states)
+        for name, figure in drawn.items():
+            store.write_figure(folder / "figures" / f"{stem}-{name}.png", figure)
+    return files.write_text(folder / "page.html", _page(targets, spec))
+
+
+def _page(targets: list, spec: dict) -> str:
+    first = targets[0][0]
+    network, prior = first.attrs["network"], first.attrs["pretraining"]
+    title = f"{network}, pretrained on {prior}: nine ways to steer it"
+    summary = " ".join(readings.headline(results) for results, _ in targets)
+    return page(title, summary, targets, details_of(spec, "experiment"))
+
+
+def csv(results: list[xr.Dataset]) -> str:
+    """The tables of all targets below each other, the target in the first column."""
+    return to_csv(
+        [
+            {"target": target_results.attrs["target"], **row}
+            for target_results in results
+            for row in table(target_results)
+        ]
+    )
