@@ -55,6 +55,7 @@ def from_gguf(path: Path) -> Parts:
     )
 
 
+AS_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
 LISTS = "tokens", "merges", "token_type"
 TOKENS = "bos_token_id", "eos_token_id", "unknown_token_id"
 
@@ -69,8 +70,7 @@ def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
         for token, kind in enumerate(values["token_type"])
         if kind == SPECIAL
     ]
-    as_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
-    cuts = [{"type": "Digits", "individual_digits": True}, {**as_bytes, "use_regex": True}]
+    cuts = [{"type": "Digits", "individual_digits": True}, {**AS_BYTES, "use_regex": True}]
     model = {
         "type": "BPE",
         "vocab": dict(zip(words, range(len(words)), strict=True)),
@@ -81,9 +81,16 @@ def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
         "version": "1.0",
         "added_tokens": special,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
-        "decoder": as_bytes,
+        "decoder": AS_BYTES,
         "model": model,
     }
+
+
+def of_bytes(letters: dict[str, int]) -> Parts:
+    """Every byte is a token, none is special. `letters`: how the package writes each byte."""
+    model = {"type": "BPE", "vocab": letters, "merges": []}
+    parts = {"version": "1.0", "pre_tokenizer": AS_BYTES, "decoder": AS_BYTES, "model": model}
+    return Parts(_model(json.dumps(parts), Path("bytes")), len(letters), None, None, None)
 
 
 def from_folder(folder: Path) -> Parts:

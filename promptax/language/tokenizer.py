@@ -21,6 +21,7 @@ from promptax.formats import fetch, tokenizers
 from promptax.specs import check
 
 SMOLLM2 = "smollm2"
+BYTES = "bytes"
 BROKEN = "\ufffd"  # what bytes that are no whole character are decoded to
 Message = Mapping[str, str]  # {"role": "user", "content": "…"}
 TokenIds = Int[np.ndarray, " time"]
@@ -44,21 +45,35 @@ class Tokenizer:
 
     @staticmethod
     def named(word: str) -> "Tokenizer":
-        """Read a tokenizer by its name: "smollm2", a Hugging Face folder, or a GGUF file.
+        """Read a tokenizer by its name: "smollm2", "bytes", a Hugging Face folder, or a GGUF file.
 
         Raises:
             FileNotFoundError: nothing is there.
         """
+        if word == BYTES:
+            return Tokenizer.of_bytes()
         path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
         if path.is_dir():
             return Tokenizer.from_folder(path)
         if path.suffix != ".gguf":
             raise FileNotFoundError(
-                f"Expected a tokenizer: {SMOLLM2!r}, a folder with tokenizer.json, or a GGUF file; "
-                f"got {word!r}."
+                f"Expected a tokenizer: {SMOLLM2!r}, {BYTES!r}, a folder with tokenizer.json, or a "
+                f"GGUF file; got {word!r}."
             )
         files.expect_file(path)
         return _from_gguf_once(path.resolve(), path.stat().st_mtime_ns)
+
+    @staticmethod
+    @functools.cache
+    def of_bytes() -> "Tokenizer":
+        """Make every byte of a text, in UTF-8, one of 256 tokens. No file is needed, so that
+        networks from scratch can read text.
+
+        >>> from promptax.language import Tokenizer
+        >>> Tokenizer.of_bytes().encode("née").tolist()
+        [110, 195, 169, 101]
+        """
+        return Tokenizer(*tokenizers.of_bytes(_bytes_of_letters()))
 
     @staticmethod
     def from_gguf(path: str | os.PathLike) -> "Tokenizer":

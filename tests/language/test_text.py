@@ -78,6 +78,15 @@ def test_text_of_a_user_has_no_special_token(tokenizer):
     assert tokenizer.decode(tokens, special=False) == "a"
 
 
+def test_bytes_are_tokens():
+    tokenizer = Tokenizer.named("bytes")
+    assert tokenizer.symbols == 256 and tokenizer.begin is None and tokenizer.end is None
+    for text in HAND:
+        tokens = tokenizer.encode(text)
+        assert tokens.tolist() == list(text.encode())
+        assert tokenizer.decode(tokens) == "".join(tokenizer.stream(tokens)) == text
+
+
 def test_digits_are_single_tokens(tokenizer):
     assert len(tokenizer.encode("2026")) == 4
 
@@ -255,7 +264,7 @@ def test_a_missing_package_is_named(folder, monkeypatch):
 
 def test_a_tokenizer_that_is_not_there_is_named(tmp_path):
     for word, message in (
-        ("smollm3", "Expected a tokenizer: 'smollm2', a folder with tokenizer.json, or a GGUF"),
+        ("smollm3", "Expected a tokenizer: 'smollm2', 'bytes', a folder with tokenizer.json, or a"),
         (str(tmp_path), f"Expected a file at {tmp_path / 'tokenizer.json'}; there is none."),
         (str(tmp_path / "a.gguf"), f"Expected a file at {tmp_path / 'a.gguf'}; there is none."),
     ):
