@@ -45,6 +45,7 @@ from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.evaluate import evaluate as evaluate
 from promptax.fit.fitted import Fitted as Fitted
 from promptax.fit.loop import pretrain as pretrain
+from promptax.fit.probes import Probe as Probe
 from promptax.fit.settings import FitSettings as FitSettings
 from promptax.platforms import use_cores as use_cores
 from promptax.protocol.entries import condition as condition

@@ -127,6 +127,9 @@ def everywhere(tree: Any, mesh: Mesh | None) -> Any:
 
     def put(leaf: Any) -> Any:
         there = isinstance(leaf, jax.Array) and leaf.sharding == place
+        if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # no NumPy array
+            numbers, kind = put(jax.random.key_data(leaf)), jax.random.key_impl(leaf)
+            return jax.random.wrap_key_data(numbers, impl=kind)
         return leaf if there or not eqx.is_array(leaf) else jax.device_put(np.asarray(leaf), place)
 
     return jax.tree.map(put, tree)

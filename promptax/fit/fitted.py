@@ -12,10 +12,11 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from promptax.axes import NATS
+from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Arrays, Record, to_json
+from promptax.specs import Arrays, Record, later, to_json
 from promptax.tasks.base import Task
 
 Tree = Any
@@ -29,12 +30,14 @@ class Fitted(Record):
     `diverged` [repetition]: the step whose loss or gradient was not finite (that repetition keeps
     its weights from before it), -1 if none was.
     `scores` [repetition, candidate]: for searches, every candidate's loss in nats per sequence.
+    `probed`: what probes saw, as it is stored; `probes` shows it.
     """
 
     predictor: Predictor | Repeated
     loss: Float[np.ndarray, "repetition step"]
     diverged: Any
     scores: Any = None
+    probed: Any = later(None)  # {"step": [look], "numbers": {name: [repetition, look]}}
 
     @property
     def prompt(self) -> Array:
@@ -50,6 +53,18 @@ class Fitted(Record):
             np.asarray(self.loss), coords, ("repetition", "step"), attrs={"unit": NATS}
         )
 
+    @property
+    def probes(self) -> xr.Dataset:
+        """What the probes of the fit measured, by name [repetition, step]; `step` counts the
+        updates before the look. NaN where a probe was not due; empty without probes."""
+        probed = self.probed or {"step": np.zeros(0, int), "numbers": {}}
+        coords = {"repetition": np.arange(len(self.loss)), "step": np.asarray(probed["step"])}
+        numbers = {
+            name: (("repetition", "step"), np.asarray(values))
+            for name, values in probed["numbers"].items()
+        }
+        return xr.Dataset(numbers, coords)
+
 
 @runtime_checkable
 class Checkpoint(Protocol):
@@ -62,20 +77,28 @@ class Checkpoint(Protocol):
     def due(self) -> bool: ...
 
 
-def identity_of(key: Array, start: Tree, task: Task, settings: FitSettings) -> str:
-    """What makes a run this run: its key, data, settings, structure and initial weights."""
+def identity_of(
+    key: Array,
+    start: Tree,
+    task: Task,
+    settings: FitSettings,
+    objective: Objective = LogLoss(),
+) -> str:
+    """What makes a run this run: its key, data, settings, structure and initial weights; and its
+    objective, if that is not the log loss."""
     arrays: Arrays = {}  # a recorded task's sequences may be many
     described = to_json(task, arrays)
     key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    return json.dumps(
-        {
-            "key": np.asarray(key).tolist(),
-            "task": described,
-            "data": _digest(arrays),
-            "settings": to_json(settings),
-            "weights": _digest(start),
-        }
-    )
+    parts = {
+        "key": np.asarray(key).tolist(),
+        "task": described,
+        "data": _digest(arrays),
+        "settings": to_json(settings),
+        "weights": _digest(start),
+    }
+    if type(objective) is not LogLoss:  # runs were stored before there were other objectives
+        parts["objective"] = to_json(objective)
+    return json.dumps(parts)
 
 
 def _digest(tree: Tree) -> str:

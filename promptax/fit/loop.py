@@ -1,8 +1,9 @@
 """The one loop: pretraining and every gradient tuner.
 
 A predictor is cut in two, the tuned and the frozen half. Gradients, moments and clipping exist for
-the tuned half only. Steps run inside one compiled program; between calls the host reports progress
-and saves. Data are sampled on the device, a block of steps at a time, by a program of their own, so
+the tuned half only. Steps run inside one compiled program; between calls the host reports progress,
+lets probes look, and saves. What is made small is an objective's business (`objectives`). Data are
+sampled on the device, a block of steps at a time, by a program of their own, so
 that the step's program knows only how a prediction is scored: another task, seed, learning rate or
 number of steps compiles nothing. Every step's data follow from the key and the step's number, so a
 resumed run equals an uninterrupted one bit for bit.
@@ -11,7 +12,7 @@ resumed run equals an uninterrupted one bit for bit.
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,12 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
+from promptax.fit.objectives import LogLoss, Objective
+from promptax.fit.probes import Looks, Probe, Probed
 from promptax.fit.settings import FitSettings
-from promptax.fit.updates import ADAM, Program, steps
+from promptax.fit.updates import ADAM, Block, Moving, Program, Span, run_updates
 from promptax.predictors.base import Architecture
 from promptax.progress import Callback, report
 from promptax.protocol.predictor import Predictor
@@ -43,6 +46,7 @@ class _State(NamedTuple):
     diverged: Array
     step: Any
     loss: Any  # [repetition, step], NaN where still to come
+    probed: Probed  # empty without probes
 
 
 def pretrain(
@@ -51,17 +55,21 @@ def pretrain(
     task: Task,
     settings: FitSettings | None = None,
     *,
+    objective: Objective = LogLoss(),
+    probes: Sequence[Probe] = (),
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] | None = None,
 ) -> Fitted:
-    """Train a fresh network on log loss over a task's sequences: meta-training if the task is a
-    mixture (Genewein et al. 2025, Eq. 5).
+    """Train a fresh network on a task's sequences, on their log loss unless told otherwise:
+    meta-training if the task is a mixture (Genewein et al. 2025, Eq. 5).
 
     An architecture whose weights others trained stays as it is with steps=0, whatever the
     repetitions.
 
     Args:
         key: makes the initial weights and the data.
+        objective: what is made small, such as `promptax.fit.LogLoss()`.
+        probes: what to measure along the way; kept in `Fitted.probes`.
         checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
         callbacks: called as callback(done, total, note); a true answer stops the run. None shows
             a progress bar.
@@ -82,6 +90,8 @@ def pretrain(
         lambda network: jax.tree.map(eqx.is_inexact_array, network),
         task,
         settings,
+        objective=objective,
+        probes=probes,
         checkpoint=checkpoint,
         callbacks=callbacks,
         description="pretraining",
@@ -95,50 +105,70 @@ def fit(
     task: Task,
     settings: FitSettings,
     *,
+    objective: Objective = LogLoss(),
+    probes: Sequence[Probe] = (),
     watched: Callable[[Predictor], Tree] | None = None,
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] | None = None,
     description: str = "fitting",
 ) -> Fitted:
-    """Fit the tuned leaves of a predictor to a task by Adam on the summed log loss.
+    """Fit the tuned leaves of a predictor to a task by Adam on an objective.
 
     Args:
         make: the predictor at the start, for one repetition's key.
         where: a tree of booleans: which leaves are tuned.
         settings: with `length` and `learning_rate` filled in.
+        objective: what is made small; the summed log loss of a sequence by default.
+        probes: what to measure along the way; kept in `Fitted.probes`.
         watched: which frozen leaves also count in the norm that is clipped.
     """
     check_alphabet(make, key, task)
     first = [
         make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
     ]
+    objective.verify(first[0], settings)
     halves = cut(first, where(first[0]))
+    _check_leaves(halves.tuned, first[0], objective)
     watch = watched(first[0]) if watched is not None else False
     parts = eqx.partition(halves.frozen, watch)
     clip = on_device(np.float32(np.inf if settings.clip is None else settings.clip))
-    program = Program(*parts, clip)
+    program = Program(*parts, clip, traced(objective))
+    looks = Looks(tuple(probes), halves.frozen, settings)
     state = _State(
         tuned=halves.tuned,
         moments=_moments(halves.tuned),
         diverged=on_device(np.full(settings.repetitions, -1, np.int32)),
         step=np.array(0),
         loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
+        probed=looks.start(halves.tuned),
     )
     identity = ""
     if checkpoint is not None:
-        identity = identity_of(key, (halves.tuned, halves.frozen), task, settings)
+        start = (halves.tuned, halves.frozen)
+        identity = identity_of(key, start, task, settings, objective)
         state = checkpoint.restore(identity, state) or state
     with report(description, callbacks) as progress:
-        for latest in _run(key, state, program, task, settings, first[0]):
+        for latest in _run(key, state, program, task, settings, first[0], looks.steps()):
             state = latest
             done = int(state.step)
+            looks.note(state.probed, state.tuned, done)
             stop = progress(done, settings.steps, _note(state))
             last = stop or done == settings.steps
             if checkpoint is not None and (last or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:
                 break
-    return _fitted(platforms.at_home(state), halves)
+    return _fitted(platforms.at_home(state), halves, looks)
+
+
+def _check_leaves(tuned: Tree, predictor: Predictor, objective: Objective) -> None:
+    """Complain if there is nothing that an update could move."""
+    if not jax.tree.leaves(tuned):
+        raise TypeError(
+            f"Expected a predictor with leaves that {type(objective).__name__} can move; got "
+            f"{type(predictor).__name__}, which has none. Fit a network, or steer it by a prompt: "
+            "HardPrompt works on any predictor."
+        )
 
 
 def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
@@ -158,46 +188,51 @@ def _run(
     task: Task,
     settings: FitSettings,
     predictor: Predictor,
-) -> Any:
-    """Yield the state after each call of the compiled steps, about once a second."""
+    pauses: Int[np.ndarray, " look"],
+) -> Iterator[_State]:
+    """Yield the state after each call of the compiled updates, about once a second, and after those
+    numbers of updates that are `pauses`."""
     assert settings.length is not None
     rates, repetitions = settings.rates(), settings.repetitions
     per_step = 4 * repetitions * settings.batch * settings.length
-    block = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
+    size = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
     mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)
-    data_key, data = jax.random.fold_in(key, 1), None
+    keys, block = (jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)), None
     program = platforms.everywhere(program, mesh)
     task, begin, count = traced(task), int(state.step), 1
     while begin < settings.steps:
-        index = begin // block
-        first = on_device(np.int32(index * block))  # a number would compile each block anew
-        if data is None or data[0] != index:
-            keys = _keys(data_key, first, block, repetitions, settings.batch)
+        index = begin // size
+        first = on_device(np.int32(index * size))  # a number would compile each block anew
+        if block is None or block[0] != index:
+            data_keys, own_keys = _keys(*keys, first, size, repetitions, settings.batch)
             episodes = eqx.tree_at(
                 lambda e: e.latent,
-                sample_batch(task, keys, settings.length),
+                sample_batch(task, data_keys, settings.length),
                 None,
                 is_leaf=lambda x: x is None,
             )
-            data = index, platforms.everywhere(episodes, mesh)
-        end = min(begin + count, (index + 1) * block, settings.steps)
-        here = rates[:, index * block : (index + 1) * block]
-        padded = np.pad(here, ((0, 0), (0, block - here.shape[1])))
-        bounds = np.array([begin, end]) - index * block
+            falling = rates[:, index * size : (index + 1) * size]
+            padded = on_device(np.pad(falling, ((0, 0), (0, size - falling.shape[1]))))
+            block = index, platforms.everywhere(Block(padded, own_keys, episodes), mesh)
+        pause = min(pauses[pauses > begin], default=settings.steps)
+        end = min(begin + count, (index + 1) * size, settings.steps, int(pause))
+        bounds = np.array([begin, end]) - index * size
         started = time.monotonic()
-        given = state[:3], on_device(padded), on_device(bounds), first
-        given = platforms.everywhere(given, mesh)
+        moving = platforms.everywhere(Moving(*state[:3]), mesh)
+        span = platforms.everywhere(Span(on_device(bounds), first), mesh)
         with jax.default_matmul_precision(settings.precision):
-            parts, losses = steps(given, program, data[1], type(task).outcome, micro, mesh)
+            moving, losses = run_updates(
+                moving, block[1], span, program, type(task).outcome, micro, mesh
+            )
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
-        state = _State(*parts, step=np.array(end), loss=loss)
+        state = state._replace(**moving._asdict(), step=np.array(end), loss=loss)
         if jax.process_count() > 1:  # all processes must take the same steps together
-            count = min(block, 10)
+            count = min(size, 10)
         else:
             pace = (time.monotonic() - started) / (end - begin)
-            count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
+            count = int(np.clip(0.5 / pace, 1, min(size, 4 * count)))
         begin = end
         yield state
 
@@ -209,13 +244,21 @@ def _moments(tuned: Tree) -> Tree:
 
 
 @eqx.filter_jit
-def _keys(key: Array, first: Array, block: int, repetitions: int, batch: int) -> Array:
-    """One key for every sequence [repetition, step, sequence]."""
-    fold = jax.random.fold_in
-    each = jax.vmap(fold, in_axes=(None, 0))
-    grid = each(key, jnp.arange(repetitions))
-    grid = jax.vmap(each, in_axes=(0, None))(grid, first + jnp.arange(block))
-    return jax.vmap(jax.vmap(lambda k: jax.random.split(k, batch)))(grid)
+def _keys(
+    data: Array, objective: Array, first: Array, steps: int, repetitions: int, batch: int
+) -> tuple[Key[Array, "repetition step sequence"] | Array, Key[Array, "repetition step"] | Array]:
+    """One key for every sequence [repetition, step, sequence], and one for the objective of every
+    update [repetition, step]."""
+    fold_each = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+
+    def by_step(key: Array) -> Array:
+        by_repetition = fold_each(key, jnp.arange(repetitions))
+        return jax.vmap(fold_each, in_axes=(0, None))(by_repetition, first + jnp.arange(steps))
+
+    def split(key: Array) -> Array:
+        return jax.random.split(key, batch)
+
+    return jax.vmap(jax.vmap(split))(by_step(data)), by_step(objective)
 
 
 def _micro_batch(predictor: Predictor, settings: FitSettings, mesh: Mesh | None) -> int:
@@ -233,7 +276,7 @@ def _note(state: _State) -> str:
     return text + (f", {lost} diverged" if lost else "")
 
 
-def _fitted(state: _State, halves: Repeated) -> Fitted:
+def _fitted(state: _State, halves: Repeated, looks: Looks) -> Fitted:
     diverged = np.asarray(state.diverged)
     lost = [f"repetition {r} at step {s + 1}" for r, s in enumerate(diverged) if s >= 0]
     if lost:
@@ -244,4 +287,5 @@ def _fitted(state: _State, halves: Repeated) -> Fitted:
             stacklevel=3,
         )
     predictor = one_or_all(Repeated(state.tuned, halves.frozen, halves.repetitions))
-    return Fitted(predictor, state.loss[:, : int(state.step)], diverged)
+    done = int(state.step)
+    return Fitted(predictor, state.loss[:, :done], diverged, probed=looks.kept(state.probed, done))

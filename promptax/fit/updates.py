@@ -1,11 +1,12 @@
 """The compiled part of the loop: updates of all repetitions, on one device or on several.
 
-A step is the gradient of the mean loss for the tuned leaves, clipping, and Adam. On several devices
-each has its repetitions and its share of the sequences, and gradients are summed; what comes out is
-whole everywhere.
+An update is the gradient of the objective for the tuned leaves, clipping, and Adam. On several
+devices each has its repetitions and its share of the sequences, and gradients are summed; what
+comes out is whole everywhere.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.fit.objectives import LogLoss, Objective
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 
@@ -25,69 +27,125 @@ ADAM = optax.scale_by_adam()  # β 0.9 and 0.999, ε 1e-8
 
 
 class Program(NamedTuple):
-    """What the compiled steps read: the other weights and the numbers of the update."""
+    """What the compiled updates read: the other weights, the numbers of the update, the loss."""
 
     watched: Tree  # frozen leaves that take part in clipping
     frozen: Tree
     clip: Array
+    objective: Objective = LogLoss()  # traced: its floats are data
+
+
+class Moving(NamedTuple):
+    """What an update moves; every leaf has a leading `repetition` axis, or belongs to one."""
+
+    tuned: Tree
+    moments: Tree
+    diverged: Int[Array, "*repetition"]  # the step that was not finite, -1 if none was
+
+
+class Block(NamedTuple):
+    """What a block of updates is given [repetition, step, ...], or [step, ...] for a repetition."""
+
+    rates: Float[Array, "*repetition step"]
+    keys: Key[Array, "*repetition step"] | Array  # the objective's
+    episodes: Episode  # [..., sequence, time]
+
+
+class Span(NamedTuple):
+    """Which updates of the block to run: bounds[0] up to bounds[1] - 1; `first` is its first."""
+
+    bounds: Int[Array, "2"]
+    first: Int[Array, ""]
+
+
+Losses = Float[Array, "*repetition step"]  # nats per sequence, NaN where there was no update
 
 
 @eqx.filter_jit
-def steps(
-    given: tuple, program: Program, episodes: Episode, outcome: Any, micro: int, mesh: Mesh | None
-) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
-    """`_steps_here` on one device, or each device's part of it and the exchange of gradients."""
-    if mesh is None:
-        return _steps_here(given, program, episodes, outcome, micro)
-    own, data = PartitionSpec("repetition"), PartitionSpec("repetition", None, "sequence")
-    everywhere = PartitionSpec()
-
-    def here(given: tuple, program: Program, episodes: Episode) -> tuple:
-        return _steps_here(given, program, episodes, outcome, micro, "sequence")
-
-    specs = (own, own, everywhere, everywhere), everywhere, data
-    return platforms.spread(here, mesh, specs, own)(given, program, episodes)
-
-
-def _steps_here(
-    given: tuple,
+def run_updates(
+    moving: Moving,
+    block: Block,
+    span: Span,
     program: Program,
-    episodes: Episode,
+    outcome: Any,
+    micro: int,
+    mesh: Mesh | None,
+) -> tuple[Moving, Losses]:
+    """A span of updates of all repetitions: what they moved, and the losses before each of them.
+
+    Without a mesh on one device. With one, every device runs its repetitions on its share of the
+    sequences, and the gradients are summed.
+    """
+    if mesh is None:
+        return _run_here(moving, block, span, program, outcome, micro)
+
+    def run_share(moving: Moving, block: Block, span: Span, program: Program) -> tuple:
+        return _run_here(moving, block, span, program, outcome, micro, "sequence")
+
+    whole, by_repetition = PartitionSpec(), PartitionSpec("repetition")
+    shares = Block(by_repetition, by_repetition, PartitionSpec("repetition", None, "sequence"))  # pyright: ignore
+    given = by_repetition, shares, whole, whole
+    run = platforms.spread(run_share, mesh, given, by_repetition)
+    return run(moving, block, span, program)
+
+
+def _run_here(
+    moving: Moving,
+    block: Block,
+    span: Span,
+    program: Program,
     outcome: Any,
     micro: int,
     shared: str | None = None,
-) -> tuple[tuple[Tree, Tree, Array], Float[Array, "repetition step"]]:
-    """Run steps bounds[0]..bounds[1]-1 of the block for all repetitions."""
-    parts, rates, bounds, first = given
+) -> tuple[Moving, Losses]:
+    """The updates of this device's repetitions; `shared`: the axis of the mesh over which the
+    sequences are spread."""
 
-    def repetition(given: tuple) -> tuple:
-        (tuned, moments, diverged), rates, episodes = given
-        losses = jnp.full(rates.shape, jnp.nan)
+    def run_repetition(given: tuple[Moving, Block]) -> tuple[Moving, Losses]:
+        moving, block = given
 
-        def step(i: Array, carry: tuple) -> tuple:
-            tuned, moments, diverged, losses = carry
-            batch = jax.tree.map(lambda leaf: leaf[i], episodes)
-            loss, gradient = loss_and_gradient(tuned, program, batch, outcome, micro, shared)
-            norm = optax.tree.norm(gradient)
-            gradient = jax.tree.map(
-                lambda g: g * jnp.where(norm > program.clip, program.clip / norm, 1.0), gradient[0]
+        def update(i: Array, carry: tuple[Moving, Losses]) -> tuple[Moving, Losses]:
+            moving, losses = carry
+            key, batch = block.keys[i], jax.tree.map(lambda leaf: leaf[i], block.episodes)
+            loss, gradient = loss_and_gradient(
+                moving.tuned, program, batch, outcome, micro, shared, key
             )
-            update, new_moments = ADAM.update(gradient, moments)
-            new = jax.tree.map(lambda p, u: p - rates[i] * u, tuned, update)
-            fine = jnp.isfinite(loss) & jnp.isfinite(norm)
-            moved = fine & (diverged < 0)
-            keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(moved, a, b), new, old)  # noqa: E731
-            diverged = jnp.where((diverged < 0) & ~fine, first + i, diverged)
-            losses = losses.at[i].set(jnp.where(diverged < 0, loss, jnp.nan))
-            return keep(new, tuned), keep(new_moments, moments), diverged, losses
+            number = span.first + i
+            moving = _moved(moving, loss, gradient, program.clip, block.rates[i], number)
+            fine = moving.diverged < 0
+            return moving, losses.at[i].set(jnp.where(fine, loss, jnp.nan))
 
-        carry = (tuned, moments, diverged, losses)
-        *parts, losses = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
-        return tuple(parts), losses
+        carry = moving, jnp.full(block.rates.shape, jnp.nan)
+        return jax.lax.fori_loop(span.bounds[0], span.bounds[1], update, carry)
 
-    if platforms.repetitions_at_once(len(parts[2])) == 1:
-        return jax.lax.map(repetition, (parts, rates, episodes))
-    return jax.vmap(repetition)((parts, rates, episodes))
+    if platforms.repetitions_at_once(len(moving.diverged)) == 1:
+        return jax.lax.map(run_repetition, (moving, block))
+    return jax.vmap(run_repetition)((moving, block))
+
+
+def _moved(
+    moving: Moving,
+    loss: Float[Array, ""],
+    gradient: tuple[Tree, Tree],
+    clip: Float[Array, ""],
+    rate: Float[Array, ""],
+    number: Int[Array, ""],
+) -> Moving:
+    """One repetition after clipping and Adam; as it was from the first update on whose loss or
+    gradient is not finite."""
+    tuned, moments, diverged = moving
+    norm = optax.tree.norm(gradient)
+    clipped = jax.tree.map(lambda g: g * jnp.where(norm > clip, clip / norm, 1.0), gradient[0])
+    change, new_moments = ADAM.update(clipped, moments)
+    new = jax.tree.map(lambda p, u: p - rate * u, tuned, change)
+    fine = jnp.isfinite(loss) & jnp.isfinite(norm)
+    moves = fine & (diverged < 0)
+
+    def keep(new: Tree, old: Tree) -> Tree:
+        return jax.tree.map(lambda a, b: jnp.where(moves, a, b), new, old)
+
+    diverged = jnp.where((diverged < 0) & ~fine, number, diverged)
+    return Moving(keep(new, tuned), keep(new_moments, moments), diverged)
 
 
 def loss_and_gradient(
@@ -97,46 +155,60 @@ def loss_and_gradient(
     outcome: Any,
     micro: int,
     shared: str | None = None,
+    key: Any = None,
 ) -> tuple[Float[Array, ""], tuple[Tree, Tree]]:
-    """Mean loss of a batch, nats per sequence, and its gradient for tuned and watched leaves.
+    """The objective of a batch, nats per sequence, and its gradient for tuned and watched leaves.
 
     The prompt is read, and differentiated, once: the state after it is an argument that all
-    micro-batches share, and its gradient is pulled back at the end. `shared`: the axis of the mesh
-    over which the batch is spread.
+    micro-batches share, and its gradient is pulled back at the end.
+
+    Args:
+        micro: sequences to differentiate at a time.
+        shared: the axis of the mesh over which the batch is spread.
+        key: the objective's; None where it draws nothing.
     """
-    here = episodes.tokens.shape[0]
-    batch = here if shared is None else here * jax.lax.axis_size(shared)
-    parts = tuned, program.watched
+    objective, here = program.objective, episodes.tokens.shape[0]
+    devices = 1 if shared is None else jax.lax.axis_size(shared)
+    batch, parts = here * devices, (tuned, program.watched)
+    key = jax.random.key(0) if key is None else key
+    noise, own = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    if shared is not None:
+        own = jax.random.fold_in(own, jax.lax.axis_index(shared))
 
-    def predictor(parts: tuple[Tree, Tree]) -> Predictor:
-        return eqx.combine(*parts, program.frozen)
+    def prepare(parts: tuple[Tree, Tree]) -> tuple[Predictor, Array]:
+        return objective.prepare(noise, eqx.combine(*parts, program.frozen))
 
-    def start(parts: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
-        return eqx.partition(predictor(parts).start(), eqx.is_inexact_array)
+    def start(parts: tuple[Tree, Tree]) -> tuple[tuple[Tree, Array], Tree]:
+        predictor, penalty = prepare(parts)
+        state, counts = eqx.partition(predictor.start(), eqx.is_inexact_array)
+        return (state, penalty / devices), counts  # counts: what has no gradient
 
-    state, pull, counts = jax.vjp(start, parts, has_aux=True)  # counts: what has no gradient
+    (state, penalty), pull, counts = jax.vjp(start, parts, has_aux=True)
 
-    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode) -> Array:
-        whole = eqx.combine(state, counts)
-        _, prediction = predictor(parts).advance_batch(whole, some.inputs)
-        return jnp.sum(outcome.log_loss(prediction, some)) / batch
+    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode, index: Array) -> Array:
+        whole, key = eqx.combine(state, counts), jax.random.fold_in(own, index)
+        return jnp.sum(objective.losses(key, prepare(parts)[0], whole, some, outcome)) / batch
 
     gradient_of = as_long_as_scored(
-        jax.value_and_grad(micro_loss, argnums=(0, 1)), predictor(parts), episodes.tokens.shape[1]
+        jax.value_and_grad(micro_loss, argnums=(0, 1)),
+        eqx.combine(*parts, program.frozen),
+        episodes.tokens.shape[1],
     )
     if micro == here:
-        loss, (direct, through) = gradient_of(parts, state, episodes)
+        loss, (direct, through) = gradient_of(parts, state, episodes, jnp.int32(0))
     else:
         chunks = jax.tree.map(
             lambda leaf: leaf.reshape(here // micro, micro, *leaf.shape[1:]), by_length(episodes)
         )
         zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
 
-        def add(total: Tree, some: Episode) -> tuple[Tree, None]:
-            return jax.tree.map(jnp.add, total, gradient_of(parts, state, some)), None
+        def add(total: Tree, given: tuple[Episode, Array]) -> tuple[Tree, None]:
+            return jax.tree.map(jnp.add, total, gradient_of(parts, state, *given)), None
 
-        (loss, (direct, through)), _ = jax.lax.scan(add, zeros, chunks)
-    gradient = jax.tree.map(jnp.add, direct, pull(through)[0])
+        indices = jnp.arange(here // micro)
+        (loss, (direct, through)), _ = jax.lax.scan(add, zeros, (chunks, indices))
+    (back,) = pull((through, jnp.ones_like(penalty)))
+    loss, gradient = loss + penalty.astype(loss.dtype), jax.tree.map(jnp.add, direct, back)
     return (loss, gradient) if shared is None else jax.lax.psum((loss, gradient), shared)
 
 
@@ -149,18 +221,22 @@ def by_length(episodes: Episode) -> Episode:
 
 
 def as_long_as_scored(
-    gradient_of: Callable[[Tree, Tree, Episode], Tree], predictor: Predictor, length: int
-) -> Callable[[Tree, Tree, Episode], Tree]:
+    gradient_of: Callable[[Tree, Tree, Episode, Array], Tree], predictor: Predictor, length: int
+) -> Callable[[Tree, Tree, Episode, Array], Tree]:
     """The same function, which reads episodes no further than they are scored: up to the first of
     the predictor's `reading_lengths` that reaches the last scored step."""
     lengths = sorted({*predictor.reading_lengths(length), length})
 
-    def read(parts: Tree, state: Tree, some: Episode) -> Tree:
+    def read(parts: Tree, state: Tree, some: Episode, index: Array) -> Tree:
         if some.scored is None or len(lengths) == 1:
-            return gradient_of(parts, state, some)
+            return gradient_of(parts, state, some, index)
         shown = dataclasses.replace(some, latent=None)  # has no time, and no loss looks at it
-        up_to = lambda end: jax.tree.map(lambda leaf: leaf[:, :end], shown)  # noqa: E731
-        branches = [lambda end=end: gradient_of(parts, state, up_to(end)) for end in lengths]
+
+        def read_up_to(end: int) -> Tree:
+            cut = jax.tree.map(lambda leaf: leaf[:, :end], shown)
+            return gradient_of(parts, state, cut, index)
+
+        branches = [functools.partial(read_up_to, end) for end in lengths]
         which = jnp.searchsorted(jnp.array(lengths), jnp.max(_lengths(some)))
         return jax.lax.switch(which, branches)
 

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 from promptax import platforms
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import fit
+from promptax.fit.objectives import LogLoss, Objective
+from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.predictors.base import Network
 from promptax.progress import Callback
@@ -36,6 +38,11 @@ class GradientTuner(Tuner):
         check(
             self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
         )
+
+    @property
+    def objective(self) -> Objective:
+        """What the tuned leaves make small; the log loss unless a member says otherwise."""
+        return LogLoss()
 
     @abc.abstractmethod
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
@@ -64,9 +71,11 @@ class GradientTuner(Tuner):
         target: Task,
         settings: FitSettings | None = None,
         *,
+        probes: Sequence[Probe] = (),
         checkpoint: Checkpoint | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> Fitted:
+        """`Tuner.tune`; `probes` measure along the way, and `Fitted.probes` keeps what they saw."""
         settings = filled(settings, target, self.learning_rate)
         self.verify(predictor, target, settings)
         return fit(
@@ -75,6 +84,8 @@ class GradientTuner(Tuner):
             self.where,
             target,
             settings,
+            objective=self.objective,
+            probes=probes,
             watched=self.watched if settings.clip_over == "all" else None,
             checkpoint=checkpoint,
             callbacks=callbacks,

@@ -258,8 +258,8 @@ def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
     in_turn = both(2)
     monkeypatch.setattr(loop.platforms, "repetitions_at_once", lambda repetitions: repetitions)
     # the platform is asked when the step is compiled, so it has to be compiled again
-    steps = compiled.steps.__wrapped__
-    monkeypatch.setattr(loop, "steps", eqx.filter_jit(lambda *a: steps(*a)))
+    run_updates = compiled.run_updates.__wrapped__
+    monkeypatch.setattr(loop, "run_updates", eqx.filter_jit(lambda *a: run_updates(*a)))
     traces, gradient = [], compiled.loss_and_gradient
     monkeypatch.setattr(compiled, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))
     same(both(2), in_turn, rtol=1e-5, atol=1e-5)
@@ -268,13 +268,13 @@ def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_products_have_the_precision_that_was_asked_for(precision, monkeypatch):
-    asked, steps = [], loop.steps
+    asked, run_updates = [], loop.run_updates
 
     def listening(*given):
         asked.append(jax.config.jax_default_matmul_precision)
-        return steps(*given)
+        return run_updates(*given)
 
-    monkeypatch.setattr(loop, "steps", listening)
+    monkeypatch.setattr(loop, "run_updates", listening)
     run(FitSettings(steps=1, batch=2, length=3, precision=precision))
     assert asked == [precision]
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from promptax.fit.objectives import Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor
@@ -71,6 +72,11 @@ class PromptMixture(GradientTuner):
     def learning_rate(self) -> float:
         """Adam's learning rate where the fit settings give none: the prompt's."""
         return self.prompt.learning_rate
+
+    @property
+    def objective(self) -> Objective:
+        """That of the component's prompts."""
+        return self.prompt.objective
 
     def suits(self, predictor: Predictor) -> None:
         network_of(predictor, self)

@@ -1,0 +1,67 @@
+"""What an update of the one loop makes small.
+
+    J  =  E_key [ mean over the batch's sequences of `losses`  +  the penalty of `prepare` ],   nats
+
+The loop differentiates J for the tuned leaves; clipping and Adam come after. It calls the methods
+of an objective inside its compiled program, so they have to be pure functions of their arguments.
+Floats among an objective's fields are data, as in every spec: another value compiles nothing.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from promptax.fit.settings import FitSettings
+from promptax.protocol.outcomes import Episode
+from promptax.protocol.predictor import Predictor, State
+from promptax.specs import Spec
+
+
+class Objective(Spec):
+    """What a fit makes small: `px.pretrain(…, objective=)`, `fit(…, objective=)`.
+
+    To implement one, a frozen class of plain fields and one or both of
+
+    - `prepare`: this step's predictor with noise drawn or leaves replaced, and a penalty;
+    - `losses`: the loss of every sequence.
+
+    Optional: `verify`, which refuses by name what the objective does not fit, and `examples`. What
+    is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
+    """
+
+    def prepare(
+        self, key: Key[Array, ""], predictor: Predictor
+    ) -> tuple[Predictor, Float[Array, ""]]:
+        """This step's predictor, of the same structure, and a penalty in nats.
+
+        The penalty is added once to the mean loss of the batch. All micro-batches of a step, on all
+        devices, get the same key.
+        """
+        del key
+        return predictor, jnp.zeros(())
+
+    def losses(
+        self,
+        key: Key[Array, ""],
+        predictor: Predictor,
+        state: State,
+        episodes: Episode,
+        outcome: Any,
+    ) -> Float[Array, " sequence"]:
+        """The loss of each sequence in nats, summed over its steps of time.
+
+        Args:
+            key: another one for each micro-batch.
+            predictor: what `prepare` returned.
+            state: `predictor.start()`, which was read and is differentiated once for all sequences.
+            episodes: some sequences of the batch [sequence, time].
+            outcome: the task's; `outcome.log_loss(prediction, episodes)` is [sequence, time].
+        """
+        del key
+        _, prediction = predictor.advance_batch(state, episodes.inputs)
+        return jnp.sum(outcome.log_loss(prediction, episodes), axis=-1)
+
+    def verify(self, predictor: Predictor, settings: FitSettings) -> None:
+        """Raise, before any update, if the predictor or the settings do not fit."""
+        del predictor, settings
