@@ -21,7 +21,7 @@ import promptax as px
 from promptax import store
 from promptax.language.tokenizer import Tokenizer
 from promptax.language.word_tasks import few_shot, pairs
-from promptax.language.word_tasks.exam import Examination
+from promptax.language.word_tasks.exam import Exam
 from promptax.predictors import Llama
 from promptax.report.figures.word_tasks import tuning_curves
 from promptax.steering import KeyValuePrompt, LowRank, SoftPrompt
@@ -62,7 +62,7 @@ def tuners(tokens: tuple[int, ...], length: int) -> dict:
 def row(task: str, way: str, marks, reference) -> dict:
     """A line of the table; `marks` and `reference` without other axes than draws and inputs."""
     again = "draw" if "draw" in marks.dims else "repetition"
-    short = few_shot.in_short(marks)
+    short = few_shot.summarise(marks)
     less = reference["log_loss"].mean("draw") - marks["log_loss"].mean(again)
     found = {"task": task, "way": way, "less_than_5_shots": float(less.mean())}
     found["its_standard_error"] = float(less.std(ddof=1)) / math.sqrt(less.sizes["sequence"])
@@ -108,7 +108,7 @@ def main() -> None:
         began = time.monotonic()
         task = pairs.WORD_TASKS[name](common)
         said = tokenizer.encode(INSTRUCTIONS[name])
-        rows = measure(network, Examination(task, task.split()), said, given)
+        rows = measure(network, Exam(task, task.split()), said, given)
         stem = given.out / name.replace(" ", "_")
         with open(f"{stem}.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
@@ -118,7 +118,7 @@ def main() -> None:
         print(f"{name}: {time.monotonic() - began:.0f} s\n\n{table(rows)}", flush=True)
 
 
-def measure(network, exam: Examination, said, given) -> list[dict]:
+def measure(network, exam: Exam, said, given) -> list[dict]:
     """The lines of a task's table; its results and its figure go to the folder. `said`: the tokens
     of an instruction."""
     name, stem = exam.task.name, exam.task.name.replace(" ", "_")

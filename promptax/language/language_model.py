@@ -92,13 +92,33 @@ class LanguageModel(Architecture):
             raise ValueError(f"{error} The tokenizer cuts {pieces}.") from error
 
     def _network(self) -> Network:
-        path = fetch.smollm2_path() if self.weights == SMOLLM2 else Path(self.weights)
-        if path.is_dir():
-            changed = max(file.stat().st_mtime_ns for file in path.iterdir())
-        else:
-            files.expect_file(path)
-            changed = path.stat().st_mtime_ns
-        return _read_once(path.resolve(), changed, self.dtype)
+        return read_model(self.weights, self.dtype)
+
+
+def weights_path(weights: str) -> Path:
+    """Find the file or the folder of a language model: "smollm2", or a path.
+
+    Raises:
+        FileNotFoundError: it is not here; the message says how to fetch it.
+    """
+    path = fetch.smollm2_path() if weights == SMOLLM2 else Path(weights)
+    if not path.is_dir():
+        files.expect_file(path)
+    return path
+
+
+def read_model(weights: str, dtype: Literal["float32", "bfloat16"] = "float32") -> Network:
+    """Read a language model whole, over its tokenizer's alphabet. Whoever asks for the same one
+    next gets the same arrays.
+
+    Raises:
+        FileNotFoundError: it is not here.
+        ValueError: another architecture, or a file that is truncated or foreign.
+    """
+    path = weights_path(weights)
+    parts = path.iterdir() if path.is_dir() else [path]
+    changed = max(part.stat().st_mtime_ns for part in parts)
+    return _read_once(path.resolve(), changed, dtype)
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from support import small_tokenizer
 import promptax as px
 from promptax.formats import fetch
 from promptax.language.word_tasks import few_shot, pairs
-from promptax.language.word_tasks.exam import Examination, Format
+from promptax.language.word_tasks.exam import Exam, Format
 from promptax.language.word_tasks.pairs import Pair, WordTask
 from promptax.predictors import Llama
 from promptax.report.figures.word_tasks import tuning_curves
@@ -25,11 +25,10 @@ ARGUMENTS = {"demonstrations": 5, "held_out": 7}
 
 @pytest.fixture(scope="module")
 def exams(tmp_path_factory):
-    """An examination of an open task and one of classes."""
+    """An exam of an open task and one of classes."""
     name = str(small_tokenizer.write(tmp_path_factory.mktemp("tokenizer")) / "small.gguf")
     return [
-        Examination(task, task.split(**ARGUMENTS), name, Format(between=" is"))
-        for task in (OPEN, CLASSES)
+        Exam(task, task.split(**ARGUMENTS), name, Format(between=" is")) for task in (OPEN, CLASSES)
     ]
 
 
@@ -56,7 +55,7 @@ def by_hand(network, exam, given, answer, shown=""):
 
 def test_an_answer_is_scored_behind_demonstrations_read_once(exams, network):
     exam = exams[0]
-    demonstrations = few_shot.drawn(exam.split, 3, seed=1)
+    demonstrations = few_shot.draw_demonstrations(exam.split, 3, seed=1)
     marks = exam.judge(network, demonstrations)
     shown = "".join(f"{given} is {answer}\n" for given, answer in demonstrations)
     wanted = [by_hand(network, exam, *pair, shown) for pair in exam.split.held_out]
@@ -86,7 +85,7 @@ def test_an_answer_is_right_if_every_token_is_the_likeliest(exams):
     token = int(min(held_out, key=len)[0])
     found = exam.judge(Always(token, exam.rows.symbols)).correct
     assert found.tolist() == [(answer == token).all() for answer in held_out]
-    alone = Examination(exam.task, exam.split._replace(held_out=(Pair("a", "the"),)), exam.name)
+    alone = Exam(exam.task, exam.split._replace(held_out=(Pair("a", "the"),)), exam.name)
     for token in (alone.tokenizer.token(" the"), 0):
         found = alone.judge(Always(token, alone.rows.symbols)).correct
         assert found.tolist() == [token != 0]
@@ -124,15 +123,20 @@ def test_calibration_takes_the_class_prior_away():
 
 def test_draws_are_from_the_pool_and_shuffled_answers_are_others():
     split = OPEN.split(**ARGUMENTS)
-    right, shuffled = (few_shot.drawn(split, 4, 7, each) for each in ("right", "shuffled"))
+    right, shuffled = (
+        few_shot.draw_demonstrations(split, 4, 7, each) for each in ("right", "shuffled")
+    )
     assert set(right) < set(split.demonstrations) and len(set(right)) == 4
     assert [pair.given for pair in right] == [pair.given for pair in shuffled]
     assert all(a.answer != b.answer for a, b in zip(right, shuffled, strict=True))
     assert {pair.answer for pair in shuffled} < {pair.answer for pair in split.demonstrations}
-    assert few_shot.drawn(split, 2, 7) == right[-2:]
-    assert few_shot.drawn(split, 4, 8) != right and few_shot.drawn(split, 0, 7) == ()
+    assert few_shot.draw_demonstrations(split, 2, 7) == right[-2:]
+    assert (
+        few_shot.draw_demonstrations(split, 4, 8) != right
+        and few_shot.draw_demonstrations(split, 0, 7) == ()
+    )
     with pytest.raises(ValueError, match="fewer shots than the 5 demonstrations; got 5"):
-        few_shot.drawn(split, 5, 7)
+        few_shot.draw_demonstrations(split, 5, 7)
 
 
 def test_results_behind_demonstrations_are_labelled(exams, network):
@@ -142,7 +146,7 @@ def test_results_behind_demonstrations_are_labelled(exams, network):
         assert found["log_loss"].dims == axes and found["log_loss"].attrs["unit"] == "nats"
         bare = found["log_loss"].sel(shots=0).values
         np.testing.assert_array_equal(bare, np.broadcast_to(bare[:1, :1], bare.shape))
-        shown = few_shot.drawn(exam.split, 2, 1, "shuffled")
+        shown = few_shot.draw_demonstrations(exam.split, 2, 1, "shuffled")
         np.testing.assert_allclose(
             found["log_loss"].sel(answers="shuffled", shots=2, draw=1),
             exam.judge(network, shown).log_loss,
@@ -150,7 +154,7 @@ def test_results_behind_demonstrations_are_labelled(exams, network):
         )
         labels = "label_correct" in found
         assert labels == bool(exam.task.labels)
-        short = few_shot.in_short(found)
+        short = few_shot.summarise(found)
         assert short["log_loss"].dims == ("answers", "shots")
         if labels:
             assert found["label_correct"].dims == ("calibration", *axes)
@@ -204,7 +208,7 @@ def test_other_pairs_and_several_repetitions(exams, network):
     assert curve.attrs["training_pairs"] == 5 and len(fitted.predictor) == 2
     assert curve["log_loss"].dims == ("step", "repetition", "sequence")
     assert curve["label_correct"].dims == ("calibration", "step", "repetition", "sequence")
-    assert (few_shot.in_short(curve)["between"] > 0).all()
+    assert (few_shot.summarise(curve)["between"] > 0).all()
 
 
 def test_the_figure_shows_curves_beside_shots():
@@ -242,8 +246,8 @@ def test_demonstrations_help_a_real_model():
         pytest.skip("SmolLM2's weights were not fetched")
     pytest.importorskip("countryinfo")
     task = pairs.capitals()
-    exam = Examination(task, task.split(held_out=16))
+    exam = Exam(task, task.split(held_out=16))
     network = Llama.smollm2_135m()
     found = few_shot.few_shot(network, exam, (0, 5), draws=1, answers=("right",), callbacks=())
-    none, five = few_shot.in_short(found)["log_loss"].values[0]
+    none, five = few_shot.summarise(found)["log_loss"].values[0]
     assert five < none - 2

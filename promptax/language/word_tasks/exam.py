@@ -44,11 +44,11 @@ class Format(Spec):
     def shown(self, pairs: Sequence[Pair]) -> str:
         """Demonstrations, to be read before an input."""
         return "".join(
-            f"{self.prompt(each.given)}{self.completion(each.answer)}{self.after}" for each in pairs
+            f"{self.prompt(pair.given)}{self.completion(pair.answer)}{self.after}" for pair in pairs
         )
 
 
-class Marks(NamedTuple):
+class Scores(NamedTuple):
     """What came out for held-out inputs. `log_loss` [sequence]: nats per answer, over the whole
     alphabet; `correct` [sequence]: the right label is the likeliest, or, without labels, every
     token of the answer is; `label_log_probs` [row, label], with labels: those of the held-out
@@ -59,7 +59,7 @@ class Marks(NamedTuple):
     label_log_probs: Float[np.ndarray, "row label"] | None
 
 
-class Examination:
+class Exam:
     """The held-out inputs of a word task as tokens: judges any predictor of the same alphabet."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Examination:
 
     def judge(
         self, predictor: Predictor, demonstrations: Sequence[Pair] = (), *, room: int | None = None
-    ) -> Marks:
+    ) -> Scores:
         """How well it answers behind the demonstrations. `room`: rows of memory; the same number
         for several calls compiles once."""
         predictor = stepping.ready(predictor)
@@ -112,16 +112,16 @@ class Examination:
         room = room or self.room(len(demonstrations))
         state = stepping.after(predictor, room, self.tokens(demonstrations))
         with jax.default_matmul_precision("float32"):  # accelerators round otherwise
-            found = _log_probs(predictor, state, *self._pieces())
+            pieces = _score_pieces(predictor, state, *self._pieces())
         count = len(self.rows.sequences)
-        log_probs, greedy = (np.asarray(each).reshape(-1)[:count] for each in found)
+        log_probs, greedy = (np.asarray(values).reshape(-1)[:count] for values in pieces)
         if not self.task.labels:
-            return Marks(-log_probs, greedy, None)
+            return Scores(-log_probs, greedy, None)
         by_label = log_probs.reshape(-1, len(self.task.labels))
         held_out = by_label[: len(self.split.held_out)]
         right = self.right
         log_loss = -np.take_along_axis(held_out, right[:, None], axis=1)[:, 0]
-        return Marks(log_loss, held_out.argmax(axis=1) == right, by_label)
+        return Scores(log_loss, held_out.argmax(axis=1) == right, by_label)
 
     @property
     def right(self) -> Int[np.ndarray, " sequence"]:
@@ -135,12 +135,15 @@ class Examination:
         size = min(AT_ONCE, len(rows))
         missing = [(0, -len(rows) % size), (0, 0)]
         shape = -1, size, rows.shape[1]
-        pad = lambda array: jnp.asarray(np.pad(array, missing).reshape(shape))  # noqa: E731
-        return pad(np.maximum(rows, 0)), pad(scored)
+
+        def pieces(array: np.ndarray) -> Array:
+            return jnp.asarray(np.pad(array, missing).reshape(shape))
+
+        return pieces(np.maximum(rows, 0)), pieces(scored)
 
 
 @eqx.filter_jit
-def _log_probs(
+def _score_pieces(
     predictor: Predictor,
     state: State,
     tokens: Int[Array, "piece sequence time"],
@@ -148,12 +151,13 @@ def _log_probs(
 ) -> tuple[Float[Array, "piece sequence"], Bool[Array, "piece sequence"]]:
     """Log probability in nats of what is scored, and whether each token of it is the likeliest."""
 
-    def read(some: tuple[Array, Array]) -> tuple[Array, Array]:
-        tokens, scored = some
+    def read(piece: tuple[Array, Array]) -> tuple[Array, Array]:
+        tokens, scored = piece
         _, prediction = predictor.advance_batch(state, tokens)
-        every = prediction.log_probs
-        each = jnp.take_along_axis(every, tokens[..., None], axis=-1)[..., 0]
-        likeliest = jnp.argmax(every, axis=-1) == tokens
-        return jnp.sum(jnp.where(scored, each, 0.0), axis=-1), jnp.all(likeliest | ~scored, axis=-1)
+        rows = prediction.log_probs
+        log_probs = jnp.take_along_axis(rows, tokens[..., None], axis=-1)[..., 0]
+        log_prob = jnp.sum(jnp.where(scored, log_probs, 0.0), axis=-1)
+        is_likeliest = jnp.argmax(rows, axis=-1) == tokens
+        return log_prob, jnp.all(is_likeliest | ~scored, axis=-1)
 
     return jax.lax.map(read, (tokens, scored))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 from promptax.axes import NATS
 from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
-from promptax.language.word_tasks.exam import Examination, Marks
+from promptax.language.word_tasks.exam import Exam, Scores
 from promptax.language.word_tasks.pairs import Pair, Split
 from promptax.progress import Callback, report
 from promptax.protocol.predictor import Predictor
@@ -26,16 +26,19 @@ from promptax.specs import check
 from promptax.steering.gradient import GradientTuner
 
 SHOTS = (0, 1, 2, 5, 10)
+ANSWERS = ("right", "shuffled")
 PRIORS = ("none", "content free", "training inputs")
 
 
 # --- shown ----------------------------------------------------------------------------------
 
 
-def drawn(split: Split, shots: int, seed: int, answers: str = "right") -> tuple[Pair, ...]:
-    """Demonstrations drawn at random; those of fewer shots are the last of those of more.
+def draw_demonstrations(
+    split: Split, shots: int, seed: int, answers: str = "right"
+) -> tuple[Pair, ...]:
+    """Draw demonstrations at random; those of fewer shots are the last of those of more.
 
-    `answers`: "right", or "shuffled": each has the answer of the one drawn after it, so that
+    `answers`: "right", or "shuffled": each input has the answer of the pair drawn after it, so that
     inputs, answers and their form stay and only what belongs together is lost.
     """
     pool = split.demonstrations
@@ -44,64 +47,75 @@ def drawn(split: Split, shots: int, seed: int, answers: str = "right") -> tuple[
         f"Expected fewer shots than the {len(pool)} demonstrations; got {shots}. Split off more: "
         "task.split(demonstrations=…).",
     )
+    check(
+        answers in ANSWERS, f"Expected the demonstrations' answers from {ANSWERS}; got {answers!r}."
+    )
     order = np.random.default_rng(seed).permutation(len(pool))
     mixed = [pool[index] for index in order]
-    chosen, after = mixed[:shots], mixed[1 : shots + 1]
+    chosen, following = mixed[:shots], mixed[1 : shots + 1]
     if answers == "shuffled":
-        pairs = zip(chosen, after, strict=True)
-        chosen = [Pair(own.given, other.answer) for own, other in pairs]
+        neighbours = zip(chosen, following, strict=True)
+        chosen = [Pair(pair.given, neighbour.answer) for pair, neighbour in neighbours]
     return tuple(reversed(chosen))
 
 
 def few_shot(
     predictor: Predictor,
-    exam: Examination,
+    exam: Exam,
     shots: Sequence[int] = SHOTS,
     *,
     draws: int = 3,
-    answers: Sequence[str] = ("right", "shuffled"),
+    answers: Sequence[str] = ANSWERS,
     callbacks: Sequence[Callback] | None = None,
 ) -> xr.Dataset:
-    """How well a predictor answers behind demonstrations.
+    """Measure how well a predictor answers behind demonstrations.
 
     Variables: `log_loss` [answers, shots, draw, sequence], nats per answer; `correct`, the same
     shape. With labels also `label_log_loss` and `label_correct` [calibration, answers, shots, draw,
     sequence], among the labels alone, their chances divided by a prior: those behind the same
     demonstrations for an input without content, or the mean over training inputs.
     """
-    wanted = [(answer, shot, draw) for answer in answers for shot in shots for draw in range(draws)]
-    shown = [drawn(exam.split, shot, draw, answer) for answer, shot, draw in wanted]
-    room, known = exam.room(max(shots)), {}
+    settings = [(kind, shot, draw) for kind in answers for shot in shots for draw in range(draws)]
+    shown = [draw_demonstrations(exam.split, shot, draw, kind) for kind, shot, draw in settings]
+    room = exam.room(max(shots))
+    scores: dict[tuple[Pair, ...], Scores] = {}
     with report("demonstrations", callbacks) as progress:
         for done, pairs in enumerate(shown, start=1):
-            if pairs not in known:  # without demonstrations all draws are one
-                known[pairs] = exam.judge(predictor, pairs, room=room)
+            if pairs not in scores:  # without demonstrations all draws are one
+                scores[pairs] = exam.judge(predictor, pairs, room=room)
             progress(done, len(shown))
     shape = len(answers), len(shots), draws
     coordinates = {"answers": list(answers), "shots": list(shots), "draw": np.arange(draws)}
-    return _labelled([known[pairs] for pairs in shown], exam, shape, coordinates)
+    return _label_scores([scores[pairs] for pairs in shown], exam, shape, coordinates)
 
 
-def _labelled(
-    marks: Sequence[Marks], exam: Examination, shape: tuple[int, ...], coordinates: dict[str, Any]
+def _label_scores(
+    scores: Sequence[Scores], exam: Exam, shape: tuple[int, ...], coordinates: dict[str, Any]
 ) -> xr.Dataset:
-    """Marks under their names; `shape`: of the axes before `sequence`."""
+    """Scores under their names; `shape`: of the axes before `sequence`."""
     axes = (*coordinates, "sequence")
-    fill = lambda each: np.stack(each).reshape(*shape, -1)  # noqa: E731
+
+    def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(rows).reshape(*shape, -1)
+
     variables: dict[str, Any] = {
-        "log_loss": (axes, fill([each.log_loss for each in marks]), {"unit": NATS}),
-        "correct": (axes, fill([each.correct for each in marks])),
+        "log_loss": (axes, stacked([score.log_loss for score in scores]), {"unit": NATS}),
+        "correct": (axes, stacked([score.correct for score in scores])),
     }
     if exam.task.labels:
-        by_label = [each.label_log_probs for each in marks if each.label_log_probs is not None]
-        found = [calibrated(each, len(exam.split.held_out)) for each in by_label]
-        chosen = np.stack(found, axis=1)  # [calibration, …, sequence, label]
-        right = np.broadcast_to(exam.right, chosen.shape[:-1])
-        loss = -np.take_along_axis(chosen, right[..., None], axis=-1)[..., 0]
-        both = ("calibration", *axes)
-        reshaped = lambda array: array.reshape(len(PRIORS), *shape, -1)  # noqa: E731
-        variables["label_log_loss"] = (both, reshaped(loss), {"unit": NATS})
-        variables["label_correct"] = (both, reshaped(chosen.argmax(axis=-1) == right))
+        by_label = [
+            calibrated(score.label_log_probs, len(exam.split.held_out))
+            for score in scores
+            if score.label_log_probs is not None
+        ]
+        log_probs = np.stack(by_label, axis=1)  # [calibration, …, sequence, label]
+        right = np.broadcast_to(exam.right, log_probs.shape[:-1])
+        loss = -np.take_along_axis(log_probs, right[..., None], axis=-1)[..., 0]
+        whole = len(PRIORS), *shape, -1
+        axes = ("calibration", *axes)
+        variables["label_log_loss"] = (axes, loss.reshape(whole), {"unit": NATS})
+        correct = log_probs.argmax(axis=-1) == right
+        variables["label_correct"] = (axes, correct.reshape(whole))
         coordinates = {"calibration": list(PRIORS), **coordinates}
     coordinates |= {"sequence": [pair.given for pair in exam.split.held_out]}
     return xr.Dataset(variables, coordinates, {"task": exam.task.name})
@@ -152,7 +166,7 @@ def tune(
     key: Key[Array, ""],
     tuner: GradientTuner,
     predictor: Predictor,
-    exam: Examination,
+    exam: Exam,
     settings: FitSettings,
     *,
     pairs: Sequence[Pair] | None = None,
@@ -173,7 +187,7 @@ def tune(
     settings = settings.filled(length=texts.longest, learning_rate=tuner.learning_rate)
     steered = tuner.steer(key, predictor)
     frozen = eqx.filter(steered, tuner.where(steered), inverse=True)
-    steps, seconds, marks, room = [], [], [], exam.room(0)
+    steps, seconds, scores, room = [], [], [], exam.room(0)
     clocks = lambda: np.array([time.monotonic(), time.process_time()])  # noqa: E731
     began = clocks()
 
@@ -184,14 +198,14 @@ def tune(
         seconds.append(started - began)
         for repetition in range(settings.repetitions):
             own = jax.tree.map(lambda leaf, r=repetition: leaf[r], tuned)
-            marks.append(exam.judge(eqx.combine(own, frozen), room=room))
+            scores.append(exam.judge(eqx.combine(own, frozen), room=room))
         began = began + clocks() - started  # looking is no part of tuning
 
     watched = Watched(every, settings.steps, look)
     fitted = tuner.tune(key, predictor, texts, settings, checkpoint=watched, callbacks=callbacks)
     shape = len(steps), settings.repetitions
     coordinates = {"step": steps, "repetition": np.arange(settings.repetitions)}
-    curve = _labelled(marks, exam, shape, coordinates)
+    curve = _label_scores(scores, exam, shape, coordinates)
     for name, each in zip(("seconds", "processor_seconds"), np.transpose(seconds), strict=True):
         curve[name] = ("step", each, {"unit": "seconds"})
     curve.attrs |= {"tuner": repr(tuner), "training_pairs": len(texts.sequences)}
@@ -201,24 +215,29 @@ def tune(
 # --- in short -------------------------------------------------------------------------------
 
 
-def in_short(marks: xr.Dataset) -> xr.Dataset:
-    """Means over inputs and draws or repetitions: `log_loss` in nats and `accuracy`, with
-    `standard_error` of the loss over inputs and `between`, its deviation between draws or
-    repetitions."""
-    again = next(axis for axis in ("draw", "repetition") if axis in marks.dims)
-    loss = marks["log_loss"]
-    each = loss.mean(again)
+def summarise(scores: xr.Dataset) -> xr.Dataset:
+    """Average over inputs and over draws or repetitions.
+
+    Variables: `log_loss` in nats per answer and `accuracy`; `standard_error` of the loss over
+    inputs; `between`, its standard deviation between draws or repetitions. With labels also
+    `label_accuracy` and `label_log_loss`, among the labels alone.
+    """
+    repeated = next(axis for axis in ("draw", "repetition") if axis in scores.dims)
+    loss = scores["log_loss"]
+    by_input = loss.mean(repeated)
     count = math.sqrt(loss.sizes["sequence"])
-    several = loss.sizes[again] > 1
+    several = loss.sizes[repeated] > 1
     means = {
-        "log_loss": each.mean("sequence"),
-        "standard_error": each.std("sequence", ddof=1) / count,
-        "between": loss.mean("sequence").std(again, ddof=1 if several else 0),
-        "accuracy": marks["correct"].mean((again, "sequence")),
+        "log_loss": by_input.mean("sequence"),
+        "standard_error": by_input.std("sequence", ddof=1) / count,
+        "between": loss.mean("sequence").std(repeated, ddof=1 if several else 0),
+        "accuracy": scores["correct"].mean((repeated, "sequence")),
     }
-    if "label_correct" in marks:
-        means["label_accuracy"] = marks["label_correct"].mean((again, "sequence"))
-        means["label_log_loss"] = marks["label_log_loss"].mean((again, "sequence"))
+    if "label_correct" in scores:
+        means["label_accuracy"] = scores["label_correct"].mean((repeated, "sequence"))
+        means["label_log_loss"] = scores["label_log_loss"].mean((repeated, "sequence"))
     for name in ("log_loss", "standard_error", "between"):
         means[name].attrs["unit"] = NATS
-    return xr.Dataset(means, attrs=marks.attrs)
+    if "label_log_loss" in means:
+        means["label_log_loss"].attrs["unit"] = NATS
+    return xr.Dataset(means, attrs=scores.attrs)
