@@ -30,6 +30,10 @@ class LSTM(Recurrent):
         """The network of Genewein et al. 2025: one layer, width 128."""
         return cls(width=128, depth=1)
 
+    @classmethod
+    def examples(cls) -> "tuple[LSTM, ...]":
+        return cls(width=8), cls(width=6, depth=2, embedding=4)
+
     def layer(self, key: Key[Array, ""], inputs: int) -> Cell:
         return LSTMLayer.fresh(key, inputs, self.width)
 
