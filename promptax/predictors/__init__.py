@@ -3,6 +3,7 @@
 from promptax.predictors.base import Architecture as Architecture
 from promptax.predictors.base import Network as Network
 from promptax.predictors.base import Torso as Torso
+from promptax.predictors.gru import GRU as GRU
 from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
 from promptax.predictors.rnn import RNN as RNN
