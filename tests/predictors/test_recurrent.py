@@ -1,13 +1,13 @@
-"""Recurrent networks: gradients of gradients, for every member."""
+"""Recurrent networks: written a second time in NumPy, and gradients of gradients."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from promptax import specs
+from promptax import protocol, specs
 from promptax.evaluation.exact import enumeration
-from promptax.predictors import LSTM
+from promptax.predictors import GRU, LSTM, RNN
 from promptax.predictors.recurrent import Recurrent
 from promptax.steering.weights.low_rank import LowRank
 
@@ -52,6 +52,51 @@ def test_a_gradient_step_has_a_derivative(member):
             return slope, (high - low) / (2 * size)
 
         np.testing.assert_allclose(*compared(network, jnp.asarray(1e-5)), rtol=1e-7)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def rnn(layer, width, rows):
+    hidden = np.zeros(width)
+    w, u, b = layer.inputs.weight, layer.recurrent.weight, layer.recurrent.bias
+    for row in rows:
+        hidden = np.tanh(row @ w + hidden @ u + b)
+        yield hidden
+
+
+def gru(layer, width, rows):
+    """The reset gate r multiplies what the candidate gets from the hidden state, without bias."""
+    hidden = np.zeros(width)
+    reset, update, candidate = (slice(start, start + width) for start in (0, width, 2 * width))
+    w, u, b = layer.inputs.weight, layer.recurrent.weight, layer.recurrent.bias
+    for row in rows:
+        r = sigmoid(row @ w[:, reset] + hidden @ u[:, reset] + b[reset])
+        z = sigmoid(row @ w[:, update] + hidden @ u[:, update] + b[update])
+        n = np.tanh(row @ w[:, candidate] + r * (hidden @ u[:, candidate]) + b[candidate])
+        hidden = z * hidden + (1 - z) * n
+        yield hidden
+
+
+@pytest.mark.parametrize(("architecture", "recursion"), [(RNN, rnn), (GRU, gru)])
+def test_two_layers_equal_their_description_in_numpy(architecture, recursion):
+    random = np.random.default_rng(2)
+    tokens = random.integers(0, 2, 9)
+    with enumeration.double_precision():
+        network = jax.tree.map(  # biases away from 0
+            lambda leaf: jnp.asarray(leaf + 0.3 * random.normal(size=leaf.shape), "float64"),
+            network_of(architecture(width=5, depth=2, embedding=3)),
+        )
+        predicted = np.asarray(jax.jit(protocol.predict)(network, tokens))
+    network = jax.tree.map(np.asarray, network)
+    opened = np.concatenate([np.zeros((1, 2)), np.eye(2)[tokens]])  # the begin row, the tokens
+    rows = opened @ network.embedding.weight + network.embedding.bias
+    for layer in network.torso.layers:
+        rows = np.stack(list(recursion(layer, 5, rows)))
+    logits = rows @ network.unembedding.weight + network.unembedding.bias
+    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(predicted, expected[:-1], rtol=1e-12, atol=1e-12)
 
 
 def test_low_rank_finds_both_matrices_of_every_layer():
