@@ -5,8 +5,13 @@ a record of plain numbers, words and tuples: a task, an architecture, a tuner, f
 numbers are data (`traced` turns them into arrays, so another coin bias compiles nothing), its whole
 numbers and words are structure.
 
-An open set is a base class with many members. `members(base)` lists the concrete subclasses that
-have been imported: a new member is one new file, wherever it lives.
+An open set is a base class with many members; it names itself where it is defined:
+
+    class Task(Spec, open_as="task", default="DirichletCategorical"): ...
+
+A command with a field of type `Task` then takes any member, and `promptax list` and the tests know
+the set. `members(base)` lists the concrete subclasses that have been imported: a new member is one
+new file, wherever it lives.
 """
 
 import dataclasses
@@ -16,7 +21,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -28,6 +33,17 @@ T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
 
 
+class OpenSet(NamedTuple):
+    """A base class, and the name of the member that is taken unless another is asked for."""
+
+    base: type
+    default: str
+
+
+open_sets: dict[str, OpenSet] = {}
+"""Every open set that is imported, by the word for one of its members: "task", "network", …"""
+
+
 class Record(eqx.Module):
     """Anything that can be written as JSON plus named arrays: a frozen dataclass and a pytree."""
 
@@ -37,7 +53,14 @@ class Spec(Record):
 
     Subclasses validate in `__check_init__`, with messages that say what was expected, what came
     and how to fix it.
+
+    `class Base(Spec, open_as=WORD, default=MEMBER)` makes an open set of the subclasses of `Base`.
     """
+
+    def __init_subclass__(cls, open_as: str = "", default: str = "") -> None:
+        if open_as:
+            check(default != "", f"Expected default=MEMBER beside open_as={open_as!r}; got none.")
+            open_sets[open_as] = OpenSet(cls, default)
 
     @classmethod
     def examples(cls) -> "tuple[Spec, ...]":
@@ -114,6 +137,11 @@ def members(base: type[T]) -> dict[str, type[T]]:
         for name, member in members(subclass).items():
             by_name.setdefault(name, member)
     return by_name
+
+
+def plural(word: str) -> str:
+    """Of the word for one member of an open set: "study" gives "studies"."""
+    return word[:-1] + "ies" if word.endswith("y") else word + "s"
 
 
 def member(base: type[T], name: str) -> type[T]:

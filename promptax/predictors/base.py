@@ -94,8 +94,14 @@ class Torso(Record):
         return (length,)
 
 
-class Architecture(Spec):
+class Architecture(Spec, open_as="network", default="Transformer"):
     """To implement one: plain fields, `embedding_width`, `output_width`, `torso`; and a `Torso`."""
+
+    @classmethod
+    def small(cls) -> "Architecture":
+        """What the demo trains: small enough for everything that it does to take three minutes on
+        two cores. To override where the defaults are larger than that."""
+        return cls()
 
     @abc.abstractmethod
     def embedding_width(self) -> int:

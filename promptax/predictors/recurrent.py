@@ -178,6 +178,10 @@ class Recurrent(Architecture):
     def layer(self, key: Key[Array, ""], inputs: int) -> Cell:
         """One untrained layer that reads rows of that width."""
 
+    @classmethod
+    def small(cls) -> "Recurrent":
+        return cls(width=32)
+
     def embedding_width(self) -> int:
         return self.width if self.embedding is None else self.embedding
 

@@ -72,6 +72,10 @@ class Transformer(Architecture):
         return cls(width=128, depth=1, heads=4, widening=4)
 
     @classmethod
+    def small(cls) -> "Transformer":
+        return cls(width=32, heads=2)
+
+    @classmethod
     def examples(cls) -> "tuple[Transformer, ...]":
         return cls(width=8, heads=2), cls(width=6, depth=2, heads=3, widening=2)
 

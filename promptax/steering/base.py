@@ -23,7 +23,7 @@ from promptax.tasks.base import Task
 Mask = Any
 
 
-class Tuner(Spec):
+class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     """Steers a predictor to a target task. To implement one, see `PromptTuner`, `WeightTuner`."""
 
     group: ClassVar[str] = ""  # "prompts", "weights" or "baselines": where reports show it

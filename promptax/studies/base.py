@@ -21,7 +21,7 @@ from promptax.specs import Spec
 from promptax.studies.judging import Claim
 
 
-class Study(Spec):
+class Study(Spec, open_as="study", default="Genewein2025"):
     """To implement one: `conditions`, by name, for each of the scales; `claims`, judged on what was
     measured so far; `parts` with figures and
     `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""

@@ -19,7 +19,7 @@ from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec
 
 
-class Task(Spec):
+class Task(Spec, open_as="task", default="DirichletCategorical"):
     """Where sequences come from, and what an exact reader would say of them.
 
     A member owes, as a frozen class of plain fields:
