@@ -1,5 +1,7 @@
 """How the command line prints: lines and tables."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -25,3 +27,27 @@ def print_rows(
     for row in rows:
         shown.add_row(*row)
     console.print(shown)
+
+
+def print_regrets(results: Any) -> None:
+    """The table of one target: a Dataset of regrets, as `promptax.report.table` takes it."""
+    from promptax.report import table  # brings matplotlib, which most commands do without
+
+    rows = table(results)
+    lengths = [key.split("_")[1] for key in rows[0] if key.startswith("regret_")]
+    reference = results.attrs.get("reference", "oracle")
+    what = "regret in nats" if reference == "oracle" else f"nats above {reference}"
+    title = f"{results.attrs['target']}: {what} (median; quartiles or ± 2 errors)"
+    cells = [
+        (
+            str(row["group"]),
+            str(row["predictor"]),
+            *(
+                f"{row[f'regret_{n}']:.3f}  ({row[f'low_{n}']:.3f} … {row[f'high_{n}']:.3f})"
+                for n in lengths
+            ),
+        )
+        for row in rows
+    ]
+    headings = ("", "predictor", *(f"{n} steps" for n in lengths))
+    print_rows(title, headings, cells, words=("predictor",))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from promptax import files, store
+from promptax.cli.printing import say
 from promptax.fit.fitted import Fitted
 from promptax.language import text_model
 from promptax.language.adapters import load_adapter
@@ -38,4 +39,13 @@ def predictor(path: str) -> Predictor | Repeated:
     thing = thing.predictor if isinstance(thing, Fitted) else thing
     if not isinstance(thing, Predictor | Repeated):
         raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
+    return thing
+
+
+def one_predictor(path: str) -> Predictor:
+    """A saved predictor, of repetitions the first."""
+    thing = predictor(path)
+    if isinstance(thing, Repeated):
+        say(f"{path} holds {len(thing)} repetitions; taking the first")
+        return thing[0]
     return thing

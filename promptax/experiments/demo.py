@@ -5,12 +5,6 @@ from promptax.fit.settings import FitSettings
 from promptax.predictors import Architecture
 from promptax.steering import HardPrompt
 
-# Networks small enough for three minutes on two cores, for everything the demo does.
-DEMO_NETWORK: dict[str, dict[str, int]] = {
-    "Transformer": {"width": 32, "heads": 2},
-    "LSTM": {"width": 32},
-}
-
 
 def demo_experiment(
     network: Architecture, pretraining_steps: int, steps: int, repetitions: int, sequences: int

@@ -11,6 +11,7 @@ from support.command_line import _keep_compilation_settings, complaint, run  # n
 
 import promptax as px
 from promptax import cli
+from promptax.cli import overview
 
 pytestmark = pytest.mark.slow  # the file
 
@@ -31,7 +32,7 @@ def demo(tmp_path_factory):
 
 
 def test_every_command_documents_every_flag(capsys):
-    for command in cli.COMMANDS:
+    for command in overview.command_names():
         with pytest.raises(SystemExit) as stop:
             run(*command.split(), "--help")
         assert stop.value.code == 0

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -10,7 +9,8 @@ from support.exact_tasks import Sticky
 
 from promptax import store
 from promptax.analysis import diagnose
-from promptax.cli import diagnosis
+from promptax.cli.commands import diagnose as diagnosis
+from promptax.experiments.run_folder import has_tuned_weights
 from promptax.report import figures
 from promptax.specs import to_json
 from promptax.steering import FullWeights, SoftPrompt
@@ -30,7 +30,7 @@ DIAGNOSES = {
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_every_diagnosis_has_rows_and_a_figure_and_can_be_saved(name, tmp_path):
     table = DIAGNOSES[name]().table
-    _, headings, rows = diagnosis.by_length(table)
+    _, headings, rows = diagnosis.length_rows(table)
     assert len(rows) == len(table.attrs["shown"]) and {len(row) for row in rows} == {len(headings)}
     figure = figures.regret_by_length(table)
     assert isinstance(figure, Figure)
@@ -39,23 +39,23 @@ def test_every_diagnosis_has_rows_and_a_figure_and_can_be_saved(name, tmp_path):
     diagnosis.write(tmp_path, table, [])
     again = store.load(tmp_path / "diagnosis.nc")
     np.testing.assert_array_equal(again["regret"], table["regret"])
-    assert diagnosis.by_length(again) == diagnosis.by_length(table)
+    assert diagnosis.length_rows(again) == diagnosis.length_rows(table)
 
 
 def test_rows_show_prompts_and_bounds():
-    _, headings, rows = diagnosis.by_length(diagnose(COINS, TWO, **SIZES).table)
+    _, headings, rows = diagnosis.length_rows(diagnose(COINS, TWO, **SIZES).table)
     assert headings[-2:] == ("best mixture of 2", "its prompts")
     assert rows[0][:2] == ("0", "no prompt") and rows[2][1] == "1×0 1×1"
     assert rows[-1][-1] == "2×0 8×1 | 8×0 2×1"
-    _, headings, rows = diagnosis.by_length(diagnose(Sticky(), Sticky((0.9, 0.9)), 3, 4).table)
+    _, headings, rows = diagnosis.length_rows(diagnose(Sticky(), Sticky((0.9, 0.9)), 3, 4).table)
     assert len(headings) == 4 and set(rows[3][1].split()) <= {"0", "1"}
 
 
 def test_the_terms_of_a_predictor_as_rows():
-    (judged,) = diagnosis.judge(
-        jax.random.key(0), {"it": COINS.bayes()}, set(), COINS, COIN, 5, 10, 32
-    )
-    title, _, rows = diagnosis.by_term(judged)
+    sizes = {"steps": 5, "trained_length": 10, "sequences": 32}
+    flags = diagnosis.Flags(prior=COINS, target=COIN, **sizes)
+    (judgement,) = diagnosis.judge_predictors(flags, {"it": COINS.bayes()}, set())
+    title, _, rows = diagnosis.term_rows(judgement)
     assert title.startswith("it:") and rows[1] == ("prior mismatch", "+0.0000", "exact")
     assert rows[3] == ("search gap", "+0.0000", "exact")
     assert sum(float(row[1]) for row in rows[:-1]) == pytest.approx(float(rows[-1][1]), abs=3e-4)
@@ -74,10 +74,10 @@ def test_what_a_run_tuned_is_read_from_its_spec(tmp_path):
     (tmp_path / "demo" / "coin").mkdir()
     for name in ("full-weights", "soft-prompt"):
         (tmp_path / "demo" / "coin" / f"{name}.safetensors").touch()
-    assert diagnosis.has_tuned_weights(tmp_path / "a")
-    assert diagnosis.has_tuned_weights(tmp_path / "demo" / "coin" / "full-weights.safetensors")
+    assert has_tuned_weights(tmp_path / "a")
+    assert has_tuned_weights(tmp_path / "demo" / "coin" / "full-weights.safetensors")
     for path in ("b", "c", "nowhere", "demo/coin/soft-prompt.safetensors"):
-        assert not diagnosis.has_tuned_weights(tmp_path / path)
+        assert not has_tuned_weights(tmp_path / path)
 
 
 def test_alphabets_are_compared_first():

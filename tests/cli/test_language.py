@@ -93,7 +93,7 @@ def test_a_model_is_talked_to_from_the_command_line(folder, capsys, monkeypatch)
     assert run("lm", "write", "the cat", *few, capsys=capsys).startswith("the cat")
     assert run("lm", "chat", "the cat", *few, capsys=capsys)
     lines = iter(["the cat", "the mat", ""])
-    monkeypatch.setattr("promptax.cli.language.console.input", lambda prompt: next(lines))
+    monkeypatch.setattr("promptax.cli.printing.console.input", lambda prompt: next(lines))
     assert run("lm", "chat", *few, capsys=capsys)
     assert next(lines, None) is None
     assert "lm fetch" in complaint(capsys, "lm", "speak")

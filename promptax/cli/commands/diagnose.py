@@ -1,0 +1,210 @@
+"""Prompt or tune? Say exactly, and in seconds, what the best prompts can do for a target, what a
+mixture of prompts could, and what a network's regret is made of.
+
+It leaves behind, where a folder is named:
+
+diagnosis.nc             the table of `promptax.analysis.diagnose`, with the verdict
+table.csv                the lengths that were shown
+regret-by-length.png     the figure
+ledger.csv, priors.csv   of the predictors, where some were given
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from promptax import files, store
+from promptax.analysis import EffectivePrior, diagnose, effective_prior, ledger
+from promptax.axes import NATS
+from promptax.cli import saved
+from promptax.cli.arguments import choice
+from promptax.cli.printing import print_rows, say
+from promptax.experiments import run_folder
+from promptax.protocol.predictor import Predictor
+from promptax.report import figures, to_csv
+from promptax.report.wording import precise, shown, spelled
+from promptax.specs import check
+from promptax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What is compared, how far prompts are searched, and which predictors are judged."""
+
+    prior: Task
+    """What was pretrained on: the name of a task, JSON, or @FILE."""
+    target: Task = choice("Categorical")
+    """What to steer to: the name of a task, JSON, or @FILE."""
+    length: int = 6
+    """Try every prompt of up to that many symbols."""
+    steps: int = 50
+    """Steps of a sequence of the target that regret is summed over."""
+    longest: int = 1000
+    """Also try longer prompts, up to this length: all of them or the likely ones, as time allows;
+    where order matters, short words that are repeated."""
+    tolerance: float = 0.01
+    """Nats: regret that close to the least that any predictor has counts as having reached it."""
+    mixture: int = 2
+    """How many prompts a mixture has."""
+    predictor: tuple[str, ...] = ()
+    """Run folders or files of predictors to judge as well; NAME=PATH names one."""
+    trained_length: int = 100
+    """Symbols in the sequences that the predictors were pretrained on."""
+    sequences: int = 2048
+    """Number of sequences to judge the predictors on."""
+    seed: int = 0
+    """Makes the sequences."""
+    out: str = ""
+    """Run folder to write the numbers and the figure to; none by default."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+
+
+def run(flags: Flags, command: str) -> None:
+    """Print what prompts can do and what predictors lose; write it where a folder is named."""
+    paths = saved.named(flags.predictor)
+    predictors = {name: saved.one_predictor(path) for name, path in paths.items()}
+    check_alphabets(predictors, flags.prior, flags.target)
+    folder = files.new_run_folder(flags.out, flags.overwrite) if flags.out else None
+    sizes = (flags.length, flags.steps, flags.longest, flags.mixture, flags.tolerance)
+    table = diagnose(flags.prior, flags.target, *sizes).table
+    print_rows(*length_rows(table))
+    say(f"the best prompt's regret {table.attrs['limit']}")
+    tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
+    judged = []
+    for judgement in judge_predictors(flags, predictors, tuned):
+        print_rows(*term_rows(judgement))
+        say(f"{judgement.name}, as a prior: {judgement.prior.words()}")
+        judged.append(judgement)
+    say(table.attrs["verdict"], style="bold")
+    if folder is not None:
+        run_folder.write_spec(folder, command, flags.seed, prior=flags.prior, target=flags.target)
+        write(folder, table, judged)
+        say(f"written to {folder}")
+
+
+Rows = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # title, headings, rows
+
+
+class Judgement(NamedTuple):
+    """A predictor's name, its `ledger` and its `effective_prior`."""
+
+    name: str
+    ledger: xr.Dataset
+    prior: EffectivePrior
+
+
+def check_alphabets(predictors: dict[str, Predictor], prior: Task, target: Task) -> None:
+    """Complain, before anything is computed, unless all are over one alphabet."""
+    sizes = {"the prior": prior.symbols, "the target": target.symbols}
+    sizes |= {name: predictor.symbols for name, predictor in predictors.items()}
+    listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    check(len(set(sizes.values())) == 1, f"Expected one alphabet; got symbols: {listed}.")
+
+
+def length_rows(table: xr.Dataset) -> Rows:
+    """The lengths worth a row; "≤" where the best prompt that was tried is an upper bound."""
+    mixed = "mixture" in table
+    headings = ("length", "best prompt", "exactly that long", "best up to it")
+    if mixed:
+        headings += (f"best mixture of {table.sizes['component']}", "its prompts")
+    rows = []
+    for length in np.atleast_1d(table.attrs["shown"]):  # one number comes back from a file bare
+        at = table.sel(prompt_length=length)
+        bound = "" if at["exhaustive"] else "≤ "
+        row = (
+            f"{length:,}",
+            spelled(at["tokens"].values) if "tokens" in table else shown(at["counts"].values),
+            bound + precise(at["regret"]),
+            precise(at["best_up_to"]),
+        )
+        if mixed:
+            bound = "" if at["mixture_exhaustive"] else "≤ "
+            prompts = " | ".join(shown(counts) for counts in at["mixture_counts"].values)
+            row += bound + precise(at["mixture"]), prompts
+        rows.append(row)
+    title = f"regret over {table.attrs['steps']} steps in {NATS}, exactly; the least that any "
+    return f"{title}predictor has: {precise(table['floor'])}", headings, rows
+
+
+def term_rows(judgement: Judgement) -> Rows:
+    """The terms of a predictor's regret, and their sum."""
+    terms = judgement.ledger
+    rows = [
+        (str(term), _signed(value), f"± {2 * float(error):.4f}" if error else "exact")
+        for term, value, error in zip(
+            terms["term"].values, terms["nats"].values, terms["standard_error"].values, strict=True
+        )
+    ]
+    error = float(terms["regret_standard_error"])
+    rows.append(("= regret", _signed(terms["regret"]), f"± {2 * error:.4f}"))
+    return f"{judgement.name}: regret in {NATS}", ("term", NATS, "2 standard errors"), rows
+
+
+def _signed(value: float | xr.DataArray) -> str:
+    return f"{round(float(value), 4) + 0.0:+.4f}"  # no minus zero
+
+
+def judge_predictors(
+    flags: Flags, predictors: dict[str, Predictor], tuned: set[str]
+) -> Iterator[Judgement]:
+    """Each predictor's ledger and effective prior; `tuned`: those whose weights were tuned."""
+    target, steps, sequences = flags.target, flags.steps, flags.sequences
+    for name, predictor in predictors.items():
+        first, second = jax.random.split(jax.random.key(flags.seed))
+        terms = ledger(
+            first,
+            predictor,
+            flags.prior,
+            target,
+            steps,
+            flags.trained_length,
+            tuned_weights=name in tuned,
+            sequences=sequences,
+            longest=flags.longest,
+        )
+        prior = effective_prior(predictor, target, steps, key=second, sequences=sequences)
+        yield Judgement(name, terms, prior)
+
+
+def write(folder: Path, table: xr.Dataset, judged: list[Judgement]) -> None:
+    """The dataset, the figure and the tables."""
+    store.save(folder / "diagnosis.nc", table)
+    store.write_figure(folder / "regret-by-length.png", figures.regret_by_length(table))
+    _, headings, rows = length_rows(table)
+    records: list[dict[str, object]] = [dict(zip(headings, row, strict=True)) for row in rows]
+    files.write_text(folder / "table.csv", to_csv(records))
+    if judged:
+        terms = [row for judgement in judged for row in _term_records(judgement)]
+        files.write_text(folder / "ledger.csv", to_csv(terms))
+        priors = [_prior_record(judgement) for judgement in judged]
+        files.write_text(folder / "priors.csv", to_csv(priors))
+
+
+def _term_records(judgement: Judgement) -> list[dict[str, object]]:
+    terms = judgement.ledger
+    return [
+        {
+            "predictor": judgement.name,
+            "term": str(term),
+            "nats": float(terms["nats"].sel(term=term)),
+            "standard_error": float(terms["standard_error"].sel(term=term)),
+        }
+        for term in terms["term"].values
+    ]
+
+
+def _prior_record(judgement: Judgement) -> dict[str, object]:
+    prior = judgement.prior
+    return {
+        "predictor": judgement.name,
+        "strength": prior.strength,
+        "fit_error": prior.fit_error,
+        **{f"pseudo_count_{symbol}": count for symbol, count in enumerate(prior.pseudo_counts)},
+        "words": prior.words(),
+    }

@@ -1,0 +1,106 @@
+"""Measure saved predictors against the oracle and exact Bayes, on the same sequences."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import tyro
+import xarray as xr
+
+from promptax import files, specs, store
+from promptax.cli import saved
+from promptax.cli.arguments import choice
+from promptax.cli.printing import print_regrets, say
+from promptax.evaluation.control_variates import regret
+from promptax.evaluation.evaluate import evaluate
+from promptax.experiments import experiment_folder, run_folder
+from promptax.progress import Bar
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.repeated import Repeated
+from promptax.specs import check
+from promptax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What is measured, on what, and how often."""
+
+    predictors: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders or files of predictors; NAME=PATH names a row."""
+    target: Task = choice("Categorical")
+    """What to evaluate on: the name of a task, JSON, or @FILE."""
+    prior: str = ""
+    """Also show the exact predictor of this task (name, JSON or @FILE), such as the prior."""
+    prior_prompt_length: int | None = None
+    """Also show it behind its best hard prompt of that length."""
+    sequences: int | None = None
+    """Number of sequences: 2,048, of texts 256."""
+    length: int | None = None
+    """Steps of each sequence: 200, of texts as many as the longest has tokens."""
+    seed: int = 0
+    """Makes the sequences."""
+    out: str = ""
+    """Run folder to write results.nc and the table to; none by default."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in that folder."""
+
+
+def run(flags: Flags, command: str) -> None:
+    """Print the table of regrets; write it beside the dataset where a folder is named."""
+    check(len(flags.predictors) > 0, "Expected predictors to evaluate: promptax evaluate RUN …")
+    paths = saved.named(flags.predictors)
+    predictors = {name: saved.predictor(path) for name, path in paths.items()}
+    prior = specs.parse(Task)(flags.prior) if flags.prior else None
+    reference = _reference(predictors, flags.target)
+    folder = files.new_run_folder(flags.out, flags.overwrite) if flags.out else None
+    losses = _losses(flags, predictors, prior)
+    results = regret(losses, reference)
+    results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
+    tuning_length = min(50, losses.sizes["time"])
+    results = results.assign_attrs(target=type(flags.target).__name__, tuning_length=tuning_length)
+    print_regrets(results)
+    if reference != "oracle":
+        sums = losses["log_loss"].sel(predictor=reference).isel(repetition=0).sum("time")
+        drawn = f"mean of {sums.size} drawn"
+        say(f"{reference}: log loss {float(sums.mean()):.3f} nats per sequence ({drawn})")
+    if folder is not None:
+        _write(folder, flags, command, results, paths)
+
+
+def _reference(predictors: dict[str, Predictor | Repeated], target: Task) -> str:
+    """What regret is taken to: the oracle, or else the first predictor without repetitions."""
+    if target.has_oracle:
+        return "oracle"
+    single = [name for name, thing in predictors.items() if not isinstance(thing, Repeated)]
+    check(
+        len(single) > 0,
+        f"Expected a predictor without repetitions to compare with, such as the untuned one: "
+        f"{type(target).__name__} has no oracle.",
+    )
+    return single[0]
+
+
+def _losses(
+    flags: Flags, predictors: dict[str, Predictor | Repeated], prior: Task | None
+) -> xr.Dataset:
+    longest = flags.target.longest
+    sequences, length = (2048, 200) if longest is None else (256, longest)
+    return evaluate(
+        jax.random.key(flags.seed),
+        predictors,
+        flags.target,
+        sequences if flags.sequences is None else flags.sequences,
+        length if flags.length is None else flags.length,
+        prior=prior,
+        prior_prompt_length=flags.prior_prompt_length,
+        callbacks=(Bar("evaluation"),),
+    )
+
+
+def _write(
+    folder: Path, flags: Flags, command: str, results: xr.Dataset, paths: dict[str, str]
+) -> None:
+    run_folder.write_spec(folder, command, flags.seed, target=flags.target, predictors=paths)
+    store.save(folder / "results.nc", results)
+    files.write_text(folder / "table.csv", experiment_folder.csv([results]))
+    say(f"written to {folder}")

@@ -1,0 +1,23 @@
+"""Make the text again."""
+
+import dataclasses
+
+from promptax import files
+from promptax.cli.coding import Coding
+from promptax.cli.printing import say
+from promptax.language.text_model import TextModel
+from promptax.progress import Bar
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags(Coding):
+    """What was compressed, where its text goes, and the model that compressed it."""
+
+
+def run(flags: Flags, command: str) -> None:
+    """Write the text; print how long it is."""
+    del command
+    data = files.read_bytes(flags.file)
+    text = TextModel.named(flags.model).decompress(data, callbacks=(Bar("decompressing"),))
+    files.write_bytes(flags.out, text.encode())
+    say(f"{len(text):,} characters in {flags.out}")

@@ -1,0 +1,39 @@
+"""Train a fresh network on a task: meta-training if the task is a mixture."""
+
+import dataclasses
+
+import jax
+
+from promptax.cli.fitting import Fitting, keep
+from promptax.experiments import run_folder
+from promptax.fit.loop import pretrain
+from promptax.predictors import Architecture
+from promptax.progress import Bar
+from promptax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags(Fitting):
+    """What is trained on what."""
+
+    network: Architecture
+    """Architecture: its name, JSON, or @FILE."""
+    task: Task
+    """What to train on: the name of a task, JSON, or @FILE."""
+
+
+def run(flags: Flags, command: str) -> None:
+    """Train a network and keep it in its run folder."""
+    folder, checkpoint = run_folder.reserve(flags.out, flags.overwrite, flags.resume)
+    what = {"network": flags.network, "task": flags.task, "fit": flags.fit}
+    if not flags.resume:
+        run_folder.write_spec(folder, command, flags.seed, **what)
+    fitted = pretrain(
+        jax.random.key(flags.seed),
+        flags.network,
+        flags.task,
+        flags.fit,
+        checkpoint=checkpoint,
+        callbacks=(Bar("pretraining"),),
+    )
+    keep(folder, fitted)
