@@ -52,8 +52,8 @@ from promptax.protocol.entries import condition as condition
 from promptax.protocol.entries import predict as predict
 from promptax.protocol.mixture import PromptedMixture as PromptedMixture
 from promptax.protocol.mixture import mix as mix
+from promptax.protocol.predictions import Prediction as Prediction
 from promptax.protocol.predictor import Embedded as Embedded
-from promptax.protocol.predictor import Prediction as Prediction
 from promptax.protocol.predictor import Predictor as Predictor
 from promptax.protocol.prompted import Prompted as Prompted
 from promptax.protocol.repeated import Repeated as Repeated

@@ -22,10 +22,12 @@ from promptax.specs import check
 
 PromptInternals = dict[str, Float[Array, "prompt _state"]]
 Internals = dict[str, Float[Array, "sequence time _state"]]
+Observed = Int[np.ndarray, "sequence time"] | Float[np.ndarray, "sequence time input"]
 
 
 def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
-    """Every internal state by name [sequence, time, state] while reading tokens [sequence, time].
+    """Every internal state by name [sequence, time, state] while reading tokens [sequence, time],
+    or rows [sequence, time, input] where the predictor's outcome has no alphabet.
 
     `time` counts the tokens read, 1..N.
 
@@ -60,9 +62,7 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
 
 
 @eqx.filter_jit
-def _read(
-    predictor: Predictor, tokens: Int[Array, "sequence time"]
-) -> tuple[PromptInternals, Internals]:
+def _read(predictor: Predictor, tokens: Array) -> tuple[PromptInternals, Internals]:
     """Internals [prompt, state] of the prompt, read once, and [sequence, time, state] after it."""
     prompts = _prompts(predictor)
     _, prediction = predictor.advance_batch(predictor.start(), tokens)
@@ -81,13 +81,21 @@ def _prompts(predictor: Predictor) -> PromptInternals:
     }
 
 
-def _checked(predictor: Any, tokens: Any) -> Int[np.ndarray, "sequence time"]:
+def _checked(predictor: Any, tokens: Any) -> Observed:
     if not isinstance(predictor, Predictor):
         raise TypeError(
             f"Expected one predictor; got {type(predictor).__name__}. Of repetitions pick one: "
             "predictor[0]."
         )
-    tokens = np.asarray(tokens)
+    tokens, outcome = np.asarray(tokens), predictor.outcome
+    if outcome.alphabet is None:
+        width = outcome.input_width()
+        check(
+            tokens.ndim == 3 and tokens.size > 0 and tokens.shape[-1] == width,
+            f"Expected rows [sequence, time, {width}] of {outcome.words()}; got shape "
+            f"{tokens.shape}. One sequence alone: rows[None].",
+        )
+        return tokens.astype(np.float32)
     check(
         tokens.ndim == 2 and tokens.size > 0 and np.issubdtype(tokens.dtype, np.integer),
         f"Expected tokens [sequence, time] (int), at least one; got shape {tokens.shape}, "

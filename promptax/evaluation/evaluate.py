@@ -122,9 +122,10 @@ def _check_predictors(predictors: Any, target: Any) -> None:
                 + _remedy(predictor)
             )
         check(
-            predictor.symbols == target.symbols,
-            f"Expected a predictor over {target.symbols} symbols, as the target "
-            f"{type(target).__name__} has; got {predictor.symbols} symbols in {name!r}.",
+            predictor.outcome == target.outcome,
+            f"Expected a predictor over {target.outcome.words()}, as the target "
+            f"{type(target).__name__} has; got {predictor.outcome.words()} in {name!r}. Pretrain "
+            "one on a task like the target, or choose another target.",
         )
 
 
@@ -155,9 +156,9 @@ def _prior_rows(
             "pretraining task: prior=task."
         )
     check(
-        prior.has_bayes and prior.symbols == target.symbols,
-        f"Expected a prior over {target.symbols} symbols with an exact predictor; got "
-        f"{type(prior).__name__} over {prior.symbols} symbols. Leave out prior.",
+        prior.has_bayes and prior.outcome == target.outcome,
+        f"Expected a prior over {target.outcome.words()} with an exact predictor; got "
+        f"{type(prior).__name__} over {prior.outcome.words()}. Leave out prior.",
     )
     rows: dict[str, Reader] = {PRIOR_BAYES: prior.bayes()}
     about: dict[str, Any] = {"prior": json.dumps(to_json(prior))}

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.evaluation.control_variates import regret as regret
-from promptax.protocol.outcomes import Episode, Symbols
-from promptax.protocol.predictor import Prediction, Predictor
+from promptax.protocol.outcomes import Episode, Outcome
+from promptax.protocol.predictor import Predictor
 from promptax.tasks.base import Task
 
 Reader = Predictor | Task  # a task reads as its own oracle
@@ -24,7 +24,7 @@ def _at_once(reader: Reader, chunk: int, length: int, mesh: Mesh | None) -> int:
 
 @eqx.filter_jit
 def _losses(
-    reader: Reader, outcome: Symbols, episodes: Episode, at_once: int, mesh: Mesh | None
+    reader: Reader, outcome: Outcome, episodes: Episode, at_once: int, mesh: Mesh | None
 ) -> Float[Array, "sequence time"]:
     """Losses in nats. Weights and a spec's numbers are arguments: one compilation a structure."""
     if mesh is None:
@@ -35,13 +35,13 @@ def _losses(
 
 
 def _losses_here(
-    reader: Reader, outcome: Symbols, episodes: Episode, at_once: int
+    reader: Reader, outcome: Outcome, episodes: Episode, at_once: int
 ) -> Float[Array, "sequence time"]:
     state = None if isinstance(reader, Task) else reader.start()
 
     def read(some: Episode) -> Array:
         if isinstance(reader, Task):
-            prediction = Prediction(jax.vmap(reader.oracle)(some.latent, some.tokens))
+            prediction = outcome.prediction(jax.vmap(reader.oracle)(some.latent, some.inputs))
         else:
             _, prediction = reader.advance_batch(state, some.inputs)
         return outcome.log_loss(prediction, some)

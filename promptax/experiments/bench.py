@@ -20,7 +20,7 @@ from promptax.fit.settings import FitSettings
 from promptax.fit.updates import Program, loss_and_gradient
 from promptax.predictors import Architecture, Network
 from promptax.progress import Callback, report
-from promptax.protocol.outcomes import Episode
+from promptax.protocol.outcomes import Episode, Symbols
 from promptax.steering import FullWeights, GradientTuner, LowRank, SoftPrompt, Tuner
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -113,7 +113,7 @@ def work(architecture: Architecture, job: str, batch: int = 256) -> float | None
     episodes = Episode(jnp.zeros((batch, 100 if job == "pretraining" else 50), jnp.int32))
 
     def gradient(tuned: Any, program: Program, episodes: Episode) -> Any:
-        return loss_and_gradient(tuned, program, episodes, Categorical.outcome, batch)
+        return loss_and_gradient(tuned, program, episodes, Symbols(2), batch)
 
     compiled = eqx.filter_jit(gradient).lower(tuned, program, episodes).compile().compiled
     loops = " while(" in compiled.as_text()

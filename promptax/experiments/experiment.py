@@ -98,11 +98,19 @@ class Experiment(Measurement):
         taken = {UNTUNED, "oracle", "bayes", "prior bayes", "prior bayes, best prompt"}
         taken &= set(self.methods)
         check(not taken, f"Expected methods not named as baselines are; got {sorted(taken)}.")
+        for tuner in self.methods.values():
+            tuner.check_alphabet(self.prior)
+        kind = self.prior.outcome
+        check(
+            self.prior_sequences == 0 or kind.alphabet is not None,
+            f"Expected prior_sequences=0, since no Dirichlet prior is over {kind.words()}; got "
+            f"{self.prior_sequences}.",
+        )
         for name, target in self.targets.items():
             check(
-                target.symbols == self.prior.symbols,
-                f"Expected targets over the {self.prior.symbols} symbols of the prior; {name!r} "
-                f"has {target.symbols}.",
+                target.outcome == kind,
+                f"Expected targets over {kind.words()}, as the prior; {name!r} is over "
+                f"{target.outcome.words()}.",
             )
 
     @classmethod

@@ -192,8 +192,9 @@ def _states(
     name: str,
 ) -> xr.Dataset | None:
     """Internal states of the untuned network and of every prompted one, first repetitions; nothing
-    if there is none to compare with."""
-    if not experiment.methods:
+    if there is none to compare with, or no alphabet, whose symbols the components are held
+    against."""
+    if not experiment.methods or experiment.prior.outcome.alphabet is None:
         return None
     length, _ = experiment.lengths()
     background_key, target_key = jax.random.split(key)

@@ -80,9 +80,9 @@ def pretrain(
             f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
         )
     settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
-    build = lambda key: architecture.build(key, task.symbols)  # noqa: E731
+    build = lambda key: architecture.build(key, task.outcome)  # noqa: E731
     if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
-        check_alphabet(build, key, task)
+        check_outcome(build, key, task)
         return Fitted(build(key), np.zeros((1, 0), np.float32), np.array([-1], np.int32))
     return fit(
         key,
@@ -122,7 +122,7 @@ def fit(
         probes: what to measure along the way; kept in `Fitted.probes`.
         watched: which frozen leaves also count in the norm that is clipped.
     """
-    check_alphabet(make, key, task)
+    check_outcome(make, key, task)
     first = [
         make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
     ]
@@ -171,13 +171,14 @@ def _check_leaves(tuned: Tree, predictor: Predictor, objective: Objective) -> No
         )
 
 
-def check_alphabet(make: Callable, key: Key[Array, ""], task: Task) -> None:
-    """Complain, before any compute, if predictor and task speak of different alphabets."""
-    symbols = eqx.filter_eval_shape(make, key).symbols
+def check_outcome(make: Callable, key: Key[Array, ""], task: Task) -> None:
+    """Complain, before any compute, if a predictor does not read what a task yields."""
+    outcome = eqx.filter_eval_shape(make, key).outcome
     check(
-        symbols == task.symbols,
-        f"Expected a task over the predictor's {symbols} symbols; got {type(task).__name__} over "
-        f"{task.symbols}. Pretrain on a task with {task.symbols} symbols, or change the task.",
+        outcome == task.outcome,
+        f"Expected a task over the predictor's {outcome.words()}; got {type(task).__name__} over "
+        f"{task.outcome.words()}. Pretrain on a task over {task.outcome.words()}, or change the "
+        "task.",
     )
 
 
@@ -194,7 +195,8 @@ def _run(
     numbers of updates that are `pauses`."""
     assert settings.length is not None
     rates, repetitions = settings.rates(), settings.repetitions
-    per_step = 4 * repetitions * settings.batch * settings.length
+    numbers = 1 if task.outcome.alphabet else task.outcome.input_width()  # of a step of time
+    per_step = 4 * repetitions * settings.batch * settings.length * numbers
     size = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
     mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)
@@ -223,7 +225,7 @@ def _run(
         span = platforms.everywhere(Span(on_device(bounds), first), mesh)
         with jax.default_matmul_precision(settings.precision):
             moving, losses = run_updates(
-                moving, block[1], span, program, type(task).outcome, micro, mesh
+                moving, block[1], span, program, task.outcome, micro, mesh
             )
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]

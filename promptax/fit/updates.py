@@ -167,7 +167,7 @@ def loss_and_gradient(
         shared: the axis of the mesh over which the batch is spread.
         key: the objective's; None where it draws nothing.
     """
-    objective, here = program.objective, episodes.tokens.shape[0]
+    objective, here = program.objective, episodes.inputs.shape[0]
     devices = 1 if shared is None else jax.lax.axis_size(shared)
     batch, parts = here * devices, (tuned, program.watched)
     key = jax.random.key(0) if key is None else key
@@ -192,7 +192,7 @@ def loss_and_gradient(
     gradient_of = as_long_as_scored(
         jax.value_and_grad(micro_loss, argnums=(0, 1)),
         eqx.combine(*parts, program.frozen),
-        episodes.tokens.shape[1],
+        episodes.inputs.shape[1],
     )
     if micro == here:
         loss, (direct, through) = gradient_of(parts, state, episodes, jnp.int32(0))
@@ -245,6 +245,6 @@ def as_long_as_scored(
 
 def _lengths(episodes: Episode) -> Int[Array, " sequence"]:
     """How far each episode has to be read: up to its last scored step."""
-    steps = jnp.arange(1, episodes.tokens.shape[1] + 1)
+    steps = jnp.arange(1, episodes.inputs.shape[1] + 1)
     assert episodes.scored is not None
     return jnp.max(jnp.where(episodes.scored, steps, 0), axis=1)

@@ -18,6 +18,7 @@ from promptax.language.spelled import Spelled, spelled
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.predictors.base import Architecture, Network, Torso
 from promptax.predictors.llama import Llama
+from promptax.protocol.outcomes import Outcome, Symbols, as_outcome
 from promptax.specs import check
 
 
@@ -63,7 +64,7 @@ class LanguageModel(Architecture):
     def begin_token(self) -> int | None:
         return self._network().architecture.begin_token()
 
-    def build(self, key: Key[Array, ""], symbols: int) -> Spelled:
+    def build(self, key: Key[Array, ""], outcome: Outcome | int) -> Spelled:
         """The model over the words; the key plays no part.
 
         Raises:
@@ -71,9 +72,10 @@ class LanguageModel(Architecture):
             ValueError: another number of words, or words that cannot be told apart.
         """
         del key
+        outcome = as_outcome(outcome)
         check(
-            symbols == len(self.words),
-            f"Expected a word for each of {symbols} symbols; got {self.words}.",
+            outcome == Symbols(len(self.words)),
+            f"Expected a word for each of {outcome.words()}; got {self.words}.",
         )
         tokenizer = Tokenizer.named(self.weights)
         words, opening = (

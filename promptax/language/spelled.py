@@ -19,7 +19,9 @@ from jaxtyping import Array, Int, Key
 
 from promptax.predictors.base import Architecture, Network, NetworkState, Reading, Torso
 from promptax.predictors.llama import Llama
-from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Prediction
+from promptax.protocol.outcomes import Outcome, Symbols, as_outcome
+from promptax.protocol.predictions import Prediction
+from promptax.protocol.predictor import Embedded, Inputs, KeyValues
 from promptax.protocol.prompted import Wrapper
 from promptax.specs import check
 
@@ -80,6 +82,10 @@ class Spelled(Wrapper):
     @property
     def symbols(self) -> int:
         return self.words.shape[0]
+
+    @property
+    def outcome(self) -> Outcome:
+        return Symbols(self.symbols)
 
     @property
     def pieces(self) -> int:
@@ -168,9 +174,10 @@ class SpelledNetwork(Architecture):
     def torso(self, key: Key[Array, ""]) -> Torso:
         return self.network.torso(key)
 
-    def build(self, key: Key[Array, ""], symbols: int) -> Spelled:
+    def build(self, key: Key[Array, ""], outcome: Outcome | int) -> Spelled:
+        outcome = as_outcome(outcome)
         check(
-            symbols == len(self.words),
-            f"Expected a word for each of {symbols} symbols; got {len(self.words)} words.",
+            outcome == Symbols(len(self.words)),
+            f"Expected a word for each of {outcome.words()}; got {len(self.words)} words.",
         )
         return spelled(self.network.build(key, self.alphabet), self.words, self.opening)

@@ -8,6 +8,7 @@ fully read before the batch begins, and `log_probs` are those of [state.last, ou
 """
 
 import abc
+import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -16,9 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.predictors.parts.layers import Dense, Layer, Transposed, choose, dense
-from promptax.predictors.parts.many_symbols import Unembedded
-from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Prediction, Predictor
-from promptax.specs import Record, Spec, check
+from promptax.protocol.outcomes import Outcome, Symbols, alphabet_of, as_outcome
+from promptax.protocol.predictions import AnyPrediction
+from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Predictor, real_rows
+from promptax.specs import Record, Spec, later
 
 Rows = Float[Array, "time embedding"]
 AnyRows = Float[Array, "*batch time embedding"]
@@ -32,7 +34,6 @@ Remembered = Float[Array, "layer head row each"]
 
 
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
-MANY_SYMBOLS = 512  # from that many on, losses are computed without keeping all log probabilities
 
 
 class Torso(Record):
@@ -124,16 +125,17 @@ class Architecture(Spec, open_as="network", default="Transformer"):
         """Whether `build` gives weights that others trained."""
         return False
 
-    def build(self, key: Key[Array, ""], symbols: int) -> Any:
-        """An untrained network over an alphabet of that size. To override where weights come from
-        elsewhere."""
-        check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
+    def build(self, key: Key[Array, ""], outcome: Outcome | int) -> Any:
+        """An untrained network that reads and predicts an outcome; of a whole number, that many
+        symbols. To override where weights come from elsewhere."""
+        outcome = as_outcome(outcome)
         first, middle, last = jax.random.split(key, 3)
         return Network(
             architecture=self,
-            embedding=dense(first, symbols, self.embedding_width(), bias=True),
+            embedding=dense(first, outcome.input_width(), self.embedding_width(), bias=True),
             torso=self.torso(middle),
-            unembedding=dense(last, self.output_width(), symbols, bias=True),
+            unembedding=dense(last, self.output_width(), outcome.parameter_width(), bias=True),
+            row_outcome=None if outcome.alphabet else outcome,
         )
 
 
@@ -164,10 +166,16 @@ class Network(Predictor):
     torso: Torso
     unembedding: Layer | None
     """None: the embedding's transpose."""
+    row_outcome: Outcome | None = later(None, static=True)
+    """What it reads rows of and predicts; None: symbols, one for each row of the embedding."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.row_outcome or Symbols(self.embedding.weight.shape[0])
 
     @property
     def symbols(self) -> int:
-        return self.embedding.weight.shape[0]
+        return alphabet_of(self)
 
     @property
     def embedding_width(self) -> int:
@@ -181,18 +189,21 @@ class Network(Predictor):
         return NetworkState(self.torso.start(room), jnp.zeros(self.architecture.output_width()))
 
     def begin(self, state: NetworkState) -> NetworkState:
-        """Reads the begin token; without one, zero weight on every symbol, whose embedding is the
-        bias."""
+        """Reads the begin token; without one, a row of zeros, whose embedding is the bias."""
         return self.advance(state, self._opening())[0]
 
     def _opening(self) -> Array:
         token = self.architecture.begin_token()
-        return jnp.zeros((1, self.symbols)) if token is None else jnp.array([token])
+        if token is None:
+            return jnp.zeros((1, self.outcome.input_width()))
+        return jnp.array([token])
 
-    def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+    def advance(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, AnyPrediction]:
         return self._predict(self.read(state, inputs))
 
-    def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
+    def advance_batch(
+        self, state: NetworkState, inputs: Inputs
+    ) -> tuple[NetworkState, AnyPrediction]:
         return self._predict(self.read_batch(state, inputs))
 
     @property
@@ -246,7 +257,7 @@ class Network(Predictor):
 
     def read_batch(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance_batch` without predictions."""
-        few = self.symbols <= FEW_SYMBOLS
+        few = 0 < (self.outcome.alphabet or 0) <= FEW_SYMBOLS
         if few and not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer):
             table = self.embedding(jnp.eye(self.symbols))
             return self._reading(state, self.torso.advance_tokens(state.torso, table, inputs))
@@ -258,13 +269,10 @@ class Network(Predictor):
         rows = jnp.concatenate([first, outputs], axis=-2)
         return Reading(NetworkState(torso, rows[..., -1, :]), rows[..., :-1, :], internals)
 
-    def _predict(self, reading: Reading) -> tuple[NetworkState, Prediction]:
+    def _predict(self, reading: Reading) -> tuple[NetworkState, AnyPrediction]:
         state, before, internals = reading
-        return state, Prediction(
-            jax.nn.log_softmax(self.out(before)),
-            internals,
-            Unembedded(before, self.out) if self.symbols >= MANY_SYMBOLS else None,
-        )
+        prediction = self.outcome.of_outputs(before, self.out)
+        return state, dataclasses.replace(prediction, internals=internals)
 
     @property
     def out(self) -> Layer:
@@ -284,9 +292,12 @@ class Network(Predictor):
         return KeyValues(*found)
 
     def embed(self, inputs: Inputs) -> AnyRows:
-        """Rows [..., time, embedding] of tokens, of weights over symbols, or as they are."""
+        """Rows [..., time, embedding] of tokens, of weights over symbols, of rows of the outcome,
+        or as they are."""
         if isinstance(inputs, Embedded):
             return self._checked_rows(inputs.rows)
+        if self.outcome.alphabet is None:
+            return self.embedding(real_rows(inputs, self.outcome))
         if jnp.issubdtype(inputs.dtype, jnp.integer):
             if self.symbols > 64:
                 rows, bias = self.embedding.weight[inputs], self.embedding.bias
@@ -299,6 +310,11 @@ class Network(Predictor):
 
     def _checked_rows(self, rows: Array) -> AnyRows:
         if rows.ndim < 2 or rows.shape[-1] != self.embedding_width:
+            if self.outcome.alphabet is None:
+                raise ValueError(
+                    f"Expected embedding rows [time, {self.embedding_width}]; got shape "
+                    f"{rows.shape}."
+                )
             raise ValueError(
                 f"Expected weights [time, {self.symbols}] over the symbols or embedding rows "
                 f"[time, {self.embedding_width}]; got shape {rows.shape}."
@@ -306,7 +322,8 @@ class Network(Predictor):
         return rows
 
     def reading_bytes(self, rows: int) -> int:
-        return 4 * rows * (self.embedding_width + self.symbols) + self.torso.reading_bytes(rows)
+        widths = self.embedding_width + self.outcome.parameter_width()
+        return 4 * rows * widths + self.torso.reading_bytes(rows)
 
     def micro_batch(self, batch: int, length: int) -> int:
         return self.torso.micro_batch(batch, length)

@@ -30,6 +30,7 @@ from promptax.predictors.base import (
 )
 from promptax.predictors.parts.attention import Heads, KeptRows, Past, Queries, append, attention
 from promptax.predictors.parts.layers import Dense, Layer, Transposed
+from promptax.protocol.outcomes import Outcome, as_outcome
 from promptax.specs import Record, check
 
 NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a matrix
@@ -124,14 +125,22 @@ class Llama(Architecture):
     def begin_token(self) -> int | None:
         return self.opens_with
 
-    def build(self, key: Key[Array, ""], symbols: int) -> Network:
-        check(symbols >= 2, f"Expected an alphabet of at least 2 symbols; got {symbols}.")
+    def build(self, key: Key[Array, ""], outcome: Outcome | int) -> Network:
+        outcome = as_outcome(outcome)
+        check(
+            outcome.alphabet is not None or self.opens_with is None,
+            f"Expected a llama without a begin token, since {outcome.words()} have no tokens; got "
+            f"opens_with={self.opens_with}. Leave it out.",
+        )
+        tied = self.tied and outcome.alphabet is not None  # rows and parameters differ in width
         first, middle, last = jax.random.split(key, 3)
+        unembedding = None if tied else self._fresh(last, outcome.parameter_width(), self.width)
         return Network(
             architecture=self,
-            embedding=Dense(self._fresh(first, symbols, self.width)),
+            embedding=Dense(self._fresh(first, outcome.input_width(), self.width)),
             torso=self.torso(middle),
-            unembedding=None if self.tied else Transposed(self._fresh(last, symbols, self.width)),
+            unembedding=None if unembedding is None else Transposed(unembedding),
+            row_outcome=None if outcome.alphabet else outcome,
         )
 
     def torso(self, key: Key[Array, ""]) -> "LlamaTorso":

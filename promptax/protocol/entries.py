@@ -6,24 +6,26 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from promptax.axes import LogProbs
-from promptax.protocol.predictor import Embedded, Inputs, Predictor
+from promptax.protocol.outcomes import Outcome
+from promptax.protocol.predictor import Embedded, Inputs, Predictor, real_rows
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import Repeated
 from promptax.specs import on_device, traced
 
 
 @eqx.filter_jit
-def _read(predictor: Predictor, inputs: Inputs) -> LogProbs:
-    return predictor.advance(predictor.start(), inputs)[1].log_probs
+def _read(predictor: Predictor, inputs: Inputs) -> Float[Array, "time parameter"]:
+    return predictor.advance(predictor.start(), inputs)[1].shown()
 
 
-def predict(predictor: Predictor, tokens: Any) -> LogProbs:
+def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]:
     """Log probabilities [time, symbol] in nats; row t predicts tokens[t] from tokens[:t].
 
-    `tokens`: an array or a list of whole numbers [time].
+    `tokens`: an array or a list of whole numbers [time]. Where the predictor's outcome has no
+    alphabet, rows [time, input]; what comes back are then the numbers that make its predictions
+    [time, parameter], such as mean and log standard deviation.
 
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
@@ -31,7 +33,8 @@ def predict(predictor: Predictor, tokens: Any) -> LogProbs:
 
 
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
-    """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], or lists."""
+    """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], rows
+    [prompt, input] of an outcome without an alphabet, or lists."""
     return Prompted(one(predictor), GivenPrompt(checked(predictor, prompt)))
 
 
@@ -59,6 +62,9 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
         return inputs
     if not isinstance(inputs, Array):
         inputs = np.asarray(inputs)
+    outcome = predictor.outcome
+    if outcome.alphabet is None:
+        return _checked_rows(outcome, inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
         return inputs if isinstance(inputs, Array) else on_device(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
@@ -74,3 +80,16 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
         )
     here = isinstance(inputs, Array) and inputs.dtype == jnp.int32
     return inputs if here else on_device(tokens.astype(np.int32))
+
+
+def _checked_rows(outcome: Outcome, rows: Any) -> Any:
+    """Rows of an outcome without an alphabet, after a look at their shape."""
+    if rows.size == 0:
+        rows = np.zeros((0, outcome.input_width()))
+    if rows.ndim == 3:
+        raise ValueError(
+            f"Expected rows of one sequence [time, input]; got shape {rows.shape}. For a batch use "
+            "jax.vmap or promptax.evaluate."
+        )
+    rows = rows if isinstance(rows, Array) or rows.ndim == 1 else on_device(np.asarray(rows, float))
+    return real_rows(rows, outcome)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from promptax.axes import Counts
-from promptax.protocol.predictor import Embedded, Inputs, Prediction, Predictor
+from promptax.protocol.predictions import Prediction
+from promptax.protocol.predictor import Embedded, Inputs, Predictor
 
 
 def symbol_weights(inputs: Inputs, symbols: int) -> jax.Array:

@@ -21,7 +21,16 @@ from jaxtyping import Array, Float, Int
 
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import uniform_if
-from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Prediction, Predictor, State
+from promptax.protocol.outcomes import Outcome
+from promptax.protocol.predictions import AnyPrediction, Mixed, Prediction
+from promptax.protocol.predictor import (
+    Embedded,
+    Inputs,
+    KeyValues,
+    Predictor,
+    State,
+    real_rows,
+)
 from promptax.protocol.prompted import Prompt, Prompted, Wrapper
 from promptax.specs import Record, check, check_distribution
 
@@ -42,7 +51,8 @@ class PromptedMixture(Wrapper):
     `log_weights` [component]: the initial log weights up to a constant, nats.
 
     Reads tokens, or weights over symbols, whose evidence for a component is Σ_s weight_s log p(s),
-    that of tokens for one-hot rows. Internal states: "responsibility" [time, component], the
+    that of tokens for one-hot rows; or rows of an outcome without an alphabet, whose evidence is
+    their log density. Internal states: "responsibility" [time, component], the
     posterior weights after each input; and those of the first component under their own names.
     """
 
@@ -72,14 +82,17 @@ class PromptedMixture(Wrapper):
         states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.reads)
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
-    def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, Prediction]:
-        _check_evidence(inputs, self.symbols)
-        return _mixed(state, inputs, [self.predictor.advance(one, inputs) for one in state.states])
+    def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
+        _check_evidence(inputs, self.outcome)
+        read = [self.predictor.advance(one, inputs) for one in state.states]
+        return _mixed(state, inputs, read, self.outcome)
 
-    def advance_batch(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, Prediction]:
-        _check_evidence(inputs, self.symbols)
+    def advance_batch(
+        self, state: MixtureState, inputs: Inputs
+    ) -> tuple[MixtureState, AnyPrediction]:
+        _check_evidence(inputs, self.outcome)
         read = [self.predictor.advance_batch(one, inputs) for one in state.states]
-        return _mixed(state, inputs, read)
+        return _mixed(state, inputs, read, self.outcome)
 
     def reading_bytes(self, rows: int) -> int:
         return len(self.reads) * self.predictor.reading_bytes(rows)
@@ -109,7 +122,7 @@ def mix(
     return PromptedMixture(predictor, reads, jnp.log(jnp.asarray(weights)))
 
 
-def _check_evidence(inputs: Inputs, symbols: int) -> None:
+def _check_evidence(inputs: Inputs, outcome: Outcome) -> None:
     if isinstance(inputs, Embedded | KeyValues):
         rows = "embedding rows" if isinstance(inputs, Embedded) else "keys and values"
         raise TypeError(
@@ -117,27 +130,31 @@ def _check_evidence(inputs: Inputs, symbols: int) -> None:
             "prompt of a mixture against another. Read them before the mixture: steer the "
             "predictor inside, or use PromptMixture(prompt=SoftPrompt())."
         )
-    if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.shape[-1] != symbols:
+    if outcome.alphabet is None:
+        real_rows(inputs, outcome)
+    elif jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.shape[-1] != outcome.alphabet:
         raise ValueError(
-            f"Expected weights [time, symbol] over {symbols} symbols; got shape {inputs.shape}."
+            f"Expected weights [time, symbol] over {outcome.words()}; got shape {inputs.shape}."
         )
 
 
 def _mixed(
-    state: MixtureState, inputs: Inputs, read: Sequence[tuple[State, Prediction]]
-) -> tuple[MixtureState, Prediction]:
+    state: MixtureState, inputs: Inputs, read: Sequence[tuple[State, Any]], outcome: Outcome
+) -> tuple[MixtureState, AnyPrediction]:
     """The mixture's new state and prediction, from those of its components."""
     predictions = tuple(prediction for _, prediction in read)
-    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions)), axis=-2)
+    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions, outcome)), axis=-2)
     first = jnp.broadcast_to(
         state.log_weights[..., None, :], (*evidence.shape[:-2], 1, evidence.shape[-1])
     )
     log_weights = _normalised(jnp.concatenate([first, first + evidence], axis=-2))
     before, after = log_weights[..., :-1, :], log_weights[..., 1:, :]
-    impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
-    rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
     internals = {RESPONSIBILITY: jnp.exp(after), **predictions[0].internals}
     new = MixtureState(tuple(state for state, _ in read), log_weights[..., -1, :])
+    if outcome.alphabet is None:
+        return new, Mixed(before, predictions, internals)
+    impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
+    rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
     many = any(prediction.scores is not None for prediction in predictions)
     scores = MixedScores(predictions, before) if many else None
     return new, Prediction(uniform_if(impossible, rows), internals, scores)
@@ -166,11 +183,12 @@ def _by_component(
 
 
 def _log_likelihood(
-    inputs: Inputs, predictions: Sequence[Prediction]
+    inputs: Inputs, predictions: Sequence[Any], outcome: Outcome
 ) -> Float[Array, "*batch time component"]:
     """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
-    if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        return jnp.stack([prediction.of(inputs) for prediction in predictions], axis=-1)
+    if outcome.alphabet is None or not jnp.issubdtype(inputs.dtype, jnp.floating):
+        observations = outcome.decode(inputs)
+        return jnp.stack([prediction.of(observations) for prediction in predictions], axis=-1)
     weights, log_probs = inputs[..., None, :], _by_component(predictions)
     never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
     return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)

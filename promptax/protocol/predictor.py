@@ -4,25 +4,27 @@
     state, prediction = predictor.advance(state, inputs)    # prediction.log_probs: [time, symbol]
 
 Both are written for one sequence. `log_probs[t]` predicts `inputs[t]` from the state and
-`inputs[:t]`; this alignment holds everywhere. Prompting is `advance` over the prompt, once, outside
-the batch: the state that comes out is shared by all sequences. No other code may know what a state
-contains.
+`inputs[:t]`; this alignment holds everywhere, also where what comes are no symbols (`outcomes`).
+Prompting is `advance` over the prompt, once, outside the batch: the state that comes out is shared
+by all sequences. No other code may know what a state contains.
 """
 
 import abc
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from promptax.protocol.outcomes import Outcome, Symbols
+from promptax.protocol.predictions import AnyPrediction
 from promptax.specs import Record
 
 State = Any
 
 
-Inputs = Any  # Tokens, Weights over symbols, Embedded rows, or KeyValues
+Inputs = Any  # Tokens, Weights over symbols, rows of an outcome, Embedded rows, or KeyValues
 
 
 class Embedded(Record):
@@ -46,39 +48,32 @@ def rows_in(inputs: Inputs) -> int:
     return jax.tree.leaves(inputs)[0].shape[0]
 
 
-@runtime_checkable
-class Scores(Protocol):
-    """What knows log probabilities of single symbols without those of all."""
+def real_rows(inputs: Inputs, outcome: Outcome) -> Float[Array, "*batch time input"]:
+    """The inputs, after a look whether they are rows of an outcome without an alphabet.
 
-    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]: ...
-
-
-class Prediction(eqx.Module):
-    """What a predictor says about the inputs it was just given.
-
-    `log_probs` [time, symbol], nats: row t predicts inputs[t] from the state and inputs[:t].
-    `internals`: named arrays [time, state]; row t is the internal state after reading inputs[t].
-    `scores`: where symbols are many, what `of` asks; inside a compiled function `log_probs` cost
-    nothing unless they are used.
+    Raises:
+        TypeError: tokens, embedding rows, or keys and values.
+        ValueError: rows of another width.
     """
-
-    log_probs: Float[Array, "*batch time symbol"]
-    internals: dict[str, Float[Array, "*batch time _state"]] = eqx.field(default_factory=dict)
-    scores: Scores | None = None
-
-    def of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
-        """The log probability of the symbol that came, nats."""
-        if self.scores is not None:
-            return self.scores.log_probs_of(tokens)
-        symbols = self.log_probs.shape[-1]
-        if symbols <= 64:  # a masked sum: on CPUs gathers have slow derivatives
-            hit = tokens[..., None] == jnp.arange(symbols)
-            return jnp.sum(jnp.where(hit, self.log_probs, 0.0), axis=-1)
-        return jnp.take_along_axis(self.log_probs, tokens[..., None], axis=-1)[..., 0]
+    width = outcome.input_width()
+    kinds = {Embedded: "embedding rows", KeyValues: "keys and values"}
+    kind = kinds.get(type(inputs))
+    if kind is None and jnp.issubdtype(inputs.dtype, jnp.integer):
+        kind = "tokens"
+    wanted = f"Expected rows [time, {width}] of {outcome.words()}, which the predictor reads; got"
+    if kind is not None:
+        raise TypeError(f"{wanted} {kind}.")
+    if inputs.ndim < 2 or inputs.shape[-1] != width:
+        raise ValueError(f"{wanted} shape {inputs.shape}.")
+    return inputs
 
 
 class Predictor(Record):
-    """To implement one: a field or property `symbols`, and the methods `start` and `advance`."""
+    """To implement one: a field or property `symbols`, and the methods `start` and `advance`.
+
+    A predictor of what has no alphabet has a property `outcome` too, and its `symbols` is a
+    property that refuses by name: `alphabet_of(self)`.
+    """
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice
 
@@ -90,15 +85,21 @@ class Predictor(Record):
     # become sums over counts (`enumeration`).
     exchangeable: ClassVar[bool] = False
 
+    @property
+    def outcome(self) -> Outcome:
+        """What it predicts."""
+        return Symbols(self.symbols)
+
     @abc.abstractmethod
     def start(self, capacity: int | None = None) -> State:
         """The belief before any token. `capacity=n`: a state of fixed shape with room for n
         inputs, for single steps inside a scan; without it the state may grow with each reading."""
 
     @abc.abstractmethod
-    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
-        """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]) or, for
-        neural predictors, `Embedded` rows [time, embedding]."""
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
+        """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]), rows of an
+        outcome without an alphabet (float [time, input]) or, for neural predictors, `Embedded` rows
+        [time, embedding]."""
 
     def blank(self, capacity: int | None = None) -> State:
         """The state before whatever opens every sequence, such as a begin token, for prompts that
@@ -109,7 +110,7 @@ class Predictor(Record):
         """Read what opens every sequence."""
         return state
 
-    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
         return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
 
@@ -138,7 +139,7 @@ class Predictor(Record):
 
     def reading_bytes(self, rows: int) -> int:
         """A lower bound in bytes on the memory needed to read that many rows at once."""
-        return 8 * rows * self.symbols
+        return 4 * rows * (self.outcome.input_width() + self.outcome.parameter_width())
 
     def micro_batch(self, batch: int, length: int) -> int:
         """How many of `batch` sequences to differentiate at a time on this platform."""

@@ -5,7 +5,9 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Int
 
-from promptax.protocol.predictor import Embedded, Inputs, Prediction, Predictor, State, rows_in
+from promptax.protocol.outcomes import Outcome
+from promptax.protocol.predictions import AnyPrediction
+from promptax.protocol.predictor import Embedded, Inputs, Predictor, State, rows_in
 from promptax.specs import Record
 
 
@@ -29,7 +31,7 @@ class Prompt(Record):
 
 
 class GivenPrompt(Prompt):
-    """A prompt of tokens or of weights over symbols, as it is."""
+    """A prompt of tokens, of weights over symbols, or of rows of an outcome, as it is."""
 
     values: Array
 
@@ -45,6 +47,10 @@ class Wrapper(Predictor):
     @property
     def symbols(self) -> int:
         return self.predictor.symbols
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.predictor.outcome
 
 
 class Prompted(Wrapper):
@@ -74,18 +80,18 @@ class Prompted(Wrapper):
         state = self.predictor.begin(state)
         return state if self.reads.before_begin else self._read(state)[0]
 
-    def reading(self) -> Prediction:
+    def reading(self) -> AnyPrediction:
         """What the predictor says while it reads the prompt."""
         first = self.reads.before_begin
         return self._read(self.predictor.blank() if first else self.predictor.start())[1]
 
-    def _read(self, state: State) -> tuple[State, Prediction]:
+    def _read(self, state: State) -> tuple[State, AnyPrediction]:
         return self.predictor.advance(state, self.reads.inputs())
 
-    def advance(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+    def advance(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         return self.predictor.advance(state, inputs)
 
-    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, Prediction]:
+    def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         return self.predictor.advance_batch(state, inputs)
 
     @property

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Record, on_device
 
@@ -40,6 +41,11 @@ class Repeated(Record):
     @property
     def symbols(self) -> int:
         return self[0].symbols
+
+    @property
+    def outcome(self) -> Outcome:
+        """What all of them predict."""
+        return self[0].outcome
 
     @property
     def prompt(self) -> Array:

@@ -12,7 +12,7 @@ import jax
 from jaxtyping import Array, Key
 
 from promptax.fit.fitted import Checkpoint, Fitted
-from promptax.fit.loop import check_alphabet
+from promptax.fit.loop import check_outcome
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
@@ -29,6 +29,8 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     group: ClassVar[str] = ""  # "prompts", "weights" or "baselines": where reports show it
     # Whether the steered predictor predicts as before until it is tuned.
     starts_unchanged: ClassVar[bool] = False
+    # Whether it proposes symbols, or weights over them, so that there must be an alphabet.
+    needs_alphabet: ClassVar[bool] = False
 
     @abc.abstractmethod
     def tune(
@@ -52,8 +54,18 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
         """Raise, before any compute, if this cannot be tuned."""
         del settings
         check_one(predictor)
+        self.check_alphabet(predictor)
         self.suits(predictor)
-        check_alphabet(lambda key: predictor, jax.random.key(0), target)
+        check_outcome(lambda key: predictor, jax.random.key(0), target)
+
+    def check_alphabet(self, thing: Predictor | Task) -> None:
+        """Raise TypeError if this proposes symbols, and a predictor or task has none."""
+        if self.needs_alphabet and thing.outcome.alphabet is None:
+            raise TypeError(
+                f"Expected symbols, of which {type(self).__name__} makes prompts; got "
+                f"{type(thing).__name__} over {thing.outcome.words()}. SoftPrompt, RealPrompt and "
+                "weight tuners work on every network."
+            )
 
     def plan(self, symbols: int) -> str:
         """What will be tried over an alphabet of that size, in words; "" for gradient tuners."""

@@ -17,6 +17,7 @@ from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.predictors.base import Network
 from promptax.progress import Callback
+from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompt, Prompted, Wrapper
 from promptax.specs import Spec, check
@@ -209,12 +210,19 @@ def initial_rows(
     return uniform if how == "uniform" else jnp.zeros((length, width))
 
 
-def initial_symbols(
-    key: Key[Array, ""], given: tuple[int, ...], length: int, symbols: int
-) -> Int[Array, " prompt"]:
-    """Symbols to start a prompt from: the given ones, repeated or cut to its length, or random."""
+def initial_inputs(
+    key: Key[Array, ""], given: tuple[int, ...], length: int, outcome: Outcome
+) -> Int[Array, " prompt"] | Float[Array, "prompt input"]:
+    """Inputs to start a prompt from: the given symbols, repeated or cut to its length; or random
+    symbols, or, where the outcome has no alphabet, random rows of it."""
+    symbols = outcome.alphabet
     if not given:
-        return jax.random.randint(key, (length,), 0, symbols)
+        return outcome.draw(key, length)
+    if symbols is None:
+        raise TypeError(
+            f"Expected no initial_tokens, since {outcome.words()} have none; got {given}. Leave "
+            "them out to start from random rows."
+        )
     check(
         min(given) >= 0 and max(given) < symbols,
         f"Expected initial_tokens from 0 to {symbols - 1}; got {given}. The predictor's alphabet "

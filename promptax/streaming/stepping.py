@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from promptax.protocol.entries import checked, one
+from promptax.protocol.outcomes import alphabet_of
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import check, traced
 
@@ -32,8 +33,9 @@ AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
 
 
 def ready(predictor: AnyPredictor) -> AnyPredictor:
-    """One predictor with its numbers as data, so that others like it compile nothing."""
-    one(predictor)
+    """One predictor over an alphabet, with its numbers as data, so that others like it compile
+    nothing."""
+    alphabet_of(one(predictor))
     return traced(predictor)
 
 

@@ -2,6 +2,9 @@
 
 from promptax.protocol.exchangeable import Exchangeable as Exchangeable
 from promptax.protocol.outcomes import Episode as Episode
+from promptax.protocol.outcomes import Gaussian as Gaussian
+from promptax.protocol.outcomes import Outcome as Outcome
+from promptax.protocol.outcomes import Points as Points
 from promptax.protocol.outcomes import Symbols as Symbols
 from promptax.specs import members_elsewhere
 from promptax.tasks.base import Task as Task

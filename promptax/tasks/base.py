@@ -6,15 +6,15 @@ Eq. 1-2). How a prediction scores an observation is the task's `outcome`, not th
 """
 
 import abc
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.axes import LogProbs, Tokens
-from promptax.protocol.outcomes import Episode, Symbols
+from promptax.axes import Tokens
+from promptax.protocol.outcomes import Episode, Outcome, Symbols, alphabet_of
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec
 
@@ -24,32 +24,41 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     A member owes, as a frozen class of plain fields:
 
-    - `symbols`: the size of the alphabet;
+    - `symbols`: the size of the alphabet; or, where what comes are no symbols, `outcome`;
     - `sample(key, length)`: one episode;
     - `examples()`: small instances, by which the contract tests judge it.
 
     It may add what it knows exactly. A task with all of these four has exact expectations:
 
-    - `oracle(latent, tokens)`: what a reader says that knows what was hidden;
+    - `oracle(latent, inputs)`: what a reader says that knows what was hidden;
     - `oracle_entropy(length)`: what that reader loses at each step, in expectation;
     - `bayes()`: the exact predictor, which has to infer what was hidden;
     - `log_evidence(tokens)`, or `latent_quadrature(degree)` from which it follows: the brute force
       by which the contract tests judge `bayes()`.
     """
 
-    outcome: ClassVar[Symbols] = Symbols()
+    @property
+    def outcome(self) -> Outcome:
+        """What comes, and how a prediction of it is scored."""
+        if type(self).symbols is Task.symbols:
+            raise NotImplementedError(
+                f"Expected {type(self).__name__} to define `symbols`, the size of its alphabet, or "
+                "`outcome`, where what comes are no symbols; got neither."
+            )
+        return Symbols(self.symbols)
 
     @property
-    @abc.abstractmethod
     def symbols(self) -> int:
-        """The size of the alphabet."""
+        """The size of the alphabet; TypeError where what comes are no symbols."""
+        return alphabet_of(self)
 
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         """One episode with `length` steps; the same key gives the same episode."""
 
-    def oracle(self, latent: Any, tokens: Tokens) -> LogProbs:
-        """Log probabilities [time, symbol], τ known, nats."""
+    def oracle(self, latent: Any, inputs: Array) -> Float[Array, "time parameter"]:
+        """The outcome's parameters [time, parameter], τ known: row t predicts inputs[t] from
+        inputs[:t]. For symbols, log probabilities in nats."""
         raise self._lacks("oracle")
 
     def bayes(self) -> Predictor:

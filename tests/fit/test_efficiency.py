@@ -58,7 +58,9 @@ def program(tuner, network=TRANSFORMER):
     rest = loop.Program(*eqx.partition(frozen, False), jnp.float32(1.0))
 
     def gradient(tuned, some):
-        return loop.loss_and_gradient(tuned, rest, some, Categorical.outcome, some.tokens.shape[0])
+        return loop.loss_and_gradient(
+            tuned, rest, some, Categorical().outcome, some.tokens.shape[0]
+        )
 
     return tuned, gradient
 
@@ -254,7 +256,7 @@ def test_programs_as_users_compile_them_agree_with_plain_ones(tmp_path):
 
 def searched(network):
     """One step of the search by gradients as a function of its prompt and episodes."""
-    outcome = Categorical.outcome
+    outcome = Categorical().outcome
 
     def step(prompt, some):
         slopes = gradient_search.slopes(network, prompt, some, outcome, some.tokens.shape[0])

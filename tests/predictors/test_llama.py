@@ -285,7 +285,7 @@ def test_what_is_not_scored_is_not_read_and_changes_nothing(monkeypatch, tuner):
 
     def gradient(tokens, micro):
         episodes = Episode(tokens, latent=jnp.arange(4), scored=scored)
-        one = lambda *arrays: loop.loss_and_gradient(*arrays, Categorical.outcome, micro)  # noqa: E731
+        one = lambda *arrays: loop.loss_and_gradient(*arrays, Categorical().outcome, micro)  # noqa: E731
         return eqx.filter_jit(one)(
             tuned, program, episodes
         )  # traced anew, also where LARGE differs

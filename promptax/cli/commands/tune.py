@@ -34,7 +34,8 @@ def run(flags: Flags, command: str) -> None:
     what = {"predictor": flags.predictor, "tuner": flags.tuner, "target": flags.target}
     if not flags.resume:
         run_folder.write_spec(folder, command, flags.seed, **what, fit=flags.fit)
-    if plan := flags.tuner.plan(flags.target.symbols):
+    alphabet = flags.target.outcome.alphabet
+    if alphabet and (plan := flags.tuner.plan(alphabet)):
         say(f"trying {plan}")
     fitted = flags.tuner.tune(
         jax.random.key(flags.seed),

@@ -13,7 +13,7 @@ from promptax.steering.gradient import (
     PromptTuner,
     check_initial,
     check_initial_tokens,
-    initial_symbols,
+    initial_inputs,
     network_of,
 )
 
@@ -34,7 +34,8 @@ class KeyValuePrompt(PromptTuner):
     length: int = 6
     """Number of rows in each layer; 0 is no prompt."""
     initial: Literal["tokens", "normal", "zeros"] = "tokens"
-    """Keys and values at the start. "tokens": those that the network has after random symbols;
+    """Keys and values at the start. "tokens": those that the network has after random symbols, or
+    random rows where it reads no symbols;
     "normal": small random numbers."""
     initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=tuple)
     """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
@@ -65,7 +66,7 @@ class KeyValuePrompt(PromptTuner):
     def prompt(self, key: Key[Array, ""], predictor: Predictor) -> "KeyValueRows":
         network = network_of(predictor, self)
         if self.initial == "tokens":
-            tokens = initial_symbols(key, self.initial_tokens, self.length, network.symbols)
+            tokens = initial_inputs(key, self.initial_tokens, self.length, network.outcome)
             found = network.remembered(network.advance(network.blank(), tokens)[0])
             return KeyValueRows(found.keys.astype(jnp.float32), found.values.astype(jnp.float32))
         layers, heads, _, each = network.remembered(network.blank()).keys.shape

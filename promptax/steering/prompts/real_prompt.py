@@ -1,4 +1,4 @@
-"""A prompt of real vectors in the place of one-hot tokens."""
+"""A prompt of real vectors in the place of one-hot tokens, or of an outcome's rows."""
 
 from typing import Literal
 
@@ -12,7 +12,8 @@ from promptax.steering.gradient import PromptTuner, check_initial, initial_rows,
 class RealPrompt(PromptTuner):
     """Tunes unconstrained rows [prompt, symbol] that pass through the embedding.
 
-    "RealPT" of Genewein et al. 2025.
+    "RealPT" of Genewein et al. 2025. Where the network's outcome has no alphabet, rows
+    [prompt, input] of that outcome: pseudo-data, such as points with answers that may count half.
     """
 
     length: int = 6
@@ -33,7 +34,7 @@ class RealPrompt(PromptTuner):
         network_of(predictor, self)
 
     def row_width(self, predictor: Predictor) -> int:
-        return predictor.symbols
+        return predictor.outcome.input_width()
 
     def prompt(self, key: Key[Array, ""], predictor: Predictor) -> GivenPrompt:
-        return GivenPrompt(initial_rows(key, self.initial, self.length, predictor.symbols))
+        return GivenPrompt(initial_rows(key, self.initial, self.length, self.row_width(predictor)))

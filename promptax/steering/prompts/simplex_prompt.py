@@ -1,6 +1,6 @@
 """A prompt of probability vectors over the symbols: the relaxation of a hard prompt."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from jaxtyping import Array, Float, Key
@@ -15,6 +15,8 @@ class SimplexPrompt(PromptTuner):
 
     "SimplexPT" of Genewein et al. 2025, whose initial values are one-hot rows *before* the softmax.
     """
+
+    needs_alphabet: ClassVar[bool] = True
 
     length: int = 6
     """Number of rows of the prompt; 0 is no prompt."""

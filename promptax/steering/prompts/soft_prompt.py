@@ -13,8 +13,8 @@ from promptax.steering.gradient import (
     PromptTuner,
     check_initial,
     check_initial_tokens,
+    initial_inputs,
     initial_rows,
-    initial_symbols,
     network_of,
 )
 
@@ -30,7 +30,8 @@ class SoftPrompt(PromptTuner):
     length: int = 6
     """Number of rows of the prompt; 0 is no prompt."""
     initial: Literal["one_hot", "uniform", "zeros", "tokens"] = "one_hot"
-    """The rows at the start; "tokens": the embeddings of random symbols."""
+    """The rows at the start; "tokens": the embeddings of random symbols, or of random
+    rows where the network reads no symbols."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
     initial_tokens: tuple[int, ...] = later((), converter=tuple)
@@ -55,7 +56,7 @@ class SoftPrompt(PromptTuner):
     def prompt(self, key: Key[Array, ""], predictor: Predictor) -> "SoftRows":
         network = network_of(predictor, self)
         if self.initial == "tokens":
-            tokens = initial_symbols(key, self.initial_tokens, self.length, network.symbols)
+            tokens = initial_inputs(key, self.initial_tokens, self.length, network.outcome)
             rows = network.embed(tokens).astype(jnp.float32)  # small steps need all its digits
         else:
             rows = initial_rows(key, self.initial, self.length, network.embedding_width)

@@ -28,7 +28,7 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.specs import check, traced
 from promptax.steering.base import Tuner, filled
-from promptax.steering.gradient import initial_symbols
+from promptax.steering.gradient import initial_inputs
 from promptax.steering.searches.hard_prompt import behind, found, losses_after
 from promptax.tasks.base import Task, sample_batch
 
@@ -46,6 +46,7 @@ class GradientSearch(Tuner):
     """
 
     group: ClassVar[str] = "prompts"
+    needs_alphabet: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
@@ -87,7 +88,7 @@ class GradientSearch(Tuner):
         self.verify(predictor, target, settings)
         first, data, swaps = (jax.random.fold_in(key, i) for i in range(3))
         own = [jax.random.fold_in(first, r) for r in range(settings.repetitions)]
-        start = [initial_symbols(k, self.initial_tokens, self.length, target.symbols) for k in own]
+        start = [initial_inputs(k, self.initial_tokens, self.length, target.outcome) for k in own]
         prompts = np.stack(start).astype(np.int32)
         losses = np.full((settings.repetitions, settings.steps), np.nan, np.float32)
         state = _State(prompts, np.array(0), losses)
@@ -136,7 +137,7 @@ class _Step(NamedTuple):
         sizes = self.search.candidates, self.search.top, settings.micro_batch
         with jax.default_matmul_precision(settings.precision):
             given = jnp.asarray(state.prompts), swaps, episodes
-            prompts, now = _swapped(self.predictor, given, sizes, type(self.target).outcome)
+            prompts, now = _swapped(self.predictor, given, sizes, self.target.outcome)
         loss = np.array(state.loss)
         loss[:, int(state.step)] = np.asarray(now)
         return _State(np.asarray(prompts), np.array(int(state.step) + 1), loss)
@@ -164,7 +165,7 @@ def _swapped(
 
     def one(given: tuple) -> tuple[Array, Array]:
         prompt, key, episodes = given
-        batch, length = episodes.tokens.shape
+        batch, length = episodes.inputs.shape[:2]
         here = micro or predictor.micro_batch(batch, length)
         estimates = slopes(predictor, prompt, episodes, outcome, here)
         tried = swaps(key, prompt, estimates, candidates, top)

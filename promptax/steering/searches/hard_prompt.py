@@ -35,6 +35,7 @@ class HardPrompt(Tuner):
     """
 
     group: ClassVar[str] = "prompts"
+    needs_alphabet: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
@@ -153,7 +154,7 @@ class Search(NamedTuple):
     def _losses(self, some: slice, episodes: Episode) -> Float[np.ndarray, "some sequence"]:
         here = some.stop - some.start
         padded = np.pad(self.candidates[some], ((0, AT_ONCE - here), (0, 0)))
-        outcome = type(self.target).outcome
+        outcome = self.target.outcome
         return np.asarray(losses_after(traced(self.predictor), padded, episodes, outcome))[:here]
 
 
@@ -166,7 +167,7 @@ def losses_after(
     micro: int | None = None,
 ) -> Float[Array, "candidate sequence"]:
     """Loss of each episode after each prompt, nats; so many episodes at a time."""
-    batch, length = episodes.tokens.shape[:2]
+    batch, length = episodes.inputs.shape[:2]
     micro = micro or predictor.micro_batch(batch, length)
     chunks = jax.tree.map(
         lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes

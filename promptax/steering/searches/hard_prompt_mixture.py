@@ -32,6 +32,7 @@ class HardPromptMixture(Tuner):
     """
 
     group: ClassVar[str] = "prompts"
+    needs_alphabet: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of each prompt; 0 is no prompt."""

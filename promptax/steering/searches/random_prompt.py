@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from promptax.fit.fitted import Checkpoint, Fitted
-from promptax.fit.loop import check_alphabet
+from promptax.fit.loop import check_outcome
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
@@ -25,6 +25,7 @@ class RandomPrompt(Tuner):
     """
 
     group: ClassVar[str] = "baselines"
+    needs_alphabet: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
@@ -52,7 +53,8 @@ class RandomPrompt(Tuner):
         """Draw a prompt for each repetition; of the settings, only `repetitions` applies."""
         del checkpoint, callbacks
         check_one(predictor)
-        check_alphabet(lambda key: predictor, key, target)
+        self.check_alphabet(predictor)
+        check_outcome(lambda key: predictor, key, target)
         shape = (settings or FitSettings()).repetitions, self.length
         prompts = np.asarray(jax.random.randint(key, shape, 0, predictor.symbols))
         return found([behind(predictor, prompt) for prompt in prompts])

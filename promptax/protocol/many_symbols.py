@@ -5,12 +5,12 @@ for the matrix, if anybody asks for it, by computing them again.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from promptax.predictors.parts.layers import Layer
 from promptax.specs import Record
 
 PIECE_BYTES = 2**25  # of log probabilities at a time
@@ -18,6 +18,7 @@ PIECE_BYTES = 2**25  # of log probabilities at a time
 Rows = Float[Array, "row width"]
 Each = Float[Array, " row"]
 Tokens = Int[Array, " row"]
+Layer = Any  # a linear map with a `shape`: promptax.predictors.parts.layers
 
 
 class Unembedded(Record):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import promptax as px
-from promptax.predictors.parts import many_symbols
 from promptax.predictors.parts.layers import Dense
+from promptax.protocol import many_symbols
 from promptax.protocol.exchangeable import Uniform
 
 KEY = jax.random.key(0)
