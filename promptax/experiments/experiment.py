@@ -145,7 +145,7 @@ class Experiment(Measurement):
         tuning_length, training_length = self.lengths()
 
         def build(key: jax.Array) -> Any:
-            return self.network.build(key, self.prior.symbols)
+            return self.network.build(key, self.prior.outcome)
 
         shapes = eqx.filter_eval_shape(build, jax.random.key(0))
         size = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))

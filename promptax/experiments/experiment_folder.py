@@ -37,7 +37,8 @@ def run(
     """Run an experiment into a folder; yields each target's results as they are written."""
     write_spec(folder, command, seed, experiment=experiment)
     for name, tuner in experiment.methods.items():
-        if plan := tuner.plan(experiment.prior.symbols):
+        alphabet = experiment.prior.outcome.alphabet
+        if alphabet and (plan := tuner.plan(alphabet)):
             say(f"{name}: will try {plan}, for each repetition and target")
     groups: dict[str, xr.Dataset] = {}
     for stage in run_stages(experiment, seed, announce, workers):

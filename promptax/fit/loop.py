@@ -224,9 +224,7 @@ def _run(
         moving = platforms.everywhere(Moving(*state[:3]), mesh)
         span = platforms.everywhere(Span(on_device(bounds), first), mesh)
         with jax.default_matmul_precision(settings.precision):
-            moving, losses = run_updates(
-                moving, block[1], span, program, task.outcome, micro, mesh
-            )
+            moving, losses = run_updates(moving, block[1], span, program, task.outcome, micro, mesh)
         loss = np.array(state.loss)
         loss[:, begin:end] = np.asarray(losses)[:, bounds[0] : bounds[1]]
         state = state._replace(**moving._asdict(), step=np.array(end), loss=loss)

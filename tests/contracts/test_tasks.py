@@ -16,7 +16,10 @@ from promptax.evaluation.exact import enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
-every_exact_task = pytest.mark.parametrize("task", laws.exact_tasks())
+ALPHABETS, OTHERS = laws.exact_tasks(), laws.exact_tasks(over_alphabets=False)
+every_exact_task = pytest.mark.parametrize("task", ALPHABETS)  # whose short sequences can be listed
+every_exact_task_of_rows = pytest.mark.parametrize("task", OTHERS)
+every_exact_task_of_any_outcome = pytest.mark.parametrize("task", ALPHABETS + OTHERS)
 
 
 LENGTH = 9  # the same in most laws, so that they share what was compiled
@@ -40,11 +43,16 @@ def test_members_bring_examples(member):
 
 @every_task
 def test_an_episode_has_its_length_and_its_alphabet(task):
+    outcome = task.outcome
     for length in (0, LENGTH):
         episode = sample(task, jax.random.key(0), length)
-        assert episode.tokens.shape == (length,)
-        assert jnp.issubdtype(episode.tokens.dtype, jnp.integer)
-        assert bool(jnp.all((episode.tokens >= 0) & (episode.tokens < task.symbols)))
+        if outcome.alphabet is None:
+            assert episode.inputs.shape == (length, outcome.input_width())
+            assert bool(jnp.all(jnp.isfinite(episode.inputs)))
+        else:
+            assert episode.tokens.shape == (length,)
+            assert jnp.issubdtype(episode.tokens.dtype, jnp.integer)
+            assert bool(jnp.all((episode.tokens >= 0) & (episode.tokens < task.symbols)))
         assert episode.scored is None or episode.scored.shape == (length,)
 
 
@@ -53,7 +61,8 @@ def test_the_same_key_gives_the_same_episode(task):
     first, again = (sample(task, jax.random.key(3)) for _ in range(2))
     assert eqx.tree_equal(first, again)
     episodes = tasks.base.sample_batch(task, jax.random.split(jax.random.key(3), 64), LENGTH)
-    possible = laws.read(task.bayes(), episodes.tokens) if task.has_bayes else None
+    listed = task.has_bayes and task.outcome.alphabet is not None
+    possible = laws.read(task.bayes(), episodes.tokens) if listed else None
     if possible is None or np.max(possible[:, 0]) < 0:  # else the task has one sequence only
         assert len(np.unique(np.asarray(episodes.tokens), axis=0)) > 1
 
@@ -62,14 +71,14 @@ def test_the_same_key_gives_the_same_episode(task):
 def test_compiled_equals_eager(task):
     key = jax.random.key(5)
     eager = task.sample(key, LENGTH)
-    np.testing.assert_array_equal(eager.tokens, sample(task, key).tokens)
+    np.testing.assert_allclose(eager.inputs, sample(task, key).inputs, rtol=1e-5, atol=1e-6)
     batch = tasks.base.sample_batch(specs.traced(task), key[None], LENGTH)
-    np.testing.assert_array_equal(eager.tokens, batch.tokens[0])
+    np.testing.assert_allclose(eager.inputs, batch.inputs[0], rtol=1e-5, atol=1e-6)
     if task.has_bayes:
         bayes = task.bayes()
         with jax.disable_jit():
-            slow = bayes.advance(bayes.start(), eager.tokens[:3])[1].log_probs
-        fast = protocol.predict(bayes, eager.tokens)[:3]
+            slow = bayes.advance(bayes.start(), eager.inputs[:3])[1].shown()
+        fast = protocol.predict(bayes, eager.inputs)[:3]
         np.testing.assert_allclose(slow, fast, rtol=1e-6, atol=1e-6)
 
 
@@ -77,12 +86,17 @@ def test_compiled_equals_eager(task):
 def test_other_numbers_of_the_same_shape_compile_nothing(task):
     def use(task, key):
         episode = task.sample(key, LENGTH)
-        rows = task.oracle(episode.latent, episode.tokens) if task.has_oracle else ()
-        read = task.bayes().advance(task.bayes().start(), episode.tokens) if task.has_bayes else ()
+        rows = task.oracle(episode.latent, episode.inputs) if task.has_oracle else ()
+        read = task.bayes().advance(task.bayes().start(), episode.inputs) if task.has_bayes else ()
         return episode, rows, read
 
+    def changed(leaf):
+        if not eqx.is_array(leaf):
+            return leaf
+        return leaf[::-1] if leaf.ndim else 1.5 * leaf
+
     here = specs.traced(task)
-    other = jax.tree.map(lambda leaf: leaf[::-1] if eqx.is_array(leaf) else leaf, here)
+    other = jax.tree.map(changed, here)
     traces = laws.Traces(use)
     for seed, each in enumerate((here, other)):
         traces.compiled(each, jax.random.key(seed))
@@ -101,37 +115,70 @@ def test_json_gives_the_same_task_back(task):
 
 @every_task
 def test_steps_that_are_not_scored_lose_nothing(task):
-    prediction = protocol.Prediction(jnp.full((LENGTH, task.symbols), -jnp.log(task.symbols)))
-    episode = sample(task, jax.random.key(2))
-    scored = jnp.arange(LENGTH) % 2 == 0
-    losses = task.outcome.log_loss(
-        prediction,
-        eqx.tree_at(lambda e: e.scored, episode, scored, is_leaf=lambda leaf: leaf is None),
+    outcome, episode = task.outcome, sample(task, jax.random.key(2))
+    prediction = outcome.prediction(jnp.ones((LENGTH, outcome.parameter_width())))
+    scored = jnp.arange(LENGTH) % 3 < 2
+    masked, whole = (
+        outcome.log_loss(prediction, protocol.Episode(episode.inputs, scored=mask))
+        for mask in (scored, None)
     )
-    np.testing.assert_allclose(losses, np.where(scored, np.log(task.symbols), 0.0), rtol=1e-6)
+    np.testing.assert_array_equal(masked, np.where(scored, whole, 0.0))
+    assert np.isfinite(whole).all() and np.any(whole != 0)
 
 
 # --- oracle and exact predictor -------------------------------------------------------------
 
 
-@every_exact_task
+@every_exact_task_of_any_outcome
 def test_rows_are_distributions_also_after_long_histories(task):
     episode = eqx.filter_jit(lambda key: task.sample(key, 400))(jax.random.key(1))
-    laws.normalised(task.oracle(episode.latent, episode.tokens))
-    laws.normalised(protocol.predict(task.bayes(), episode.tokens))
+    for rows in (
+        task.oracle(episode.latent, episode.inputs),
+        protocol.predict(task.bayes(), episode.inputs),
+    ):
+        assert rows.shape == (400, task.outcome.parameter_width())
+        if task.outcome.alphabet is None:  # whose parameters make a density whatever they are
+            assert np.isfinite(rows).all()
+        else:
+            laws.normalised(rows)
 
 
-@every_exact_task
-def test_row_t_ignores_the_tokens_from_t_on(task):
+@every_exact_task_of_any_outcome
+def test_row_t_ignores_the_inputs_from_t_on(task):
     episode = sample(task, jax.random.key(1))
-    tokens = np.asarray(episode.tokens)
-    bayes = lambda tokens: np.asarray(protocol.predict(task.bayes(), tokens))  # noqa: E731
-    oracle = lambda tokens: np.asarray(task.oracle(episode.latent, jnp.asarray(tokens)))  # noqa: E731
+    inputs = np.asarray(episode.inputs)
+    if task.outcome.alphabet is None:
+        others = np.asarray(sample(task, jax.random.key(2)).inputs)
+    else:
+        others = (inputs + 1) % task.symbols
+
+    def bayes(inputs):
+        return np.asarray(protocol.predict(task.bayes(), inputs))
+
+    def oracle(inputs):
+        return np.asarray(task.oracle(episode.latent, jnp.asarray(inputs)))
+
     for step in range(LENGTH):
-        changed = np.concatenate([tokens[:step], (tokens[step:] + 1) % task.symbols])
+        changed = np.concatenate([inputs[:step], others[step:]])
         for rows in (bayes, oracle):
             seen = slice(step + 1)
-            np.testing.assert_array_equal(rows(changed)[seen], rows(tokens)[seen])
+            np.testing.assert_array_equal(rows(changed)[seen], rows(inputs)[seen])
+
+
+@every_exact_task_of_rows
+def test_bayes_equals_brute_force_for_beginnings_of_random_sequences(task):
+    drawn = tasks.base.sample_batch(task, jax.random.split(jax.random.key(4), 20), LENGTH).inputs
+    single = task.outcome.log_loss(
+        laws.predictions(task.bayes(), drawn), protocol.Episode(drawn)
+    ).sum(axis=1)
+    with enumeration.double_precision():
+        inputs = jnp.asarray(np.asarray(drawn, float))
+        prediction = laws.predictions(task.bayes(), inputs)
+        losses = np.asarray(task.outcome.log_loss(prediction, protocol.Episode(inputs)))
+        for length in (0, 1, 4, LENGTH):
+            evidence = laws.log_evidence(task, inputs[:, :length])
+            np.testing.assert_allclose(-losses[:, :length].sum(axis=1), evidence, atol=1e-8)
+    np.testing.assert_allclose(single, losses.sum(axis=1), atol=1e-3)
 
 
 @every_exact_task
@@ -182,25 +229,28 @@ def test_quadrature_weights_are_a_distribution(task):
 
 @pytest.fixture(scope="module")
 def sampled():
-    """Tokens of a task with the log probabilities of its oracle and of its exact predictor."""
+    """Episodes of a task, with the parameters that its oracle gives, and with what its exact
+    predictor says."""
 
     @functools.cache
     def sampled(task, sequences=2000, length=24):
         keys = jax.random.split(jax.random.key(7), sequences)
         episodes = tasks.base.sample_batch(specs.traced(task), keys, length)
-        oracle = jax.jit(jax.vmap(task.oracle))(episodes.latent, episodes.tokens)
-        return np.asarray(episodes.tokens), oracle, laws.read(task.bayes(), episodes.tokens)
+        oracle = jax.jit(jax.vmap(task.oracle))(episodes.latent, episodes.inputs)
+        return episodes, oracle, laws.predictions(task.bayes(), episodes.inputs)
 
     return sampled
 
 
-@every_exact_task
+@every_exact_task_of_any_outcome
 def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
-    tokens, oracle, bayes = sampled(task)
-    oracle, bayes = (-laws.of_tokens(rows, tokens) for rows in (oracle, bayes))
+    episodes, oracle, bayes = sampled(task)
+    said = task.outcome.prediction(oracle), bayes
+    oracle, bayes = (np.asarray(task.outcome.log_loss(each, episodes)) for each in said)
     means = oracle.mean(axis=1), bayes.mean(axis=1)
     laws.assert_at_most_zero(means[0] - means[1], "log loss of the oracle minus that of Bayes")
-    laws.assert_at_most_zero(means[1] - np.log(task.symbols), "log loss of Bayes minus uniform")
+    if task.outcome.alphabet is not None:
+        laws.assert_at_most_zero(means[1] - np.log(task.symbols), "log loss of Bayes over uniform")
     entropy = np.asarray(task.oracle_entropy(oracle.shape[1]))
     assert entropy.shape == oracle.shape[1:]
     laws.assert_zero(means[0] - entropy.mean(), "oracle's loss minus its expectation")
@@ -212,7 +262,8 @@ def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
 @every_exact_task
 def test_sampled_symbols_come_as_often_as_predicted(task, sampled):
     # 1[symbol came] - p(symbol | before) has mean zero at every step, whatever the task
-    tokens, oracle, bayes = sampled(task)
+    episodes, oracle, bayes = sampled(task)
+    tokens, bayes = np.asarray(episodes.tokens), bayes.log_probs
     for symbol in range(task.symbols):
         for name, rows in (("oracle", oracle), ("bayes", bayes)):
             surprise = ((tokens == symbol) - np.exp(rows[..., symbol])).mean(axis=1)
@@ -238,16 +289,19 @@ def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
     np.testing.assert_allclose(rows[2:], -np.log(task.symbols), rtol=1e-6)
 
 
-@every_exact_task
-def test_the_loss_has_finite_derivatives_in_a_prompt_of_weights(task):
-    """A simplex prompt is tuned through an exact predictor: no NaN from 0 log 0 on the way."""
+@every_exact_task_of_any_outcome
+def test_the_loss_has_finite_derivatives_in_a_prompt(task):
+    """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way."""
     episode = sample(task, jax.random.key(0))
-    support = jnp.exp(protocol.predict(task.bayes(), episode.tokens)[0]) > 0
-    weights = jnp.broadcast_to(support / jnp.sum(support), (2, task.symbols))
+    if task.outcome.alphabet is None:
+        support, weights = True, task.outcome.draw(jax.random.key(1), 2)
+    else:
+        support = jnp.exp(protocol.predict(task.bayes(), episode.tokens)[0]) > 0
+        weights = jnp.broadcast_to(support / jnp.sum(support), (2, task.symbols))
 
     def loss(weights):
         state, _ = task.bayes().advance(task.bayes().start(), weights)
-        prediction = task.bayes().advance(state, episode.tokens)[1]
+        prediction = task.bayes().advance(state, episode.inputs)[1]
         return task.outcome.log_loss(prediction, episode).sum()
 
     value, slope = jax.jit(jax.value_and_grad(loss))(weights)

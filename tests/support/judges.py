@@ -22,10 +22,15 @@ def examples(base):
     ]
 
 
-def exact_tasks():
-    """Every example of a task that has an oracle and an exact predictor."""
+def exact_tasks(over_alphabets=True):
+    """Every example of a task that has an oracle and an exact predictor: of those over an alphabet,
+    whose short sequences can all be read, or of the others."""
     return [
-        case for case in examples(Task) if case.values[0].has_bayes and case.values[0].has_oracle
+        case
+        for case in examples(Task)
+        if case.values[0].has_bayes
+        and case.values[0].has_oracle
+        and (case.values[0].outcome.alphabet is not None) == over_alphabets
     ]
 
 
@@ -47,6 +52,12 @@ def all_sequences(symbols, length):
 def read(predictor, tokens):
     """Log probabilities [sequence, time, symbol] after reading each of the sequences."""
     return predictor.advance_batch(predictor.start(), tokens)[1].log_probs
+
+
+@eqx.filter_jit
+def predictions(predictor, inputs):
+    """What a predictor says [sequence, time] while it reads each of the sequences."""
+    return predictor.advance_batch(predictor.start(), inputs)[1]
 
 
 def of_tokens(log_probs, tokens):
