@@ -291,7 +291,8 @@ def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
 
 @every_exact_task_of_any_outcome
 def test_the_loss_has_finite_derivatives_in_a_prompt(task):
-    """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way."""
+    """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way. Or
+    it is refused by name."""
     episode = sample(task, jax.random.key(0))
     if task.outcome.alphabet is None:
         support, weights = True, task.outcome.draw(jax.random.key(1), 2)
@@ -304,7 +305,11 @@ def test_the_loss_has_finite_derivatives_in_a_prompt(task):
         prediction = task.bayes().advance(state, episode.inputs)[1]
         return task.outcome.log_loss(prediction, episode).sum()
 
-    value, slope = jax.jit(jax.value_and_grad(loss))(weights)
+    try:
+        value, slope = jax.jit(jax.value_and_grad(loss))(weights)
+    except TypeError as refusal:  # a context has no fractions of symbols
+        assert str(refusal).startswith("Expected tokens; got weights")
+        return
     if jnp.isfinite(value):  # a mixture of components with gaps may exclude the episode
         assert bool(jnp.all(jnp.isfinite(jnp.where(support, slope, 0.0))))
 

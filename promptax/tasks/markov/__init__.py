@@ -1,0 +1,1 @@
+"""Sources whose next symbol depends on the last few: Markov chains and context trees."""
