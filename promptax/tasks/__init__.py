@@ -13,6 +13,7 @@ from promptax.tasks.independent.categorical_mixture import CategoricalMixture as
 from promptax.tasks.independent.dirichlet_categorical import (
     DirichletCategorical as DirichletCategorical,
 )
+from promptax.tasks.markov.known_chain import KnownChain as KnownChain
 from promptax.tasks.recorded import Recorded as Recorded
 
 __getattr__ = members_elsewhere(Task, __name__)
