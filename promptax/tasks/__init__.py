@@ -13,6 +13,7 @@ from promptax.tasks.independent.categorical_mixture import CategoricalMixture as
 from promptax.tasks.independent.dirichlet_categorical import (
     DirichletCategorical as DirichletCategorical,
 )
+from promptax.tasks.markov.context_tree import ContextTree as ContextTree
 from promptax.tasks.markov.known_chain import KnownChain as KnownChain
 from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
