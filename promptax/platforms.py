@@ -24,6 +24,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a core's cache
 
 
+PROMPTS_SIDE_BY_SIDE = 32  # more gains nothing, and takes memory
+
 MOST_COPIED = 2**27  # bytes of a model of which each core may have a copy
 MOST_CORES = 16  # more shares of a batch than that are too small
 
@@ -68,6 +70,12 @@ def micro_batch(batch: int, length: int, width: int) -> int:
         return batch
     most = max(1, CPU_ACTIVATIONS // max(1, length * width))
     return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= most)
+
+
+def prompts_at_once(prompts: int) -> int:
+    """How many prompts of a search a small network reads side by side: on CPUs a batch fills the
+    cores already, and several behind each other are faster."""
+    return 1 if on_cpu() else min(prompts, PROMPTS_SIDE_BY_SIDE)
 
 
 def repetitions_at_once(repetitions: int) -> int:

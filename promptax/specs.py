@@ -256,7 +256,11 @@ def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any
             f"Expected an array named {data['array']!r} beside the description; it is missing. The "
             "file is incomplete or was edited; write it again."
         )
-    return on_device(arrays[data["array"]])
+    array = arrays[data["array"]]
+    held = jax.dtypes.canonicalize_dtype(array.dtype)
+    # the device would round what has more digits than it holds, such as counts beyond 2^24
+    rounded = np.issubdtype(array.dtype, np.floating) and held != array.dtype
+    return array if rounded else on_device(array)
 
 
 def _build(cls: type, fields: dict[str, Any]) -> Any:

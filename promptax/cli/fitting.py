@@ -35,10 +35,12 @@ def keep(folder: Path, fitted: Fitted, small: bool = False) -> None:
     the form of an adapter."""
     if not (small and _as_adapter(folder / ADAPTER, fitted.predictor)):
         store.save(folder / "predictor.safetensors", fitted.predictor)
-    store.save(folder / "results.nc", fitted.losses.to_dataset(name="loss"))
+    store.save(folder / "results.nc", fitted.history)
     last = fitted.loss[:, -20:]
     if last.size:
         say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
+    if fitted.cost is not None:
+        say(f"cost: {fitted.cost.in_words()}")
     if hasattr(fitted.predictor, "prompt") and fitted.scores is not None:
         say(f"prompt: {fitted.prompt}")
     say(f"written to {folder}")

@@ -39,7 +39,7 @@ class Steered(NamedTuple):
 def groups_of(stage: Fitted | Steered) -> Iterator[Stage]:
     """The names and the results of the pretraining's group, or of a target's groups."""
     if isinstance(stage, Fitted):
-        yield PRETRAINING, stage.losses.to_dataset(name="loss")
+        yield PRETRAINING, stage.history
         return
     name = slug(stage.results.attrs["target"])
     yield name, stage.results

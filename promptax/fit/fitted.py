@@ -12,11 +12,12 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from promptax.axes import NATS
+from promptax.fit.cost import Cost
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Arrays, Record, later, to_json
+from promptax.specs import Arrays, Record, check, later, to_json
 from promptax.tasks.base import Task
 
 Tree = Any
@@ -31,6 +32,8 @@ class Fitted(Record):
     its weights from before it), -1 if none was.
     `scores` [repetition, candidate]: for searches, every candidate's loss in nats per sequence.
     `probed`: what probes saw, as it is stored; `probes` shows it.
+    `cost`: what was spent up to each step [repetition, step]; None in results from before costs
+        were counted.
     """
 
     predictor: Predictor | Repeated
@@ -38,6 +41,7 @@ class Fitted(Record):
     diverged: Any
     scores: Any = None
     probed: Any = later(None)  # {"step": [look], "numbers": {name: [repetition, look]}}
+    cost: Cost | None = later(None)
 
     @property
     def prompt(self) -> Array:
@@ -64,6 +68,24 @@ class Fitted(Record):
             for name, values in probed["numbers"].items()
         }
         return xr.Dataset(numbers, coords)
+
+    @property
+    def costs(self) -> xr.Dataset:
+        """What was spent up to each step [repetition, step]: sequences, tokens_forward,
+        tokens_backward, operations, updates (`promptax.fit.Cost`)."""
+        check(
+            self.cost is not None,
+            "Expected a fit that counted its cost; this one was kept before costs were counted. "
+            "Fit again.",
+        )
+        assert self.cost is not None
+        return self.cost.labelled()
+
+    @property
+    def history(self) -> xr.Dataset:
+        """Loss and cost of every step [repetition, step], for a file of results."""
+        loss = self.losses.to_dataset(name="loss")
+        return loss if self.cost is None else loss.assign(self.cost.labelled().data_vars)
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from promptax import platforms
+from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
@@ -83,7 +84,8 @@ def pretrain(
     build = lambda key: architecture.build(key, task.outcome)  # noqa: E731
     if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
         check_outcome(build, key, task)
-        return Fitted(build(key), np.zeros((1, 0), np.float32), np.array([-1], np.int32))
+        unmoved = np.zeros((1, 0), np.float32), np.array([-1], np.int32)
+        return Fitted(build(key), *unmoved, cost=nothing(1))
     return fit(
         key,
         build,
@@ -158,7 +160,9 @@ def fit(
                 checkpoint.save(identity, state)
             if stop:
                 break
-    return _fitted(platforms.at_home(state), halves, looks)
+    differentiated = eqx.combine(eqx.filter(first[0], where(first[0])), parts[0])
+    cost = cost_of_updates(first[0], differentiated, objective, settings, int(state.step))
+    return _fitted(platforms.at_home(state), halves, looks, cost)
 
 
 def _check_leaves(tuned: Tree, predictor: Predictor, objective: Objective) -> None:
@@ -276,7 +280,7 @@ def _note(state: _State) -> str:
     return text + (f", {lost} diverged" if lost else "")
 
 
-def _fitted(state: _State, halves: Repeated, looks: Looks) -> Fitted:
+def _fitted(state: _State, halves: Repeated, looks: Looks, cost: Cost) -> Fitted:
     diverged = np.asarray(state.diverged)
     lost = [f"repetition {r} at step {s + 1}" for r, s in enumerate(diverged) if s >= 0]
     if lost:
@@ -288,4 +292,5 @@ def _fitted(state: _State, halves: Repeated, looks: Looks) -> Fitted:
         )
     predictor = one_or_all(Repeated(state.tuned, halves.frozen, halves.repetitions))
     done = int(state.step)
-    return Fitted(predictor, state.loss[:, :done], diverged, probed=looks.kept(state.probed, done))
+    probed = looks.kept(state.probed, done)
+    return Fitted(predictor, state.loss[:, :done], diverged, probed=probed, cost=cost)

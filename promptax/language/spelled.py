@@ -137,8 +137,14 @@ class Spelled(Wrapper):
     def reading_bytes(self, rows: int) -> int:
         return self.predictor.reading_bytes(rows * self.pieces)
 
+    def reading_operations(self, rows: int) -> float:
+        return self.predictor.reading_operations(rows * self.pieces)
+
     def micro_batch(self, batch: int, length: int) -> int:
         return self.predictor.micro_batch(batch, length * self.pieces)
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        return self.predictor.prompts_at_once(prompts, sequences, length * self.pieces)
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         ends = self.predictor.reading_lengths(length * self.pieces)

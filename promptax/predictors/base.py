@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from promptax import platforms
 from promptax.predictors.parts.layers import Dense, Layer, Transposed, choose, dense
 from promptax.protocol.outcomes import Outcome, Symbols, alphabet_of, as_outcome
 from promptax.protocol.predictions import AnyPrediction
@@ -89,6 +90,11 @@ class Torso(Record):
         """How many of `batch` sequences to differentiate at a time on this platform."""
         del length
         return batch
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        """How many of `prompts` to read side by side on this platform (`Predictor`)."""
+        del sequences, length
+        return platforms.prompts_at_once(prompts)
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         """Where to stop reading sequences that are scored no further (`Predictor`)."""
@@ -325,8 +331,17 @@ class Network(Predictor):
         widths = self.embedding_width + self.outcome.parameter_width()
         return 4 * rows * widths + self.torso.reading_bytes(rows)
 
+    def reading_operations(self, rows: int) -> float:
+        """2 for each weight of torso and output layer; rows of the embedding are looked up."""
+        layer = self.embedding.weight if self.unembedding is None else self.unembedding
+        leaves = jax.tree.leaves(eqx.filter((self.torso, layer), eqx.is_array))
+        return 2.0 * rows * sum(leaf.size for leaf in leaves)
+
     def micro_batch(self, batch: int, length: int) -> int:
         return self.torso.micro_batch(batch, length)
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        return self.torso.prompts_at_once(prompts, sequences, length)
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         return self.torso.reading_lengths(length)

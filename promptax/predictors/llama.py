@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from promptax import platforms
 from promptax.formats import fetch
 from promptax.formats import llama as formats
 from promptax.predictors.base import (
@@ -37,6 +38,8 @@ NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a mat
 LARGE = 256  # width from which micro-batches and several programs pay
 INITIAL_SCALE = 0.02  # standard deviation of fresh weights, as in Touvron et al. 2023
 MICRO_BATCH_ROWS = 1024  # rows to differentiate at a time: about 1.5 GiB for 135 million weights
+PROMPT_ROWS = 512  # rows behind the prompts of a search that are read side by side: a third of the
+# time for texts of 15 tokens; many more, and the rows no longer stay in a core's cache
 
 
 class Llama(Architecture):
@@ -279,6 +282,11 @@ class LlamaTorso(Torso):
         if self.spec.width < LARGE:
             return batch
         return math.gcd(batch, 2 ** int(math.log2(max(1, MICRO_BATCH_ROWS // length))))
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        if self.spec.width < LARGE or not platforms.on_cpu():
+            return platforms.prompts_at_once(prompts)
+        return min(prompts, max(1, PROMPT_ROWS // (sequences * length)))
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         if self.spec.width < LARGE:

@@ -31,7 +31,7 @@ from promptax.protocol.predictor import (
     State,
     real_rows,
 )
-from promptax.protocol.prompted import Prompt, Prompted, Wrapper
+from promptax.protocol.prompted import Prompt, Prompted, Wrapper, rows_read
 from promptax.specs import Record, check, check_distribution
 
 RESPONSIBILITY = "responsibility"
@@ -97,8 +97,18 @@ class PromptedMixture(Wrapper):
     def reading_bytes(self, rows: int) -> int:
         return len(self.reads) * self.predictor.reading_bytes(rows)
 
+    def prompt_rows(self) -> int:
+        read = sum(rows_read(each) for each in self.reads)
+        return len(self.reads) * self.predictor.prompt_rows() + read
+
+    def reading_operations(self, rows: int) -> float:
+        return len(self.reads) * self.predictor.reading_operations(rows)
+
     def micro_batch(self, batch: int, length: int) -> int:
         return self.predictor.micro_batch(batch, length * len(self.reads))
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        return self.predictor.prompts_at_once(prompts, sequences, length * len(self.reads))
 
 
 def mix(

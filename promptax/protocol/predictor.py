@@ -10,6 +10,7 @@ by all sequences. No other code may know what a state contains.
 """
 
 import abc
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.protocol.outcomes import Outcome, Symbols
 from promptax.protocol.predictions import AnyPrediction
 from promptax.specs import Record
@@ -141,10 +143,27 @@ class Predictor(Record):
         """A lower bound in bytes on the memory needed to read that many rows at once."""
         return 4 * rows * (self.outcome.input_width() + self.outcome.parameter_width())
 
+    def prompt_rows(self) -> int:
+        """How many rows of prompts `start` reads; what opens every sequence does not count."""
+        return 0
+
+    def reading_operations(self, rows: int) -> float:
+        """An estimate of the floating-point operations to read that many rows: 2 for each weight
+        that a row meets. NaN: nobody said. Of a tree with some of its leaves missing, the weights
+        that are there count."""
+        del rows
+        return math.nan
+
     def micro_batch(self, batch: int, length: int) -> int:
         """How many of `batch` sequences to differentiate at a time on this platform."""
         del length
         return batch
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        """How many of `prompts` to read side by side on this platform, where `sequences` of
+        `length` steps follow each."""
+        del sequences, length
+        return platforms.prompts_at_once(prompts)
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         """At how many steps to stop reading sequences of up to `length` that are scored no further;

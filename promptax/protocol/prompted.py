@@ -7,7 +7,14 @@ from jaxtyping import Array, Int
 
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictions import AnyPrediction
-from promptax.protocol.predictor import Embedded, Inputs, Predictor, State, rows_in
+from promptax.protocol.predictor import (
+    Embedded,
+    Inputs,
+    KeyValues,
+    Predictor,
+    State,
+    rows_in,
+)
 from promptax.specs import Record
 
 
@@ -52,6 +59,21 @@ class Wrapper(Predictor):
     def outcome(self) -> Outcome:
         return self.predictor.outcome
 
+    def prompt_rows(self) -> int:
+        return self.predictor.prompt_rows()
+
+    def reading_operations(self, rows: int) -> float:
+        return self.predictor.reading_operations(rows)
+
+    def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
+        return self.predictor.prompts_at_once(prompts, sequences, length)
+
+
+def rows_read(prompt: Prompt) -> int:
+    """How many rows of a prompt a predictor reads: of keys and values none, they are put there."""
+    inputs = eqx.filter_eval_shape(prompt.inputs)
+    return 0 if isinstance(inputs, KeyValues) else rows_in(inputs)
+
 
 class Prompted(Wrapper):
     """A predictor that has read a prompt; the prompt is one of its leaves."""
@@ -67,6 +89,9 @@ class Prompted(Wrapper):
     @property
     def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.exchangeable
+
+    def prompt_rows(self) -> int:
+        return self.predictor.prompt_rows() + rows_read(self.reads)
 
     def start(self, capacity: int | None = None) -> State:
         return self.begin(self.blank(capacity))

@@ -18,11 +18,13 @@ def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dic
     `standard_error_50` (from the finite number of sequences), `low_50` and `high_50` (quartiles
     over repetitions), all cumulative and in nats; NaN where no repetition finished. `repetitions`
     counts those started, `diverged` those that diverged. `found` is the prompt that was found,
-    where the results carry such a coordinate.
+    where the results carry such a coordinate; `cost_tokens_forward` and its like say what a
+    repetition's tuning cost, where the results know it.
     """
     wanted = summaries.evaluated_lengths(results, lengths)
     summary = summaries.summarise(results)
     group_of = dict(zip(summaries.names(results), results["group"].values, strict=True))
+    costs = [str(name) for name in results.data_vars if str(name).startswith("cost_")]
     rows: list[dict[str, object]] = []
     for index, name in enumerate(summaries.names(results)):
         predictor_summary = summary.isel(predictor=index)
@@ -36,6 +38,8 @@ def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dic
         }
         if "found" in results.coords:
             row["found"] = str(results["found"].values[index])
+        for cost in costs:
+            row[cost] = float(results[cost].isel(predictor=index).mean())
         rows.append(row)
     return rows
 

@@ -26,7 +26,8 @@ class Objective(Spec):
     - `prepare`: this step's predictor with noise drawn or leaves replaced, and a penalty;
     - `losses`: the loss of every sequence.
 
-    Optional: `verify`, which refuses by name what the objective does not fit, and `examples`. What
+    Optional: `verify`, which refuses by name what the objective does not fit; `readings`, where a
+    batch is read more than once; and `examples`. What
     is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
     """
 
@@ -65,3 +66,7 @@ class Objective(Spec):
     def verify(self, predictor: Predictor, settings: FitSettings) -> None:
         """Raise, before any update, if the predictor or the settings do not fit."""
         del predictor, settings
+
+    def readings(self) -> int:
+        """How many times an update reads a batch and takes the derivative, for its cost."""
+        return 1
