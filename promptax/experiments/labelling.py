@@ -10,8 +10,8 @@ from promptax.axes import NATS
 from promptax.evaluation.exact.enumeration import count_table, expected_regret, is_enumerable
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import UNTUNED
+from promptax.fit.cost import UNITS
 from promptax.fit.fitted import Fitted
-from promptax.steering import HardPrompt
 from promptax.tasks import Task
 
 
@@ -27,21 +27,23 @@ def label_results(
     baselines.sort(key=[UNTUNED, *baselines].index)
     results = results.sel(predictor=order + baselines)
     names = results.predictor.values.tolist()
-    steps = max((fit.loss.shape[1] for fit in fits.values()), default=0)
+    # the steps of an exhaustive search are no updates that could be drawn beside others
+    curves = {n: fit.loss for n, fit in fits.items() if not experiment.methods[n].tries_all}
+    steps = max((curve.shape[1] for curve in curves.values()), default=0)
     loss = np.full((len(names), results.sizes["repetition"], steps), np.nan, np.float32)
     diverged = np.full(loss.shape[:2], -1)
     for index, method in enumerate(names):
-        if method in fits:
-            fitted = fits[method]
-            repetitions, updates = fitted.loss.shape
-            loss[index, :repetitions, :updates] = fitted.loss
-            diverged[index, :repetitions] = fitted.diverged
+        if method in curves:
+            repetitions, updates = curves[method].shape
+            loss[index, :repetitions, :updates] = curves[method]
+            diverged[index, :repetitions] = fits[method].diverged
     return (
         results.assign(
             tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
             diverged=(("predictor", "repetition"), diverged),
             **_floor(experiment, name, tuning),
             **_scores(experiment, fits),
+            **_costs(fits, names, results.sizes["repetition"]),
         )
         .assign_coords(
             step=np.arange(1, steps + 1),
@@ -72,9 +74,23 @@ def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
 def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:
     """Every candidate's loss in the first exhaustive search [repetition, candidate]."""
     for method, tuner in experiment.methods.items():
-        if isinstance(tuner, HardPrompt):
+        if tuner.tries_all:
             return {"scores": (("repetition", "candidate"), fits[method].scores, {"unit": NATS})}
     return {}
+
+
+def _costs(fits: dict[str, Fitted], names: list[str], repetitions: int) -> dict[str, Any]:
+    """What tuning cost in all [predictor, repetition]: `cost_sequences`, `cost_tokens_forward` and
+    so on (`promptax.fit.Cost`); NaN for what was not tuned."""
+    spent = {name: np.full((len(names), repetitions), np.nan) for name in UNITS}
+    for index, method in enumerate(names):
+        if method in fits and (cost := fits[method].cost) is not None:
+            for name, total in cost.final().items():
+                spent[name][index, : len(total)] = total
+    return {
+        f"cost_{name}": (("predictor", "repetition"), spent[name], {"unit": unit})
+        for name, unit in UNITS.items()
+    }
 
 
 def _prompts_found(fitted: Fitted) -> str:

@@ -26,7 +26,7 @@ from promptax.progress import Together
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import traced
-from promptax.steering import HardPrompt
+from promptax.steering import Search
 from promptax.tasks import Task
 from promptax.tasks.base import sample_batch
 
@@ -140,7 +140,8 @@ def steer_to(
 
 def _prompt_length(experiment: Experiment, target: Task) -> int | None:
     """The length of the prior's best hard prompt, where it can be found exactly."""
-    lengths = [t.length for t in experiment.methods.values() if isinstance(t, HardPrompt)]
+    searches = [tuner for tuner in experiment.methods.values() if isinstance(tuner, Search)]
+    lengths = [search.length for search in searches if search.tries_all]
     exact = experiment.prior.bayes().exchangeable and is_enumerable(target, experiment.length)
     return lengths[0] if lengths and exact else None
 

@@ -31,6 +31,9 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     starts_unchanged: ClassVar[bool] = False
     # Whether it proposes symbols, or weights over them, so that there must be an alphabet.
     needs_alphabet: ClassVar[bool] = False
+    # Whether all hard prompts of its `length` are tried: the result's `scores` are then the losses
+    # of all of them, and its `loss` is no curve of training.
+    tries_all: ClassVar[bool] = False
 
     @abc.abstractmethod
     def tune(

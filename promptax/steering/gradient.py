@@ -223,12 +223,17 @@ def initial_inputs(
             f"Expected no initial_tokens, since {outcome.words()} have none; got {given}. Leave "
             "them out to start from random rows."
         )
+    check_tokens(given, symbols)
+    return jnp.resize(jnp.asarray(given, jnp.int32), (length,))
+
+
+def check_tokens(given: tuple[int, ...], symbols: int) -> None:
+    """Complain about tokens to start from that are not in the alphabet."""
     check(
-        min(given) >= 0 and max(given) < symbols,
+        min(given, default=0) >= 0 and max(given, default=0) < symbols,
         f"Expected initial_tokens from 0 to {symbols - 1}; got {given}. The predictor's alphabet "
         f"has {symbols} symbols.",
     )
-    return jnp.resize(jnp.asarray(given, jnp.int32), (length,))
 
 
 def check_initial_tokens(how: str, given: tuple[int, ...]) -> None:

@@ -26,8 +26,8 @@ from promptax.steering import (
     PromptMixture,
     SoftPrompt,
 )
+from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.steering.searches import gradient_search
-from promptax.steering.searches.hard_prompt import losses_after
 from promptax.tasks import Categorical
 
 pytestmark = pytest.mark.slow  # the file
@@ -256,12 +256,12 @@ def test_programs_as_users_compile_them_agree_with_plain_ones(tmp_path):
 
 def searched(network):
     """One step of the search by gradients as a function of its prompt and episodes."""
-    outcome = Categorical().outcome
+    sizes = Sizes(Categorical().outcome, 4, None, 1)
 
     def step(prompt, some):
-        slopes = gradient_search.slopes(network, prompt, some, outcome, some.tokens.shape[0])
-        tried = gradient_search.swaps(KEY, prompt, slopes, candidates=3, top=8)
-        return losses_after(network, tried, some, outcome)
+        problem = SearchProblem(network, sizes, some)
+        tried = gradient_search.swaps(KEY, prompt, problem.gradient(prompt)[1], 3, 8)
+        return problem.losses(tried)
 
     return jnp.zeros(4, jnp.int32), step
 

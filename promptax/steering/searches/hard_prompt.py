@@ -1,41 +1,33 @@
 """The best prompt of real tokens, by trying all of them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.settings import FitSettings
-from promptax.progress import Callback, report
-from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
-from promptax.protocol.prompted import GivenPrompt, Prompted
-from promptax.protocol.repeated import cut, one_or_all
-from promptax.specs import check, on_device, traced
-from promptax.steering.base import Tuner, filled
-from promptax.tasks.base import Task, sample_batch
+from promptax.specs import check
+from promptax.steering.search import Search, SearchProblem
+from promptax.tasks.base import Task
 
-AT_ONCE = 8  # prompts between two reports of progress
-
-Progress = Callable[[int, int], Any]
+PROMPTS_IN_A_STEP = 8  # so many prompts lie between two reports of progress
 
 
-class HardPrompt(Tuner):
+class HardPrompt(Search):
     """Exhaustive search over the symbols^length prompts, on sequences of the target.
 
     "HardPT" of Genewein et al. 2025. Works on any predictor, exact ones included. Every prompt's
     mean loss is kept in the result's `scores` [repetition, candidate]; candidate c spells the
-    prompt as a number, its first symbol the most significant digit.
+    prompt as a number, its first symbol the most significant digit. A step tries 8 prompts, and its
+    loss is that of the best so far. Of the fit settings, `length` and `repetitions` apply, and
+    `micro_batch`; steps and batch do not.
     """
 
-    group: ClassVar[str] = "prompts"
-    needs_alphabet: ClassVar[bool] = True
+    same_episodes: ClassVar[bool] = True
+    tries_all: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
@@ -45,7 +37,6 @@ class HardPrompt(Tuner):
     """Refuse to try more prompts than that."""
 
     def __check_init__(self) -> None:
-        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
         check(self.sequences >= 1, f"Expected at least 1 sequence; got {self.sequences}.")
 
     @classmethod
@@ -56,9 +47,6 @@ class HardPrompt(Tuner):
     @classmethod
     def examples(cls) -> "tuple[HardPrompt, ...]":
         return cls(length=2, sequences=16), cls(length=0, sequences=4)
-
-    def suits(self, predictor: Predictor) -> None:
-        del predictor
 
     def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         super().verify(predictor, target, settings)
@@ -72,28 +60,56 @@ class HardPrompt(Tuner):
         """All prompts over that many symbols, in order; refuses absurd numbers of them."""
         return all_prompts(symbols, self.length, self.limit)
 
-    def tune(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        target: Task,
-        settings: FitSettings | None = None,
-        *,
-        checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> Fitted:
-        """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
-        del checkpoint  # a search is short and starts again
-        settings = filled(settings, target, 1.0)
-        self.verify(predictor, target, settings)
-        candidates = self.candidates(target.symbols)
-        scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
-        search = Search(predictor, target, candidates, self.sequences, settings)
-        with report(f"HardPrompt: {self.plan(target.symbols)}", callbacks) as progress:
-            for repetition, some, losses in search.losses(key, progress):
-                scores[repetition, some] = losses.mean(axis=1)
-        best = candidates[np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)]
-        return found([behind(predictor, prompt) for prompt in best], scores)
+    def updates(self, settings: FitSettings, symbols: int) -> int:
+        del settings
+        return steps_for(symbols**self.length)
+
+    def batch(self, settings: FitSettings) -> int:
+        del settings
+        return self.sequences
+
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> "Tried":
+        del key
+        prompts = jnp.asarray(self.candidates(problem.symbols))
+        return Tried(prompts, jnp.full(len(prompts), jnp.nan))
+
+    def step(
+        self, key: Key[Array, ""], state: "Tried", problem: SearchProblem
+    ) -> tuple["Tried", Float[Array, ""]]:
+        del key
+        losses, places = next_losses(problem, len(state.sums))
+        sums = state.sums.at[places].set(pairwise_sum(losses), mode="drop")
+        return Tried(state.prompts, sums), jnp.nanmin(sums) / self.sequences
+
+    def prompt(self, state: "Tried") -> Int[Any, " prompt"]:
+        scores = self.scores(state)
+        return state.prompts[np.argmin(np.where(np.isnan(scores), np.inf, scores))]
+
+    def scores(self, state: "Tried") -> Float[np.ndarray, " candidate"]:
+        return state.sums / np.float32(self.sequences)
+
+
+class Tried(NamedTuple):
+    """All prompts [candidate, prompt], and the sums of their losses over the sequences [candidate],
+    nats, NaN where still to try."""
+
+    prompts: Any
+    sums: Any
+
+
+def next_losses(
+    problem: SearchProblem, count: int
+) -> tuple[Float[Array, "candidate sequence"], Int[Array, " candidate"]]:
+    """The losses of this step's prompts out of `count` on every sequence, nats, and their places in
+    the order; +inf for those past the last one."""
+    places = problem.step * PROMPTS_IN_A_STEP + jnp.arange(PROMPTS_IN_A_STEP)
+    prompts = spelled(places, problem.symbols, problem.prompt_length)
+    return problem.losses(prompts, wanted=places < count), places
+
+
+def steps_for(count: int) -> int:
+    """How many steps try so many prompts."""
+    return -(-count // PROMPTS_IN_A_STEP)
 
 
 def all_prompts(symbols: int, length: int, limit: int) -> Int[np.ndarray, "candidate prompt"]:
@@ -107,79 +123,35 @@ def all_prompts(symbols: int, length: int, limit: int) -> Int[np.ndarray, "candi
         f"{number}. Choose a shorter prompt, raise limit, or let gradients search: "
         "GradientSearch, SoftPrompt, RealPrompt, SimplexPrompt.",
     )
-    powers = symbols ** np.arange(length - 1, -1, -1)
-    return (np.arange(count)[:, None] // powers % symbols).astype(np.int32)
+    return spelled(np.arange(count), symbols, length).astype(np.int32)
 
 
-def behind(predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Prompted:
-    """The predictor after a prompt of tokens."""
-    return Prompted(predictor, GivenPrompt(on_device(prompt)))
+def spelled(places: Any, symbols: int, length: int) -> Any:
+    """The prompts [candidate, prompt] at these places [candidate] in the order of all: the digits
+    of a number in base `symbols`, the most significant one first."""
+    return places[:, None] // symbols ** np.arange(length - 1, -1, -1) % symbols
 
 
-def found(each: Sequence[Any], scores: Any = None, loss: Any = None) -> Fitted:
-    """The result of a search from the prompted predictor of each repetition, which differ in what
-    they read alone."""
-    nothing = jax.tree.map(lambda _: False, each[0])
-    reads = jax.tree.map(lambda _: True, each[0].reads)
-    predictors = one_or_all(cut(each, eqx.tree_at(lambda p: p.reads, nothing, reads)))
-    loss = np.zeros((len(each), 0), np.float32) if loss is None else loss
-    return Fitted(predictors, loss, np.full(len(each), -1, np.int32), scores)
-
-
-class Search(NamedTuple):
-    """Losses of candidates on sequences of the target; each repetition has sequences of its own."""
-
-    predictor: Predictor
-    target: Task
-    candidates: Int[np.ndarray, "candidate prompt"]
-    sequences: int
-    settings: FitSettings
-
-    def losses(
-        self, key: Key[Array, ""], progress: Progress
-    ) -> Iterator[tuple[int, slice, Float[np.ndarray, "some sequence"]]]:
-        """Repetition, which candidates, and their losses on each sequence in nats, a few candidates
-        at a time. A repetition that is stopped leaves its last candidates out."""
-        count, total = len(self.candidates), len(self.candidates) * self.settings.repetitions
-        for repetition in range(self.settings.repetitions):
-            keys = jax.random.split(jax.random.fold_in(key, repetition), self.sequences)
-            length = self.settings.length
-            episodes = sample_batch(traced(self.target), keys, length)  # pyright: ignore
-            for first in range(0, count, AT_ONCE):
-                some = slice(first, min(first + AT_ONCE, count))
-                yield repetition, some, self._losses(some, episodes)
-                if progress(repetition * count + some.stop, total):
-                    break
-
-    def _losses(self, some: slice, episodes: Episode) -> Float[np.ndarray, "some sequence"]:
-        here = some.stop - some.start
-        padded = np.pad(self.candidates[some], ((0, AT_ONCE - here), (0, 0)))
-        outcome = self.target.outcome
-        return np.asarray(losses_after(traced(self.predictor), padded, episodes, outcome))[:here]
-
-
-@eqx.filter_jit
-def losses_after(
-    predictor: Predictor,
-    prompts: Int[Any, "candidate prompt"],
-    episodes: Episode,
-    outcome: Any,
-    micro: int | None = None,
-) -> Float[Array, "candidate sequence"]:
-    """Loss of each episode after each prompt, nats; so many episodes at a time."""
-    batch, length = episodes.inputs.shape[:2]
-    micro = micro or predictor.micro_batch(batch, length)
-    chunks = jax.tree.map(
-        lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
-    )
-
-    def losses(prompt: Int[Array, " prompt"]) -> Float[Array, " sequence"]:
-        state = Prompted(predictor, GivenPrompt(prompt)).start()
-
-        def loss(some: Episode) -> Float[Array, " sequence"]:
-            _, prediction = predictor.advance_batch(state, some.inputs)
-            return jnp.sum(outcome.log_loss(prediction, some), axis=-1)
-
-        return jax.lax.map(loss, chunks).reshape(batch)
-
-    return jax.lax.map(losses, prompts)
+def pairwise_sum(values: Float[Array, "*rows sequence"]) -> Float[Array, "*rows"]:
+    """The sum over the last axis, added up in pairs of halves down to 128 numbers, and these in
+    eight sums: rounding errors grow with log n instead of n (Higham 1993, "The accuracy of floating
+    point summation"). It is NumPy's order, in which the scores of kept results were computed."""
+    count = values.shape[-1]
+    if count > 128:
+        half = count // 2 - count // 2 % 8
+        if 2 * half == count:  # both halves in one go
+            halves = pairwise_sum(values.reshape(*values.shape[:-1], 2, half))
+            return halves[..., 0] + halves[..., 1]
+        return pairwise_sum(values[..., :half]) + pairwise_sum(values[..., half:])
+    eights = count - count % 8 if count >= 8 else 0
+    total = jnp.zeros(values.shape[:-1], values.dtype)
+    if eights:
+        sums = values[..., :8]
+        for first in range(8, eights, 8):
+            sums = sums + values[..., first : first + 8]
+        while sums.shape[-1] > 1:
+            sums = sums[..., ::2] + sums[..., 1::2]
+        total = sums[..., 0]
+    for place in range(eights, count):
+        total = total + values[..., place]
+    return total

@@ -1,25 +1,22 @@
 """Several prompts of real tokens as a Bayes-weighted mixture, by search."""
 
-import itertools
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax.evaluation.exact.best_set import best_set
-from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.settings import FitSettings
-from promptax.progress import Callback, report
 from promptax.protocol.mixture import mix
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
-from promptax.steering.base import Tuner, filled
-from promptax.steering.searches.hard_prompt import Search, all_prompts, found
+from promptax.steering.search import Search, SearchProblem
+from promptax.steering.searches.hard_prompt import all_prompts, next_losses, steps_for
 from promptax.tasks.base import Task
 
 
-class HardPromptMixture(Tuner):
+class HardPromptMixture(Search):
     """Searches the set of hard prompts whose equally weighted mixture is the best on the target.
 
     Every prompt is scored once; log p(sequence) of a set is then the log mean of what is known. Of
@@ -31,8 +28,7 @@ class HardPromptMixture(Tuner):
     Eisner 2021, "Learning How to Ask".
     """
 
-    group: ClassVar[str] = "prompts"
-    needs_alphabet: ClassVar[bool] = True
+    same_episodes: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of each prompt; 0 is no prompt."""
@@ -46,16 +42,12 @@ class HardPromptMixture(Tuner):
     """Try all pairs up to that many; beyond, begin with the best single prompt."""
 
     def __check_init__(self) -> None:
-        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
         check(self.components >= 1, f"Expected at least 1 component; got {self.components}.")
         check(self.sequences >= 1, f"Expected at least 1 sequence; got {self.sequences}.")
 
     @classmethod
     def examples(cls) -> "tuple[HardPromptMixture, ...]":
         return cls(length=2, sequences=16), cls(length=1, components=3, sequences=8, pairs=1)
-
-    def suits(self, predictor: Predictor) -> None:
-        del predictor
 
     def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         super().verify(predictor, target, settings)
@@ -72,28 +64,41 @@ class HardPromptMixture(Tuner):
             f"sets of {self.components}"
         )
 
-    def tune(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        target: Task,
-        settings: FitSettings | None = None,
-        *,
-        checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> Fitted:
-        """Search; of the settings, `length` and `repetitions` apply. Steps and batch do not."""
-        del checkpoint  # a search is short and starts again
-        settings = filled(settings, target, 1.0)
-        self.verify(predictor, target, settings)
-        candidates = self.candidates(target.symbols)
-        scores = np.full((settings.repetitions, len(candidates)), np.nan, np.float32)
-        search, mixtures = Search(predictor, target, candidates, self.sequences, settings), []
-        with report(f"HardPromptMixture: {self.plan(target.symbols)}", callbacks) as progress:
-            pieces = search.losses(key, progress)
-            for repetition, own in itertools.groupby(pieces, key=lambda piece: piece[0]):
-                losses = np.concatenate([piece[2] for piece in own])  # what was not tried is left
-                scores[repetition, : len(losses)] = losses.mean(axis=1)
-                chosen = best_set(-losses, self.components, self.pairs)
-                mixtures.append(mix(predictor, list(candidates[chosen])))
-        return found(mixtures, scores)
+    def updates(self, settings: FitSettings, symbols: int) -> int:
+        del settings
+        return steps_for(symbols**self.length)
+
+    def batch(self, settings: FitSettings) -> int:
+        del settings
+        return self.sequences
+
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> "AllLosses":
+        del key
+        prompts = jnp.asarray(self.candidates(problem.symbols))
+        return AllLosses(prompts, jnp.full((len(prompts), self.sequences), jnp.nan))
+
+    def step(
+        self, key: Key[Array, ""], state: "AllLosses", problem: SearchProblem
+    ) -> tuple["AllLosses", Float[Array, ""]]:
+        del key
+        losses, places = next_losses(problem, len(state.losses))
+        losses = state.losses.at[places].set(losses, mode="drop")
+        return AllLosses(state.prompts, losses), jnp.nanmin(jnp.mean(losses, axis=1))
+
+    def prompt(self, state: "AllLosses") -> Int[Any, "component prompt"]:
+        tried = state.losses[~np.isnan(state.losses[:, 0])]  # what was not tried is left out
+        return state.prompts[best_set(-tried, self.components, self.pairs)]
+
+    def scores(self, state: "AllLosses") -> Float[np.ndarray, " candidate"]:
+        return state.losses.mean(axis=1)
+
+    def steer(self, predictor: Predictor, prompt: Int[np.ndarray, "component prompt"]) -> Predictor:
+        return mix(predictor, list(prompt))
+
+
+class AllLosses(NamedTuple):
+    """Every prompt [candidate, prompt], and its losses [candidate, sequence] in nats, NaN where
+    still to try."""
+
+    prompts: Any
+    losses: Any

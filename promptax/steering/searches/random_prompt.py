@@ -1,4 +1,8 @@
-"""A prompt of random symbols: the control for every other prompt."""
+"""A prompt of random symbols: the control for every other prompt.
+
+It is a tuner, not a `Search`: it reads nothing and takes no step, and one key draws the prompts of
+all repetitions, as it did for results that are kept.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from promptax.fit.cost import nothing
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import check_outcome
 from promptax.fit.settings import FitSettings
@@ -14,7 +19,7 @@ from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering.base import Tuner, check_one
-from promptax.steering.searches.hard_prompt import behind, found
+from promptax.steering.search import behind, searched
 from promptax.tasks.base import Task
 
 
@@ -57,4 +62,5 @@ class RandomPrompt(Tuner):
         check_outcome(lambda key: predictor, key, target)
         shape = (settings or FitSettings()).repetitions, self.length
         prompts = np.asarray(jax.random.randint(key, shape, 0, predictor.symbols))
-        return found([behind(predictor, prompt) for prompt in prompts])
+        steered = [behind(predictor, prompt) for prompt in prompts]
+        return searched(steered, np.zeros((len(steered), 0), np.float32), nothing(len(steered)))

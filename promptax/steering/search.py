@@ -1,0 +1,159 @@
+"""Searches over prompts of symbols: one loop for all of them, three short methods for each.
+
+A search needs no gradient of leaves, so the loop of `fit` cannot run it; what it needs instead is
+alike for all searches, and is here and in `search_loop`.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from promptax.fit.cost import Cost
+from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.fit.settings import FitSettings
+from promptax.progress import Callback
+from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import GivenPrompt, Prompted
+from promptax.protocol.repeated import cut, one_or_all
+from promptax.specs import check, on_device
+from promptax.steering.base import Tuner, filled
+from promptax.steering.search_loop import cost_of, run_search
+from promptax.steering.search_problem import SearchProblem as SearchProblem
+from promptax.tasks.base import Task
+
+State = Any
+
+
+class Search(Tuner):
+    """A search over hard prompts: a field `length`, and three pure methods, for one repetition.
+
+    To implement one:
+
+    - `start(key, problem)`: the state before the first step. A tree of arrays; no typed keys, which
+      a checkpoint cannot hold. There are no episodes yet.
+    - `step(key, state, problem)`: the next state, and a loss in nats per sequence to be shown and
+      kept in `Fitted.loss`. It is compiled, and sees this step's episodes only through
+      `problem.losses(prompts)` and `problem.gradient(prompt)` (`SearchProblem`).
+    - `prompt(state)`: the symbols [prompt] that a state stands for. Asked once, at the end, outside
+      compiled code.
+
+    Optional: `updates`, where the search knows its number of steps; `batch`, its own number of
+    sequences; `same_episodes`; `scores`, with `tries_all`; `steer`, where it is not one prompt that
+    is read; `verify`, to refuse what does not fit. Of the fit settings, those about learning rates
+    and clipping never apply.
+
+    The loop owns the rest: keys, episodes, repetitions, progress, checkpoints that resume bit for
+    bit, and cost. Random numbers of step n come from its key alone, never from the state.
+
+    Example: `docs/extending.md` has a whole search.
+    """
+
+    group: ClassVar[str] = "prompts"
+    needs_alphabet: ClassVar[bool] = True
+    same_episodes: ClassVar[bool] = False
+    """Whether all steps read the same episodes; otherwise every step has its own."""
+    length: eqx.AbstractVar[int]
+
+    def __check_init__(self) -> None:
+        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
+
+    @abc.abstractmethod
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> State:
+        """The state before the first step."""
+
+    @abc.abstractmethod
+    def step(
+        self, key: Key[Array, ""], state: State, problem: SearchProblem
+    ) -> tuple[State, Float[Array, ""]]:
+        """The next state, and a loss in nats per sequence."""
+
+    @abc.abstractmethod
+    def prompt(self, state: State) -> Int[Any, " prompt"]:
+        """The prompt that a state stands for; its leaves are NumPy arrays."""
+
+    def updates(self, settings: FitSettings, symbols: int) -> int:
+        """The number of steps."""
+        del symbols
+        return settings.steps
+
+    def batch(self, settings: FitSettings) -> int:
+        """The number of sequences that a step reads."""
+        return settings.batch
+
+    def scores(self, state: State) -> Float[np.ndarray, " candidate"] | None:
+        """Every candidate's loss in nats per sequence, where a search keeps them."""
+        del state
+        return None
+
+    def steer(self, predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Predictor:
+        """The predictor that reads the prompt."""
+        return behind(predictor, prompt)
+
+    def suits(self, predictor: Predictor) -> None:
+        del predictor
+
+    def tune(
+        self,
+        key: Key[Array, ""],
+        predictor: Predictor,
+        target: Task,
+        settings: FitSettings | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> Fitted:
+        settings = filled(settings, target, 1.0)
+        self.verify(predictor, target, settings)
+        plan = self.plan(target.symbols)
+        state = run_search(
+            key,
+            self,
+            predictor,
+            target,
+            settings,
+            self.updates(settings, target.symbols),
+            self.batch(settings),
+            checkpoint,
+            callbacks,
+            f"{type(self).__name__}: {plan}" if plan else type(self).__name__,
+        )
+        members = [
+            jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r], state.member)
+            for r in range(settings.repetitions)
+        ]
+        steered = [self.steer(predictor, np.asarray(self.prompt(member))) for member in members]
+        scores = [self.scores(member) for member in members]
+        length = settings.length
+        assert length is not None
+        return searched(
+            steered,
+            loss=state.loss[:, : int(state.step)],
+            scores=None if scores[0] is None else np.stack(scores),  # pyright: ignore
+            cost=cost_of(state, predictor, self.batch(settings), length),
+        )
+
+
+def behind(predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Prompted:
+    """The predictor after a prompt of tokens."""
+    return Prompted(predictor, GivenPrompt(on_device(prompt)))
+
+
+def searched(
+    predictors: Sequence[Any],
+    loss: Float[np.ndarray, "repetition step"],
+    cost: Cost,
+    scores: Float[np.ndarray, "repetition candidate"] | None = None,
+) -> Fitted:
+    """What a search returns, from the prompted predictor of each repetition; they differ in what
+    they read alone."""
+    nothing = jax.tree.map(lambda _: False, predictors[0])
+    reads = jax.tree.map(lambda _: True, predictors[0].reads)
+    where = eqx.tree_at(lambda steered: steered.reads, nothing, reads)
+    together = one_or_all(cut(predictors, where))
+    never = np.full(len(predictors), -1, np.int32)
+    return Fitted(together, loss, never, scores, cost=cost)

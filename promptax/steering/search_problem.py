@@ -1,0 +1,199 @@
+"""What a step of a search over prompts may ask: what prompts lose, and where a gradient points.
+
+Readings are counted as they are asked for, so that no member counts its own. The counts are traced
+beside the prompts: a reading inside a scan, a cond or a vmap that the member wrote itself, where a
+plain counter would count once what is done many times, is refused.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from promptax.fit.updates import Program, loss_and_gradient
+from promptax.protocol.outcomes import Episode
+from promptax.protocol.predictor import Predictor, State
+from promptax.protocol.prompted import GivenPrompt, Prompted
+
+Prompts = Int[Array, "candidate prompt"]
+Slopes = Float[Array, "prompt symbol"]
+
+
+class Readings(NamedTuple):
+    """What was read, of one step or [repetition, step]; whole numbers.
+
+    `prompts`: prompts behind which the batch was read; `rows`: rows read before the batch, once for
+    all of its sequences; `derivatives` and `derivative_rows`: the part of both through which a
+    derivative was taken.
+    """
+
+    prompts: Any
+    rows: Any
+    derivatives: Any
+    derivative_rows: Any
+
+
+class Sizes(NamedTuple):
+    """What a search's program is compiled for."""
+
+    outcome: Any
+    prompt_length: int
+    micro_batch: int | None
+    repetitions_at_once: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchProblem:
+    """One step of one repetition, while it is traced.
+
+    `predictor`: what reads; `sizes.prompt_length` rows at most are read before the data.
+    `episodes` [sequence]: this step's, drawn by the loop; None in `start`.
+    `step` and `steps`: the number of this step, from 0, and of all steps; traced, so that another
+    number of steps compiles nothing.
+    """
+
+    predictor: Predictor
+    sizes: Sizes
+    episodes: Episode | None = None
+    step: Any = 0
+    steps: Any = 1
+    readings: list[Readings] = dataclasses.field(default_factory=list)
+
+    @property
+    def symbols(self) -> int:
+        """The size of the alphabet."""
+        return self.predictor.symbols
+
+    @property
+    def prompt_length(self) -> int:
+        """Rows of the prompt that is searched."""
+        return self.sizes.prompt_length
+
+    def losses(
+        self,
+        prompts: Prompts,
+        rows: Int[Array, " candidate"] | None = None,
+        wanted: Bool[Array, " candidate"] | None = None,
+    ) -> Float[Array, "candidate sequence"]:
+        """The loss of each of this step's episodes behind each prompt, nats per sequence:
+        -Σ_t log p(x_t | prompt, x_<t). Ask once a step, for all candidates together.
+
+        Args:
+            prompts: symbols [candidate, prompt].
+            rows: how many of a prompt's rows are read, from the first; None: all of them.
+            wanted: candidates that count; others lose +inf, and are free. None: all of them.
+        """
+        loss = after_any(self.predictor, prompts, rows, self._episodes(), self.sizes)
+        count = jnp.ones(len(prompts), jnp.int32) if wanted is None else wanted.astype(jnp.int32)
+        read = self.prompt_length if rows is None else rows
+        self._count(prompts, jnp.sum(count), jnp.sum(count * read))
+        return loss if wanted is None else jnp.where(wanted[:, None], loss, jnp.inf)
+
+    def gradient(self, prompt: Int[Array, " prompt"]) -> tuple[Float[Array, ""], Slopes]:
+        """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e
+        [prompt, symbol] for its one-hot rows e: to first order, L + ∂L/∂e[i, v] -
+        ∂L/∂e[i, prompt[i]] is the loss of the prompt whose row i is symbol v."""
+        result = loss_and_slopes(self.predictor, prompt, self._episodes(), self.sizes)
+        self._count(prompt, 1, self.prompt_length, derivatives=1)
+        return result
+
+    def total(self) -> Readings:
+        """Everything that this step read."""
+        nothing = Readings(*(jnp.int32(0) for _ in Readings._fields))
+        return jax.tree.map(lambda *counts: sum(counts, jnp.int32(0)), nothing, *self.readings)
+
+    def _episodes(self) -> Episode:
+        if self.episodes is None:
+            raise TypeError(
+                "Expected losses and gradients to be asked for in `step`; `start` has no episodes."
+            )
+        return self.episodes
+
+    def _count(self, prompts: Array, number: Any, rows: Any, derivatives: int = 0) -> None:
+        number = jnp.int32(number) + 0 * jnp.sum(prompts)  # traced where the prompts are
+        again = self.predictor.prompt_rows()  # of prompts that it reads already, frozen
+        own = jnp.int32(rows) + 0 * number
+        counts = (number, own + again, derivatives * number, derivatives * own)
+        self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
+
+
+def after_any(
+    predictor: Predictor,
+    prompts: Prompts,
+    rows: Int[Array, " candidate"] | None,
+    episodes: Episode,
+    sizes: Sizes,
+) -> Float[Array, "candidate sequence"]:
+    """Losses behind every prompt, as many prompts side by side as suit predictor and platform."""
+    batch, length = episodes.inputs.shape[:2]
+    micro = micro_batch(predictor, sizes, batch, length)
+    chunks = jax.tree.map(
+        lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
+    )
+    begun = predictor.start() if rows is None else None
+
+    def read(prompt: Int[Array, " prompt"], count: Any) -> Float[Array, " sequence"]:
+        if rows is None:
+            state = predictor.advance(begun, prompt)[0]
+        else:
+            state = first_rows(predictor, prompt, count, length)
+
+        def loss(part: Episode) -> Float[Array, " sequence"]:
+            _, prediction = predictor.advance_batch(state, part.inputs)
+            return jnp.sum(sizes.outcome.log_loss(prediction, part), axis=-1)
+
+        return jax.lax.map(loss, chunks).reshape(batch)
+
+    count = len(prompts)
+    most = predictor.prompts_at_once(count, batch * sizes.repetitions_at_once, length)
+    at_once = math.ceil(count / math.ceil(count / most))  # 65 of 32 are three pieces of 22
+    if at_once == 1:
+        return jax.lax.map(lambda given: read(*given), (prompts, rows))
+    missing = -count % at_once
+    pieces = jax.tree.map(
+        lambda leaf: jnp.concatenate([leaf, leaf[:missing]]).reshape(-1, at_once, *leaf.shape[1:]),
+        (prompts, rows),
+    )
+    several = jax.vmap(read, in_axes=(0, None if rows is None else 0))
+    return jax.lax.map(lambda given: several(*given), pieces).reshape(-1, batch)[:count]
+
+
+def first_rows(
+    predictor: Predictor, prompt: Int[Array, " prompt"], count: Int[Array, ""], length: int
+) -> State:
+    """The state after the first `count` rows of a prompt, with room for `length` steps more; one
+    program for any count."""
+    room = len(prompt) + length
+    if predictor.forgets:
+        return predictor.opened(prompt, count, room)
+
+    def row(state: State, given: tuple[Array, Array]) -> tuple[State, None]:
+        token, number = given
+        new = predictor.advance(state, token[None])[0]
+        return jax.tree.map(lambda new, old: jnp.where(number < count, new, old), new, state), None
+
+    return jax.lax.scan(row, predictor.start(room), (prompt, jnp.arange(len(prompt))))[0]
+
+
+def loss_and_slopes(
+    predictor: Predictor, prompt: Int[Array, " prompt"], episodes: Episode, sizes: Sizes
+) -> tuple[Float[Array, ""], Slopes]:
+    """Mean loss of the episodes, nats per sequence, and its gradient for the prompt's one-hot rows.
+    For a network that is the gradient for the prompt's embedding rows times the embedding table."""
+    micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
+    prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
+    nothing = jax.tree.map(lambda _: False, prompted)
+    where = eqx.tree_at(lambda steered: steered.reads.values, nothing, True)  # pyright: ignore
+    tuned, frozen = eqx.partition(prompted, where)
+    program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
+    loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
+    return loss, gradient.reads.values
+
+
+def micro_batch(predictor: Predictor, sizes: Sizes, batch: int, length: int) -> int:
+    """How many of the sequences to read at a time."""
+    return math.gcd(batch, sizes.micro_batch or predictor.micro_batch(batch, length))

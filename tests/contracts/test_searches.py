@@ -1,0 +1,105 @@
+"""Laws that every search over prompts obeys, on exact predictors: they compile in no time."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from support import judges as laws
+from support.judges import same
+
+from promptax import Checkpoint, FitSettings, condition, specs
+from promptax.steering import Search
+from promptax.steering.searches.hard_prompt import all_prompts
+from promptax.tasks import Categorical, DirichletCategorical
+
+KEY = jax.random.key(11)
+PREDICTOR = DirichletCategorical((2.0, 0.5, 0.7)).bayes()
+ONES, DIE = Categorical((0.0, 1.0, 0.0)), Categorical((0.2, 0.3, 0.5))
+SETTINGS = FitSettings(steps=7, batch=4, length=5, repetitions=2)
+SEARCHES = {case.id: case.values[0] for case in laws.examples(Search)}
+every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+first_searches = pytest.mark.parametrize(
+    "search",
+    [cls.examples()[0] for cls in specs.members(Search).values()],
+    ids=specs.members(Search),
+)
+
+
+@functools.cache
+def searched(search, target=DIE, **changes):
+    settings = FitSettings(**{"steps": 7, "batch": 4, "length": 5, "repetitions": 2} | changes)
+    return search.tune(KEY, PREDICTOR, target, settings, callbacks=())
+
+
+@every_search
+def test_no_search_reports_less_than_the_exhaustive_optimum(search):
+    """Where all sequences are the same, a prompt has one loss, whatever the batch."""
+    fitted = searched(search, ONES)
+    ones = np.ones((1, 5), np.int32)
+    every = [
+        float(-laws.of_tokens(laws.read(condition(PREDICTOR, prompt), ones), ones).sum())
+        for prompt in all_prompts(3, search.length, 1000)
+    ]
+    assert np.isfinite(fitted.loss).all()
+    apart = np.abs(fitted.loss[..., None] - np.array(every)).min(axis=-1)
+    assert apart.max() < 1e-4, f"a loss that no prompt has: {apart.max():.2g} nats off"
+    if search.tries_all:
+        np.testing.assert_allclose(fitted.loss[:, -1], min(every), atol=1e-5)
+        prompts = all_prompts(3, search.length, 1000)
+        assert (np.asarray(fitted.prompt) == prompts[int(np.argmin(every))]).all()
+
+
+@every_search
+def test_a_search_that_was_stopped_resumes_bit_for_bit(search, tmp_path):
+    whole, place = searched(search), tmp_path / "search.checkpoint"
+    part = search.tune(
+        KEY, PREDICTOR, DIE, SETTINGS, checkpoint=Checkpoint(place), callbacks=[lambda *_: True]
+    )
+    assert part.loss.shape == (2, 1)
+    np.testing.assert_array_equal(part.loss, whole.loss[:, :1])
+    same(
+        search.tune(KEY, PREDICTOR, DIE, SETTINGS, checkpoint=Checkpoint(place), callbacks=()),
+        whole,
+    )
+
+
+@every_search
+def test_cost_is_what_was_read(search):
+    """Every sequence is read to its end: a longer one costs its additional steps and no more."""
+    short, long = searched(search), searched(search, length=8)
+    steps = search.updates(SETTINGS, 3)
+    assert short.loss.shape == short.cost.updates.shape == (2, steps)
+    np.testing.assert_array_equal(short.cost.updates, [np.arange(1, steps + 1)] * 2)
+    np.testing.assert_array_equal(short.cost.sequences, long.cost.sequences)
+    rows = short.cost.tokens_forward - 5 * short.cost.sequences
+    np.testing.assert_array_equal(rows, long.cost.tokens_forward - 8 * short.cost.sequences)
+    assert (np.diff(short.cost.sequences, axis=1) > 0).all() and (short.cost.sequences > 0).all()
+    assert (short.cost.tokens_backward <= short.cost.tokens_forward).all()
+    readings = short.cost.sequences / search.batch(SETTINGS)
+    assert (rows <= readings * search.length).all(), "more rows than its prompts have"
+    assert short.costs.tokens_forward.dims == ("repetition", "step")
+
+
+@first_searches
+def test_another_target_key_and_number_of_steps_compile_nothing(search, monkeypatch):
+    traces, step = [], type(search).step
+    # another length of time than in the other laws, so that nothing is compiled yet
+    settings = FitSettings(steps=3, batch=4, length=6, repetitions=2)
+
+    def counted(self, key, state, problem):
+        traces.append(problem)
+        return step(self, key, state, problem)
+
+    monkeypatch.setattr(type(search), "step", counted)
+    search.tune(KEY, PREDICTOR, DIE, settings, callbacks=())
+    once = len(traces)
+    again = FitSettings(steps=5, batch=4, length=6, repetitions=2)
+    search.tune(jax.random.key(1), PREDICTOR, ONES, again, callbacks=())
+    assert 1 <= once == len(traces)
+
+
+@first_searches
+def test_a_prompt_length_below_0_is_refused(search):
+    with pytest.raises(ValueError, match=r"^Expected a prompt length of at least 0; got -1\."):
+        type(search)(length=-1)
