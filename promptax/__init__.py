@@ -37,30 +37,28 @@ and how tokens move it; prompting is reading:
 
 __version__ = "0.1.0"
 
-from promptax import language as language  # whose classes `load` makes, as those below
-from promptax import predictors as predictors
-from promptax import steering as steering
-from promptax import tasks as tasks
-from promptax.evaluation.control_variates import regret as regret
-from promptax.evaluation.evaluate import evaluate as evaluate
-from promptax.fit.fitted import Fitted as Fitted
-from promptax.fit.loop import pretrain as pretrain
-from promptax.fit.probes import Probe as Probe
-from promptax.fit.settings import FitSettings as FitSettings
-from promptax.platforms import use_cores as use_cores
-from promptax.protocol.entries import condition as condition
-from promptax.protocol.entries import predict as predict
-from promptax.protocol.mixture import PromptedMixture as PromptedMixture
-from promptax.protocol.mixture import mix as mix
-from promptax.protocol.predictions import Prediction as Prediction
-from promptax.protocol.predictor import Embedded as Embedded
-from promptax.protocol.predictor import Predictor as Predictor
-from promptax.protocol.prompted import Prompted as Prompted
-from promptax.protocol.repeated import Repeated as Repeated
-from promptax.store import Checkpoint as Checkpoint
-from promptax.store import load as load
-from promptax.store import save as save
-from promptax.streaming.compression import code_length as code_length
-from promptax.streaming.compression import compress as compress
-from promptax.streaming.compression import decompress as decompress
-from promptax.streaming.sampling import generate as generate
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from promptax.front_door import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """A room of the house, or what `front_door` offers under that name; imported when asked for,
+    because JAX takes longer to import than a page of help to print."""
+    thing = None
+    if not name.startswith("__"):
+        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
+        thing = vars(importlib.import_module(f"{__name__}.front_door")).get(name)
+    if thing is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = thing  # the next time, Python finds it without asking
+    return thing
+
+
+def __dir__() -> list[str]:
+    front_door = importlib.import_module(f"{__name__}.front_door")
+    return sorted({*globals(), *vars(front_door)})

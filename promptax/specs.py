@@ -20,7 +20,7 @@ import importlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -129,19 +129,21 @@ def _is_data(leaf: Any) -> bool:
 
 
 def members(base: type[T]) -> dict[str, type[T]]:
-    """The imported concrete subclasses of `base`, by name, in the order of their definition."""
+    """The concrete subclasses of `base`, by name, in the order of their definition: those of
+    promptax, and those that have been imported."""
+    # What promptax has is known once its rooms are imported; to name the door is no import upwards.
+    importlib.import_module("promptax.front_door")
     by_name: dict[str, type[T]] = {}
-    for subclass in base.__subclasses__():
+    for subclass in _subclasses(base):
         if not inspect.isabstract(subclass):
             by_name.setdefault(subclass.__name__, subclass)
-        for name, member in members(subclass).items():
-            by_name.setdefault(name, member)
     return by_name
 
 
-def plural(word: str) -> str:
-    """Of the word for one member of an open set: "study" gives "studies"."""
-    return word[:-1] + "ies" if word.endswith("y") else word + "s"
+def _subclasses(base: type[T]) -> Iterator[type[T]]:
+    for subclass in base.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def member(base: type[T], name: str) -> type[T]:
@@ -165,7 +167,7 @@ def members_elsewhere(base: type, package: str) -> Callable[[str], type]:
     """
 
     def find(name: str) -> type:
-        by_name = members(base)
+        by_name = {} if name.startswith("__") else members(base)
         if name not in by_name:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return by_name[name]

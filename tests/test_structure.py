@@ -15,7 +15,7 @@ ROOT = REPOSITORY / "promptax"
 FILES = sorted(ROOT.rglob("*.py"))
 by_file = pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
 
-FRONT = ("__init__", "__main__")  # they see everything, and nothing sees them
+FRONT = ("__init__", "__main__", "front_door")  # they see everything, and nothing sees them
 MOST_FILES, MOST_FOLDERS = 10, 15  # in the root
 BLIND_TO = {"predictors": {"tasks"}}  # a network knows no task
 MAY_PRINT = ("cli/", "progress.py")
@@ -27,6 +27,7 @@ MAY_OPEN = {
     "platforms.py",
     "formats/weights.py",
     "formats/fetch.py",
+    "cli/sources.py",
 }
 OPENERS = {
     "open",
@@ -197,10 +198,23 @@ def test_a_file_says_what_it_is(path):
     assert not text or ast.get_docstring(ast.parse(text)), "Expected a module docstring"
 
 
-def test_importing_is_quick():
-    """What draws and what counts take long to import: not before they are used."""
-    code = "import promptax, sys; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
-    assert python(ROOT.parent, "-c", code).strip() == "set()"
+HEAVY = {
+    *("h5netcdf", "h5py", "jinja2", "matplotlib", "optax", "pandas", "PIL", "rich.progress"),
+    *("scipy.optimize", "scipy.special", "scipy.stats", "tokenizers", "tyro", "xarray"),
+}
+START = {
+    "import promptax": HEAVY | {"jax", "numpy"},
+    "import promptax.front_door": {"h5netcdf", "h5py", "matplotlib", "scipy.stats", "tokenizers"},
+    "from promptax.cli import main; main(['--help'])": HEAVY | {"jax", "numpy"},
+    "from promptax.cli import main; main(['list'])": HEAVY - {"tyro"} | {"jax", "numpy"},
+}
+
+
+@pytest.mark.parametrize("code", START)
+def test_nothing_heavy_is_imported_before_it_is_used(code):
+    """Each of these takes a tenth of a second or more; JAX takes half a second."""
+    asked = f"import sys; {code}; print(sorted({START[code]!r} & set(sys.modules)))"
+    assert python(ROOT.parent, "-c", asked).splitlines()[-1] == "[]"
 
 
 def test_importing_starts_no_device():

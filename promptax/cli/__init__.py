@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from promptax.cli import overview
-from promptax.cli.arguments import import_plugins, join_processes, parse, take_process_flags
 from promptax.cli.printing import console, say
+from promptax.cli.words import import_plugins, join_processes, take_process_flags
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,6 +45,8 @@ def _run(arguments: list[str], line: str) -> None:
     command = overview.module_of(name)
     if "jax" in sys.modules:  # a command that does not import JAX computes nothing
         _prepare_devices(processes)
+    from promptax.cli.arguments import parse  # with tyro, which a page of help can do without
+
     flags = parse(command.Flags, name, arguments[len(name.split()) :], overview.about(name))
     started = time.monotonic()
     command.run(flags, line)

@@ -4,19 +4,17 @@ A command's module brings JAX and more, which takes longer to import than the he
 the first words about a command come from its file's docstring.
 """
 
-import ast
 import difflib
 import importlib
 import importlib.util
-from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from rich.table import Table
 
-from promptax.cli import commands
+from promptax.cli import commands, sources
 from promptax.cli.printing import console, say
-from promptax.specs import check
+from promptax.cli.words import expect
 
 HELP = ("-h", "--help")
 
@@ -41,7 +39,7 @@ def command_named(arguments: list[str]) -> str | None:
     names = command_names()
     near = difflib.get_close_matches(given, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    check(given in names, f"Expected a command: {', '.join(names)}; got {given!r}.{hint}")
+    expect(given in names, f"Expected a command: {', '.join(names)}; got {given!r}.{hint}")
     return given
 
 
@@ -52,10 +50,7 @@ def module_of(name: str) -> ModuleType:
 
 def about(name: str) -> str:
     """The first paragraph of the docstring of a command's file."""
-    spec = _spec(name)
-    assert isinstance(spec.loader, InspectLoader), f"{name} is no file of Python"
-    docstring = ast.get_docstring(ast.parse(spec.loader.get_source(spec.name) or "")) or ""
-    return " ".join(docstring.split("\n\n")[0].split())
+    return sources.docstring(_spec(name).name)
 
 
 def print_commands(arguments: list[str]) -> None:

@@ -1,12 +1,15 @@
-"""Show the members of the open sets with their fields: tasks, networks, tuners, studies."""
+"""Show the members of every open set with their fields: tasks, networks, tuners and the others."""
 
 import dataclasses
+import importlib
+import pkgutil
+import sys
 
 from rich.markup import escape
 from rich.table import Table
 
-from promptax import specs, studies
 from promptax.cli.printing import console
+from promptax.cli.sources import ROOT, Member, members
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,13 +20,33 @@ class Flags:
 def run(flags: Flags, command: str) -> None:
     """Print a table for each open set: its members, what they are, their fields."""
     del flags, command
-    assert studies  # TODO
-    for word, (base, _) in specs.open_sets.items():
-        shown = Table(title=specs.plural(word), title_justify="left", show_lines=False)
+    # Only what a plugin defines must be imported; all the rest is read.
+    by_word = imported_members() if "promptax.specs" in sys.modules else members()
+    for word, rows in by_word.items():
+        title = word[:-1] + "ies" if word.endswith("y") else word + "s"
+        shown = Table(title=title, title_justify="left", show_lines=False)
         for heading in ("name", "what it is", "fields"):
             shown.add_column(heading)
-        for name, member in specs.members(base).items():
-            fields = [f.name for f in dataclasses.fields(member) if not f.name.startswith("_")]
-            summary = " ".join((member.__doc__ or "").split("\n\n")[0].split())
-            shown.add_row(name, escape(summary), ", ".join(fields))
+        for member in rows:
+            shown.add_row(member.name, escape(member.summary), ", ".join(member.fields))
         console.print(shown)
+
+
+def imported_members() -> dict[str, list[Member]]:
+    """What `sources.members` reads, as the classes say it; members of plugins are there too."""
+    from promptax import specs
+
+    for room in pkgutil.iter_modules([str(ROOT)]):
+        if not room.name.startswith("_"):
+            importlib.import_module(f"promptax.{room.name}")
+    by_word = {}
+    for word, (base, _) in sorted(specs.open_sets.items()):
+        by_word[word] = sorted(_row(member) for member in specs.members(base).values())
+    return by_word
+
+
+def _row(member: type) -> Member:
+    fields = tuple(f.name for f in dataclasses.fields(member) if not f.name.startswith("_"))
+    return Member(
+        member.__name__, " ".join((member.__doc__ or "").split("\n\n")[0].split()), fields
+    )

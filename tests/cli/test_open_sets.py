@@ -1,0 +1,66 @@
+"""Open sets on the command line: what is read of them, what is taken by default, which commands."""
+
+import importlib
+
+import pytest
+
+from promptax import specs
+from promptax.cli import commands, overview, sources
+from promptax.cli.arguments import choice, parse
+from promptax.cli.commands.list import imported_members
+from promptax.tasks import Categorical, DirichletCategorical, Task
+
+ALL = imported_members()
+
+
+@pytest.mark.parametrize("word", ALL)
+def test_the_files_say_what_the_classes_say(word):
+    """Members of the tests aside, which are in no file of promptax."""
+    classes = specs.members(specs.open_sets[word].base)
+    inside = [row for row in ALL[word] if classes[row.name].__module__.startswith("promptax.")]
+    assert sources.members()[word] == inside and inside
+
+
+@pytest.mark.parametrize("word", ALL)
+def test_the_usual_member_is_one(word):
+    base, default = specs.open_sets[word]
+    assert default in specs.members(base)
+
+
+def test_an_open_set_needs_a_usual_member():
+    with pytest.raises(ValueError, match=r"Expected default=MEMBER beside open_as='thing'"):
+        type("Thing", (specs.Spec,), {"__module__": __name__}, open_as="thing")
+    assert "thing" not in specs.open_sets
+
+
+def test_every_command_has_a_file_and_a_line():
+    names = overview.command_names()
+    for name in names:
+        module = overview.module_of(name)
+        assert module.Flags.__doc__ and module.run.__doc__ and overview.about(name)
+    files = {path.stem for path in sources.ROOT.glob("cli/commands/*") if path.stem[0] != "_"}
+    assert files == set(commands.COMMANDS)
+    group = importlib.import_module("promptax.cli.commands.lm")
+    files = {path.stem for path in sources.ROOT.glob("cli/commands/lm/*") if path.stem[0] != "_"}
+    assert files == set(group.COMMANDS)
+
+
+def test_a_role_has_its_own_default_and_making():
+    import dataclasses
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Flags:
+        """Three roles of one open set."""
+
+        task: Task
+        """As usual."""
+        target: Task = choice("Categorical")
+        """Another member."""
+        skewed: Task = choice("Categorical", make=lambda member: member((0.3, 0.7)))
+        """Other values."""
+
+    flags = parse(Flags, "it", [], "")
+    assert flags.task == DirichletCategorical() and flags.target == Categorical()
+    assert flags.skewed == Categorical((0.3, 0.7))
+    flags = parse(Flags, "it", ["--skewed", "dirichlet-categorical", "--task", "categorical"], "")
+    assert flags.task == Categorical()
