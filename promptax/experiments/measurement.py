@@ -34,7 +34,7 @@ def keep_nothing(name: str) -> None:
     del name
 
 
-class Measurement(Spec):
+class Measurement(Spec, open_as="measurement", default="Experiment"):
     """Something that can be measured with a seed, described by plain fields.
 
     To implement one:

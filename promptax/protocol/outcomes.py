@@ -52,7 +52,7 @@ class Episode(eqx.Module):
         return self.observations
 
 
-class Outcome(Spec):
+class Outcome(Spec, open_as="outcome", default="Symbols"):
     """To implement one: whole numbers as fields, and the methods below. Members without an
     alphabet leave `alphabet` as it is."""
 

@@ -18,7 +18,7 @@ from promptax.protocol.predictor import Predictor, State
 from promptax.specs import Spec
 
 
-class Objective(Spec):
+class Objective(Spec, open_as="objective", default="LogLoss"):
     """What a fit makes small: `px.pretrain(…, objective=)`, `fit(…, objective=)`.
 
     To implement one, a frozen class of plain fields and one or both of
