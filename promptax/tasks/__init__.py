@@ -18,5 +18,6 @@ from promptax.tasks.markov.known_chain import KnownChain as KnownChain
 from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
 from promptax.tasks.recorded import Recorded as Recorded
+from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
 
 __getattr__ = members_elsewhere(Task, __name__)
