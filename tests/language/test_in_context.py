@@ -13,7 +13,7 @@ from promptax.language.word_tasks import few_shot, pairs
 from promptax.language.word_tasks.exam import Exam, Format
 from promptax.language.word_tasks.pairs import Pair, WordTask
 from promptax.predictors import Llama
-from promptax.report.figures.word_tasks import tuning_curves
+from promptax.report.figures.word_tasks import shot_curves, tuning_curves
 from promptax.steering import LowRank, SoftPrompt
 
 KEY = jax.random.key(0)
@@ -233,6 +233,10 @@ def test_the_figure_shows_curves_beside_shots():
     for name in ("soft prompt", "low rank", "0 shots", "5 shots"):
         assert name in texts
     assert len(loss.lines) >= 4
+    figure = shot_curves({"right answers": shown, "shuffled answers": shown.isel(answers=[1])})
+    texts = " ".join(text.get_text() for panel in figure.axes for text in panel.texts)
+    assert "right answers" in texts and "shuffled answers" in texts
+    assert figure.axes[1].get_xlabel() == "demonstrations" and len(figure.axes[0].lines) == 2
 
 
 # --- the real model -------------------------------------------------------------------------
