@@ -6,13 +6,22 @@ import subprocess
 import sys
 
 import pytest
+import xarray as xr
 from support.judges import same
 from support.processes import ROOT, environment
 
 from promptax import FitSettings, files, load, specs
-from promptax.experiments.conditions import Condition, Failure, Measurements, matching, result_path
+from promptax.experiments.conditions import (
+    Condition,
+    Failure,
+    Measurements,
+    matching,
+    result_path,
+    unfinished_path,
+)
 from promptax.experiments.executors import locally, measure
 from promptax.experiments.experiment import Experiment
+from promptax.experiments.measurement import Measurement, keep_nothing, silent
 from promptax.experiments.sweeps import sweep
 from promptax.predictors import LSTM
 from promptax.steering import HardPrompt, LowRank, SoftPrompt
@@ -124,6 +133,45 @@ def test_identities_follow_the_description():
     assert condition(0).identity() == condition(0).identity() != condition(1).identity()
     other = condition(0, methods={"soft prompt": SoftPrompt(length=2)})
     assert other.identity() != condition(0).identity()
+
+
+def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
+    """It shares nothing, keeps its fits with what is unfinished, and may refuse beforehand."""
+    kept = []
+
+    class Constant(Measurement):
+        names: tuple[str, ...] = ("first", "second")
+        is_here: bool = True
+
+        def stages(self, seed, announce=silent, keep=keep_nothing):
+            for name in self.names:
+                kept.append(keep(name))
+                yield name, xr.Dataset({"value": float(seed)})
+
+        def work(self):
+            return 1.0
+
+        def verify(self):
+            specs.check(self.is_here, "Expected it here; it is not. Fetch it.")
+
+    fine, twice = Condition(Constant(), 3), Condition(Constant(("same", "same")), 3)
+    failures = sweep({"fine": fine, "twice": twice}, tmp_path, callbacks=())
+    assert failures["twice"].reason.startswith(
+        "ValueError: Expected stages of different names; got 'same' twice."
+    )
+    groups = load(result_path(tmp_path, fine)).children
+    values = {name: float(group["value"]) for name, group in groups.items()}
+    assert values == {"first": 3.0, "second": 3.0}
+    folder = unfinished_path(tmp_path, fine)
+    assert [checkpoint.path for checkpoint in kept[:2]] == [
+        folder / "first.safetensors",
+        folder / "second.safetensors",
+    ]
+    assert not (tmp_path / "pretraining").exists() and fine.shared() is None
+    with pytest.raises(ValueError, match="Expected it here; it is not"):
+        away = Condition(Constant(is_here=False), 3)
+        sweep({"seed 4": Condition(Constant(), 4), "away": away}, tmp_path, callbacks=())
+    assert not result_path(tmp_path, Condition(Constant(), 4)).exists()
 
 
 LOST = """
