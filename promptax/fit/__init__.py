@@ -5,7 +5,9 @@ from promptax.fit.fitted import Checkpoint as Checkpoint
 from promptax.fit.fitted import Fitted as Fitted
 from promptax.fit.loop import fit as fit
 from promptax.fit.loop import pretrain as pretrain
-from promptax.fit.objectives import LogLoss as LogLoss
 from promptax.fit.objectives import Objective as Objective
 from promptax.fit.probes import Probe as Probe
 from promptax.fit.settings import FitSettings as FitSettings
+from promptax.specs import members_elsewhere
+
+__getattr__ = members_elsewhere(Objective, __name__)

@@ -7,6 +7,7 @@ import jax
 from promptax.cli.fitting import Fitting, keep
 from promptax.experiments import run_folder
 from promptax.fit.loop import pretrain
+from promptax.fit.objectives import LogLoss, Objective
 from promptax.predictors import Architecture
 from promptax.progress import Bar
 from promptax.tasks import Task
@@ -20,12 +21,16 @@ class Flags(Fitting):
     """Architecture: its name, JSON, or @FILE."""
     task: Task
     """What to train on: the name of a task, JSON, or @FILE."""
+    objective: Objective
+    """What to make small: the log loss, or the name of another objective, JSON, or @FILE."""
 
 
 def run(flags: Flags, command: str) -> None:
     """Train a network and keep it in its run folder."""
     folder, checkpoint = run_folder.reserve(flags.out, flags.overwrite, flags.resume)
     what = {"network": flags.network, "task": flags.task, "fit": flags.fit}
+    if type(flags.objective) is not LogLoss:
+        what["objective"] = flags.objective
     if not flags.resume:
         run_folder.write_spec(folder, command, flags.seed, **what)
     fitted = pretrain(
@@ -33,6 +38,7 @@ def run(flags: Flags, command: str) -> None:
         flags.network,
         flags.task,
         flags.fit,
+        objective=flags.objective,
         checkpoint=checkpoint,
         callbacks=(Bar("pretraining"),),
     )

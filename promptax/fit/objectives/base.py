@@ -7,7 +7,7 @@ of an objective inside its compiled program, so they have to be pure functions o
 Floats among an objective's fields are data, as in every spec: another value compiles nothing.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -27,9 +27,13 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
     - `losses`: the loss of every sequence.
 
     Optional: `verify`, which refuses by name what the objective does not fit; `readings`, where a
-    batch is read more than once; and `examples`. What
-    is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
+    batch is read more than once; `slope_is_of_value`; and `examples`. What is not written is that
+    of `LogLoss`: nothing drawn, no penalty, log loss.
     """
+
+    slope_is_of_value: ClassVar[bool] = True
+    """Whether updates follow the gradient of the value that is recorded; not so where a member puts
+    another direction in its place (`jax.lax.stop_gradient`)."""
 
     def prepare(
         self, key: Key[Array, ""], predictor: Predictor
