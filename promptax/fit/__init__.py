@@ -1,5 +1,6 @@
 """How do leaves move? The one loop, its compiled updates, and what a fit returns."""
 
+from promptax.fit.adapting import Adapting as Adapting
 from promptax.fit.cost import Cost as Cost
 from promptax.fit.fitted import Checkpoint as Checkpoint
 from promptax.fit.fitted import Fitted as Fitted

@@ -1,0 +1,72 @@
+"""A predictor that adapts its weights to what it reads, by the inner steps of an objective."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from promptax.fit.objectives.inner_steps import InnerSteps
+from promptax.protocol.outcomes import Episode
+from promptax.protocol.predictions import Prediction
+from promptax.protocol.predictor import Inputs, Predictor
+
+
+class Seen(eqx.Module):
+    """What was read: the first `count` of the tokens."""
+
+    tokens: Int[Array, "*batch time"]
+    count: Int[Array, "*batch"]
+    grows: bool = eqx.field(static=True)  # or it has the room that it has
+
+
+class Adapting(Predictor):
+    """Row t is predicted after the inner steps of `steps` from the predictor's own weights, on all
+    that was read before: tokens[:t]. Every row adapts anew, so it costs inner_steps readings.
+
+    With `in_context`, the adapted predictor has also read these tokens; without it, it predicts
+    from its start, and they speak through the inner steps alone. Reads tokens.
+
+    Example: `px.evaluate(key, {"inner steps": Adapting(network, MAML())}, coin)`.
+    """
+
+    predictor: Predictor
+    steps: InnerSteps
+    in_context: bool = False
+
+    @property
+    def symbols(self) -> int:
+        return self.predictor.symbols
+
+    def start(self, capacity: int | None = None) -> Seen:
+        room = 0 if capacity is None else capacity
+        return Seen(jnp.zeros(room, jnp.int32), jnp.int32(0), capacity is None)
+
+    def advance(self, state: Seen, inputs: Inputs) -> tuple[Seen, Prediction]:
+        if not (eqx.is_array(inputs) and jnp.issubdtype(inputs.dtype, jnp.integer)):
+            raise TypeError(
+                "Expected tokens, which Adapting can take inner steps on; got weights over symbols "
+                "or rows. Let the predictor inside read them first."
+            )
+        if len(inputs) == 0:
+            return state, Prediction(jnp.zeros((0, self.symbols)))
+        tokens = self._with(state, inputs)
+        times = state.count + jnp.arange(len(inputs))
+        log_probs = jax.lax.map(lambda time: self._row(tokens, time), times)
+        if not state.grows:  # what there was no room for is NaN, never silently wrong
+            log_probs = jnp.where((times < len(tokens))[:, None], log_probs, jnp.nan)
+        return Seen(tokens, state.count + len(inputs), state.grows), Prediction(log_probs)
+
+    def _with(self, state: Seen, inputs: Int[Array, " time"]) -> Int[Array, " _time"]:
+        """All tokens: those read before, and the new ones."""
+        if state.grows:
+            return jnp.concatenate([state.tokens, inputs.astype(jnp.int32)])
+        places = state.count + jnp.arange(len(inputs))
+        return state.tokens.at[places].set(inputs.astype(jnp.int32), mode="drop")
+
+    def _row(self, tokens: Int[Array, " time"], time: Int[Array, ""]) -> Float[Array, " symbol"]:
+        """Log probabilities of tokens[time], nats, after adapting to those before it."""
+        before = Episode(tokens, scored=jnp.arange(len(tokens)) < time)
+        _, adapted = self.steps.adapted(self.predictor, before, self.predictor.outcome.log_loss)
+        read = tokens if self.in_context else jnp.zeros(1, jnp.int32)
+        rows = adapted.advance(adapted.start(), read)[1].log_probs
+        return rows[time] if self.in_context else rows[0]
