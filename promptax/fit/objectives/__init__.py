@@ -3,3 +3,4 @@
 from promptax.fit.objectives.base import Objective as Objective
 from promptax.fit.objectives.inner_steps import InnerSteps as InnerSteps
 from promptax.fit.objectives.log_loss import LogLoss as LogLoss
+from promptax.fit.objectives.maml import MAML as MAML
