@@ -5,3 +5,4 @@ from promptax.fit.objectives.first_order_maml import FirstOrderMAML as FirstOrde
 from promptax.fit.objectives.inner_steps import InnerSteps as InnerSteps
 from promptax.fit.objectives.log_loss import LogLoss as LogLoss
 from promptax.fit.objectives.maml import MAML as MAML
+from promptax.fit.objectives.reptile import Reptile as Reptile
