@@ -1,4 +1,4 @@
-"""docs/extending.md is true: its three files pass the contracts and work from the command line.
+"""docs/extending.md is true: its four files pass the contracts and work from the command line.
 
 Everything runs in other processes, so that the new members stay unknown to the tests beside.
 """
@@ -9,16 +9,17 @@ import pytest
 from support.processes import ROOT, python
 
 PLUGIN = "my_members"
-MEMBERS = ("StickyChain", "MinGRU", "BitFit")
+MEMBERS = ("StickyChain", "MinGRU", "BitFit", "WeightDecay")
 # The new tuner on an old network and the new one; that one alone, and with a prompt of its own.
 CHOSEN = (
-    "StickyChain or (BitFit and (LSTM or MinGRU)) or (MinGRU and (test_predictors or SoftPrompt))"
+    "StickyChain or WeightDecay or (BitFit and (LSTM or MinGRU))"
+    " or (MinGRU and (test_predictors or SoftPrompt))"
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the page's three files as the package `my_members`."""
+    """A folder with the page's four files as the package `my_members`."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     files = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     assert len(files) == len(MEMBERS)
@@ -54,7 +55,7 @@ plugin, small = ["--plugin", "my_members"], ["--fit.steps", "3", "--fit.batch", 
 target = ["--target", "stickychain", "--target.concentration", "8", "2"]
 main(["list", *plugin])
 main(["pretrain", *plugin, "--task", "stickychain", "--network", "mingru", "--network.width", "8",
-      "--fit.length", "20", *small, "--out", "chain"])
+      "--objective", "weightdecay", "--fit.length", "20", *small, "--out", "chain"])
 main(["tune", *plugin, "--predictor", "chain", "--tuner", "bitfit", *target, *small,
       "--fit.length", "20", "--out", "often"])
 main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",

@@ -62,8 +62,8 @@ class InnerSteps(Objective):
         self._split(predictor)
 
     def readings(self) -> int:
-        """Every inner step, and what comes after them, as a reading of whole sequences: at least
-        what is read, where the inner steps see a part."""
+        """Every inner step, and what comes after them, as a reading of whole sequences: an upper
+        bound where the inner steps see a part of them."""
         return self.inner_steps + 1
 
     def adapt(self, predictor: Predictor, sequences: Any) -> Predictor:

@@ -1,0 +1,142 @@
+"""MAML, first-order MAML and Reptile against hand-written steps and exact coins."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.judges import same
+from support.logits import Logits
+
+import promptax as px
+from promptax.evaluation.exact import enumeration
+from promptax.fit import MAML, Adapting, FirstOrderMAML, Reptile
+from promptax.fit.updates import Program, loss_and_gradient
+from promptax.predictors import LSTM
+from promptax.protocol.outcomes import Episode
+from promptax.specs import traced
+from promptax.tasks import Categorical
+
+KEY = jax.random.key(3)
+TOKENS = jnp.array([[0, 1, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0]])
+
+
+def gradient_of(objective, predictor):
+    leaves, others = eqx.partition(predictor, eqx.is_inexact_array)
+    program = Program(*eqx.partition(others, False), jnp.float32(1.0), traced(objective))
+    outcome = Categorical().outcome
+    compute = eqx.filter_jit(loss_and_gradient)
+    loss, (gradient, _) = compute(leaves, program, Episode(TOKENS), outcome, 2)
+    return loss, gradient
+
+
+def log_loss(leaves, others, tokens):
+    rows = px.predict(eqx.combine(leaves, others), tokens)
+    return -jnp.sum(jnp.take_along_axis(rows, tokens[:, None], -1))
+
+
+def by_hand(leaves, others, tokens, rate):
+    """φ after two plain gradient steps on one sequence, step by step."""
+    for _ in range(2):
+        slope = jax.grad(log_loss)(leaves, others, tokens)
+        leaves = jax.tree.map(lambda w, g: w - rate * g, leaves, slope)
+    return leaves
+
+
+@eqx.filter_jit
+def expected_of_each(start, others, tokens):
+    """Loss and gradient of MAML, of first-order MAML and of Reptile for one sequence, by hand."""
+
+    def query(leaves):
+        return log_loss(by_hand(leaves, others, tokens[:3], 0.1), others, tokens[3:])
+
+    end = by_hand(start, others, tokens[:3], 0.1)
+    away = jax.tree.map(jnp.subtract, start, by_hand(start, others, tokens, 0.1))
+    return (
+        jax.value_and_grad(query)(start),
+        jax.value_and_grad(log_loss)(end, others, tokens[3:]),
+        (log_loss(start, others, tokens), away),
+    )
+
+
+def test_each_member_is_what_its_formula_says():
+    """Two steps on an LSTM, float64; the mean of 3 symbols at rate 0.3 is their sum at rate 0.1."""
+    with enumeration.double_precision():
+        network = LSTM(width=3).build(KEY, 2)
+        parts = eqx.partition(network, eqx.is_inexact_array)
+        by_sequence = [expected_of_each(*parts, tokens) for tokens in TOKENS]
+        expected = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *by_sequence)
+        members = (
+            MAML(support=3, inner_steps=2, inner_rate=0.3),
+            FirstOrderMAML(support=3, inner_steps=2, inner_rate=0.1, inner_loss="sum"),
+            Reptile(inner_steps=2, inner_rate=0.1, inner_loss="sum"),
+        )
+        ours = [gradient_of(member, network) for member in members]
+    for mine, right in zip(ours, expected, strict=True):
+        same(mine, right, rtol=1e-9, atol=1e-12)
+    second, constant = (jax.tree.leaves(ours[i][1]) for i in (0, 1))
+    apart = [
+        np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(second, constant, strict=True)
+    ]
+    assert max(apart) > 1e-3, "the second order is missing"
+
+
+def test_the_head_alone_can_adapt():
+    network = LSTM(width=3).build(KEY, 2)
+    adapted = MAML(inner_steps=3, adapts=("unembedding",)).adapt(network, TOKENS)
+    same(adapted.torso, network.torso)
+    same(adapted.embedding, network.embedding)
+    assert np.abs(adapted.unembedding.weight - network.unembedding.weight).max() > 1e-4
+    one, other = (MAML().adapt(network, tokens) for tokens in (TOKENS[0], TOKENS[1]))
+    assert np.abs(px.predict(one, TOKENS[0]) - px.predict(other, TOKENS[0])).max() > 1e-3
+
+
+@pytest.mark.parametrize("in_context", [False, True])
+def test_adapting_predicts_as_steps_on_what_was_read(in_context):
+    network, steps = LSTM(width=3).build(KEY, 2), MAML(inner_steps=2, inner_rate=0.5)
+    adapting, tokens = Adapting(network, steps, in_context), TOKENS[0]
+    rows = px.predict(adapting, tokens)
+    np.testing.assert_allclose(rows[0], px.predict(network, tokens)[0], atol=1e-6)
+    for time in (4,):
+        adapted = steps.adapt(network, tokens[:time])
+        expected = px.predict(adapted, tokens)[time if in_context else 0]
+        np.testing.assert_allclose(rows[time], expected, atol=1e-5)
+    for capacity in (None, 6):  # in pieces, with and without room of its own
+        state, parts = adapting.start(capacity), []
+        for piece in (tokens[:2], tokens[2:2], tokens[2:5], tokens[5:]):
+            state, prediction = adapting.advance(state, piece)
+            parts.append(prediction.log_probs)
+        np.testing.assert_allclose(jnp.concatenate(parts), rows, atol=1e-5)
+    beyond = adapting.advance(state, tokens[:1])[1].log_probs
+    assert np.isnan(beyond).all()
+    with pytest.raises(TypeError, match="Expected tokens, which Adapting can take inner steps on"):
+        adapting.advance(adapting.start(), jnp.ones((2, 2)))
+
+
+def regret_on_coins(adapting, length=50):
+    """Expected regret to the oracle on Beta(1, 1) coins: a model without memory sees counts alone,
+    and all counts of a number of symbols are equally likely; the oracle loses ½ a symbol."""
+    sequences = jnp.array([[1] * n + [0] * (length - n) for n in range(length)])
+    ones = np.asarray(jax.vmap(lambda row: px.predict(adapting, row))(sequences), float)
+    regret = 0.0
+    for read in range(length):
+        count = np.arange(read + 1)
+        share, rows = (count + 1) / (read + 2), ones[count, read]
+        regret += np.mean(-(1 - share) * rows[:, 0] - share * rows[:, 1]) - 0.5
+    return regret
+
+
+@pytest.mark.parametrize(
+    ("steps", "rate", "inner_loss", "expected"),
+    [
+        (1, 0.1574, "sum", 2.8779),
+        (2, 0.1781, "sum", 2.0294),
+        (5, 0.1615, "sum", 1.6580),
+        (1, 4.1697, "mean", 2.0383),
+    ],
+)
+def test_steps_from_a_fair_coin_have_known_regrets(steps, rate, inner_loss, expected):
+    """Rates are those for one logit; a step moves the difference of two logits twice as far."""
+    fair = Logits(jnp.zeros(2))
+    member = MAML(inner_steps=steps, inner_rate=rate / 2, inner_loss=inner_loss)
+    np.testing.assert_allclose(regret_on_coins(Adapting(fair, member)), expected, atol=2e-4)
