@@ -24,6 +24,7 @@ AXES = {
     "candidate": "one hard prompt that was tried",
     "component": "one principal component, or one component of a mixture",
     "sample": "one point of a cloud of states",
+    "quantity": "what a principal component is compared with, such as the step",
     "term": "one part of what regret is made of",
     "rank": "place in an order; counts from 1, the nearest or best",
     "prompt_length": "the number of symbols of a prompt",

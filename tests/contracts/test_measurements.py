@@ -10,6 +10,7 @@ import xarray as xr
 from support import judges as laws
 
 from promptax import load, specs
+from promptax.axes import AXES
 from promptax.experiments.conditions import Condition, result_path
 from promptax.experiments.executors import measure
 from promptax.experiments.measurement import Measurement
@@ -61,6 +62,7 @@ def test_stages_are_labelled_groups(measurement, results):
     for name, group in groups.items():
         assert re.fullmatch(r"[A-Za-z0-9.-]+", name), name
         assert group.to_dataset().data_vars, name
+        assert set(group.to_dataset().dims) <= set(AXES), (name, group.to_dataset().dims)
         losses = [key for key in group.data_vars if "loss" in str(key) or key == "regret"]
         assert all(group[key].attrs.get("unit") == "nats" for key in losses), name
 
