@@ -17,7 +17,7 @@ AXES = {
     "embedding": "one coordinate of an embedding row",
     "state": "one coordinate of an internal state",
     "step": "one update of the training loop; counts 1..S",
-    "context": "the last few symbols of a history, as one number",
+    "context": "what comes before: last symbols as one number, or what a policy is shown",
     "node": "one node of a tree of contexts, or of a quadrature",
     "leaf": "one leaf of a tree of contexts",
     "belief": "one of the beliefs that sequences of some length can lead to",
@@ -32,6 +32,9 @@ AXES = {
     "draw": "one draw of demonstrations",
     "answers": "what demonstrations answer: the right answers, or each other's",
     "label": "one class of a classification",
+    "policy": "one of the policies that are compared, by name",
+    "round": "one decision and what it paid; cumulative results count rounds 1..N",
+    "arm": "one of the actions that a policy chooses from",
     "calibration": "by which class prior the chances of labels are divided",
 }
 

@@ -5,6 +5,7 @@ wait for JAX. Whoever looks for a member of an open set comes here too (`specs.m
 brings its members.
 """
 
+from promptax import decisions as decisions
 from promptax import language as language  # whose classes `load` makes, as those below
 from promptax import predictors as predictors
 from promptax import steering as steering

@@ -1,0 +1,5 @@
+"""What does acting on a belief earn? Open sets of environments and policies: one file, one line."""
+
+from promptax.decisions.base import Environment as Environment
+from promptax.decisions.base import Policy as Policy
+from promptax.decisions.play import play as play
