@@ -5,3 +5,4 @@ from promptax.decisions.base import Policy as Policy
 from promptax.decisions.bernoulli_bandit import BernoulliBandit as BernoulliBandit
 from promptax.decisions.contextual_bandit import ContextualBandit as ContextualBandit
 from promptax.decisions.play import play as play
+from promptax.decisions.uniform_choice import UniformChoice as UniformChoice
