@@ -4,5 +4,6 @@ from promptax.decisions.base import Environment as Environment
 from promptax.decisions.base import Policy as Policy
 from promptax.decisions.bernoulli_bandit import BernoulliBandit as BernoulliBandit
 from promptax.decisions.contextual_bandit import ContextualBandit as ContextualBandit
+from promptax.decisions.epsilon_greedy import EpsilonGreedy as EpsilonGreedy
 from promptax.decisions.play import play as play
 from promptax.decisions.uniform_choice import UniformChoice as UniformChoice
