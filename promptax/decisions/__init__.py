@@ -6,4 +6,5 @@ from promptax.decisions.bernoulli_bandit import BernoulliBandit as BernoulliBand
 from promptax.decisions.contextual_bandit import ContextualBandit as ContextualBandit
 from promptax.decisions.epsilon_greedy import EpsilonGreedy as EpsilonGreedy
 from promptax.decisions.play import play as play
+from promptax.decisions.ucb1 import UCB1 as UCB1
 from promptax.decisions.uniform_choice import UniformChoice as UniformChoice
