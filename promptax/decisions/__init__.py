@@ -6,5 +6,6 @@ from promptax.decisions.bernoulli_bandit import BernoulliBandit as BernoulliBand
 from promptax.decisions.contextual_bandit import ContextualBandit as ContextualBandit
 from promptax.decisions.epsilon_greedy import EpsilonGreedy as EpsilonGreedy
 from promptax.decisions.play import play as play
+from promptax.decisions.thompson_sampling import ThompsonSampling as ThompsonSampling
 from promptax.decisions.ucb1 import UCB1 as UCB1
 from promptax.decisions.uniform_choice import UniformChoice as UniformChoice
