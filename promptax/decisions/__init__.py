@@ -2,6 +2,7 @@
 
 from promptax.decisions.base import Environment as Environment
 from promptax.decisions.base import Policy as Policy
+from promptax.decisions.bayes_optimal import BayesOptimal as BayesOptimal
 from promptax.decisions.bernoulli_bandit import BernoulliBandit as BernoulliBandit
 from promptax.decisions.contextual_bandit import ContextualBandit as ContextualBandit
 from promptax.decisions.epsilon_greedy import EpsilonGreedy as EpsilonGreedy
