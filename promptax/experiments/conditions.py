@@ -35,7 +35,7 @@ class Condition(Spec):
 
     def work(self) -> float:
         """A rough measure of its cost (`Measurement.work`)."""
-        return self.experiment.work()
+        return float(self.experiment.work())
 
 
 class Failure(NamedTuple):
