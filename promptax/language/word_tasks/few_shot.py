@@ -6,17 +6,16 @@ each other's answers are the control (Min et al. 2022, arXiv 2202.12837).
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Key
 
 from promptax.axes import NATS
 from promptax.fit.fitted import Fitted
+from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.language.word_tasks.exam import Exam, Scores
 from promptax.language.word_tasks.pairs import Pair, Split
@@ -138,30 +137,6 @@ def _normalised(log_probs: Float[np.ndarray, "row label"]) -> Float[np.ndarray, 
 # --- tuned ----------------------------------------------------------------------------------
 
 
-class Watched:
-    """A checkpoint that keeps nothing: it looks at the tuned leaves every so many steps of a fit,
-    and at its end."""
-
-    def __init__(self, every: int, end: int, look: Callable[[int, Any], None]) -> None:
-        self.every, self.end, self.look, self.next = every, end, look, 0
-
-    def restore(self, identity: str, like: Any) -> None:
-        """Looks at the start, resumes nothing."""
-        self.save(identity, like)
-
-    def due(self) -> bool:
-        """Asks to be shown every state."""
-        return True
-
-    def save(self, identity: str, state: Any) -> None:
-        """Looks, if it is time to."""
-        del identity
-        step = int(state.step)
-        if step >= self.next or step == self.end:
-            self.next = step - step % self.every + self.every
-            self.look(step, state.tuned)
-
-
 def tune(
     key: Key[Array, ""],
     tuner: GradientTuner,
@@ -178,31 +153,32 @@ def tune(
     Args:
         settings: `length` None reads the longest pair whole.
         pairs: what to tune to (None: the training pairs), such as the demonstrations.
-        every: steps between two looks; nothing that is tuned depends on them.
+        every: updates between two looks; nothing that is tuned depends on them.
 
     The curve: `log_loss` and `correct` [step, repetition, sequence] as in `few_shot`; `seconds` and
     `processor_seconds` [step], of tuning alone, compilation included; step 0 is the start.
     """
     texts = exam.texts(exam.split.training if pairs is None else pairs)
     settings = settings.filled(length=texts.longest, learning_rate=tuner.learning_rate)
-    steered = tuner.steer(key, predictor)
-    frozen = eqx.filter(steered, tuner.where(steered), inverse=True)
-    steps, seconds, scores, room = [], [], [], exam.room(0)
-    clocks = lambda: np.array([time.monotonic(), time.process_time()])  # noqa: E731
+    seconds, scores, room = [], [], exam.room(0)
+
+    def clocks() -> np.ndarray:
+        return np.array([time.monotonic(), time.process_time()])
+
     began = clocks()
 
-    def look(step: int, tuned: Any) -> None:
+    def look(tuned: Predictor) -> dict[str, float]:
         nonlocal began
         started = clocks()
-        steps.append(step)
-        seconds.append(started - began)
-        for repetition in range(settings.repetitions):
-            own = jax.tree.map(lambda leaf, r=repetition: leaf[r], tuned)
-            scores.append(exam.judge(eqx.combine(own, frozen), room=room))
+        if len(scores) % settings.repetitions == 0:  # the first repetition of this look
+            seconds.append(started - began)
+        scores.append(exam.judge(tuned, room=room))
         began = began + clocks() - started  # looking is no part of tuning
+        return {"log_loss": float(np.mean(scores[-1].log_loss))}
 
-    watched = Watched(every, settings.steps, look)
-    fitted = tuner.tune(key, predictor, texts, settings, checkpoint=watched, callbacks=callbacks)
+    probes = (Probe(every, look),)
+    fitted = tuner.tune(key, predictor, texts, settings, probes=probes, callbacks=callbacks)
+    steps = fitted.probes.step.values
     shape = len(steps), settings.repetitions
     coordinates = {"step": steps, "repetition": np.arange(settings.repetitions)}
     curve = _label_scores(scores, exam, shape, coordinates)
