@@ -137,8 +137,8 @@ def effective_prior(
         f"Expected at least 1 step, 1 sequence and a positive tolerance; got {steps}, {sequences} "
         f"and {tolerance}.",
     )
-    if predictor.exchangeable and enumeration.is_enumerable(target, steps):
-        table = enumeration.count_table(target, steps)
+    if target.has_bayes and enumeration.counts_suffice(steps, predictor, target.bayes()):
+        table = enumeration.count_table(target.bayes(), steps)
         probs = np.exp(enumeration.log_probs_after(predictor, table.counts))
         fitted = fit(table.counts, probs, table.joint.sum(axis=1))
         error = max(0.0, float(divergences(fitted, table.counts, probs) @ table.joint.sum(axis=1)))

@@ -2,3 +2,5 @@
 
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.evaluate import evaluate as evaluate
+from promptax.evaluation.exact.expectations import Expectations as Expectations
+from promptax.evaluation.exact.expectations import expected_losses as expected_losses

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 from promptax import platforms
 from promptax.axes import NATS
 from promptax.evaluation.control_variates import regret as regret
-from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses
 from promptax.predictors.base import Architecture
 from promptax.protocol.entries import condition
@@ -39,6 +39,9 @@ CHUNK = 256  # sequences at a time: the paper's training batch, which fits where
 PROMPT_STEPS = 50  # the best prompt is the best for this many steps: the paper's tuning length
 
 
+SHARPENED = 25_000  # beliefs of an expectation that only sharpens: a Markov chain at 200 steps
+
+
 Progress = Callable[[int, int], Any]
 
 
@@ -51,6 +54,7 @@ def evaluate(
     *,
     prior: Task | None = None,
     prior_prompt_length: int | None = None,
+    expectations: Expectations | None = None,
     chunk: int | None = None,
     callbacks: Iterable[Progress] = (),
 ) -> xr.Dataset:
@@ -65,11 +69,14 @@ def evaluate(
     "prior bayes", its exact predictor, and with `prior_prompt_length` "prior bayes, best prompt",
     the same behind the hard prompt of that length that is the best for min(50, length) steps.
 
+    `expectations`: exact ones of this target, of any length, where the caller has them already;
+    they are made here otherwise. They sharpen `regret` where they take about a second.
+
     Sequence i depends on the key and on i alone, whatever `sequences` and `chunk`. Memory beyond
     the result is that of `chunk` sequences. `callbacks` are called as callback(done, total).
 
     Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
-    not the target's, and a name that would be added.
+    not the target's, a name that would be added, and a best prompt that cannot be found exactly.
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
@@ -83,11 +90,11 @@ def evaluate(
     added: dict[str, Reader] = {ORACLE: target} if target.has_oracle else {}
     added |= {BAYES: target.bayes()} if target.has_bayes else {}
     if prior is not None or prior_prompt_length is not None:
-        more, about = _prior_rows(prior, prior_prompt_length, target, length)
-        added, attributes = added | more, attributes | about
+        of_prior, about = _prior_rows(prior, prior_prompt_length, target, length, expectations)
+        added, attributes = added | of_prior, attributes | about
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
-    expected = _expected_log_loss(rows, target, length)
+    expected = _expected_log_loss(rows, target, length, expectations)
     chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
     losses, scored = _stream(key, rows, target, (sequences, length, chunk), tuple(callbacks))
     variables: dict[str, Any] = {
@@ -147,7 +154,11 @@ def _check_names(predictors: dict[str, Any], added: dict[str, Any]) -> None:
 
 
 def _prior_rows(
-    prior: Task | None, prompt_length: int | None, target: Task, length: int
+    prior: Task | None,
+    prompt_length: int | None,
+    target: Task,
+    length: int,
+    expectations: Expectations | None,
 ) -> tuple[dict[str, Reader], dict[str, Any]]:
     """Rows and attributes that come with the pretraining task."""
     if prior is None:
@@ -164,8 +175,9 @@ def _prior_rows(
     about: dict[str, Any] = {"prior": json.dumps(to_json(prior))}
     if prompt_length is not None:
         check(prompt_length >= 0, f"Expected prior_prompt_length from 0 up; got {prompt_length}.")
-        steps = min(PROMPT_STEPS, length)
-        best = enumeration.best_hard_prompt(prior.bayes(), target, prompt_length, steps).tokens()
+        judged_length = min(PROMPT_STEPS, length)
+        expectations = (expectations or Expectations(target, judged_length)).at(judged_length)
+        best = expectations.best_prompt(prior.bayes(), prompt_length).tokens
         prompted = condition(prior.bayes(), jnp.asarray(best, jnp.int32)) if best else prior.bayes()
         rows[PROMPTED_PRIOR] = prompted
         about["prior_prompt"] = json.dumps(best)
@@ -173,20 +185,28 @@ def _prior_rows(
 
 
 def _expected_log_loss(
-    rows: dict[str, Any], target: Task, length: int
+    rows: dict[str, Any], target: Task, length: int, expectations: Expectations | None
 ) -> Float[np.ndarray, "predictor time"]:
-    """Exact expectations in nats; NaN where they are unknown."""
+    """Exact expectations in nats; NaN where they are unknown, or would take long."""
     expected = np.full((len(rows), length), np.nan)
-    if not enumeration.is_enumerable(target, length):
+    if not can_be_expected(target):
         return expected
-    table = enumeration.count_table(target, length)
+    expectations = (expectations or Expectations(target, length, SHARPENED)).at(length)
+    # Whoever merges has at least the target's own beliefs: if those are too many, all have more.
+    if np.isnan(_loss_if_affordable(expectations, expectations.bayes)).any():
+        return expected
     for index, row in enumerate(rows.values()):
-        if isinstance(row, Task):
-            expected[index] = table.oracle_loss
-        elif not isinstance(row, Repeated) and row.exchangeable:
-            regrets = enumeration.expected_regret(row, target, length, table)
-            expected[index] = regrets + table.oracle_loss
+        if isinstance(row, Task) or (isinstance(row, Predictor) and row.merges):
+            expected[index] = _loss_if_affordable(expectations, row)
     return expected
+
+
+def _loss_if_affordable(expectations: Expectations, reader: Reader) -> Float[np.ndarray, " time"]:
+    """Expected losses in nats; NaN where they would take too long."""
+    try:
+        return expectations.oracle_loss if isinstance(reader, Task) else expectations.loss(reader)
+    except ValueError:  # the message says how many beliefs there are; sampled losses suffice here
+        return np.full(expectations.length, np.nan)
 
 
 def _repetitions(row: Any) -> Repeated | list[Reader]:

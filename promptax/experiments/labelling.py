@@ -1,13 +1,12 @@
 """Labels for what an experiment measured: groups, prompts, losses, and the settings."""
 
-import math
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from promptax.axes import NATS
-from promptax.evaluation.exact.enumeration import count_table, expected_regret, is_enumerable
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import UNTUNED
 from promptax.fit.cost import UNITS
@@ -16,7 +15,11 @@ from promptax.tasks import Task
 
 
 def label_results(
-    results: xr.Dataset, experiment: Experiment, fits: dict[str, Fitted], name: str
+    results: xr.Dataset,
+    experiment: Experiment,
+    fits: dict[str, Fitted],
+    name: str,
+    expectations: Expectations | None,
 ) -> xr.Dataset:
     """Regret, with tuning losses, scores of searches, groups, prompts, and the settings."""
     tuning, training = experiment.lengths()
@@ -41,7 +44,7 @@ def label_results(
         results.assign(
             tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
             diverged=(("predictor", "repetition"), diverged),
-            **_floor(experiment, name, tuning),
+            **_floor(expectations, tuning),
             **_scores(experiment, fits),
             **_costs(fits, names, results.sizes["repetition"]),
         )
@@ -61,14 +64,14 @@ def label_results(
     )
 
 
-def _floor(experiment: Experiment, name: str, length: int) -> dict[str, Any]:
+def _floor(expectations: Expectations | None, length: int) -> dict[str, Any]:
     """The expected loss of the target's exact predictor over a tuning sequence, if it is known."""
-    target = experiment.targets[name]
-    if not is_enumerable(target, length):
+    if expectations is None:
         return {}
-    table = count_table(target, length)
-    floor = expected_regret(target.bayes(), target, length, table).sum()
-    return {"target_entropy": ((), float(floor + math.fsum(table.oracle_loss)), {"unit": NATS})}
+    try:
+        return {"target_entropy": ((), expectations.at(length).floor.sum(), {"unit": NATS})}
+    except ValueError:  # too many beliefs
+        return {}
 
 
 def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:

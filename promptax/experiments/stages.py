@@ -14,8 +14,8 @@ from jaxtyping import Array, Key
 from promptax import platforms
 from promptax.analysis import effective_priors, state_map
 from promptax.evaluation.control_variates import regret
-from promptax.evaluation.evaluate import evaluate
-from promptax.evaluation.exact.enumeration import is_enumerable
+from promptax.evaluation.evaluate import PROMPT_STEPS, evaluate
+from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, UNTUNED, Steered, groups_of, slug
 from promptax.experiments.labelling import label_results
@@ -117,6 +117,7 @@ def steer_to(
     # without pretraining there is no prior to compare with
     trained = experiment.network.trained or experiment.pretraining.steps > 0
     prior_is_exact = experiment.prior.has_bayes and trained
+    expectations = Expectations(target, experiment.length) if can_be_expected(target) else None
     losses = evaluate(
         evaluate_key,
         {UNTUNED: base, **tuned},
@@ -124,11 +125,12 @@ def steer_to(
         experiment.sequences,
         experiment.length,
         prior=experiment.prior if prior_is_exact else None,
-        prior_prompt_length=_prompt_length(experiment, target) if prior_is_exact else None,
+        prior_prompt_length=_prompt_length(experiment, expectations) if prior_is_exact else None,
+        expectations=expectations,
         callbacks=announce(f"{name}: evaluation"),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
-    results = label_results(results, experiment, fits, name)
+    results = label_results(results, experiment, fits, name, expectations)
     priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce)
     return Steered(
         results.assign(priors.reindex(predictor=results.predictor).data_vars),
@@ -138,12 +140,18 @@ def steer_to(
     )
 
 
-def _prompt_length(experiment: Experiment, target: Task) -> int | None:
+def _prompt_length(experiment: Experiment, expectations: Expectations | None) -> int | None:
     """The length of the prior's best hard prompt, where it can be found exactly."""
     searches = [tuner for tuner in experiment.methods.values() if isinstance(tuner, Search)]
     lengths = [search.length for search in searches if search.tries_all]
-    exact = experiment.prior.bayes().exchangeable and is_enumerable(target, experiment.length)
-    return lengths[0] if lengths and exact else None
+    if not lengths or expectations is None:
+        return None
+    short = expectations.at(min(PROMPT_STEPS, experiment.length))
+    try:
+        short.best_prompt(experiment.prior.bayes(), lengths[0])  # `evaluate` asks for it again
+    except ValueError:  # too much to try
+        return None
+    return lengths[0]
 
 
 def _on_prior(

@@ -167,6 +167,8 @@ class Reading(NamedTuple):
 class Network(Predictor):
     """A neural predictor. Its leaves are float arrays and all of them can be trained."""
 
+    merges: ClassVar[bool] = False  # hidden states are real numbers, which never come again
+
     architecture: Architecture = eqx.field(static=True)
     embedding: Dense
     torso: Torso

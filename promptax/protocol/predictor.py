@@ -86,6 +86,9 @@ class Predictor(Record):
     # True where only the counts of what was read matter, not their order: sums over sequences
     # become sums over counts (`enumeration`).
     exchangeable: ClassVar[bool] = False
+    # False where no two histories leave equal states, as in networks: `evaluate` does not try to
+    # merge them (`beliefs`), which would read every sequence.
+    merges: ClassVar[bool] = True
 
     @property
     def outcome(self) -> Outcome:

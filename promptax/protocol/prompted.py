@@ -59,6 +59,10 @@ class Wrapper(Predictor):
     def outcome(self) -> Outcome:
         return self.predictor.outcome
 
+    @property
+    def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.predictor.merges
+
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows()
 

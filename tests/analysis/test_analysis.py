@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from promptax import store
 from promptax.analysis import internal_states, principal_components, promptability, state_map
+from promptax.evaluation import Expectations
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM, Embedded, Transformer
 from promptax.protocol.entries import condition
@@ -43,7 +44,7 @@ def close(got, expected):
 )
 def test_known_regrets_without_a_prompt(name, predictor, target):
     for steps, value in zip(EXACT["steps"], EXACT[name], strict=True):
-        close(enumeration.expected_regret(predictor.bayes(), target, steps).sum(), value)
+        close(Expectations(target, steps).regret(predictor.bayes()).sum(), value)
         close(promptability(predictor, target, 0, steps).best_regret, value)
 
 
@@ -67,9 +68,9 @@ def test_known_best_prompts(name, target, prompt):
         found = promptability(COINS, target, 6, steps)
         close(found.best_regret, value)
         assert found.best_prompt == prompt
-        best = enumeration.best_hard_prompt(COINS.bayes(), target, 6, steps)
+        best = Expectations(target, steps).best_prompt(COINS.bayes(), 6)
         close(best.regret, value)
-        assert best.tokens() == prompt
+        assert best.tokens == prompt
 
 
 def test_known_best_prompts_of_every_length():
@@ -101,7 +102,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("prior", "target"), PAIRS)
 def test_all_prompts_at_once_equal_one_after_the_other(prior, target):
-    table, bayes = enumeration.count_table(target, 7), prior.bayes()
+    table, bayes = enumeration.count_table(target.bayes(), 7), prior.bayes()
     layers = [enumeration.compositions(total, target.symbols) for total in range(6)]
     prompts = np.concatenate(layers)
     single = np.array([enumeration._loss_after(bayes, prompt, table) for prompt in prompts])
@@ -109,17 +110,15 @@ def test_all_prompts_at_once_equal_one_after_the_other(prior, target):
     np.testing.assert_allclose(together, single, atol=1e-10)
     found = promptability(prior, target, 5, 7).table
     for length, layer in enumerate(np.split(single, np.cumsum([len(x) for x in layers])[:-1])):
-        regret = layer.min() - table.oracle_loss.sum()
+        regret = layer.min() - Expectations(target, 7).oracle_loss.sum()
         np.testing.assert_allclose(found["regret"][length], regret, atol=1e-10)
 
 
 def test_the_best_of_a_length_is_the_best_of_all_words():
     target, prior = Categorical((0.2, 0.3, 0.5)), DirichletCategorical((1.0, 1.0, 1.0))
-    table = enumeration.count_table(target, 4)
+    expectations = Expectations(target, 4)
     regrets = [
-        enumeration.expected_regret(
-            condition(prior.bayes(), jnp.array(word)), target, 4, table
-        ).sum()
+        expectations.regret(condition(prior.bayes(), jnp.array(word))).sum()
         for word in itertools.combinations_with_replacement(range(3), 3)
     ]
     close(promptability(prior, target, 3, 4).best_regret, min(regrets))

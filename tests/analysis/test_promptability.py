@@ -12,8 +12,8 @@ from support.exact_tasks import COIN, COINS, DICE, TWO, Sticky, plain_regret
 
 from promptax.analysis import prompt_mixtures, promptability
 from promptax.analysis.prompt_or_tune.prompt_mixtures import improved_mixture
+from promptax.evaluation import Expectations
 from promptax.evaluation.exact import enumeration
-from promptax.evaluation.exact.exhaustive import all_words, expected_regret
 from promptax.evaluation.exact.final_counts import finals, log_chances, mixed_regret
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import Exchangeable
@@ -53,8 +53,9 @@ def test_the_exchangeable_way_and_reading_every_word_agree():
 
     words, counts = promptability(Coins(), TWO, 4, 6), promptability(COINS, TWO, 4, 6)
     np.testing.assert_allclose(words.table["regret"], counts.table["regret"], atol=1e-9)
+    expectations = Expectations(TWO, 6)
     np.testing.assert_allclose(
-        expected_regret(Hidden(), TWO, 6), expected_regret(COINS.bayes(), TWO, 6), atol=1e-9
+        expectations.regret(Hidden()), expectations.regret(COINS.bayes()), atol=1e-9
     )
 
 
@@ -87,7 +88,7 @@ def test_the_best_of_all_prompts_of_up_to_ten_symbols(prior, target):
     with enumeration.double_precision():
         oracle = float(target.oracle_entropy(steps).sum())
         for length in range(longest + 1):
-            words = jnp.asarray(all_words(target.symbols, length))
+            words = jnp.asarray(laws.all_sequences(target.symbols, length))
             best = float(regrets(words).min()) - oracle
             np.testing.assert_allclose(found[length], best, atol=1e-6, err_msg=f"length {length}")
 
@@ -108,7 +109,7 @@ def test_known_mixtures_of_two_prompts(which):
     final = finals(TWO, (50, 200)[which])
     for (zeros, length), values in MIRRORED.items():
         prompts = np.array([(zeros, length - zeros), (length - zeros, zeros)])
-        chances = log_chances(COINS.bayes(), prompts, final.steps)
+        chances = log_chances(COINS.bayes(), prompts, final.length)
         np.testing.assert_allclose(mixed_regret(chances, final), values[which], atol=1e-4)
 
 
@@ -145,7 +146,7 @@ def test_mixtures_against_reading_every_sequence(components):
 def test_the_predictor_that_mixes_has_that_regret():
     found = prompt_mixtures(COINS, TWO, [6], steps=8)
     prompts = [np.repeat([0, 1], counts) for counts in found["counts"].values[0]]
-    regret = expected_regret(mix(COINS.bayes(), prompts), TWO, 8).sum()  # by every sequence
+    regret = Expectations(TWO, 8).regret(mix(COINS.bayes(), prompts)).sum()  # by every sequence
     np.testing.assert_allclose(regret, found["regret"][0], atol=1e-6)
 
 

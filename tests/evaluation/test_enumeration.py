@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from support import judges as laws
 
+from promptax.evaluation import Expectations, expected_losses
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import Uniform
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 LENGTH = 6
 TARGETS = [case for case in laws.exact_tasks() if case.values[0].bayes().exchangeable]
@@ -57,7 +58,7 @@ def test_size_counts_the_count_vectors(symbols, length):
 @targets
 @pytest.mark.parametrize("length", [1, LENGTH])
 def test_the_table_holds_each_count_vector_once_with_its_probability(target, length):
-    table = enumeration.count_table(target, length)
+    table = enumeration.count_table(target.bayes(), length)
     tokens = laws.all_sequences(target.symbols, length)
     _, evidence = laws.judge(target, tokens)
     one_hot = np.eye(target.symbols)[np.asarray(tokens)]
@@ -82,30 +83,29 @@ def test_the_table_holds_each_count_vector_once_with_its_probability(target, len
 @targets
 def test_expected_regret_is_the_sum_over_every_sequence(target):
     for length in (1, LENGTH):  # of each step, so the shorter ones are in it
-        table = enumeration.count_table(target, length)
+        expectations = Expectations(target, length)
         for name, predictor in judged(target.symbols).items():
-            got = enumeration.expected_regret(predictor, target, length, table)
+            got = expectations.regret(predictor)
             expected = by_sequences(predictor, target, length)
             np.testing.assert_allclose(got, expected, atol=1e-9, err_msg=f"{name}, length {length}")
 
 
 @targets
 def test_the_target_s_own_bayes_is_the_best_and_never_below_the_oracle(target):
-    own = enumeration.expected_regret(target.bayes(), target, LENGTH)
-    assert np.all(own > -1e-12)
+    expectations = Expectations(target, LENGTH)
+    assert np.all(expectations.floor - expectations.oracle_loss > -1e-12)
     for name, predictor in judged(target.symbols).items():
-        other = enumeration.expected_regret(predictor, target, LENGTH)
-        assert np.all(own <= other + 1e-9), name
+        assert np.all(expectations.floor <= expectations.loss(predictor) + 1e-9), name
 
 
 def test_a_predictor_that_excludes_what_comes_has_infinite_regret():
     wrong, coin = Categorical((1.0, 0.0)).bayes(), Categorical()
-    got = enumeration.expected_regret(wrong, coin, 3)
+    got = expected_losses(wrong, coin, 3)
     assert np.all(np.isinf(got)) and not np.isnan(got).any()
 
 
 def test_known_values():
-    regret = enumeration.expected_regret(DirichletCategorical().bayes(), Categorical(), 1)
+    regret = Expectations(Categorical(), 1).regret(DirichletCategorical().bayes())
     np.testing.assert_allclose(regret, math.log(2) + 0.2 * math.log(0.2) + 0.8 * math.log(0.8))
 
 
@@ -116,34 +116,37 @@ def test_known_values():
 )
 def test_the_best_hard_prompt_is_the_best_of_all_orders(target):
     prior, length, steps = DirichletCategorical((1.0,) * target.symbols).bayes(), 3, 4
-    best = enumeration.best_hard_prompt(prior, target, length, steps)
+    best = Expectations(target, steps).best_prompt(prior, length)
     regrets = {
         word: by_sequences(condition(prior, jnp.array(word)), target, steps).sum()
         for word in itertools.product(range(target.symbols), repeat=length)
     }
     np.testing.assert_allclose(best.regret, min(regrets.values()), atol=1e-9)
-    assert sum(best.counts) == length and len(best.tokens()) == length
-    np.testing.assert_allclose(regrets[best.tokens()], best.regret, atol=1e-9)
+    assert len(best.tokens) == length
+    np.testing.assert_allclose(regrets[best.tokens], best.regret, atol=1e-9)
 
 
 def test_the_best_prompt_of_no_symbols_is_no_prompt():
     prior, target = DirichletCategorical().bayes(), Categorical()
-    best = enumeration.best_hard_prompt(prior, target, 0, 4)
-    assert best.tokens() == ()
-    expected = enumeration.expected_regret(prior, target, 4).sum()
+    expectations = Expectations(target, 4)
+    best = expectations.best_prompt(prior, 0)
+    assert best.tokens == ()
+    expected = expectations.regret(prior).sum()
     np.testing.assert_allclose(best.regret, expected, atol=1e-12)
 
 
 def test_what_cannot_be_enumerated_says_so():
-    assert enumeration.is_enumerable(Categorical(), 100)
-    assert not enumeration.is_enumerable(Recorded(sequences=((0, 1),)), 10)
-    assert not enumeration.is_enumerable(Categorical((0.1,) * 10), 100)
+    network, many = LSTM(width=4).build(jax.random.key(0), 2), Categorical((0.1,) * 10).bayes()
+    coin = Categorical().bayes()
+    assert enumeration.counts_suffice(100, coin, DirichletCategorical().bayes())
+    assert not enumeration.counts_suffice(10, coin, network)
+    assert not enumeration.counts_suffice(100, many)
     with pytest.raises(ValueError, match=r"10 symbols at length 100 .* Sample instead"):
-        enumeration.count_table(Categorical((0.1,) * 10), 100)
+        enumeration.count_table(many, 100)
     with pytest.raises(ValueError, match="Expected a predictor that depends on counts alone"):
-        enumeration.expected_regret(LSTM(width=4).build(jax.random.key(0), 2), Categorical(), 3)
+        enumeration.losses(network, enumeration.count_table(coin, 3))
 
 
 def test_the_callers_precision_stays():
-    enumeration.expected_regret(Uniform(2), Categorical(), 3)
+    expected_losses(Uniform(2), Categorical(), 3)
     assert jnp.zeros(()).dtype == jnp.float32

@@ -14,7 +14,7 @@ from promptax import FitSettings, predict, pretrain
 from promptax.fit import loop as loop
 from promptax.fit import updates as compiled
 from promptax.predictors import LSTM, Transformer
-from promptax.protocol.predictor import Prediction, Predictor
+from promptax.protocol import Prediction, Predictor
 from promptax.steering import EmbeddingWeights, FullWeights, SoftPrompt
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 from promptax.tasks.base import sample_batch

@@ -14,6 +14,7 @@ from support import judges as laws
 
 import promptax as px
 from promptax.cli import main
+from promptax.evaluation import Expectations
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition, predict
@@ -86,7 +87,7 @@ def test_two_mirrored_prompts_break_the_limit_of_one(length, zeros, at_50, at_20
     nothing = two_coin_regret(of([(0, 0)]), 50)
     np.testing.assert_allclose(nothing, 1.477224, atol=1e-6)
     assert found[0] < nothing < single
-    exact = enumeration.best_hard_prompt(LAPLACE, TWO_COINS, length, 50).regret
+    exact = Expectations(TWO_COINS, 50).best_prompt(LAPLACE, length).regret
     np.testing.assert_allclose(single, exact, atol=1e-6)
 
 

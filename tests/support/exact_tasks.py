@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from promptax.evaluation.exact import enumeration
+from promptax.protocol import Prediction, Predictor
 from promptax.protocol.entries import condition, predict
-from promptax.protocol.predictor import Prediction, Predictor
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 from promptax.tasks.base import Task
 

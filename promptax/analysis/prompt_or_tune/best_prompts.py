@@ -4,7 +4,8 @@ A prompt conditions the prior's posterior. If the target is one task inside the 
 prompt is all that is needed; if it is a mixture, no prompt is enough, since posteriors collapse
 (Genewein et al. 2025, section 3). Every prompt is tried and every sequence of the target counted:
 no sampling. Where counts are all that matters, prompts are multisets and sequences are counts, and
-a thousand symbols take a second; where order matters, all words are read.
+a thousand symbols take a second; where order matters, prompts and sequences that leave equal
+beliefs are merged (`promptax.evaluation.exact.beliefs`).
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from promptax.axes import NATS
-from promptax.evaluation.exact import enumeration, exhaustive
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
@@ -70,35 +71,64 @@ def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -
         prior: the pretraining task, with an exact predictor.
         target: the task that is prompted for, with an oracle and an exact predictor.
         length: symbols in the prompt; all shorter lengths are tried as well.
-        steps: steps of a target sequence over which regret is summed. If order matters to one of
-            the tasks, all sequences of that many steps are read: about 10 for two symbols.
+        steps: steps of a target sequence over which regret is summed.
 
     Raises:
-        ValueError: a task cannot be enumerated, the alphabets differ, or there is too much to try.
+        ValueError: a task is not exact, the alphabets differ, or there is too much to try: too many
+            count vectors, or, where order matters, too many different beliefs. The message says how
+            many.
 
     Example: `promptability(DirichletCategorical(), Categorical((0.2, 0.8))).best_regret` is 0.5711.
     """
-    _check_all(prior, target, length, steps)
-    if counts_suffice(prior, target):
-        scores = enumeration.best_hard_prompts(prior.bayes(), target, range(length + 1), steps)
-        found, regret = [np.array(each.counts) for each in scores], [each.regret for each in scores]
-    else:
-        words = [exhaustive.all_words(target.symbols, total) for total in range(length + 1)]
-        best = [exhaustive.best_word(prior.bayes(), some, target, steps) for some in words]
-        found, regret = [list(each) for each in zip(*best, strict=True)]
-    return Promptability(
-        xr.Dataset(
-            {
-                "regret": ("prompt_length", np.array(regret), {"unit": NATS}),
-                **_shown(found, target.symbols, counts_suffice(prior, target)),
-            },
-            coords={
-                "prompt_length": np.arange(length + 1),
-                "symbol": np.arange(target.symbols),
-            },
-            attrs={"unit": NATS, "steps": steps},
-        )
+    return table_of_best(prior, exact_expectations(prior, target, length, steps), length)
+
+
+def exact_expectations(prior: Task, target: Task, prompt_length: int, length: int) -> Expectations:
+    """The expectations over the target's sequences of that length.
+
+    Raises:
+        ValueError: sizes that make no sense, a task that is not exact, or alphabets that differ.
+    """
+    check(
+        prompt_length >= 0 and length >= 1,
+        "Expected a prompt length of at least 0 and at least 1 step; got "
+        f"{prompt_length} and {length}.",
     )
+    check(
+        prior.symbols == target.symbols,
+        f"Expected a prior and a target over one alphabet; got {prior.symbols} and "
+        f"{target.symbols} symbols.",
+    )
+    check(
+        prior.has_bayes,
+        "Expected a prior with an exact predictor, such as DirichletCategorical; got "
+        f"{type(prior).__name__}. Search by sampling instead: promptax.steering.HardPrompt.",
+    )
+    check(
+        target.has_bayes and target.has_oracle,
+        "Expected a target with an oracle and an exact predictor; got "
+        f"{type(target).__name__}. Sample instead: promptax.evaluate.",
+    )
+    return Expectations(target, length)
+
+
+def table_of_best(prior: Task, expectations: Expectations, prompt_length: int) -> Promptability:
+    """The best prompts of every length up to that one."""
+    symbols = np.arange(prior.symbols)
+    prompts = expectations.best_prompts(prior.bayes(), range(prompt_length + 1))
+    words = [np.array(prompt.tokens, int) for prompt in prompts]
+    counts = [np.bincount(word, minlength=len(symbols)) for word in words]
+    variables: dict[str, Any] = {
+        "regret": ("prompt_length", [prompt.regret for prompt in prompts], {"unit": NATS}),
+        "counts": (("prompt_length", "symbol"), np.array(counts)),
+    }
+    if not expectations.counts_suffice(prior.bayes()):
+        ends = [(0, prompt_length - len(word)) for word in words]
+        tokens = [np.pad(*pair, constant_values=-1) for pair in zip(words, ends, strict=True)]
+        variables["tokens"] = ("prompt_length", "prompt"), np.array(tokens)
+    coordinates = {"prompt_length": np.arange(prompt_length + 1), "symbol": symbols}
+    attributes = {"unit": NATS, "steps": expectations.length}
+    return Promptability(xr.Dataset(variables, coordinates, attributes))
 
 
 def best_tokens(table: xr.Dataset) -> Int[np.ndarray, " prompt"]:
@@ -112,50 +142,3 @@ def best_tokens(table: xr.Dataset) -> Int[np.ndarray, " prompt"]:
 def behind(predictor: Predictor, tokens: Sequence[int] | Int[np.ndarray, " prompt"]) -> Predictor:
     """The predictor after these tokens; itself where there are none."""
     return condition(predictor, jnp.asarray(tokens, jnp.int32)) if len(tokens) else predictor
-
-
-def counts_suffice(prior: Task, target: Task) -> bool:
-    """Whether order matters to neither task, so that sums over counts are exact."""
-    return prior.bayes().exchangeable and target.has_bayes and target.bayes().exchangeable
-
-
-def _shown(found: list[np.ndarray], symbols: int, as_counts: bool) -> dict[str, Any]:
-    """`counts` [prompt_length, symbol] and, where order matters, `tokens` [prompt_length, prompt]
-    of the best prompts."""
-    if as_counts:
-        return {"counts": (("prompt_length", "symbol"), np.array(found))}
-    counts = [np.bincount(word, minlength=symbols) for word in found]
-    longest = len(found[-1])
-    tokens = [np.pad(word, (0, longest - len(word)), constant_values=-1) for word in found]
-    return {
-        "counts": (("prompt_length", "symbol"), np.array(counts)),
-        "tokens": (("prompt_length", "prompt"), np.array(tokens)),
-    }
-
-
-def _check_all(prior: Task, target: Task, length: int, steps: int) -> None:
-    check(
-        length >= 0 and steps >= 1,
-        f"Expected a length of at least 0 and at least 1 step; got {length} and {steps}.",
-    )
-    check(
-        prior.symbols == target.symbols,
-        f"Expected a prior and a target over one alphabet; got {prior.symbols} and "
-        f"{target.symbols} symbols.",
-    )
-    check(
-        prior.has_bayes,
-        "Expected a prior with an exact predictor, such as DirichletCategorical; got "
-        f"{type(prior).__name__}. Search by sampling instead: promptax.steering.HardPrompt.",
-    )
-    if target.has_bayes and not counts_suffice(prior, target):
-        words = sum(target.symbols**total for total in range(length + 1))
-        exhaustive.check_readable(target, words, steps)
-        return
-    check(
-        enumeration.is_enumerable(target, steps),
-        "Expected a target with an oracle, an exact predictor and, where order does not matter, at "
-        f"most {enumeration.MOST_COUNTS:,} count vectors; got {type(target).__name__} with "
-        f"{target.symbols} symbols and {steps} steps. Choose fewer steps, or sample: "
-        "promptax.evaluate.",
-    )

@@ -13,13 +13,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from promptax.analysis.prompt_or_tune.best_prompts import best_tokens, counts_suffice, promptability
+from promptax.analysis.prompt_or_tune.best_prompts import best_tokens, exact_expectations
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures
 from promptax.analysis.prompt_or_tune.verdict import limit, verdict
 from promptax.axes import NATS
-from promptax.evaluation.exact.exhaustive import expected_regret
 from promptax.protocol.entries import predict
 from promptax.specs import check, to_json
 from promptax.tasks.base import Task
@@ -106,22 +105,18 @@ def diagnose(
 
     Raises:
         ValueError: a task has no exact predictor, the alphabets differ, or there is too much to
-            try: fewer steps or shorter prompts.
+            try, such as too many different beliefs where order matters: the message says how many.
 
     Example: `diagnose(DirichletCategorical(), Categorical((0.2, 0.8))).status` is "a prompt
     suffices".
     """
-    check(
-        length >= 0 and steps >= 1,
-        f"Expected a length of at least 0 and at least 1 step; got {length} and {steps}.",
-    )
     check(components >= 1, f"Expected at least 1 prompt in a mixture; got {components}.")
     check(longest >= 0, f"Expected a longest length of at least 0 symbols; got {longest}.")
     check(tolerance > 0, f"Expected a tolerance above 0 nats; got {tolerance:g}.")
-    promptability(prior, target, 0, steps)  # complains before anything takes long
-    longest = max(length, longest)
-    table = longer_prompts(prior, target, length, steps, longest)
-    if counts_suffice(prior, target):
+    expectations = exact_expectations(prior, target, length, steps)
+    floor = float(expectations.regret(expectations.bayes).sum())
+    table = longer_prompts(prior, expectations, length, max(length, longest))
+    if expectations.counts_suffice(prior.bayes()):
         mixed = prompt_mixtures(prior, target, table.attrs["shown"], steps, components)
         table["mixture"] = mixed["regret"]
         table["mixture_counts"] = mixed["counts"]
@@ -130,11 +125,10 @@ def diagnose(
         table["mixture_exhaustive"] = table["mixture_exhaustive"].fillna(False).astype(bool)
     up_to = np.minimum.accumulate(table["regret"].values)
     table["best_up_to"] = "prompt_length", up_to, {"unit": NATS}
-    floor = float(expected_regret(target.bayes(), target, steps).sum())
     table["floor"] = (), floor, {"unit": NATS}
-    known = limits(prior, target, steps, table, components)
+    bounds = limits(prior, expectations, table, components)
     for name in ("approached", "least", "mixture_approached", "mixture_least"):
-        table[name] = (), getattr(known, name), {"unit": NATS}
+        table[name] = (), getattr(bounds, name), {"unit": NATS}
     table = table.assign_attrs(unit=NATS, steps=steps, length=length, tolerance=tolerance)
     table.attrs["possible"] = int(_possible(prior, best_tokens(table)))
     judged = verdict(table)

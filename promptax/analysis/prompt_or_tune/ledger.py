@@ -24,13 +24,16 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int, Key
 
-from promptax.analysis.prompt_or_tune.best_prompts import behind, best_tokens
+from promptax.analysis.prompt_or_tune.best_prompts import (
+    behind,
+    best_tokens,
+    exact_expectations,
+)
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.axes import NATS
 from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate
-from promptax.evaluation.exact.exhaustive import expected_regret
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor, rows_in
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -101,17 +104,18 @@ def ledger(
     predictor, tokens, read = _prompted(predictor, prompt)
     tokens = None if tuned_weights else tokens
     length = read if tokens is None else len(tokens)
-    table = longer_prompts(prior, target, length, steps, max(length, longest))
-    best = limits(prior, target, steps, table).predictor
+    expectations = exact_expectations(prior, target, length, steps)
+    table = longer_prompts(prior, expectations, length, max(length, longest))
+    best = limits(prior, expectations, table).predictor
     exact = behind(prior.bayes(), tokens) if tokens is not None else best
     judged = max(0, min(steps, trained_length - read))
     rows: dict[str, Predictor | Repeated] = {MEASURED: predictor, BEHIND_PROMPT: exact}
-    results = evaluate(key, rows, target, sequences, steps)
+    results = evaluate(key, rows, target, sequences, steps, expectations=expectations)
     parts, errors = regret_of_spans(results, MEASURED, [judged, steps])
     (total,), (total_error,) = regret_of_spans(results, MEASURED, [steps])
-    floor = float(expected_regret(target.bayes(), target, steps).sum())
-    of_exact = expected_regret(exact, target, steps)
-    reached = float(expected_regret(best, target, steps).sum())
+    floor = float(expectations.regret(expectations.bayes).sum())
+    of_exact = expectations.regret(exact)
+    reached = float(expectations.regret(best).sum())
     terms = {FLOOR: (floor, 0.0), MISMATCH: (reached - floor, 0.0)}
     about: dict[str, Any] = {}
     if tokens is not None:

@@ -28,13 +28,12 @@ from scipy.special import xlogy
 from promptax.analysis.prompt_or_tune.best_prompts import (
     behind,
     best_tokens,
-    counts_suffice,
-    promptability,
+    table_of_best,
 )
 from promptax.analysis.prompt_or_tune.longer_prompts import affordable
 from promptax.analysis.prompt_or_tune.prompt_mixtures import best_components
 from promptax.evaluation.exact import enumeration
-from promptax.evaluation.exact.exhaustive import expected_regret
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.evaluation.exact.final_counts import Finals, finals, mixed_regret
 from promptax.protocol.predictor import Predictor
 from promptax.tasks.base import Task
@@ -62,15 +61,17 @@ class Limits(NamedTuple):
     mixture_least: float
 
 
-def limits(prior: Task, target: Task, steps: int, table: xr.Dataset, components: int = 1) -> Limits:
+def limits(
+    prior: Task, expectations: Expectations, table: xr.Dataset, components: int = 1
+) -> Limits:
     """What is known of prompts of any length, beside those in a table of `longer_prompts`."""
-    bayes = prior.bayes()
-    floor = float(expected_regret(target.bayes(), target, steps).sum())
+    bayes, target, length = prior.bayes(), expectations.target, expectations.length
+    floor = float(expectations.regret(expectations.bayes).sum())
     best = float(table["regret"].min()), behind(bayes, best_tokens(table))
-    ends = _ends(bayes, target) if counts_suffice(prior, target) else None
+    ends = _ends(bayes, target) if expectations.counts_suffice(bayes) else None
     if ends is None:
         return Limits(*best, floor, np.inf, floor)
-    final = finals(target, steps)
+    final = finals(target, length)
     chances = xlogy(final.counts, ends[:, None]).sum(axis=-1)
     regrets = mixed_regret(chances[:, None], final)
     first = int(np.argmin(np.round(regrets, 9)))
@@ -81,12 +82,12 @@ def limits(prior: Task, target: Task, steps: int, table: xr.Dataset, components:
         least = max(floor, _least_of_beliefs(_with_uniform(chances, ends, final), final))
         return Limits(*best, least, float(mixed_regret(mixed, final)), least)
     tried = int(np.argmin([*table["exhaustive"].values, False]))  # all shorter ones were
-    needed = _needed(bayes, target, steps, tried, best[0])
+    needed = _needed(bayes, target, length, tried, best[0])
     if needed > tried and best[0] > floor + SURE:
-        found = promptability(prior, target, needed - 1, steps)
-        if found.best_up_to < best[0] - SURE:
-            best = found.best_up_to, behind(bayes, best_tokens(found.table))
-    least = max(floor, min(best[0], _least_of_long_prompts(bayes, target, steps, needed)))
+        longer = table_of_best(prior, expectations, needed - 1)
+        if longer.best_up_to < best[0] - SURE:
+            best = longer.best_up_to, behind(bayes, best_tokens(longer.table))
+    least = max(floor, min(best[0], _least_of_long_prompts(bayes, target, length, needed)))
     return Limits(*best, least, float(mixed_regret(mixed, final)), floor)
 
 
@@ -95,8 +96,8 @@ def _ends(bayes: Predictor, target: Task) -> Float[np.ndarray, "source symbol"] 
     if not isinstance(bayes, DirichletPosterior):
         return _sources(bayes)
     mean = np.exp(enumeration.log_probs_after(target.bayes(), np.zeros((1, target.symbols), int)))
-    own = _sources(target.bayes())
-    every = mean if own is None else np.concatenate([mean, own])
+    sources = _sources(target.bayes())
+    every = mean if sources is None else np.concatenate([mean, sources])
     never = np.asarray(bayes.concentration) == 0
     if mean[0, never].any():  # all is lost, save behind an impossible prompt
         return np.full((1, target.symbols), 1 / target.symbols)
@@ -115,7 +116,7 @@ def _with_uniform(chances: np.ndarray, sources: np.ndarray, final: Finals) -> np
     """If some prompts are impossible under every source, they are followed by the uniform one."""
     if not (sources == 0).any(axis=1).all():
         return chances
-    uniform = np.full(chances.shape[1], -final.steps * np.log(sources.shape[1]))
+    uniform = np.full(chances.shape[1], -final.length * np.log(sources.shape[1]))
     return np.concatenate([chances, uniform[None]])
 
 
@@ -140,26 +141,26 @@ def _least_of_beliefs(chances: Float[np.ndarray, "source final"], final: Finals)
 
 
 def _least_of_long_prompts(
-    bayes: DirichletPosterior, target: Task, steps: int, length: int
+    bayes: DirichletPosterior, target: Task, length: int, prompt_length: int
 ) -> float:
-    """No more than the regret behind any prompt of `length` symbols or more."""
+    """No more than the regret behind any prompt of that many symbols or more."""
     none_and_each = np.concatenate([np.zeros((1, target.symbols)), np.eye(target.symbols)])
     rows = np.exp(enumeration.log_probs_after(target.bayes(), none_and_each.astype(int)))
     chance, again = rows[0], np.diagonal(rows[1:])[rows[0] > 0].sum()
     with enumeration.double_precision():
-        oracle_loss = np.asarray(target.oracle_entropy(steps))
+        oracle_loss = np.asarray(target.oracle_entropy(length))
     if chance[np.asarray(bayes.concentration) == 0].any():
         return math.fsum(np.log(target.symbols) - oracle_loss)
-    information, read = -xlogy(chance, chance).sum() - oracle_loss, np.arange(steps)
-    total = np.sum(bayes.concentration) + length
+    information, read = -xlogy(chance, chance).sum() - oracle_loss, np.arange(length)
+    total = np.sum(bayes.concentration) + prompt_length
     return math.fsum(information) - float(np.log1p((again - 1) * read / (total + read)).sum())
 
 
-def _needed(bayes: DirichletPosterior, target: Task, steps: int, tried: int, best: float) -> int:
+def _needed(bayes: DirichletPosterior, target: Task, length: int, tried: int, best: float) -> int:
     """Beyond how many symbols no prompt is better than the best, as far as all can be tried."""
-    length = tried
-    while _least_of_long_prompts(bayes, target, steps, length) < best - SURE and affordable(
-        target, 2 * length, steps
+    prompt_length = tried
+    while _least_of_long_prompts(bayes, target, length, prompt_length) < best - SURE and affordable(
+        target, 2 * prompt_length, length
     ):
-        length *= 2
-    return length
+        prompt_length *= 2
+    return prompt_length

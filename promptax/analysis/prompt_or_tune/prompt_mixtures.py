@@ -56,10 +56,10 @@ def best_mixture(
     """
     symbols = final.counts.shape[1]
     candidates = math.comb(length + symbols - 1, symbols - 1)
-    if candidates * enumeration.size(symbols, final.steps) > MOST_TRIED:
+    if candidates * enumeration.size(symbols, final.length) > MOST_TRIED:
         return None
     prompts = enumeration.compositions(length, symbols)
-    chances = log_chances(prior, prompts, final.steps)
+    chances = log_chances(prior, prompts, final.length)
     pairs = MOST_PAIRED // len(final.counts)
     chosen = best_components(chances, final, components, pairs)
     regret = float(mixed_regret(chances[chosen], final))
@@ -83,13 +83,13 @@ def improved_mixture(
     Moves of many symbols come first, then fewer. What it finds is an upper bound of the best.
     """
     counts, size = start.copy(), max(1, int(start[0].sum()) // 16)
-    chances = log_chances(prior, counts, final.steps)
+    chances = log_chances(prior, counts, final.length)
     regret = float(mixed_regret(chances, final))
     while size:
         moves = _moves(counts, size)
         found = np.inf
         if moves:
-            near = log_chances(prior, np.array([row for _, row in moves]), final.steps)
+            near = log_chances(prior, np.array([row for _, row in moves]), final.length)
             tried = np.repeat(chances[None], len(moves), axis=0)
             tried[np.arange(len(moves)), [place for place, _ in moves]] = near
             regrets = mixed_regret(tried, final)

@@ -7,7 +7,7 @@ C(N + S - 1, S - 1) count vectors of each length.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from scipy import fft
 
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, on_device, traced
-from promptax.tasks.base import Task
 
 MOST_COUNTS = 1_500_000  # count vectors: about a second, about 100 MB
 MOST_EVALUATIONS = 500_000_000  # predictions for a search over prompts: about a minute
@@ -32,14 +31,12 @@ class CountTable(NamedTuple):
     """Every count vector of 0..N-1 symbols, with the target's probabilities.
 
     `counts` [row, symbol]; `length` [row]: how many symbols were read; `joint` [row, symbol]:
-    P(these counts, then this symbol) under the target; `oracle_loss` [time]: the oracle's expected
-    loss at each step, nats.
+    P(these counts, then this symbol) under the target.
     """
 
     counts: Int[np.ndarray, "row symbol"]
     length: Int[np.ndarray, " row"]
     joint: Float[np.ndarray, "row symbol"]
-    oracle_loss: Float[np.ndarray, " time"]
 
 
 @contextmanager
@@ -54,36 +51,31 @@ def size(symbols: int, length: int) -> int:
     return math.comb(length - 1 + symbols, symbols)
 
 
-def is_enumerable(target: Task, length: int) -> bool:
-    """Whether exact expectations over the target's sequences are at hand."""
-    return (
-        target.has_bayes
-        and target.has_oracle
-        and target.bayes().exchangeable
-        and size(target.symbols, length) <= MOST_COUNTS
-    )
+def counts_suffice(length: int, *predictors: Predictor) -> bool:
+    """Whether order matters to none of them, and there are few enough counts of that length."""
+    exchangeable = all(predictor.exchangeable for predictor in predictors)
+    return exchangeable and size(predictors[0].symbols, length) <= MOST_COUNTS
 
 
-def count_table(target: Task, length: int) -> CountTable:
-    """The count vectors of 0..length-1 symbols under the target."""
+def count_table(bayes: Predictor, length: int) -> CountTable:
+    """The count vectors of 0..length-1 symbols under a target, given by its exact predictor."""
     check(
-        is_enumerable(target, length),
-        f"Expected a task with an exchangeable exact predictor and at most {MOST_COUNTS:,} count "
-        f"vectors; got {type(target).__name__} with {target.symbols} symbols at length {length} "
-        f"({size(target.symbols, length):,} count vectors). Sample instead: promptax.evaluate.",
+        counts_suffice(length, bayes),
+        f"Expected an exact predictor that depends on counts alone and at most {MOST_COUNTS:,} "
+        f"count vectors; got {type(bayes).__name__} with {bayes.symbols} symbols at length "
+        f"{length} ({size(bayes.symbols, length):,} count vectors). Sample instead: "
+        "promptax.evaluate.",
     )
-    layers = [compositions(total, target.symbols) for total in range(length)]
+    layers = [compositions(total, bayes.symbols) for total in range(length)]
     counts = np.concatenate(layers)
-    with double_precision():
-        rows = np.exp(log_probs_after(target.bayes(), counts))
-        oracle_loss = np.asarray(target.oracle_entropy(length))
+    rows = np.exp(log_probs_after(bayes, counts))
     chances = [np.ones(1)]
     starts = np.cumsum([0] + [len(layer) for layer in layers])
     for total in range(length - 1):
-        here = rows[starts[total] : starts[total + 1]] * chances[-1][:, None]
-        chances.append(_push(layers[total], here, layers[total + 1], length))
+        joint = rows[starts[total] : starts[total + 1]] * chances[-1][:, None]
+        chances.append(_push(layers[total], joint, layers[total + 1], length))
     joint = rows * np.concatenate(chances)[:, None]
-    return CountTable(counts, counts.sum(axis=1), joint, oracle_loss)
+    return CountTable(counts, counts.sum(axis=1), joint)
 
 
 def compositions(total: int, symbols: int) -> np.ndarray:
@@ -119,8 +111,8 @@ def log_probs_after(predictor: Predictor, counts: Int[np.ndarray, "row symbol"])
             rows = counts[first : first + ROWS_AT_ONCE]
             padded = np.zeros((1 << (len(rows) - 1).bit_length(), rows.shape[1]))
             padded[: len(rows)] = rows
-            found = _after(traced(predictor), on_device(padded))
-            out[first : first + len(rows)] = np.asarray(found)[: len(rows)]
+            log_probs = _after(traced(predictor), on_device(padded))
+            out[first : first + len(rows)] = np.asarray(log_probs)[: len(rows)]
     return out
 
 
@@ -135,61 +127,21 @@ def _after(predictor: Predictor, counts: Float[Array, "row symbol"]) -> Float[Ar
     return jax.vmap(after)(counts)
 
 
-def expected_regret(
-    predictor: Predictor, target: Task, length: int, table: CountTable | None = None
-) -> Float[np.ndarray, " time"]:
-    """Expected regret to the oracle of each step [time], not cumulative, nats.
-
-    Genewein et al. 2025, Eq. 10, with the expectation taken exactly.
-    """
-    table = table or count_table(target, length)
-    terms = _terms(table.joint, log_probs_after(predictor, table.counts)).sum(axis=1)
-    losses = np.bincount(table.length, weights=terms, minlength=length)
-    return losses - table.oracle_loss
+def losses(predictor: Predictor, table: CountTable) -> Float[np.ndarray, " time"]:
+    """Expected log loss of each step [time], nats."""
+    terms = expected_terms(table.joint, log_probs_after(predictor, table.counts)).sum(axis=1)
+    return np.bincount(table.length, weights=terms)
 
 
-class PromptScore(NamedTuple):
-    """A multiset of prompt symbols and its expected cumulative regret in nats."""
-
-    counts: tuple[int, ...]
-    regret: float
-
-    def tokens(self) -> tuple[int, ...]:
-        """The prompt in order of its symbols; every other order is as good."""
-        return tuple(symbol for symbol, count in enumerate(self.counts) for _ in range(count))
-
-
-def best_hard_prompts(
-    prior: Predictor, target: Task, lengths: Sequence[int], steps: int
-) -> list[PromptScore]:
-    """The best prompt of exactly each of these lengths for an exchangeable predictor, exactly.
-
-    Of prompts that are equally good to 1e-9 nats, the one with the fewest symbols 0.
-    """
-    layers = [compositions(length, target.symbols) for length in lengths]
-    regrets = prompt_regrets(prior, np.concatenate(layers), count_table(target, steps))
-    scores = np.split(regrets, np.cumsum([len(layer) for layer in layers])[:-1])
-    best = [int(np.argmin(np.round(each, 9))) for each in scores]
-    return [
-        PromptScore(tuple(layer[index].tolist()), float(each[index]))
-        for layer, each, index in zip(layers, scores, best, strict=True)
-    ]
-
-
-def best_hard_prompt(prior: Predictor, target: Task, length: int, steps: int) -> PromptScore:
-    """The best prompt of exactly that length: see `best_hard_prompts`."""
-    return best_hard_prompts(prior, target, [length], steps)[0]
-
-
-def prompt_regrets(
+def prompt_losses(
     prior: Predictor, prompts: Int[np.ndarray, "candidate symbol"], table: CountTable
 ) -> Float[np.ndarray, " candidate"]:
-    """Expected cumulative regret [candidate] in nats after each prompt, given by its counts.
+    """Expected cumulative log loss [candidate] in nats after each prompt, given by its counts.
 
-    A prompt adds its counts to those of the sequence:
-    regret(o) = -Σ_c,s P(c, s) log p(s | c + o) - Σ_t H_t. With few prompts each is evaluated by
-    itself. With many short-alphabet ones, most c + o coincide: p is evaluated once for each count
-    vector, and the sum over c, a correlation, is taken for all o at once by fast Fourier transform.
+    A prompt adds its counts to those of the sequence: loss(o) = -Σ_c,s P(c, s) log p(s | c + o).
+    With few prompts each is evaluated by itself. With many of a short alphabet, most of the c + o
+    coincide: p is evaluated once for each count vector, and the sum over c, a correlation, is taken
+    for all o at once by fast Fourier transform.
 
     Raises:
         ValueError: both ways are too long, or the alphabets differ.
@@ -208,19 +160,19 @@ def prompt_regrets(
         f"{len(table.counts):,} count vectors. Choose fewer steps or shorter prompts.",
     )
     if one_by_one <= 4 * together or together > MOST_CELLS:
-        losses = np.array([_loss_after(prior, prompt, table) for prompt in prompts])
-    else:
-        losses = _losses_together(prior, prompts, table, base)
-    return losses - math.fsum(table.oracle_loss)
+        return np.array([_loss_after(prior, prompt, table) for prompt in prompts])
+    return _losses_together(prior, prompts, table, base)
 
 
 def _loss_after(prior: Predictor, prompt: np.ndarray, table: CountTable) -> float:
     """Expected cumulative log loss after one prompt, nats."""
-    return float(_terms(table.joint, log_probs_after(prior, table.counts + prompt)).sum())
+    return float(expected_terms(table.joint, log_probs_after(prior, table.counts + prompt)).sum())
 
 
-def _terms(joint: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    """-P log p, where 0 log 0 = 0."""
+def expected_terms(
+    joint: Float[np.ndarray, "row symbol"], log_probs: Float[np.ndarray, "row symbol"]
+) -> Float[np.ndarray, "row symbol"]:
+    """-P log p [row, symbol], nats, where 0 log 0 = 0."""
     return -np.multiply(joint, log_probs, out=np.zeros_like(joint), where=joint > 0)
 
 
@@ -248,7 +200,7 @@ def _losses_together(
         return np.fft.irfft(total, width)[prompts @ powers]
 
     never = np.isneginf(log_probs)
-    losses = correlated(-np.where(never, 0.0, log_probs), table.joint)
+    finite = correlated(-np.where(never, 0.0, log_probs), table.joint)
     if not never.any():
-        return losses
-    return np.where(correlated(never.astype(float), table.joint > 0) > 0.5, np.inf, losses)
+        return finite
+    return np.where(correlated(never.astype(float), table.joint > 0) > 0.5, np.inf, finite)

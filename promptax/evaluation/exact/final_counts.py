@@ -35,61 +35,64 @@ class Finals(NamedTuple):
     oracle_loss: float
 
     @property
-    def steps(self) -> int:
+    def length(self) -> int:
         """N."""
         return int(self.counts[0].sum())
 
 
-def finals(target: Task, steps: int) -> Finals:
+def finals(target: Task, length: int) -> Finals:
     """The final counts of the target's sequences.
 
     Raises:
-        ValueError: the target cannot be enumerated at that length.
+        ValueError: order matters to the target, or there are too many count vectors of that length.
     """
     check(
-        steps >= 1 and enumeration.is_enumerable(target, steps),
+        length >= 1
+        and target.has_oracle
+        and target.has_bayes
+        and enumeration.counts_suffice(length, target.bayes()),
         "Expected a target with an oracle, an exact predictor that depends on counts alone and at "
         f"most {enumeration.MOST_COUNTS:,} count vectors; got {type(target).__name__} with "
-        f"{target.symbols} symbols and {steps} steps. Choose fewer steps.",
+        f"{target.symbols} symbols and {length} steps. Choose fewer steps.",
     )
     none = np.zeros((1, target.symbols), int)
-    log_one = log_chances(target.bayes(), none, steps)[0]
-    counts = enumeration.compositions(steps, target.symbols)
-    orders = gammaln(steps + 1) - gammaln(counts + 1).sum(axis=1)
+    log_one = log_chances(target.bayes(), none, length)[0]
+    counts = enumeration.compositions(length, target.symbols)
+    orders = gammaln(length + 1) - gammaln(counts + 1).sum(axis=1)
     with enumeration.double_precision():
-        oracle_loss = math.fsum(np.asarray(target.oracle_entropy(steps)))
+        oracle_loss = math.fsum(np.asarray(target.oracle_entropy(length)))
     return Finals(counts, np.exp(log_one + orders), oracle_loss)
 
 
 def log_chances(
-    predictor: Predictor, prompts: Int[np.ndarray, "candidate symbol"], steps: int
+    predictor: Predictor, prompts: Int[np.ndarray, "candidate symbol"], length: int
 ) -> Float[np.ndarray, "candidate final"]:
     """Log probability, nats, of *one* sequence with each final counts, after each prompt's counts.
 
     By recursion over the grid of counts, one symbol at a time; the columns are in the order of
-    `enumeration.compositions(steps, symbols)`.
+    `enumeration.compositions(length, symbols)`.
 
     Raises:
         ValueError: the probability of a sequence depends on its order.
     """
-    layers = [enumeration.compositions(total, predictor.symbols) for total in range(steps + 1)]
+    layers = [enumeration.compositions(total, predictor.symbols) for total in range(length + 1)]
     rows, ends = np.concatenate(layers[:-1]), np.cumsum([len(layer) for layer in layers[:-1]])
     last, first = _parents(layers, last=True), _parents(layers, last=False)
     out = np.empty((len(prompts), len(layers[-1])))
     at_once = max(1, PREDICTIONS_AT_ONCE // len(rows))
     for start in range(0, len(prompts), at_once):
-        some = prompts[start : start + at_once]
-        after = (some[:, None] + rows[None]).reshape(-1, predictor.symbols)
-        log_probs = enumeration.log_probs_after(predictor, after).reshape(len(some), len(rows), -1)
-        steps_of = np.split(log_probs, ends[:-1], axis=1)
-        here, other = _chain(steps_of, last), _chain(steps_of, first)
-        same = np.isclose(here, other, rtol=0, atol=SAME) | (here == other)
+        piece = prompts[start : start + at_once]
+        after = (piece[:, None] + rows[None]).reshape(-1, predictor.symbols)
+        log_probs = enumeration.log_probs_after(predictor, after)
+        by_length = np.split(log_probs.reshape(len(piece), len(rows), -1), ends[:-1], axis=1)
+        one, other = _chain(by_length, last), _chain(by_length, first)
+        same = np.isclose(one, other, rtol=0, atol=SAME) | (one == other)
         check(
             bool(same.all()),
             "Expected a predictor that gives a sequence the same probability in every order, as "
             f"exact predictors of exchangeable tasks do; {type(predictor).__name__} does not.",
         )
-        out[start : start + len(some)] = here
+        out[start : start + len(piece)] = one
     return out
 
 
@@ -98,14 +101,14 @@ def _parents(layers: Sequence[np.ndarray], last: bool) -> list[tuple[np.ndarray,
     that symbol: the last one that the counts have, or the first."""
     symbols = layers[0].shape[1]
     powers = float(len(layers)) ** np.arange(symbols)[::-1]
-    found = []
-    for before, here in itertools.pairwise(layers):
+    parents = []
+    for before, after in itertools.pairwise(layers):
         if last:
-            symbol = symbols - 1 - np.argmax(here[:, ::-1] > 0, axis=1)
+            symbol = symbols - 1 - np.argmax(after[:, ::-1] > 0, axis=1)
         else:
-            symbol = np.argmax(here > 0, axis=1)
-        found.append((np.searchsorted(before @ powers, here @ powers - powers[symbol]), symbol))
-    return found
+            symbol = np.argmax(after > 0, axis=1)
+        parents.append((np.searchsorted(before @ powers, after @ powers - powers[symbol]), symbol))
+    return parents
 
 
 def _chain(

@@ -7,7 +7,7 @@ import scipy
 import xarray as xr
 from matplotlib.figure import Figure
 
-from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.experiments.groups import UNTUNED
 from promptax.report import figures, readings, summaries
 from promptax.report.figures import priors, prompts
@@ -149,9 +149,9 @@ def _ranking(groups: Mapping[int, xr.Dataset], target: str) -> Iterator[Drawn]:
     scores = np.mean([results["scores"].values[0] for results in groups.values()], axis=0)
     candidates = np.arange(len(scores))[:, None] // 2 ** np.arange(LENGTH - 1, -1, -1) % 2
     heads = (candidates == 0).sum(axis=1)
-    table = enumeration.count_table(TARGETS[target], TUNED_STEPS)
     counts = np.stack([heads, LENGTH - heads], axis=1)
-    bayes = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
+    expectations = Expectations(TARGETS[target], TUNED_STEPS)
+    bayes = expectations.regrets_after_counts(TARGETS[RANDOM_COINS].bayes(), counts)
     correlation = float(scipy.stats.spearmanr(bayes, scores)[0])  # pyright: ignore[reportArgumentType]
     best = " ".join("HT"[symbol] for symbol in candidates[int(np.argmin(scores))])
     said = (

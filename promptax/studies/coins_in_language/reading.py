@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from promptax.analysis import effective_prior
-from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.experiments.groups import UNTUNED, target_groups
 from promptax.protocol.predictor import Predictor
 from promptax.studies.coins_in_language.conditions import (
@@ -115,23 +115,20 @@ class Exact(NamedTuple):
 @functools.cache
 def exact() -> Exact:
     """The optimum of every target: expectations in nats, summed over all sequences."""
-    coins = TARGETS[RANDOM_COINS]
-    laplace = coins.bayes()
+    laplace = TARGETS[RANDOM_COINS].bayes()
 
-    def regret(predictor: Predictor, name: str, length: int) -> float:
-        return float(enumeration.expected_regret(predictor, TARGETS[name], length).sum())
+    expectations = {name: Expectations(target, TUNED_STEPS) for name, target in TARGETS.items()}
+    far = expectations[RANDOM_COINS].at(STEPS)
 
-    entropy = enumeration.count_table(coins, STEPS).oracle_loss
-    prompted = {
-        name: enumeration.best_hard_prompt(laplace, TARGETS[name], LENGTH, TUNED_STEPS).regret
-        for name in PROMPTABLE
-    }
+    def regret(predictor: Predictor, expectations: Expectations) -> float:
+        return float(expectations.regret(predictor).sum())
+
     return Exact(
-        laplace={name: regret(laplace, name, TUNED_STEPS) for name in TARGETS},
-        laplace_far=regret(laplace, RANDOM_COINS, STEPS),
-        half_far=math.fsum(np.log(2) - entropy),
-        prompted=prompted,
-        bayes={name: regret(TARGETS[name].bayes(), name, TUNED_STEPS) for name in TARGETS},
+        laplace={name: regret(laplace, of) for name, of in expectations.items()},
+        laplace_far=regret(laplace, far),
+        half_far=math.fsum(np.log(2) - far.oracle_loss),
+        prompted={n: expectations[n].best_prompt(laplace, LENGTH).regret for n in PROMPTABLE},
+        bayes={name: regret(of.bayes, of) for name, of in expectations.items()},
         two_coins_fit_error=effective_prior(
             TARGETS[TWO].bayes(), TARGETS[TWO], TUNED_STEPS
         ).fit_error,

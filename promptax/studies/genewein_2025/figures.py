@@ -7,7 +7,7 @@ import scipy
 import xarray as xr
 from matplotlib.figure import Figure
 
-from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.experiments.groups import STATES
 from promptax.report import figures, readings, summaries, wording
 from promptax.report.figures import prompts
@@ -128,8 +128,8 @@ def _ranking(reader: Reader, network: str, target: str) -> Iterator[Drawn]:
     scores = np.mean(rows, axis=0)
     candidates = all_prompts(TARGETS[target].symbols, MAIN_LENGTH, len(scores))
     counts = np.stack([(candidates == 0).sum(1), (candidates == 1).sum(1)], axis=1)
-    table = enumeration.count_table(TARGETS[target], SHORT)
-    exact = enumeration.prompt_regrets(TARGETS[RANDOM_COINS].bayes(), counts, table)
+    expectations = Expectations(TARGETS[target], SHORT)
+    exact = expectations.regrets_after_counts(TARGETS[RANDOM_COINS].bayes(), counts)
     correlation = float(scipy.stats.spearmanr(exact, scores)[0])  # pyright: ignore[reportArgumentType]
     first, ideal = int(np.argmin(scores)), int(np.argmin(exact))
     whose = "of the network" if len(rows) == 1 else "on average"

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from scipy.special import logsumexp, rel_entr, xlogy
 
 from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.studies.judging import Check, Claim
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
 
@@ -146,8 +147,8 @@ def mirrored_coins_stay(
     pairs = np.arange(LONGEST // 2 + 1)[:, None].repeat(2, axis=1)
     moved = np.abs(posterior(coins, pairs) - coins.weights)
     predicted = np.exp(enumeration.log_probs_after(coins.bayes(), pairs))
-    table = enumeration.count_table(coins, 50)
-    regrets = enumeration.prompt_regrets(coins.bayes(), np.array([[0, 0], [3, 3]]), table)
+    prompts = np.array([[0, 0], [3, 3]])
+    regrets = Expectations(coins, 50).regrets_after_counts(coins.bayes(), prompts)
     return Claim(
         "T04",
         "A belief in two coins that mirror each other is what it was after as many symbols of "
@@ -218,7 +219,7 @@ def entropy_of_belief(
 
 def average_entropy(task: CategoricalMixture, lengths: int) -> Float[np.ndarray, " length"]:
     """Expected entropy of the belief after 0, 1, ... symbols, over all sequences, nats."""
-    table = enumeration.count_table(task, lengths)
+    table = enumeration.count_table(task.bayes(), lengths)
     chance = table.joint.sum(axis=1)
     possible = chance > 0
     entropies = np.zeros(len(chance))

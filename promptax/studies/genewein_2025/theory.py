@@ -15,6 +15,7 @@ import scipy
 
 from promptax.analysis import promptability
 from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
 from promptax.specs import traced
 from promptax.studies.genewein_2025 import posteriors
@@ -93,12 +94,12 @@ def novel_targets_are_out_of_reach(target: Categorical = Categorical((0.1, 0.9))
 
 def two_coins_are_no_beta(target: Task = TWO) -> Claim:
     """D01, its exact half: the best priors of two families, pseudo-counts and truncation free."""
-    table = enumeration.count_table(target, STEPS)
+    expectations = Expectations(target, STEPS)
 
     def regret_of(task: Task) -> float:
         with enumeration.double_precision():
             predictor = traced(task).bayes()
-        return float(enumeration.expected_regret(predictor, target, STEPS, table).sum())
+        return float(expectations.regret(predictor).sum())
 
     def beta(logs: np.ndarray) -> float:
         return regret_of(DirichletCategorical(tuple(np.exp(logs))))
@@ -139,13 +140,12 @@ def uniform_between(low: float, high: float) -> CategoricalMixture:
 def demonstrations_are_not_the_best(target: Categorical = COIN, length: int = 6) -> Claim:
     """D02: the prompt is a sample of the target itself."""
     prompts = enumeration.compositions(length, 2)
-    regrets = enumeration.prompt_regrets(
-        COINS.bayes(), prompts, enumeration.count_table(target, STEPS)
-    )
-    drawn = enumeration.count_table(target, length + 1)
+    expectations = Expectations(target, STEPS)
+    regrets = expectations.regrets_after_counts(COINS.bayes(), prompts)
+    drawn = enumeration.count_table(target.bayes(), length + 1)
     chances = drawn.joint[drawn.length == length].sum(axis=1)
     demonstrated = float(chances @ regrets)
-    steps = enumeration.expected_regret(COINS.bayes(), target, STEPS + length)
+    by_step = expectations.at(STEPS + length).regret(COINS.bayes())
     return Claim(
         "D02",
         "Symbols of the target itself are not its best prompt: on average they leave more regret "
@@ -156,7 +156,7 @@ def demonstrations_are_not_the_best(target: Categorical = COIN, length: int = 6)
             equals(f"regret after the best {length} symbols", regrets.min(), 0.5711, 1e-4),
             exact(
                 f"distance to the regret of steps {length + 1} to {length + STEPS} unprompted",
-                abs(demonstrated - steps[length:].sum()),
+                abs(demonstrated - by_step[length:].sum()),
                 most=1e-9,
             ),
         ),
@@ -167,9 +167,8 @@ def typical_is_not_the_best(target: Categorical = COIN) -> Claim:
     """D03: the typical prompt has the target's own share of symbols 0."""
     table = promptability(COINS, target, 100, STEPS).table
     typical = [(1, 3), (20, 80)]
-    after = enumeration.prompt_regrets(
-        COINS.bayes(), np.array(typical), enumeration.count_table(target, STEPS)
-    )
+    expectations = Expectations(target, STEPS)
+    after = expectations.regrets_after_counts(COINS.bayes(), np.array(typical))
     zeros = {n: float(table["counts"].sel(prompt_length=n)[0]) for n in (4, 100)}
     lost = {
         n: float(value - table["regret"].sel(prompt_length=n))
@@ -193,7 +192,7 @@ def optimal_for_the_target(single: Task = COIN, mixture: Task = TWO) -> Claim:
     """M10: what the target's own exact predictor leaves."""
 
     def sums(target: Task) -> np.ndarray:
-        return enumeration.expected_regret(target.bayes(), target, 200).cumsum()[[49, 199]]
+        return Expectations(target, 200).regret(target.bayes()).cumsum()[[49, 199]]
 
     return Claim(
         "M10",
@@ -214,14 +213,9 @@ def optimal_for_the_target(single: Task = COIN, mixture: Task = TWO) -> Claim:
 def best_of_all_words(target: Categorical = COIN) -> Claim:
     """M07, its exact half: every order of every prompt by itself, read symbol by symbol."""
     words = list(itertools.product(range(2), repeat=6))
-    table = enumeration.count_table(target, STEPS)
+    expectations = Expectations(target, STEPS)
     regrets = np.array(
-        [
-            enumeration.expected_regret(
-                condition(COINS.bayes(), jnp.array(word)), target, STEPS, table
-            ).sum()
-            for word in words
-        ]
+        [expectations.regret(condition(COINS.bayes(), jnp.array(word))).sum() for word in words]
     )
     best = {word for word, value in zip(words, regrets, strict=True) if value < min(regrets) + 1e-6}
     expected = {word for word in words if word.count(0) == 1}
