@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
+import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
@@ -182,7 +183,10 @@ def _priors(
     name: str,
     announce: Announce,
 ) -> xr.Dataset:
-    """The prior that each predictor behaves like on the target; nothing if it was not asked for."""
+    """The prior that each predictor behaves like on the target; nothing if it was not asked for,
+    and no variables where there is no alphabet, over which a prior would be."""
+    if experiment.prior.outcome.alphabet is None:
+        return xr.Dataset(coords={"predictor": np.array([], dtype=str)})
     return effective_priors(
         predictors if experiment.prior_sequences else {},
         experiment.targets[name],
