@@ -10,6 +10,7 @@ from support import judges as laws
 from support.assorted import Counted
 from support.exact_tasks import COIN, COINS, TWO, Sticky
 
+from promptax.analysis import promptability
 from promptax.evaluation import Expectations, evaluate, expected_losses, regret
 from promptax.evaluation.exact import beliefs
 from promptax.evaluation.exact.enumeration import double_precision
@@ -17,7 +18,13 @@ from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import Uniform
 from promptax.specs import traced
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, MarkovChain
+from promptax.tasks import (
+    Categorical,
+    CategoricalMixture,
+    ContextTree,
+    DirichletCategorical,
+    MarkovChain,
+)
 
 LENGTH = 5
 every_exact_task = pytest.mark.parametrize("task", laws.exact_tasks())
@@ -82,11 +89,18 @@ def test_floats_that_differ_in_their_last_bits_are_equal_and_others_are_not():
 
 
 @pytest.mark.parametrize(
-    ("prior", "target"), [(Sticky(), Sticky()), (COINS, Sticky()), (Sticky(), TWO)]
+    ("prior", "target"),
+    [
+        (Sticky(), Sticky()),
+        (COINS, Sticky()),
+        (MarkovChain(concentration=(0.3, 1.5)), TWO),
+        (ContextTree(depth=2), MarkovChain()),
+    ],
 )
 def test_best_prompts_equal_trying_every_word(prior, target):
-    expectations, length = Expectations(target, LENGTH), LENGTH
-    best = expectations.best_prompts(prior.bayes(), range(4))
+    length = 6
+    expectations = Expectations(target, length)
+    best = expectations.best_prompts(prior.bayes(), range(5))
     oracle = np.asarray(target.oracle_entropy(length)).sum()
     for prompt_length, prompt in enumerate(best):
         words = list(itertools.product(range(2), repeat=prompt_length))
@@ -165,3 +179,15 @@ def test_evaluate_knows_a_chain_s_expectations_and_agrees_with_them():
     for name in ("bayes", "coins"):
         away = plain.regret.sel(predictor=name) - exact.regret.sel(predictor=name)
         assert abs(float(away)) < 4 * float(plain.standard_error.sel(predictor=name))
+
+
+def test_where_order_matters_long_sequences_are_exact_or_refused():
+    chain = MarkovChain(concentration=(0.3, 1.5))
+    best = promptability(chain, TWO, 6, 50)
+    without = Expectations(TWO, 50).regret(chain.bayes()).sum()
+    np.testing.assert_allclose(best.table["regret"][0], without, atol=1e-9)
+    prompted = condition(chain.bayes(), best.best_prompt)
+    after = Expectations(TWO, 50).regret(prompted).sum()
+    np.testing.assert_allclose(best.best_regret, after, atol=1e-9)
+    with pytest.raises(ValueError, match=r"most 200,000 .*TreePosterior.* got 2\d\d,\d+ after"):
+        promptability(ContextTree(depth=3), ContextTree(depth=3))
