@@ -19,7 +19,7 @@ def regret_over_rounds(played: xr.Dataset) -> Figure:
     """
     repetitions, rounds = played.sizes["repetition"], played["round"].values
     notes = [
-        f"Mean over {wording.count(repetitions, 'repetition')}; every policy meets the same ones."
+        f"Mean over {wording.count(repetitions, 'repetition')}, the same for all."
         + (" Bands: ± 2 standard errors." if repetitions > 1 else "")
     ]
     highest = float(played["regret"].mean("repetition").max())
@@ -38,7 +38,7 @@ def regret_over_rounds(played: xr.Dataset) -> Figure:
             low, high = mean - 2 * error, mean + 2 * error
             panel.fill_between(rounds, low, high, color=color, alpha=0.18, linewidth=0)
             last = float(mean[-1])
-            labels.append(canvas.EndLabel(str(name), f"{last:.3g}", last, color))
+            labels.append(canvas.EndLabel(str(name), f"{last:.2f}", last, color))
         canvas.label_ends(panel, labels)
         panel.set_ylabel("regret [rewards]")
         panel.set_xlabel("rounds")
