@@ -1,4 +1,4 @@
-"""docs/extending.md is true: its four files pass the contracts and work from the command line.
+"""docs/extending.md is true: its five files pass the contracts and work from the command line.
 
 Everything runs in other processes, so that the new members stay unknown to the tests beside.
 """
@@ -9,17 +9,17 @@ import pytest
 from support.processes import ROOT, python
 
 PLUGIN = "my_members"
-MEMBERS = ("StickyChain", "MinGRU", "BitFit", "WeightDecay")
+MEMBERS = ("StickyChain", "MinGRU", "BitFit", "GreedyPrompt", "WeightDecay")
 # The new tuner on an old network and the new one; that one alone, and with a prompt of its own.
 CHOSEN = (
     "StickyChain or WeightDecay or (BitFit and (LSTM or MinGRU))"
-    " or (MinGRU and (test_predictors or SoftPrompt))"
+    " or (MinGRU and (test_predictors or SoftPrompt)) or (GreedyPrompt and test_searches)"
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the page's four files as the package `my_members`."""
+    """A folder with the page's five files as the package `my_members`."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     files = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     assert len(files) == len(MEMBERS)
@@ -58,6 +58,8 @@ main(["pretrain", *plugin, "--task", "stickychain", "--network", "mingru", "--ne
       "--objective", "weightdecay", "--fit.length", "20", *small, "--out", "chain"])
 main(["tune", *plugin, "--predictor", "chain", "--tuner", "bitfit", *target, *small,
       "--fit.length", "20", "--out", "often"])
+main(["tune", *plugin, "--predictor", "chain", "--tuner", "greedyprompt", "--tuner.length", "2",
+      *target, *small, "--fit.length", "20", "--out", "prompted"])
 main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",
       "--length", "20", "--prior", '{"class": "StickyChain"}'])
 """
@@ -68,5 +70,6 @@ def test_the_new_members_work_from_the_command_line(folder):
     listed, measured = said.split("loss over the last", 1)
     for name in MEMBERS:
         assert name in listed
+    assert "cost: 2 updates, 32 sequences, 646 tokens forward, 0 backward" in said
     for row in ("chain", "often", "bayes", "prior bayes"):
         assert re.search(rf"│ +│ {row} ", measured.replace("┃", "│")), measured
