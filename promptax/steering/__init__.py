@@ -12,6 +12,7 @@ from promptax.steering.prompts.soft_prompt import SoftPrompt as SoftPrompt
 from promptax.steering.prompts.variational_prompt import VariationalPrompt as VariationalPrompt
 from promptax.steering.search import Search as Search
 from promptax.steering.search import SearchProblem as SearchProblem
+from promptax.steering.searches.annealing import Annealing as Annealing
 from promptax.steering.searches.gradient_search import GradientSearch as GradientSearch
 from promptax.steering.searches.hard_prompt import HardPrompt as HardPrompt
 from promptax.steering.searches.hard_prompt_mixture import HardPromptMixture as HardPromptMixture
