@@ -109,19 +109,7 @@ class Search(Tuner):
     ) -> Fitted:
         settings = filled(settings, target, 1.0)
         self.verify(predictor, target, settings)
-        plan = self.plan(target.symbols)
-        state = run_search(
-            key,
-            self,
-            predictor,
-            target,
-            settings,
-            self.updates(settings, target.symbols),
-            self.batch(settings),
-            checkpoint,
-            callbacks,
-            f"{type(self).__name__}: {plan}" if plan else type(self).__name__,
-        )
+        state = run_search(key, self, predictor, target, settings, checkpoint, callbacks)
         members = [
             jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r], state.member)
             for r in range(settings.repetitions)

@@ -9,7 +9,7 @@ and the step's number, so a resumed search equals an uninterrupted one bit for b
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -37,14 +37,22 @@ LAST = 2**32 - 1  # the last numbers that a key can be folded with: no repetitio
 class Steps(Protocol):
     """What the loop asks of a search (`promptax.steering.Search` says what each of them is)."""
 
-    length: int
-    same_episodes: bool
+    same_episodes: ClassVar[bool]
+
+    @property
+    def length(self) -> int: ...
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Any: ...
 
     def step(
         self, key: Key[Array, ""], state: Any, problem: SearchProblem
     ) -> tuple[Any, Float[Array, ""]]: ...
+
+    def updates(self, settings: FitSettings, symbols: int) -> int: ...
+
+    def batch(self, settings: FitSettings) -> int: ...
+
+    def plan(self, symbols: int) -> str: ...
 
 
 class Keys(NamedTuple):
@@ -66,37 +74,28 @@ class SearchState(NamedTuple):
 
 def run_search(
     key: Key[Array, ""],
-    search: Any,
+    search: Steps,
     predictor: Predictor,
     target: Task,
     settings: FitSettings,
-    steps: int,
-    batch: int,
     checkpoint: Checkpoint | None,
     callbacks: Sequence[Callback] | None,
-    description: str,
 ) -> SearchState:
-    """Run all steps of all repetitions, or those before a callback stops them."""
-    shape = settings.repetitions, steps
-    keys = keys_of(key, search.same_episodes)
-    at_once = platforms.repetitions_at_once(settings.repetitions)
-    sizes = Sizes(target.outcome, search.length, settings.micro_batch, at_once)
-    state = SearchState(
-        _starts((traced(search), traced(predictor)), sizes, keys.start, settings.repetitions),
-        np.array(0),
-        np.full(shape, np.nan, np.float32),
-        Readings(*(np.zeros(shape, np.int32) for _ in Readings._fields)),
-    )
-    identity = ""
+    """Run all steps of all repetitions, or those before a callback stops them.
+
+    `settings`: with `length` filled in.
+    """
+    run = _Run(search, predictor, target, settings, keys_of(key, search.same_episodes))
+    state, steps, identity = run.start(), run.steps, ""
     if checkpoint is not None:
         identity = identity_of(key, (search, predictor, state.member), target, settings)
         state = checkpoint.restore(identity, state) or state
-    run = _Run(search, predictor, target, settings, steps, batch, keys, sizes)
-    with report(description, callbacks) as progress:
+    plan = search.plan(target.symbols)
+    with report(": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks) as tell:
         for latest in run.states(state):
             state, done = latest, int(latest.step)
             mean = np.mean(state.loss[:, max(0, done - 20) : done])
-            stop = progress(done, steps, f"loss {mean:.3f}")
+            stop = tell(done, steps, f"loss {mean:.3f}")
             if checkpoint is not None and (stop or done == steps or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:
@@ -116,29 +115,58 @@ def keys_of(key: Key[Array, ""], same_episodes: bool) -> Keys:
 class _Run(NamedTuple):
     """A search as it is run."""
 
-    search: Any
+    search: Steps
     predictor: Predictor
     target: Task
     settings: FitSettings
-    steps: int
-    batch: int
     keys: Keys
-    sizes: Sizes
+
+    @property
+    def steps(self) -> int:
+        """The number of all steps."""
+        return self.search.updates(self.settings, self.target.symbols)
+
+    @property
+    def batch(self) -> int:
+        """The number of sequences that a step reads."""
+        return self.search.batch(self.settings)
+
+    @property
+    def length(self) -> int:
+        """Steps of time of a sequence."""
+        assert self.settings.length is not None
+        return self.settings.length
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the programs are compiled for."""
+        at_once = platforms.repetitions_at_once(self.settings.repetitions)
+        micro = self.settings.micro_batch
+        return Sizes(self.target.outcome, self.search.length, micro, at_once)
+
+    def start(self) -> SearchState:
+        """The state before the first step."""
+        repetitions, shape = self.settings.repetitions, (self.settings.repetitions, self.steps)
+        parts = traced(self.search), traced(self.predictor)
+        return SearchState(
+            _starts(parts, self.sizes, self.keys.start, repetitions),
+            np.array(0),
+            np.full(shape, np.nan, np.float32),
+            Readings(*(np.zeros(shape, np.int32) for _ in Readings._fields)),
+        )
 
     def states(self, state: SearchState) -> Iterator[SearchState]:
         """The state after each call of the compiled steps, about once a second."""
-        parts = traced(self.search), traced(self.predictor)
-        length = self.settings.length
-        assert length is not None
-        per_step = 4 * self.settings.repetitions * self.batch * length
+        parts, steps = (traced(self.search), traced(self.predictor)), self.steps
+        per_step = 4 * self.settings.repetitions * self.batch * self.length
         block = int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
         begin, count, index, episodes = int(state.step), 1, -1, None
-        while begin < self.steps:
+        while begin < steps:
             if index != begin // block and not (self.search.same_episodes and episodes is not None):
                 episodes = self._episodes(begin // block * block, block)
             index = begin // block
-            end = min(begin + count, (index + 1) * block, self.steps)
-            bounds = on_device(np.array([index * block, begin, end, self.steps], np.int32))
+            end = min(begin + count, (index + 1) * block, steps)
+            bounds = on_device(np.array([index * block, begin, end, steps], np.int32))
             started = time.monotonic()
             given = state.member, episodes, bounds
             with jax.default_matmul_precision(self.settings.precision), _counted():
@@ -156,8 +184,7 @@ class _Run(NamedTuple):
         number = on_device(np.int32(first))  # a plain number would compile each block anew
         sizes = self.settings.repetitions, 1 if same else block, self.batch
         keys = _episode_keys(self.keys.episodes, number, sizes, same)
-        length = self.settings.length
-        episodes = sample_batch(traced(self.target), keys, length)  # pyright: ignore
+        episodes = sample_batch(traced(self.target), keys, self.length)
         return eqx.tree_at(lambda e: e.latent, episodes, None, is_leaf=lambda leaf: leaf is None)
 
 

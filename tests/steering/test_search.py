@@ -73,6 +73,15 @@ class Scanning(NamedTuple):
     length: int = 3
     same_episodes: bool = False
 
+    def updates(self, settings, symbols):
+        return 1
+
+    def batch(self, settings):
+        return 2
+
+    def plan(self, symbols):
+        return ""
+
     def start(self, key, problem):
         return PROMPTS
 
@@ -83,7 +92,7 @@ class Scanning(NamedTuple):
 
 def test_readings_that_cannot_be_counted_are_refused():
     settings = FitSettings(length=5, repetitions=1)
-    given = DICE.bayes(), DIE, settings, 1, 2, None, (), "scanning"
+    given = DICE.bayes(), DIE, settings, None, ()
     with pytest.raises(TypeError, match="Expected a search's step to ask for losses and gradients"):
         run_search(KEY, Scanning(), *given)
     early = SearchProblem(DICE.bayes(), Sizes(DIE.outcome, 3, None, 1))
