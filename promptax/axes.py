@@ -4,7 +4,13 @@ Every annotation, every labelled dataset and every figure names its axes from th
 an array can be followed through the whole library by its words alone.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from jaxtyping import Array, Bool, Float, Int
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 AXES = {
     "predictor": "one of the predictors that are compared, by name",
@@ -46,3 +52,31 @@ LogProbs = Float[Array, "time symbol"]
 Counts = Float[Array, " symbol"]
 Mask = Bool[Array, " time"]
 Losses = Float[Array, " time"]
+
+
+def labelled(
+    variables: Mapping[str, Any],
+    coords: Mapping[str, Any] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> "xr.Dataset":
+    """A Dataset of these variables, made here so that every axis has its word from the table.
+
+    `variables`: by name, (axes, values) or (axes, values, attributes), as xarray takes them.
+
+    Raises:
+        ValueError: an axis that `AXES` does not have.
+
+    Example:
+
+        labelled({"regret": ("time", values, {"unit": NATS})}, {"time": range(1, 51)})
+    """
+    import xarray as xr  # brings pandas, which takes longer to import than all of promptax
+
+    dataset = xr.Dataset(variables, coords, attrs)
+    unknown = sorted(str(axis) for axis in dataset.dims if axis not in AXES)
+    if unknown:
+        raise ValueError(
+            f"Expected axes among {', '.join(AXES)}; got {', '.join(unknown)}. Use one of these "
+            "words, or add a new one to promptax.axes.AXES with what it means."
+        )
+    return dataset

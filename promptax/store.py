@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-import xarray as xr
 from jax.tree_util import DictKey, keystr
 
 from promptax import platforms
@@ -26,6 +25,7 @@ from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 if TYPE_CHECKING:
     import matplotlib.figure
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 FORMAT = 1  # raise it when older versions could not read what is written
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
@@ -58,6 +58,8 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
     Raises:
         StoreError: the thing has no form on disk, or the path cannot be a file.
     """
+    import xarray as xr
+
     path = Path(path)
     if isinstance(thing, xr.Dataset | xr.DataTree):
         marked = thing.copy()
@@ -108,8 +110,10 @@ def load(path: str | os.PathLike) -> Any:
     )
 
 
-def _load_labelled(path: Path) -> xr.Dataset | xr.DataTree:
+def _load_labelled(path: Path) -> "xr.Dataset | xr.DataTree":
     """netCDF into memory. Files by other programs are read too: their labels say what they are."""
+    import xarray as xr
+
     units_stay_words = xr.coders.CFTimedeltaCoder(decode_via_units=False)
     try:
         with xr.open_datatree(path, engine="h5netcdf", decode_timedelta=units_stay_words) as file:

@@ -180,6 +180,15 @@ def test_only_files_and_store_touch_disk(path):
         )
 
 
+@by_file
+def test_every_dataset_has_axes_of_the_table(path):
+    """`axes.labelled` makes all of them, and refuses an axis without a word in `AXES`."""
+    for name, node in calls(path):
+        assert name != "Dataset" or name_of(path) == "axes.py", (
+            f"{name_of(path)}:{node.lineno} makes a Dataset; promptax.axes.labelled checks its axes"
+        )
+
+
 def test_specs_opens_a_file_in_parse_alone():
     tree = ast.parse((ROOT / "specs.py").read_text(encoding="utf-8"))
     opening = [
@@ -204,7 +213,7 @@ HEAVY = {
 }
 START = {
     "import promptax": HEAVY | {"jax", "numpy"},
-    "import promptax.front_door": {"h5netcdf", "h5py", "matplotlib", "scipy.stats", "tokenizers"},
+    "import promptax.front_door": HEAVY - {"tyro", "rich.progress"},
     "from promptax.cli import main; main(['--help'])": HEAVY | {"jax", "numpy"},
     "from promptax.cli import main; main(['list'])": HEAVY - {"tyro"} | {"jax", "numpy"},
 }

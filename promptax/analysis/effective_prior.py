@@ -23,7 +23,7 @@ import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
@@ -190,7 +190,7 @@ def effective_priors(
             for callback in callbacks:
                 callback(done, total)
     axes = ("predictor", "repetition")
-    return xr.Dataset(
+    return labelled(
         {
             "pseudo_counts": ((*axes, "symbol"), counts),
             "fit_error": (axes, errors[0], {"unit": NATS}),

@@ -16,6 +16,7 @@ import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from promptax.axes import labelled
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.specs import check
@@ -58,7 +59,7 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
     if isinstance(predictor, Prompted):
         for name, values in prompt.items():
             variables[f"prompt.{name}"] = ("prompt", axis(values)), np.asarray(values)
-    return xr.Dataset(variables, coords={"time": np.arange(1, tokens.shape[1] + 1)})
+    return labelled(variables, coords={"time": np.arange(1, tokens.shape[1] + 1)})
 
 
 @eqx.filter_jit
@@ -229,7 +230,7 @@ def state_map(
         if f"prompt.{name}" in states:
             rows = _nearest(states[f"prompt.{name}"].values, cloud)
             from_prompt[index, : len(rows)] = rows / usual
-    return xr.Dataset(
+    return labelled(
         {
             "distance": (("predictor", "time"), np.median(np.stack(away), axis=1)),
             "prompt_distance": (("predictor", "prompt"), from_prompt),

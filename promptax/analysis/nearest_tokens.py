@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from promptax.axes import labelled
 from promptax.predictors.base import Network
 from promptax.protocol.predictor import Embedded, KeyValues
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -62,7 +63,7 @@ def nearest_tokens(predictor: Any, count: int = 5) -> xr.Dataset:
         for name, values in zip(names, nearest, strict=False)
     }
     variables["norm"] = "prompt", np.asarray(nearest[-1])
-    return xr.Dataset(variables, coords={"rank": np.arange(1, nearest[0].shape[1] + 1)})
+    return labelled(variables, coords={"rank": np.arange(1, nearest[0].shape[1] + 1)})
 
 
 @eqx.filter_jit

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float, Int, Key
 
+from promptax.axes import labelled
 from promptax.decisions.base import Environment, Policy
 from promptax.specs import check, to_json, traced
+
+if TYPE_CHECKING:
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 DIMENSIONS = ("policy", "repetition", "round")
 
@@ -32,7 +35,7 @@ def play(
     environment: Environment,
     rounds: int,
     repetitions: int = 100,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Play each policy for that many rounds, many times, and measure reward and regret.
 
     Returns a Dataset over policy, repetition and round (counts 1..N):
@@ -105,10 +108,10 @@ def _play(
 
 def _labelled(
     plays: dict[str, Round], environment: Environment, rounds: int, repetitions: int
-) -> xr.Dataset:
+) -> "xr.Dataset":
     context, arm, reward, missed = map(np.stack, zip(*plays.values(), strict=True))
     regret = np.cumsum(missed.astype(float), axis=-1)
-    return xr.Dataset(
+    return labelled(
         {
             "arm": (DIMENSIONS, arm),
             "context": (DIMENSIONS, context),

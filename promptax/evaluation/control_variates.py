@@ -21,15 +21,17 @@ import difflib
 import itertools
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.specs import check
 from promptax.statistics import quartiles
+
+if TYPE_CHECKING:
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 SEQUENCES_PER_CONTROL = 10  # below that the fit follows the noise and errors come out too small
 NEGLIGIBLE = 1e-5  # nats: float32 losses differ by less without meaning anything
@@ -43,7 +45,9 @@ ESTIMATES = (
 )
 
 
-def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = True) -> xr.Dataset:
+def regret(
+    results: "xr.Dataset", reference: str = "oracle", *, controls: bool = True
+) -> "xr.Dataset":
     """Regret to the reference in nats, from the results of `evaluate`; time counts 1..N.
 
     [predictor, repetition, time]: `regret`, cumulative, by control variates (module docstring),
@@ -79,11 +83,11 @@ def regret(results: xr.Dataset, reference: str = "oracle", *, controls: bool = T
     used = [name for name, loss in zip(names, expected[:, 0], strict=True) if np.isfinite(loss)]
     attributes = {**results.attrs, "reference": reference, "controls": json.dumps(used)}
     coordinates = {name: results[name] for name in ("predictor", "repetition", "time")}
-    return xr.Dataset(variables, coordinates, attributes)
+    return labelled(variables, coordinates, attributes)
 
 
 def regret_of_spans(
-    results: xr.Dataset, predictor: str, ends: Sequence[int], reference: str = "oracle"
+    results: "xr.Dataset", predictor: str, ends: Sequence[int], reference: str = "oracle"
 ) -> tuple[Float[np.ndarray, " span"], Float[np.ndarray, " span"]]:
     """Regret summed over consecutive spans of time [span] in nats, and its standard errors.
 
@@ -138,7 +142,7 @@ def _unknown(losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:
     return np.full((losses.shape[0], losses.shape[3]), np.nan)
 
 
-def _known(results: xr.Dataset, losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:
+def _known(results: "xr.Dataset", losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:
     """Exact expectations; NaN for rows where one is missing or something is infinite."""
     if "expected_log_loss" not in results:
         return _unknown(losses)

@@ -7,16 +7,15 @@ exactly come along, because they sharpen the differences (`control_variates`).
 import json
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float, Key
 
 from promptax import platforms
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses
@@ -26,6 +25,9 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import check, to_json, traced
 from promptax.tasks.base import Task, sample_batch
+
+if TYPE_CHECKING:
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 ORACLE, BAYES = "oracle", "bayes"
 
@@ -57,7 +59,7 @@ def evaluate(
     expectations: Expectations | None = None,
     chunk: int | None = None,
     callbacks: Iterable[Progress] = (),
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Log losses in nats of all predictors on the same sequences of the target.
 
     Variables: `log_loss` [predictor, repetition, sequence, time] float32, `repetitions`
@@ -109,7 +111,7 @@ def evaluate(
         "repetition": np.arange(losses.shape[1]),
         "time": np.arange(1, length + 1),
     }
-    return xr.Dataset(variables, coordinates, attributes)
+    return labelled(variables, coordinates, attributes)
 
 
 def _check_predictors(predictors: Any, target: Any) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Key
 
 from promptax import platforms
 from promptax.analysis import effective_priors, state_map
+from promptax.axes import labelled
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import PROMPT_STEPS, evaluate
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
@@ -186,7 +187,7 @@ def _priors(
     """The prior that each predictor behaves like on the target; nothing if it was not asked for,
     and no variables where there is no alphabet, over which a prior would be."""
     if experiment.prior.outcome.alphabet is None:
-        return xr.Dataset(coords={"predictor": np.array([], dtype=str)})
+        return labelled({}, coords={"predictor": np.array([], dtype=str)})
     return effective_priors(
         predictors if experiment.prior_sequences else {},
         experiment.targets[name],

@@ -5,16 +5,19 @@ before it runs, so nothing is counted there while it computes; the problem that 
 what they ask for. No tuner counts its own.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
+from promptax.axes import labelled
 from promptax.fit.objectives import Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Record
+
+if TYPE_CHECKING:
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 UNITS = {
     "sequences": "sequences",
@@ -51,7 +54,7 @@ class Cost(Record):
     operations: Curve
     updates: Curve
 
-    def labelled(self) -> xr.Dataset:
+    def labelled(self) -> "xr.Dataset":
         """The same numbers [repetition, step], each with its unit; steps count from 1."""
         repetitions, steps = np.shape(self.updates)
         coords = {"repetition": np.arange(repetitions), "step": np.arange(1, steps + 1)}
@@ -59,7 +62,7 @@ class Cost(Record):
             name: (("repetition", "step"), np.asarray(getattr(self, name)), {"unit": unit})
             for name, unit in UNITS.items()
         }
-        return xr.Dataset(variables, coords)
+        return labelled(variables, coords)
 
     def in_words(self) -> str:
         """The whole cost in a line, of one repetition."""

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.fit.cost import Cost
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
@@ -19,6 +18,9 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import Arrays, Record, check, later, to_json
 from promptax.tasks.base import Task
+
+if TYPE_CHECKING:
+    import xarray as xr  # takes long to import; annotations alone need it here
 
 Tree = Any
 
@@ -49,8 +51,10 @@ class Fitted(Record):
         return self.predictor.prompt  # pyright: ignore
 
     @property
-    def losses(self) -> xr.DataArray:
+    def losses(self) -> "xr.DataArray":
         """Training loss [repetition, step], nats per sequence."""
+        import xarray as xr
+
         steps = np.arange(1, self.loss.shape[1] + 1)
         coords = {"repetition": np.arange(len(self.loss)), "step": steps}
         return xr.DataArray(
@@ -58,7 +62,7 @@ class Fitted(Record):
         )
 
     @property
-    def probes(self) -> xr.Dataset:
+    def probes(self) -> "xr.Dataset":
         """What the probes of the fit measured, by name [repetition, step]; `step` counts the
         updates before the look. NaN where a probe was not due; empty without probes."""
         probed = self.probed or {"step": np.zeros(0, int), "numbers": {}}
@@ -67,10 +71,10 @@ class Fitted(Record):
             name: (("repetition", "step"), np.asarray(values))
             for name, values in probed["numbers"].items()
         }
-        return xr.Dataset(numbers, coords)
+        return labelled(numbers, coords)
 
     @property
-    def costs(self) -> xr.Dataset:
+    def costs(self) -> "xr.Dataset":
         """What was spent up to each step [repetition, step]: sequences, tokens_forward,
         tokens_backward, operations, updates (`promptax.fit.Cost`)."""
         check(
@@ -82,7 +86,7 @@ class Fitted(Record):
         return self.cost.labelled()
 
     @property
-    def history(self) -> xr.Dataset:
+    def history(self) -> "xr.Dataset":
         """Loss and cost of every step [repetition, step], for a file of results."""
         loss = self.losses.to_dataset(name="loss")
         return loss if self.cost is None else loss.assign(self.cost.labelled().data_vars)

@@ -28,7 +28,7 @@ from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
 from promptax.fit.settings import FitSettings
-from promptax.fit.updates import ADAM, Block, Moving, Program, Span, run_updates
+from promptax.fit.updates import Block, Moving, Program, Span, adam, run_updates
 from promptax.predictors.base import Architecture
 from promptax.progress import Callback, report
 from promptax.protocol.predictor import Predictor
@@ -244,7 +244,7 @@ def _run(
 @eqx.filter_jit
 def _moments(tuned: Tree) -> Tree:
     """Adam's, of every repetition."""
-    return jax.vmap(ADAM.init)(tuned)
+    return jax.vmap(adam().init)(tuned)
 
 
 @eqx.filter_jit

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from promptax.specs import Spec, check
@@ -98,6 +97,8 @@ class FitSettings(Spec):
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _falls(schedule: str, steps: int, warmup: int) -> Float[Array, " step"]:
     """The share of the learning rate at every step."""
+    import optax  # takes long to import
+
     falling = max(1, steps - warmup)
     decay = {
         "constant": optax.constant_schedule(1.0),

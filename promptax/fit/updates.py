@@ -8,12 +8,11 @@ comes out is whole everywhere.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
@@ -22,8 +21,17 @@ from promptax.fit.objectives import LogLoss, Objective
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 
+if TYPE_CHECKING:
+    import optax  # takes long to import; a fit needs it, a list of members does not
+
 Tree = Any
-ADAM = optax.scale_by_adam()  # β 0.9 and 0.999, ε 1e-8
+
+
+def adam() -> "optax.GradientTransformation":
+    """Adam without its learning rate: β 0.9 and 0.999, ε 1e-8 (Kingma and Ba 2015)."""
+    import optax
+
+    return optax.scale_by_adam()
 
 
 class Program(NamedTuple):
@@ -133,10 +141,12 @@ def _moved(
 ) -> Moving:
     """One repetition after clipping and Adam; as it was from the first update on whose loss or
     gradient is not finite."""
+    import optax
+
     tuned, moments, diverged = moving
     norm = optax.tree.norm(gradient)
     clipped = jax.tree.map(lambda g: g * jnp.where(norm > clip, clip / norm, 1.0), gradient[0])
-    change, new_moments = ADAM.update(clipped, moments)
+    change, new_moments = adam().update(clipped, moments)
     new = jax.tree.map(lambda p, u: p - rate * u, tuned, change)
     fine = jnp.isfinite(loss) & jnp.isfinite(norm)
     moves = fine & (diverged < 0)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from promptax.axes import labelled
 from promptax.statistics import quartiles
 
 GROUPS = ("prompts", "weights", "baselines")
@@ -50,7 +51,7 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
     between = np.where(count > 1, _MEDIAN_OVER_MEAN * deviation / np.sqrt(np.maximum(count, 1)), 0)
     axes = ("predictor", "time")
     diverged = diverged_repetitions(results)
-    return xr.Dataset(
+    return labelled(
         {
             "median": (axes, median),
             "low": (axes, np.where(single, median - 2 * sampling, low)),
@@ -97,7 +98,7 @@ def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
     Keeps predictors that were tuned, and at most about `points` steps. The attribute `window` is
     the length of the running mean, a twenty-fifth of the run.
     """
-    nothing = xr.Dataset(coords={"predictor": [], "step": []}, attrs={"window": 1})
+    nothing = labelled({}, coords={"predictor": [], "step": []}, attrs={"window": 1})
     if "tuning_loss" not in results or not results.sizes["step"]:
         return nothing
     steps = results["step"].values
@@ -111,7 +112,7 @@ def smoothed_tuning_loss(results: xr.Dataset, points: int = 160) -> xr.Dataset:
     at = np.unique(np.linspace(0, mean.shape[2] - 1, points).astype(int))
     low, median, high = quartiles(mean[..., at])
     axes = ("predictor", "step")
-    return xr.Dataset(
+    return labelled(
         {"median": (axes, median), "low": (axes, low), "high": (axes, high)},
         coords={"predictor": results["predictor"].values[tuned], "step": steps[at + window - 1]},
         attrs={"window": window},

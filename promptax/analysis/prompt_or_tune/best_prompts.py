@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
@@ -128,7 +128,7 @@ def table_of_best(prior: Task, expectations: Expectations, prompt_length: int) -
         variables["tokens"] = ("prompt_length", "prompt"), np.array(tokens)
     coordinates = {"prompt_length": np.arange(prompt_length + 1), "symbol": symbols}
     attributes = {"unit": NATS, "steps": expectations.length}
-    return Promptability(xr.Dataset(variables, coordinates, attributes))
+    return Promptability(labelled(variables, coordinates, attributes))
 
 
 def best_tokens(table: xr.Dataset) -> Int[np.ndarray, " prompt"]:

@@ -31,7 +31,7 @@ from promptax.analysis.prompt_or_tune.best_prompts import (
 )
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate
 from promptax.protocol.mixture import PromptedMixture
@@ -169,7 +169,7 @@ def _labelled(
     nats = np.array([value for value, _ in terms.values()]) + 0.0  # no minus zero
     errors = np.array([error for _, error in terms.values()])
     unit = {"unit": NATS}
-    return xr.Dataset(
+    return labelled(
         {
             "nats": ("term", nats, unit),
             "standard_error": ("term", errors, unit),

@@ -12,6 +12,7 @@ import xarray as xr
 
 from promptax.analysis.prompt_or_tune.best_prompts import table_of_best
 from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures
+from promptax.axes import labelled
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.expectations import BestPrompt, Expectations
 from promptax.tasks.base import Task
@@ -108,7 +109,7 @@ def _row(prompt: BestPrompt, symbols: int, longest: int) -> xr.Dataset:
     tokens = np.array(prompt.tokens)
     padded = np.pad(tokens, (0, longest - len(tokens)), constant_values=-1)
     counts = np.bincount(tokens, minlength=symbols)
-    return xr.Dataset(
+    return labelled(
         {
             "regret": ("prompt_length", [prompt.regret]),
             "counts": (("prompt_length", "symbol"), counts[None]),

@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.best_set import best_set
 from promptax.evaluation.exact.final_counts import Finals, finals, log_chances, mixed_regret
@@ -166,7 +166,7 @@ def prompt_mixtures(
             start = _scaled(found[-1].counts if longer else even, length)
             mixture = improved_mixture(bayes, final, start)
         found.append(mixture)
-    return xr.Dataset(
+    return labelled(
         {
             "regret": ("prompt_length", np.array([m.regret for m in found]), {"unit": NATS}),
             "counts": (

@@ -15,8 +15,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # loads its parts when they are first used
 from jaxtyping import Array, Float, Int
-from scipy import fft
 
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, on_device, traced
@@ -189,7 +189,7 @@ def _losses_together(
     every = np.concatenate([compositions(total, symbols) for total in range(base)])
     log_probs = log_probs_after(prior, every)
     cells, rows = every @ powers, table.counts @ powers
-    width = int(fft.next_fast_len(base**symbols, real=True))  # pyright: ignore[reportArgumentType]
+    width = int(scipy.fft.next_fast_len(base**symbols, real=True))  # pyright: ignore[reportArgumentType]
 
     def correlated(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         total = np.zeros(width // 2 + 1, complex)

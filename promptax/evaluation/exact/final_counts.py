@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads its parts when they are first used
 from jaxtyping import Float, Int
-from scipy.special import gammaln, logsumexp
 
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
@@ -58,7 +58,7 @@ def finals(target: Task, length: int) -> Finals:
     none = np.zeros((1, target.symbols), int)
     log_one = log_chances(target.bayes(), none, length)[0]
     counts = enumeration.compositions(length, target.symbols)
-    orders = gammaln(length + 1) - gammaln(counts + 1).sum(axis=1)
+    orders = scipy.special.gammaln(length + 1) - scipy.special.gammaln(counts + 1).sum(axis=1)
     with enumeration.double_precision():
         oracle_loss = math.fsum(np.asarray(target.oracle_entropy(length)))
     return Finals(counts, np.exp(log_one + orders), oracle_loss)
@@ -125,7 +125,7 @@ def mixed_regret(
     chances: Float[np.ndarray, "*more component final"], final: Finals
 ) -> Float[np.ndarray, "*more"]:
     """Expected cumulative regret [...], nats, of the Bayes mixture with equal initial weights."""
-    mixed = np.asarray(logsumexp(chances, axis=-2)) - math.log(chances.shape[-2])
+    mixed = np.asarray(scipy.special.logsumexp(chances, axis=-2)) - math.log(chances.shape[-2])
     return np.asarray(expected_loss(mixed, final) - final.oracle_loss)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Key
 
-from promptax.axes import NATS
+from promptax.axes import NATS, labelled
 from promptax.fit.fitted import Fitted
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
@@ -117,7 +117,7 @@ def _label_scores(
         variables["label_correct"] = (axes, correct.reshape(whole))
         coordinates = {"calibration": list(PRIORS), **coordinates}
     coordinates |= {"sequence": [pair.given for pair in exam.split.held_out]}
-    return xr.Dataset(variables, coordinates, {"task": exam.task.name})
+    return labelled(variables, coordinates, {"task": exam.task.name})
 
 
 def calibrated(
@@ -216,4 +216,4 @@ def summarise(scores: xr.Dataset) -> xr.Dataset:
         means[name].attrs["unit"] = NATS
     if "label_log_loss" in means:
         means["label_log_loss"].attrs["unit"] = NATS
-    return xr.Dataset(means, attrs=scores.attrs)
+    return labelled(means, attrs=scores.attrs)

@@ -5,6 +5,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
+from promptax.axes import labelled
 from promptax.report import summaries
 from promptax.report.figures import canvas, style
 
@@ -68,14 +69,15 @@ def prompt_distances(states: xr.Dataset) -> Figure:
     (positions up to 0) and the tokens after it, as multiples of what is usual (`state_map`)."""
     names = [str(name) for name in states["predictor"].values]
     looks = style.looks(
-        xr.Dataset(
+        labelled(
+            {},
             coords={
                 "predictor": names,
                 "group": (
                     "predictor",
                     ["baselines" if name in ("untuned",) else "prompts" for name in names],
                 ),
-            }
+            },
         )
     )
     prompts = states["prompt_distance"].transpose("predictor", "prompt").values

@@ -7,6 +7,7 @@ import scipy
 import xarray as xr
 from matplotlib.figure import Figure
 
+from promptax.axes import labelled
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.experiments.groups import UNTUNED
 from promptax.report import figures, readings, summaries
@@ -107,7 +108,7 @@ def _mean(by_seed: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:
     rows = [r[kept].sel(predictor=predictor).isel(repetition=0) for r in by_seed.values()]
     seeds = xr.concat([row.drop_vars([*{*row.coords} - {"time"}]) for row in rows], "seed")
     error = np.sqrt((seeds["standard_error"] ** 2).sum("seed")) / seeds.sizes["seed"]
-    return xr.Dataset({"regret": seeds["regret"].mean("seed"), "standard_error": error})
+    return labelled({"regret": seeds["regret"].mean("seed"), "standard_error": error})
 
 
 def _stacked(by_seed: Mapping[int, xr.Dataset], predictor: str) -> xr.Dataset:

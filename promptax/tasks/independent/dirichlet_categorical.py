@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Key
-from scipy.special import roots_jacobi
 
 from promptax.axes import Counts, LogProbs, Tokens
 from promptax.protocol.exchangeable import Exchangeable, uniform_if
@@ -89,7 +89,7 @@ def _stick(
 ) -> tuple[np.ndarray, np.ndarray]:
     first = concentration[symbols[0]]
     rest = sum(concentration[i] for i in symbols[1:])
-    points, weights = roots_jacobi(degree // 2 + 1, rest - 1, first - 1)
+    points, weights = scipy.special.roots_jacobi(degree // 2 + 1, rest - 1, first - 1)
     return (points + 1) / 2, weights / weights.sum()
 
 

@@ -7,8 +7,8 @@ or JAX's: the counts say which.
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.special import digamma
 
 Numbers = Any  # an array of NumPy or of JAX
 
@@ -45,7 +45,7 @@ def expected_entropy(
     mass = counts + concentration
     total = concentration.sum()
     symbol, every = np.arange(len(concentration)), np.arange(most + 1)
-    symbol_digamma = digamma(concentration[:, None] + every + 1)[symbol, counts]
-    total_digamma = digamma(total + every + 1)[counts.sum(axis=-1)]
+    symbol_digamma = scipy.special.digamma(concentration[:, None] + every + 1)[symbol, counts]
+    total_digamma = scipy.special.digamma(total + every + 1)[counts.sum(axis=-1)]
     share = mass / mass.sum(axis=-1, keepdims=True)
     return total_digamma - (share * symbol_digamma).sum(axis=-1)
