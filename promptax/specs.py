@@ -76,6 +76,14 @@ def later(default: Any, **options: Any) -> Any:
     return eqx.field(default=default, metadata={"later": True}, **options)
 
 
+def renamed_from(name: str) -> dict[str, str]:
+    """Metadata of a field that had another name when things were already stored.
+
+    What was stored under the old name is read into the field. Give it to `eqx.field(metadata=…)`.
+    """
+    return {"was": name}
+
+
 def floats(values: Any) -> Any:
     """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay."""
     if isinstance(values, Tracer | jax.ShapeDtypeStruct):
@@ -267,6 +275,8 @@ def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any
 
 def _build(cls: type, fields: dict[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(cls)]
+    now = {f.metadata["was"]: f.name for f in dataclasses.fields(cls) if "was" in f.metadata}
+    fields = {now.get(name, name): value for name, value in fields.items()}
     unknown = sorted(set(fields) - set(names))
     if unknown:
         near = difflib.get_close_matches(unknown[0], names, n=1)

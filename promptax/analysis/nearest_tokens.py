@@ -47,12 +47,12 @@ def nearest_tokens(predictor: Any, count: int = 5) -> xr.Dataset:
         raise TypeError(
             f"Expected one predictor that has read a prompt; got {type(predictor).__name__}. Of "
             "repetitions pick one: predictor[0]; of a mixture promptax.protocol.Prompted("
-            "mixture.predictor, mixture.reads[0])."
+            "mixture.predictor, mixture.contexts[0])."
         )
     network = predictor
     while isinstance(network, Wrapper):
         network = network.predictor
-    inputs = predictor.reads.inputs()
+    inputs = predictor.context.inputs()
     if not isinstance(network, Network) or isinstance(inputs, KeyValues):
         what = "keys and values" if isinstance(network, Network) else type(network).__name__
         raise TypeError(f"Expected a prompt of rows in front of a neural network; got {what}.")

@@ -1,5 +1,7 @@
 """A predictor that adapts its weights to what it reads, by the inner steps of an objective."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from promptax.fit.objectives.inner_steps import InnerSteps
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictions import Prediction
-from promptax.protocol.predictor import Inputs, Predictor
+from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 
 
 class Seen(eqx.Module):
@@ -28,6 +30,8 @@ class Adapting(Predictor):
 
     Example: `px.evaluate(key, {"inner steps": Adapting(network, MAML())}, coin)`.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({TOKENS})
 
     predictor: Predictor
     steps: InnerSteps

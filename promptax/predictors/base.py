@@ -20,7 +20,18 @@ from promptax import platforms
 from promptax.predictors.parts.layers import Dense, Layer, Transposed, choose, dense
 from promptax.protocol.outcomes import Outcome, Symbols, alphabet_of, as_outcome
 from promptax.protocol.predictions import AnyPrediction
-from promptax.protocol.predictor import Embedded, Inputs, KeyValues, Predictor, real_rows
+from promptax.protocol.predictor import (
+    KEYS_AND_VALUES,
+    OBSERVATIONS,
+    ROWS,
+    TOKENS,
+    WEIGHTS,
+    Embedded,
+    Inputs,
+    KeyValues,
+    Predictor,
+    real_rows,
+)
 from promptax.specs import Record, Spec, later
 
 Rows = Float[Array, "time embedding"]
@@ -76,6 +87,11 @@ class Torso(Record):
         """Keys and values of everything that the state has read; None without attention."""
         del state
         return None
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether it has keys and values: `remember` and `remembered` are then its own."""
+        return type(self).remember is not Torso.remember
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:
@@ -184,6 +200,12 @@ class Network(Predictor):
     @property
     def symbols(self) -> int:
         return alphabet_of(self)
+
+    @property
+    def reads(self) -> frozenset[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        data = {OBSERVATIONS} if self.outcome.alphabet is None else {TOKENS, WEIGHTS}
+        attention = {KEYS_AND_VALUES} if self.torso.has_attention else set()
+        return frozenset(data | attention | {ROWS})
 
     @property
     def embedding_width(self) -> int:

@@ -9,10 +9,21 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from promptax.protocol.outcomes import Outcome
-from promptax.protocol.predictor import Embedded, Inputs, Predictor, real_rows
+from promptax.protocol.predictor import (
+    WEIGHTS,
+    Embedded,
+    Inputs,
+    KeyValues,
+    Predictor,
+    check_reads,
+    kind_of,
+    real_rows,
+)
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import Repeated
 from promptax.specs import on_device, traced
+
+OTHERS = "Networks read rows behind an embedding; those with attention read keys and values."
 
 
 @eqx.filter_jit
@@ -58,7 +69,10 @@ def one(predictor: Any) -> Predictor:
 
 def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
-    if isinstance(inputs, Embedded | Tracer):
+    if isinstance(inputs, Embedded | KeyValues):
+        check_reads(predictor, kind_of(inputs, predictor.outcome), " " + OTHERS)
+        return inputs
+    if isinstance(inputs, Tracer):
         return inputs
     if not isinstance(inputs, Array):
         inputs = np.asarray(inputs)
@@ -66,6 +80,7 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     if outcome.alphabet is None:
         return _checked_rows(outcome, inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
+        check_reads(predictor, WEIGHTS, " Give it tokens.")
         return inputs if isinstance(inputs, Array) else on_device(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
         raise ValueError(

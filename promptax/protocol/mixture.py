@@ -32,7 +32,7 @@ from promptax.protocol.predictor import (
     real_rows,
 )
 from promptax.protocol.prompted import Prompt, Prompted, Wrapper, rows_read
-from promptax.specs import Record, check, check_distribution
+from promptax.specs import Record, check, check_distribution, renamed_from
 
 RESPONSIBILITY = "responsibility"
 
@@ -57,21 +57,21 @@ class PromptedMixture(Wrapper):
     """
 
     predictor: Predictor
-    reads: tuple[Prompt, ...] = eqx.field(converter=tuple)
+    contexts: tuple[Prompt, ...] = eqx.field(converter=tuple, metadata=renamed_from("reads"))
     log_weights: Float[Array, "*batch component"]
 
     def __check_init__(self) -> None:
         components = jnp.shape(self.log_weights)[-1]
         check(
-            len(self.reads) == components >= 1,
-            f"Expected at least one prompt and one weight for each; got {len(self.reads)} prompts "
-            f"and {components} weights.",
+            len(self.contexts) == components >= 1,
+            "Expected at least one prompt and one weight for each; got "
+            f"{len(self.contexts)} prompts and {components} weights.",
         )
 
     @property
     def prompt(self) -> Array:
         """What is read before the data [component, prompt, ...]; prompts of one length."""
-        return jnp.stack([prompt.shown() for prompt in self.reads])
+        return jnp.stack([prompt.shown() for prompt in self.contexts])
 
     @property
     def weights(self) -> Array:
@@ -79,7 +79,7 @@ class PromptedMixture(Wrapper):
         return jax.nn.softmax(self.log_weights)
 
     def start(self, capacity: int | None = None) -> MixtureState:
-        states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.reads)
+        states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.contexts)
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
@@ -95,20 +95,20 @@ class PromptedMixture(Wrapper):
         return _mixed(state, inputs, read, self.outcome)
 
     def reading_bytes(self, rows: int) -> int:
-        return len(self.reads) * self.predictor.reading_bytes(rows)
+        return len(self.contexts) * self.predictor.reading_bytes(rows)
 
     def prompt_rows(self) -> int:
-        read = sum(rows_read(each) for each in self.reads)
-        return len(self.reads) * self.predictor.prompt_rows() + read
+        read = sum(rows_read(each) for each in self.contexts)
+        return len(self.contexts) * self.predictor.prompt_rows() + read
 
     def reading_operations(self, rows: int) -> float:
-        return len(self.reads) * self.predictor.reading_operations(rows)
+        return len(self.contexts) * self.predictor.reading_operations(rows)
 
     def micro_batch(self, batch: int, length: int) -> int:
-        return self.predictor.micro_batch(batch, length * len(self.reads))
+        return self.predictor.micro_batch(batch, length * len(self.contexts))
 
     def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
-        return self.predictor.prompts_at_once(prompts, sequences, length * len(self.reads))
+        return self.predictor.prompts_at_once(prompts, sequences, length * len(self.contexts))
 
 
 def mix(
@@ -128,8 +128,8 @@ def mix(
     check(len(prompts) >= 1, "Expected at least one prompt to mix; got none.")
     weights = tuple(weights) if weights is not None else (1 / len(prompts),) * len(prompts)
     check_distribution("weights", weights)
-    reads = tuple(condition(predictor, prompt).reads for prompt in prompts)
-    return PromptedMixture(predictor, reads, jnp.log(jnp.asarray(weights)))
+    contexts = tuple(condition(predictor, prompt).context for prompt in prompts)
+    return PromptedMixture(predictor, contexts, jnp.log(jnp.asarray(weights)))
 
 
 def _check_evidence(inputs: Inputs, outcome: Outcome) -> None:

@@ -28,6 +28,10 @@ State = Any
 
 Inputs = Any  # Tokens, Weights over symbols, rows of an outcome, Embedded rows, or KeyValues
 
+# Kinds of inputs, the words of `Predictor.reads`.
+TOKENS, WEIGHTS, OBSERVATIONS = "tokens", "weights", "observations"
+ROWS, KEYS_AND_VALUES = "rows", "keys and values"
+
 
 class Embedded(Record):
     """Rows that enter a neural predictor behind its embedding: soft prompts."""
@@ -50,6 +54,17 @@ def rows_in(inputs: Inputs) -> int:
     return jax.tree.leaves(inputs)[0].shape[0]
 
 
+def kind_of(inputs: Inputs, outcome: Outcome) -> str:
+    """Which kind of inputs these are, for a predictor of that outcome: a word of `reads`."""
+    if isinstance(inputs, Embedded):
+        return ROWS
+    if isinstance(inputs, KeyValues):
+        return KEYS_AND_VALUES
+    if outcome.alphabet is None:
+        return OBSERVATIONS
+    return WEIGHTS if jnp.issubdtype(inputs.dtype, jnp.floating) else TOKENS
+
+
 def real_rows(inputs: Inputs, outcome: Outcome) -> Float[Array, "*batch time input"]:
     """The inputs, after a look whether they are rows of an outcome without an alphabet.
 
@@ -70,6 +85,19 @@ def real_rows(inputs: Inputs, outcome: Outcome) -> Float[Array, "*batch time inp
     return inputs
 
 
+def check_reads(predictor: Any, kind: str, hint: str = "") -> None:
+    """Complain, before any compute, unless the predictor reads that kind of inputs.
+
+    Raises:
+        TypeError: it says what the predictor reads instead.
+    """
+    if kind not in predictor.reads:
+        raise TypeError(
+            f"Expected {' or '.join(sorted(predictor.reads))}, which {type(predictor).__name__} "
+            f"reads; got {kind}.{hint}"
+        )
+
+
 class Predictor(Record):
     """To implement one: a field or property `symbols`, and the methods `start` and `advance`.
 
@@ -83,6 +111,9 @@ class Predictor(Record):
         def symbols(self) -> int: ...
     else:
         symbols: eqx.AbstractVar[int]
+    # What `advance` takes: "tokens", "weights" over symbols, "observations" (rows of an outcome
+    # without an alphabet), "rows" behind an embedding, "keys and values". Others are refused.
+    reads: ClassVar[frozenset[str]] = frozenset({TOKENS, WEIGHTS})
     # True where only the counts of what was read matter, not their order: sums over sequences
     # become sums over counts (`enumeration`).
     exchangeable: ClassVar[bool] = False

@@ -15,7 +15,7 @@ from promptax.protocol.predictor import (
     State,
     rows_in,
 )
-from promptax.specs import Record
+from promptax.specs import Record, renamed_from
 
 
 class Prompt(Record):
@@ -60,6 +60,10 @@ class Wrapper(Predictor):
         return self.predictor.outcome
 
     @property
+    def reads(self) -> frozenset[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.predictor.reads
+
+    @property
     def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.merges
 
@@ -83,39 +87,39 @@ class Prompted(Wrapper):
     """A predictor that has read a prompt; the prompt is one of its leaves."""
 
     predictor: Predictor
-    reads: Prompt
+    context: Prompt = eqx.field(metadata=renamed_from("reads"))
 
     @property
     def prompt(self) -> Array:
         """What is read before the data."""
-        return self.reads.shown()
+        return self.context.shown()
 
     @property
     def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.exchangeable
 
     def prompt_rows(self) -> int:
-        return self.predictor.prompt_rows() + rows_read(self.reads)
+        return self.predictor.prompt_rows() + rows_read(self.context)
 
     def start(self, capacity: int | None = None) -> State:
         return self.begin(self.blank(capacity))
 
     def blank(self, capacity: int | None = None) -> State:
-        room = None if capacity is None else capacity + rows_in(self.reads.inputs())
+        room = None if capacity is None else capacity + rows_in(self.context.inputs())
         state = self.predictor.blank(room)
-        return self._read(state)[0] if self.reads.before_begin else state
+        return self._read(state)[0] if self.context.before_begin else state
 
     def begin(self, state: State) -> State:
         state = self.predictor.begin(state)
-        return state if self.reads.before_begin else self._read(state)[0]
+        return state if self.context.before_begin else self._read(state)[0]
 
     def reading(self) -> AnyPrediction:
         """What the predictor says while it reads the prompt."""
-        first = self.reads.before_begin
+        first = self.context.before_begin
         return self._read(self.predictor.blank() if first else self.predictor.start())[1]
 
     def _read(self, state: State) -> tuple[State, AnyPrediction]:
-        return self.predictor.advance(state, self.reads.inputs())
+        return self.predictor.advance(state, self.context.inputs())
 
     def advance(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         return self.predictor.advance(state, inputs)

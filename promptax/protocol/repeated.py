@@ -39,6 +39,10 @@ class Repeated(Record):
         return (self[index] for index in range(self.repetitions))
 
     @property
+    def reads(self) -> frozenset[str]:
+        return self[0].reads
+
+    @property
     def symbols(self) -> int:
         return self[0].symbols
 

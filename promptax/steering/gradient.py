@@ -157,8 +157,8 @@ class PromptTuner(GradientTuner):
     def where(self, steered: Predictor) -> Mask:
         assert isinstance(steered, Prompted)
         nothing = jax.tree.map(lambda _: False, steered)
-        tuned = jax.tree.map(eqx.is_inexact_array, steered.reads)
-        return eqx.tree_at(lambda p: p.reads, nothing, tuned)
+        tuned = jax.tree.map(eqx.is_inexact_array, steered.context)
+        return eqx.tree_at(lambda p: p.context, nothing, tuned)
 
     def watched(self, steered: Predictor) -> Mask:
         return jax.tree.map(lambda _: False, steered)

@@ -140,8 +140,8 @@ def searched(
     """What a search returns, from the prompted predictor of each repetition; they differ in what
     they read alone."""
     nothing = jax.tree.map(lambda _: False, predictors[0])
-    reads = jax.tree.map(lambda _: True, predictors[0].reads)
-    where = eqx.tree_at(lambda steered: steered.reads, nothing, reads)
+    tuned = jax.tree.map(lambda _: True, predictors[0].context)
+    where = eqx.tree_at(lambda steered: steered.context, nothing, tuned)
     together = one_or_all(cut(predictors, where))
     never = np.full(len(predictors), -1, np.int32)
     return Fitted(together, loss, never, scores, cost=cost)

@@ -187,11 +187,11 @@ def loss_and_slopes(
     micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
     prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
     nothing = jax.tree.map(lambda _: False, prompted)
-    where = eqx.tree_at(lambda steered: steered.reads.values, nothing, True)  # pyright: ignore
+    where = eqx.tree_at(lambda steered: steered.context.values, nothing, True)  # pyright: ignore
     tuned, frozen = eqx.partition(prompted, where)
     program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
     loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
-    return loss, gradient.reads.values
+    return loss, gradient.context.values
 
 
 def micro_batch(predictor: Predictor, sizes: Sizes, batch: int, length: int) -> int:

@@ -116,7 +116,7 @@ def read_again(predictor, steered):
     """A predictor that reads the tokens, or weights over symbols, that another one shows."""
     if isinstance(steered, PromptedMixture):
         return mix(predictor, list(steered.prompt), steered.weights.tolist())
-    if isinstance(steered.reads, KeyValueRows):
+    if isinstance(steered.context, KeyValueRows):
         return Prompted(predictor, KeyValueRows(*steered.prompt))
     return condition(predictor, steered.prompt)
 

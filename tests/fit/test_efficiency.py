@@ -68,7 +68,7 @@ def program(tuner, network=TRANSFORMER):
 def naive(length):
     """The same gradient, with the prompt in front of every sequence."""
     tuned, _ = program(SoftPrompt(length=length))
-    rows = tuned.reads.values
+    rows = tuned.context.values
 
     def loss(rows, some):
         def one(tokens):
@@ -117,7 +117,7 @@ def test_the_two_ways_of_reading_agree():
         for argument, function in ((tuned, gradient), (rows, other))
     )
     assert jnp.allclose(loss, expected, rtol=1e-5)
-    assert jnp.allclose(ours.reads.values, theirs, rtol=1e-3, atol=1e-5)
+    assert jnp.allclose(ours.context.values, theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():

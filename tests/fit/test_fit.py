@@ -201,8 +201,8 @@ def with_one_lost(settings, lost):
     def make(key):
         prompted = tuner.steer(key, NETWORK)
         here = jnp.all(jax.random.key_data(key) == bad)
-        values = jnp.where(here, jnp.inf, prompted.reads.values)
-        return eqx.tree_at(lambda p: p.reads.values, prompted, values)
+        values = jnp.where(here, jnp.inf, prompted.context.values)
+        return eqx.tree_at(lambda p: p.context.values, prompted, values)
 
     return loop.fit(KEY, make, tuner.where, COIN, settings, callbacks=())
 

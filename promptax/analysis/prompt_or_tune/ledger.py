@@ -152,13 +152,13 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
     while isinstance(inner, Wrapper):  # prompts may be nested: the innermost is read first
         if isinstance(inner, Prompted):
             shown = np.asarray(inner.prompt)
-            rows += rows_in(inner.reads.inputs())
+            rows += rows_in(inner.context.inputs())
             whole = np.issubdtype(shown.dtype, np.integer)
             tokens = [*shown.tolist(), *tokens] if whole and tokens is not None else None
         else:
             tokens = None
         if isinstance(inner, PromptedMixture):  # side by side: as many as the longest
-            rows += max(rows_in(each.inputs()) for each in inner.reads)
+            rows += max(rows_in(each.inputs()) for each in inner.contexts)
         inner = inner.predictor
     return predictor, tokens, rows
 

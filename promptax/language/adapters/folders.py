@@ -131,6 +131,6 @@ def _prompts_of(predictor: Predictor) -> list[Prompt]:
             "a predictor that reads one of its prompts.",
         )
         assert isinstance(predictor, Prompted)
-        prompts.append(predictor.reads)
+        prompts.append(predictor.context)
         predictor = predictor.predictor
     return prompts

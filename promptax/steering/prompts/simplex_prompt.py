@@ -5,13 +5,17 @@ from typing import ClassVar, Literal
 import jax
 from jaxtyping import Array, Float, Key
 
-from promptax.protocol.predictor import Predictor
+from promptax.protocol.predictor import WEIGHTS, Predictor, check_reads
 from promptax.protocol.prompted import Prompt
-from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
+from promptax.steering.gradient import PromptTuner, check_initial, initial_rows
 
 
 class SimplexPrompt(PromptTuner):
     """Tunes rows on the probability simplex, softmax(values), read in place of tokens.
+
+    Works on every predictor that reads weights over symbols: networks, and exact predictors that
+    count, for which a row of weights is that much of each symbol.
+
 
     "SimplexPT" of Genewein et al. 2025, whose initial values are one-hot rows *before* the softmax.
     """
@@ -33,7 +37,7 @@ class SimplexPrompt(PromptTuner):
         return cls(length=2), cls(length=1, initial="uniform")
 
     def suits(self, predictor: Predictor) -> None:
-        network_of(predictor, self)
+        check_reads(predictor, WEIGHTS, " HardPrompt works on any predictor of symbols.")
 
     def row_width(self, predictor: Predictor) -> int:
         return predictor.symbols

@@ -35,7 +35,7 @@ class VariationalPrompt(PromptTuner):
     """Tunes a Gaussian posterior over rows [prompt, embedding], which enter after the begin row.
 
     Noise keeps the posterior where many rows are good, and its KL term keeps it near the prior.
-    After tuning, the predictor reads the posterior's mean; `predictor.reads` holds `mean` and
+    After tuning, the predictor reads the posterior's mean; `predictor.context` holds `mean` and
     `log_scale`. `loss` holds J, the KL term included. Blundell et al. 2015, on a soft prompt.
     """
 

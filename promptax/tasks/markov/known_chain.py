@@ -1,6 +1,6 @@
 """One known Markov chain: nothing to learn, and a target to steer to."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from promptax.axes import LogProbs, Tokens
 from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictions import Prediction
-from promptax.protocol.predictor import Inputs, Predictor
+from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Task
 from promptax.tasks.independent.categorical import entropy
@@ -111,6 +111,8 @@ class Place(NamedTuple):
 
 class KnownTransitions(Predictor):
     """Predicts the row of the last context; uniformly once a symbol came that could not."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({TOKENS})
 
     transition: tuple[tuple[float, ...], ...] | Float[Array, "context symbol"]
 

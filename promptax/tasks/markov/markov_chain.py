@@ -1,6 +1,6 @@
 """Random Markov chains: each sequence draws a row of transitions for every context."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from promptax.axes import LogProbs, Tokens
 from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictions import Prediction
-from promptax.protocol.predictor import Inputs, Predictor
+from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.specs import check, floats
 from promptax.tasks.base import Task
 from promptax.tasks.markov import contexts as histories
@@ -125,6 +125,8 @@ class TransitionPosterior(Predictor):
 
     Reads tokens only. Each costs one look at one row, whatever the order.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({TOKENS})
 
     order: int
     concentration: tuple[float, ...] | Float[Array, " symbol"]

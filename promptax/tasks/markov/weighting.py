@@ -23,7 +23,7 @@ Four things keep float32 exact over 100,000 symbols:
   which costs 1.0 to 1.3 times the time of one array of floats in batches.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax.axes import LogProbs
 from promptax.protocol.predictions import Prediction
-from promptax.protocol.predictor import Inputs, Predictor
+from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.tasks.markov import contexts as histories
 
 KT = 0.5  # the concentration of every leaf's Dirichlet prior, for each symbol
@@ -58,6 +58,8 @@ def nodes(symbols: int, depth: int) -> int:
 
 class TreePosterior(Predictor):
     """Exact prediction by context-tree weighting. Reads tokens only; O(depth) for each."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({TOKENS})
 
     depth: int
     symbols: int

@@ -4,7 +4,7 @@ The exact predictor is ridge regression with λ = noise_scale² / prior_scale²,
 Transformers are held against (Garg et al. 2022, arXiv 2208.01066).
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from promptax.protocol.outcomes import Episode, Gaussian, Points, alphabet_of
 from promptax.protocol.predictions import AnyPrediction
-from promptax.protocol.predictor import Inputs, Predictor, real_rows
+from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, real_rows
 from promptax.specs import check, floats
 from promptax.tasks.base import Task
 
@@ -119,6 +119,8 @@ class GaussianPosterior(Predictor):
     worst row is off by 0.04 nats. Without the compensation it is 0.12; sums of precisions are off
     by hundreds.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({OBSERVATIONS})
 
     points: Points = eqx.field(static=True)
     prior_scale: float | Float[Array, ""]
