@@ -4,6 +4,7 @@ Every annotation, every labelled dataset and every figure names its axes from th
 an array can be followed through the whole library by its words alone.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,9 @@ def labelled(
 ) -> "xr.Dataset":
     """A Dataset of these variables, made here so that every axis has its word from the table.
 
+    Where arrays of one Dataset differ in the length of an axis, its word is followed by the length:
+    `state_128` beside `state_32`.
+
     `variables`: by name, (axes, values) or (axes, values, attributes), as xarray takes them.
 
     Raises:
@@ -73,10 +77,15 @@ def labelled(
     import xarray as xr  # brings pandas, which takes longer to import than all of promptax
 
     dataset = xr.Dataset(variables, coords, attrs)
-    unknown = sorted(str(axis) for axis in dataset.dims if axis not in AXES)
+    unknown = sorted(str(axis) for axis in dataset.dims if _word_of(str(axis)) not in AXES)
     if unknown:
         raise ValueError(
             f"Expected axes among {', '.join(AXES)}; got {', '.join(unknown)}. Use one of these "
             "words, or add a new one to promptax.axes.AXES with what it means."
         )
     return dataset
+
+
+def _word_of(axis: str) -> str:
+    """The word of an axis, without the length that may follow it."""
+    return re.sub(r"_\d+$", "", axis)

@@ -14,6 +14,7 @@ NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 by_name = {"ids": lambda path: path.name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, **by_name)
 def test_an_example_runs(script, tmp_path):
     assert python(tmp_path, script, "--quick")

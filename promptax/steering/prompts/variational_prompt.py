@@ -25,8 +25,9 @@ from jaxtyping import Array, Float, Key
 
 from promptax.fit.objectives import Objective
 from promptax.fit.settings import FitSettings
+from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Embedded, Predictor
-from promptax.protocol.prompted import Prompt
+from promptax.protocol.prompted import Prompt, Prompted
 from promptax.specs import check
 from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
 
@@ -133,6 +134,8 @@ class EvidenceBound(Objective):
 
 def _gaussian(predictor: Any) -> list[GaussianRows]:
     """The Gaussian prompts that the outermost reader reads; those below it are frozen."""
-    reads = getattr(predictor, "reads", None)
-    prompts = reads if isinstance(reads, tuple) else (reads,)
+    if isinstance(predictor, PromptedMixture):
+        prompts = predictor.contexts
+    else:
+        prompts = (predictor.context,) if isinstance(predictor, Prompted) else ()
     return [prompt for prompt in prompts if isinstance(prompt, GaussianRows)]
