@@ -47,7 +47,7 @@ def nearest_tokens(predictor: Any, count: int = 5) -> xr.Dataset:
         raise TypeError(
             f"Expected one predictor that has read a prompt; got {type(predictor).__name__}. Of "
             "repetitions pick one: predictor[0]; of a mixture promptax.protocol.Prompted("
-            "mixture.predictor, mixture.contexts[0])."
+            "mixture.predictor, mixture.context[0])."
         )
     network = predictor
     while isinstance(network, Wrapper):

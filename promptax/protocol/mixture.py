@@ -57,21 +57,21 @@ class PromptedMixture(Wrapper):
     """
 
     predictor: Predictor
-    contexts: tuple[Prompt, ...] = eqx.field(converter=tuple, metadata=renamed_from("reads"))
+    context: tuple[Prompt, ...] = eqx.field(converter=tuple, metadata=renamed_from("reads"))
     log_weights: Float[Array, "*batch component"]
 
     def __check_init__(self) -> None:
         components = jnp.shape(self.log_weights)[-1]
         check(
-            len(self.contexts) == components >= 1,
+            len(self.context) == components >= 1,
             "Expected at least one prompt and one weight for each; got "
-            f"{len(self.contexts)} prompts and {components} weights.",
+            f"{len(self.context)} prompts and {components} weights.",
         )
 
     @property
     def prompt(self) -> Array:
         """What is read before the data [component, prompt, ...]; prompts of one length."""
-        return jnp.stack([prompt.shown() for prompt in self.contexts])
+        return jnp.stack([prompt.shown() for prompt in self.context])
 
     @property
     def weights(self) -> Array:
@@ -79,7 +79,7 @@ class PromptedMixture(Wrapper):
         return jax.nn.softmax(self.log_weights)
 
     def start(self, capacity: int | None = None) -> MixtureState:
-        states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.contexts)
+        states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.context)
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
@@ -95,20 +95,20 @@ class PromptedMixture(Wrapper):
         return _mixed(state, inputs, read, self.outcome)
 
     def reading_bytes(self, rows: int) -> int:
-        return len(self.contexts) * self.predictor.reading_bytes(rows)
+        return len(self.context) * self.predictor.reading_bytes(rows)
 
     def prompt_rows(self) -> int:
-        read = sum(rows_read(each) for each in self.contexts)
-        return len(self.contexts) * self.predictor.prompt_rows() + read
+        read = sum(rows_read(each) for each in self.context)
+        return len(self.context) * self.predictor.prompt_rows() + read
 
     def reading_operations(self, rows: int) -> float:
-        return len(self.contexts) * self.predictor.reading_operations(rows)
+        return len(self.context) * self.predictor.reading_operations(rows)
 
     def micro_batch(self, batch: int, length: int) -> int:
-        return self.predictor.micro_batch(batch, length * len(self.contexts))
+        return self.predictor.micro_batch(batch, length * len(self.context))
 
     def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
-        return self.predictor.prompts_at_once(prompts, sequences, length * len(self.contexts))
+        return self.predictor.prompts_at_once(prompts, sequences, length * len(self.context))
 
 
 def mix(
@@ -128,8 +128,8 @@ def mix(
     check(len(prompts) >= 1, "Expected at least one prompt to mix; got none.")
     weights = tuple(weights) if weights is not None else (1 / len(prompts),) * len(prompts)
     check_distribution("weights", weights)
-    contexts = tuple(condition(predictor, prompt).context for prompt in prompts)
-    return PromptedMixture(predictor, contexts, jnp.log(jnp.asarray(weights)))
+    context = tuple(condition(predictor, prompt).context for prompt in prompts)
+    return PromptedMixture(predictor, context, jnp.log(jnp.asarray(weights)))
 
 
 def _check_evidence(inputs: Inputs, outcome: Outcome) -> None:

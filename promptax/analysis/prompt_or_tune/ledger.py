@@ -158,7 +158,7 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
         else:
             tokens = None
         if isinstance(inner, PromptedMixture):  # side by side: as many as the longest
-            rows += max(rows_in(each.inputs()) for each in inner.contexts)
+            rows += max(rows_in(each.inputs()) for each in inner.context)
         inner = inner.predictor
     return predictor, tokens, rows
 

@@ -97,8 +97,8 @@ class PromptMixture(GradientTuner):
     def where(self, steered: Predictor) -> Mask:
         assert isinstance(steered, PromptedMixture)
         nothing = jax.tree.map(lambda _: False, steered)
-        tuned = jax.tree.map(eqx.is_inexact_array, steered.contexts)
-        marked = eqx.tree_at(lambda mixture: mixture.contexts, nothing, tuned)
+        tuned = jax.tree.map(eqx.is_inexact_array, steered.context)
+        marked = eqx.tree_at(lambda mixture: mixture.context, nothing, tuned)
         learned = self.weights == "tuned"
         return eqx.tree_at(lambda mixture: mixture.log_weights, marked, learned)
 

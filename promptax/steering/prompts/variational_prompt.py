@@ -135,7 +135,7 @@ class EvidenceBound(Objective):
 def _gaussian(predictor: Any) -> list[GaussianRows]:
     """The Gaussian prompts that the outermost reader reads; those below it are frozen."""
     if isinstance(predictor, PromptedMixture):
-        prompts = predictor.contexts
+        prompts = predictor.context
     else:
         prompts = (predictor.context,) if isinstance(predictor, Prompted) else ()
     return [prompt for prompt in prompts if isinstance(prompt, GaussianRows)]
