@@ -13,7 +13,7 @@ from promptax import protocol, specs
 from promptax.predictors import Architecture, Network, Transformer
 from promptax.protocol import mixture
 from promptax.protocol.exchangeable import Uniform
-from promptax.protocol.predictor import Embedded
+from promptax.protocol.predictor import WEIGHTS, Embedded
 from promptax.protocol.prompted import Prompt, Prompted
 
 LENGTH = 7
@@ -132,7 +132,9 @@ def prompted(predictor):
     """The predictor behind each kind of prompt that it can read."""
     tokens = tokens_for(predictor, 3, seed=5)
     yield protocol.condition(predictor, tokens)
-    yield protocol.condition(predictor, jnp.full((3, predictor.symbols), 1 / predictor.symbols))
+    if WEIGHTS in predictor.reads:
+        weights = jnp.full((3, predictor.symbols), 1 / predictor.symbols)
+        yield protocol.condition(predictor, weights)
     if isinstance(predictor, Network):
         rows = jax.random.normal(jax.random.key(2), (3, predictor.embedding_width))
         yield Prompted(predictor, EmbeddedPrompt(rows))
