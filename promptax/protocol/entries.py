@@ -80,6 +80,8 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     if outcome.alphabet is None:
         return _checked_rows(outcome, inputs)
     if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim == 2:
+        if len(inputs) == 0 and WEIGHTS not in predictor.reads:
+            return on_device(np.zeros(0, np.int32))  # no weights are no tokens
         check_reads(predictor, WEIGHTS, " Give it tokens.")
         return inputs if isinstance(inputs, Array) else on_device(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
