@@ -65,6 +65,7 @@ main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",
 """
 
 
+@pytest.mark.slow
 def test_the_new_members_work_from_the_command_line(folder):
     said = python(folder, "-c", COMMANDS, XDG_CACHE_HOME=str(folder / "cache"))
     listed, measured = said.split("loss over the last", 1)

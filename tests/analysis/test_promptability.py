@@ -59,6 +59,7 @@ def test_the_exchangeable_way_and_reading_every_word_agree():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prior", "target"),
     [

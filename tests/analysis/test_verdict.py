@@ -49,6 +49,7 @@ def test_a_prior_of_two_coins_is_its_own_optimum_and_balanced_prompts_keep_it():
     assert "5×0 5×1 keeps it so" in found.verdict
 
 
+@pytest.mark.slow
 def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
     prior = gap(30)
     with enumeration.double_precision():
@@ -181,6 +182,7 @@ def test_the_least_of_all_beliefs_in_two_sources(target):
     assert least <= min(regrets) + 1e-9
 
 
+@pytest.mark.slow
 def test_long_prompts_over_more_symbols_are_improved_upon():
     found = diagnose(DICE, Categorical((0.2, 0.3, 0.5)), steps=12, longest=250)
     assert found.status == "a prompt suffices"

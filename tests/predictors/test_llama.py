@@ -271,6 +271,7 @@ def test_weights_that_were_not_fetched_or_are_not_theirs_are_refused(tmp_path, m
 # --- steering -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tuner", [SoftPrompt(length=2), LowRank(rank=2)], ids=lambda t: type(t).__name__
 )

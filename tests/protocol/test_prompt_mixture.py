@@ -313,6 +313,7 @@ def test_too_many_prompts_for_the_memory_are_refused(monkeypatch):
         PromptMixture(components=20).tune(KEY, network("LSTM"), Categorical(), settings)
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_the_prompts_from_json(tmp_path):
     fit = ["--fit.steps", "2", "--fit.batch", "4", "--fit.length", "5"]
     base = str(tmp_path / "base")

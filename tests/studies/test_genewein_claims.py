@@ -130,6 +130,7 @@ def judged(claim, results):
     return Claim(claim, text, source, tuple(checks(Judge(Reader(results)))))
 
 
+@pytest.mark.slow
 def test_the_printed_numbers_satisfy_the_claims():
     found = {claim.name: claim.verdict for claim in STUDY.claims(paper())}
     measured = {name for name in found if name[0] == "M" and " " not in name}

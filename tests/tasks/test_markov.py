@@ -322,6 +322,7 @@ def test_a_known_tree_is_the_chain_with_its_rows():
 # --- through the front door -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [LSTM(width=8), Transformer(width=8, heads=2)])
 def test_networks_learn_them_and_are_measured(network):
     prior, target = MarkovChain(concentration=(0.3, 1.5)), KnownTree()
