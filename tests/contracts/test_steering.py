@@ -283,17 +283,20 @@ def test_initial_rows_are_as_named(cls):
 
 @first_tuners
 @pytest.mark.parametrize("predictor", [Uniform(2), DirichletCategorical().bayes()], ids=type)
-def test_exact_predictors_read_symbols_only(tuner, predictor):
+def test_exact_predictors_are_steered_by_what_they_read(tuner, predictor):
     target, name = Categorical(), type(predictor).__name__
-    if is_gradient(tuner):
-        what = f"whose leaves {type(tuner).__name__} tunes; got {name}, which has none"
-        with pytest.raises(TypeError, match=f"Expected a neural network, {what}"):
+    try:
+        tuner.suits(predictor)
+    except TypeError as error:
+        assert is_gradient(tuner) and str(error).startswith("Expected") and name in str(error)
+        with pytest.raises(TypeError, match=name):
             tuner.tune(KEY, predictor, target, SHORT)
-    else:
-        fitted = tuner.tune(KEY, predictor, target, SHORT, callbacks=())
-        assert len(fitted.predictor) == 3 and fitted.prompt.shape == (3, *lengths(tuner))
-        again = read_again(predictor, fitted.predictor[2])
-        np.testing.assert_allclose(rows_of(fitted.predictor[2]), rows_of(again), atol=1e-6)
+        return
+    fitted = tuner.tune(KEY, predictor, target, SHORT, callbacks=())
+    shape = (3, *lengths(tuner))
+    assert len(fitted.predictor) == 3 and fitted.prompt.shape[: len(shape)] == shape
+    again = read_again(predictor, fitted.predictor[2])
+    np.testing.assert_allclose(rows_of(fitted.predictor[2]), rows_of(again), atol=1e-6)
 
 
 @first_tuners
