@@ -160,7 +160,9 @@ def fit(
                 checkpoint.save(identity, state)
             if stop:
                 break
-    differentiated = eqx.combine(eqx.filter(first[0], where(first[0])), parts[0])
+    differentiated = eqx.combine(
+        eqx.filter(first[0], where(first[0])), parts[0], eqx.filter(first[0], _is_whole)
+    )
     cost = cost_of_updates(first[0], differentiated, objective, settings, int(state.step))
     return _fitted(platforms.at_home(state), halves, looks, cost)
 
@@ -270,6 +272,11 @@ def _micro_batch(predictor: Predictor, settings: FitSettings, mesh: Mesh | None)
     assert settings.length is not None
     here = settings.batch if mesh is None else settings.batch // mesh.shape["sequence"]
     return math.gcd(here, settings.micro_batch or predictor.micro_batch(here, settings.length))
+
+
+def _is_whole(leaf: Any) -> bool:
+    """Whether a leaf holds whole numbers, such as the tokens that spell a symbol."""
+    return eqx.is_array(leaf) and not eqx.is_inexact_array(leaf)
 
 
 def _note(state: _State) -> str:

@@ -262,7 +262,7 @@ def test_a_split_needs_texts_on_both_sides():
 def test_another_alphabet_than_the_predictors_is_refused_before_compute(word):
     settings = px.FitSettings(steps=2, batch=2)
     base = LSTM(width=4).build(jax.random.key(0), 7)
-    with pytest.raises(ValueError, match=r"predictor's 7 symbols; got Texts over \d+\. "):
+    with pytest.raises(ValueError, match=r"predictor's 7 symbols; got Texts over \d+ symbols\. "):
         px.steering.SoftPrompt().tune(
             jax.random.key(0), base, Texts(sequences=("the cat",), tokenizer=word), settings
         )
