@@ -11,7 +11,7 @@ import xarray as xr
 
 from promptax import store
 from promptax.experiments.measurement import Measurement
-from promptax.specs import Spec, check, to_json
+from promptax.specs import Spec, check, members, to_json
 
 
 class Condition(Spec):
@@ -36,6 +36,11 @@ class Condition(Spec):
     def work(self) -> float:
         """A rough measure of its cost (`Measurement.work`)."""
         return float(self.experiment.work())
+
+    @classmethod
+    def examples(cls) -> "tuple[Condition, ...]":
+        kinds = members(Measurement).values()
+        return tuple(cls(measurement) for kind in kinds for measurement in kind.examples())
 
 
 class Failure(NamedTuple):

@@ -16,7 +16,7 @@ ALL = imported_members()
 @pytest.mark.parametrize("word", ALL)
 def test_the_files_say_what_the_classes_say(word):
     """Members of the tests aside, which are in no file of promptax."""
-    classes = specs.members(specs.open_sets[word].base)
+    classes = laws.members(specs.open_sets[word].base)
     inside = [row for row in ALL[word] if classes[row.name].__module__.startswith("promptax.")]
     assert sources.members()[word] == inside and inside
 
@@ -24,7 +24,7 @@ def test_the_files_say_what_the_classes_say(word):
 @pytest.mark.parametrize("word", ALL)
 def test_the_usual_member_is_one(word):
     base, default = specs.open_sets[word]
-    assert default in specs.members(base)
+    assert default in laws.members(base)
 
 
 def test_an_open_set_needs_a_usual_member():

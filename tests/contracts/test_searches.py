@@ -8,7 +8,7 @@ import pytest
 from support import judges as laws
 from support.judges import same
 
-from promptax import Checkpoint, FitSettings, condition, specs
+from promptax import Checkpoint, FitSettings, condition
 from promptax.steering import Search
 from promptax.steering.searches.hard_prompt import all_prompts
 from promptax.tasks import Categorical, DirichletCategorical
@@ -21,8 +21,8 @@ SEARCHES = {case.id: case.values[0] for case in laws.examples(Search)}
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 first_searches = pytest.mark.parametrize(
     "search",
-    [cls.examples()[0] for cls in specs.members(Search).values()],
-    ids=specs.members(Search),
+    [cls.examples()[0] for cls in laws.members(Search).values()],
+    ids=laws.members(Search),
 )
 
 

@@ -36,7 +36,7 @@ from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(7)
 TARGETS = {2: Categorical(), 3: Categorical((0.5, 0.3, 0.2))}
-KINDS = specs.members(Architecture).items()
+KINDS = laws.members(Architecture).items()
 ARCHITECTURES = {name: cls.examples()[0] for name, cls in KINDS if cls.examples()}  # small ones
 TUNERS = {case.id: case.values[0] for case in laws.examples(Tuner)}
 SHORT = FitSettings(steps=3, batch=4, length=5, repetitions=3)
@@ -91,7 +91,7 @@ CASES = list(cases())
 every_case = pytest.mark.parametrize(("tuner", "architecture", "symbols"), CASES)
 every_tuner = pytest.mark.parametrize("tuner", TUNERS.values(), ids=TUNERS)
 first_tuners = pytest.mark.parametrize(
-    "tuner", [cls.examples()[0] for cls in specs.members(Tuner).values()], ids=specs.members(Tuner)
+    "tuner", [cls.examples()[0] for cls in laws.members(Tuner).values()], ids=laws.members(Tuner)
 )
 
 
@@ -346,7 +346,7 @@ def test_a_prompt_larger_than_memory_is_refused_before_any_compute(cls, architec
 
 
 def test_every_prompt_tuner_and_weight_tuner_is_in_the_laws():
-    assert {type(case.values[0]) for case in CASES} == set(specs.members(Tuner).values())
+    assert {type(case.values[0]) for case in CASES} == set(laws.members(Tuner).values())
     assert {type(t) for t in TUNERS.values()} >= {SoftPrompt, LowRank, HardPrompt, RandomPrompt}
     assert issubclass(SoftPrompt, PromptTuner) and issubclass(LowRank, WeightTuner)
     assert Transformer.__name__ in ARCHITECTURES

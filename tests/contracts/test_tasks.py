@@ -33,7 +33,7 @@ def sequences_of(task):
     return laws.all_sequences(task.symbols, length)
 
 
-@pytest.mark.parametrize("member", specs.members(tasks.Task).values())
+@pytest.mark.parametrize("member", laws.members(tasks.Task).values())
 def test_members_bring_examples(member):
     assert member.examples() and all(type(example) is member for example in member.examples())
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from promptax import protocol, specs
+from promptax import protocol
 from promptax.evaluation.exact import enumeration
 from promptax.predictors import GRU, LSTM, RNN
 from promptax.predictors.recurrent import Recurrent
@@ -18,7 +18,7 @@ def network_of(architecture):
     return architecture.build(jax.random.key(4), 2)
 
 
-@pytest.mark.parametrize("member", specs.members(Recurrent).values())
+@pytest.mark.parametrize("member", laws.members(Recurrent).values())
 def test_a_gradient_step_has_a_derivative(member):
     """d/dw loss(w - RATE ∇loss(w)) along a direction, against central differences in float64."""
     seen, later = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2, 2, 4)))

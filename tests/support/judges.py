@@ -1,6 +1,8 @@
 """What the contract tests share: examples of open sets, all short sequences, standard errors."""
 
+import inspect
 import itertools
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -12,12 +14,24 @@ from promptax import specs
 from promptax.evaluation.exact import enumeration
 from promptax.tasks import Task
 
+TESTS = Path(__file__).parents[1]
+
+
+def members(base):
+    """The members of an open set, by name, without those that tests define for themselves: which of
+    them are there depends on what else a worker has imported."""
+    return {
+        name: member
+        for name, member in specs.members(base).items()
+        if not Path(inspect.getfile(member)).is_relative_to(TESTS)
+    }
+
 
 def examples(base):
-    """Every example of every imported member of an open set, with its name as the test's id."""
+    """Every example of every member of an open set, with its name as the test's id."""
     return [
         pytest.param(example, id=f"{name}-{index}")
-        for name, member in specs.members(base).items()
+        for name, member in members(base).items()
         for index, example in enumerate(member.examples())
     ]
 
