@@ -33,7 +33,8 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """Shows `done` of `total` from the second second on; closes itself at the end."""
+    """A bar that shows `done` of `total`. It appears after `patience` seconds, and closes itself
+    at the end."""
 
     def __init__(self, description: str, patience: float = 1.0):
         self.description = description
@@ -75,13 +76,19 @@ class Bar:
             self.display = None
 
 
-class report:
-    """The callbacks of one piece of work, the default bar if None; bars close however it ends."""
+class reporting:
+    """The callbacks of one piece of work, as one; its bars close however the work ends.
+
+    `callbacks`: None stands for a bar with that description.
+
+        with reporting("tuning", callbacks) as progress:
+            wants_to_stop = progress(done, total)
+    """
 
     def __init__(self, description: str, callbacks: Sequence[Callback] | None):
         self.callbacks = (Bar(description),) if callbacks is None else tuple(callbacks)
 
-    def __enter__(self) -> "report":
+    def __enter__(self) -> "reporting":
         return self
 
     def __call__(self, done: int, total: int, note: str = "") -> bool:
@@ -94,7 +101,7 @@ class report:
 
 
 class Together:
-    """Progress of several fits as one: a hundredth of each is a piece of work."""
+    """Progress of several fits as one. A piece of work is a hundredth of a fit."""
 
     def __init__(self, callbacks: Sequence[Callback], fits: int):
         self.callbacks = callbacks
@@ -102,6 +109,8 @@ class Together:
         self.lock = threading.Lock()
 
     def part(self, index: int) -> Callback:
+        """The callback of the fit of that number, which may run in a thread of its own."""
+
         def update(done: int, total: int, note: str = "") -> bool:
             del note
             with self.lock:
@@ -112,7 +121,7 @@ class Together:
         return update
 
     def close(self) -> None:
-        """All fits are done, also those that reported nothing."""
+        """Say that all fits are done. Some may have reported nothing."""
         self.done = [100] * len(self.done)
         self._tell()
 

@@ -19,7 +19,7 @@ from promptax.fit.loop import pretrain
 from promptax.fit.settings import FitSettings
 from promptax.fit.updates import Program, loss_and_gradient
 from promptax.predictors import Architecture, Network
-from promptax.progress import Callback, report
+from promptax.progress import Callback, reporting
 from promptax.protocol.outcomes import Episode, Symbols
 from promptax.steering import FullWeights, GradientTuner, LowRank, SoftPrompt, Tuner
 from promptax.tasks import Categorical, DirichletCategorical
@@ -129,14 +129,14 @@ def in_turns(
     """Median seconds per update of each contender; the first, uncounted call compiles."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     total = len(contenders) * (rounds + 1)
-    with report("bench", callbacks) as progress:
+    with reporting("bench", callbacks) as progress:
         for turn in range(rounds + 1):
             for index, (name, run) in enumerate(contenders.items()):
                 seconds = run(updates if turn else 2)
                 if turn:
                     times[name].append(seconds)
                 progress(turn * len(contenders) + index + 1, total, name)
-    return {name: statistics.median(each) for name, each in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def growth(architecture: Architecture) -> dict[str, dict[int, Contender]]:

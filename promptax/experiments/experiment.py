@@ -148,7 +148,9 @@ class Experiment(Measurement):
             return self.network.build(key, self.prior.outcome)
 
         shapes = eqx.filter_eval_shape(build, jax.random.key(0))
-        size = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
+        size = sum(
+            leaf.size for leaf in jax.tree.leaves(shapes) if isinstance(leaf, jax.ShapeDtypeStruct)
+        )
         read = self.pretraining.steps * self.pretraining.batch * training_length
         fits = len(self.methods) * len(self.targets) * self.tuning.repetitions
         read += fits * self.tuning.steps * self.tuning.batch * tuning_length

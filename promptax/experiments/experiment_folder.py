@@ -4,7 +4,7 @@ spec.json                the experiment, seed, command, versions, platform
 base.safetensors         the pretrained network
 TARGET/METHOD.safetensors  every steered predictor
 results.nc               groups: pretraining, TARGET (regret, tuning losses), TARGET.states
-table.csv, figures/, page.html   made from these by `report`, at any time
+table.csv, figures/, page.html   made from these by `write_page`, at any time
 """
 
 import json
@@ -54,8 +54,16 @@ def run(
         yield stage.results
 
 
-def report(folder: Path) -> Path:
-    """Write table, figures and page of a run folder from its results; returns the page's path."""
+def write_page(folder: Path) -> Path:
+    """Write table, figures and page of a run folder from its results.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        FileNotFoundError, StoreError: there are no results, or they cannot be read.
+        ValueError: the results are not those of an experiment.
+    """
     tree = store.load(folder / "results.nc")
     spec = json.loads(files.read_text(folder / "spec.json"))
     check(
@@ -65,7 +73,7 @@ def report(folder: Path) -> Path:
     )
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
     targets = [(groups[name], groups.get(name + STATES)) for name in target_groups(tree)]
-    files.write_text(folder / "table.csv", csv([results for results, _ in targets]))
+    files.write_text(folder / "table.csv", tables_as_csv([results for results, _ in targets]))
     for results, states in targets:
         stem = slug(results.attrs["target"])
         drawn = {
@@ -88,8 +96,8 @@ def _page(targets: list, spec: dict) -> str:
     return page(title, summary, targets, details_of(spec, "experiment"))
 
 
-def csv(results: list[xr.Dataset]) -> str:
-    """The tables of all targets below each other, the target in the first column."""
+def tables_as_csv(results: list[xr.Dataset]) -> str:
+    """The tables of all targets, one below the other. The first column is the target."""
     return to_csv(
         [
             {"target": target_results.attrs["target"], **row}

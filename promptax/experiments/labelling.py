@@ -51,7 +51,7 @@ def label_results(
         .assign_coords(
             step=np.arange(1, steps + 1),
             group=("predictor", [groups.get(n, "baselines") for n in names]),
-            found=("predictor", [_prompts_found(fits[n]) if n in fits else "" for n in names]),
+            found=("predictor", [_prompts_in_words(fits[n]) if n in fits else "" for n in names]),
         )
         .assign_attrs(
             target=name,
@@ -96,7 +96,7 @@ def _costs(fits: dict[str, Fitted], names: list[str], repetitions: int) -> dict[
     }
 
 
-def _prompts_found(fitted: Fitted) -> str:
+def _prompts_in_words(fitted: Fitted) -> str:
     """Hard prompts as words, one for each repetition."""
     prompt = getattr(fitted.predictor, "prompt", None)
     if prompt is None or not np.issubdtype(np.asarray(prompt).dtype, np.integer):

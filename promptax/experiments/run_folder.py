@@ -60,9 +60,12 @@ def has_tuned_weights(path: Path) -> bool:
 
 def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
     """spec.json: what was run, and on what."""
-    about = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
-    about |= {"environment": platforms.environment(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-    files.write_text(folder / "spec.json", json.dumps(about, indent=1))
+    written = {"command": command, "seed": seed, **{k: to_json(v) for k, v in what.items()}}
+    written |= {
+        "environment": platforms.environment(),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    files.write_text(folder / "spec.json", json.dumps(written, indent=1))
 
 
 def details_of(spec: dict, what: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from promptax import files, store
 from promptax.experiments.conditions import Condition, Failure, result_path, unfinished_path
 from promptax.experiments.executors import Executor, in_this_process
 from promptax.experiments.measurement import Announce, silent
-from promptax.progress import Callback, report
+from promptax.progress import Callback, reporting
 from promptax.specs import to_json
 
 
@@ -41,14 +41,12 @@ def sweep(
         ValueError, FileNotFoundError: something that a condition needs is not here, such as the
             weights of a language model. Nothing was measured then.
     """
-    todo = {n: c for n, c in conditions.items() if not result_path(folder, c).exists()}
-    for condition in todo.values():
-        condition.experiment.verify()
+    todo = verified(conditions, folder)
     failures: dict[str, Failure] = {}
     done = len(conditions) - len(todo)
     described = {name: to_json(condition) for name, condition in todo.items()}
     left, taken = _Left(todo), 0
-    with report("conditions", callbacks) as progress:
+    with reporting("conditions", callbacks) as progress:
         progress(done, len(conditions), "")
         for name, outcome in (executor or in_this_process(folder))(described, announce):
             if outcome is None:
@@ -68,8 +66,20 @@ def sweep(
     return failures
 
 
+def verified(conditions: dict[str, Condition], folder: Path) -> dict[str, Condition]:
+    """The conditions whose results are not in the folder yet. Each of them can be measured here.
+
+    Raises:
+        ValueError, FileNotFoundError: something that a condition needs is not here.
+    """
+    todo = {n: c for n, c in conditions.items() if not result_path(folder, c).exists()}
+    for condition in todo.values():
+        condition.experiment.verify()
+    return todo
+
+
 class _Left:
-    """How long the rest will take, from the work that was done and its time."""
+    """Says how long the remaining conditions will take, from the work done and its time."""
 
     def __init__(self, conditions: dict[str, Condition]) -> None:
         self.work = {name: condition.work() for name, condition in conditions.items()}

@@ -30,7 +30,7 @@ from promptax.fit.probes import Looks, Probe, Probed
 from promptax.fit.settings import FitSettings
 from promptax.fit.updates import Block, Moving, Program, Span, adam, run_updates
 from promptax.predictors.base import Architecture
-from promptax.progress import Callback, report
+from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
 from promptax.specs import check, on_device, traced
@@ -149,7 +149,7 @@ def fit(
         start = (halves.tuned, halves.frozen)
         identity = identity_of(key, start, task, settings, objective)
         state = checkpoint.restore(identity, state) or state
-    with report(description, callbacks) as progress:
+    with reporting(description, callbacks) as progress:
         for latest in _run(key, state, program, task, settings, first[0], looks.steps()):
             state = latest
             done = int(state.step)

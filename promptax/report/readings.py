@@ -25,10 +25,10 @@ class _Row:
     def __str__(self) -> str:
         return f"{self.name} ({nats(self.value)})"
 
-    def apart(self, other: "_Row") -> bool:
+    def is_apart(self, another: "_Row") -> bool:
         """Whether the two differ by more than two standard errors (and more than rounding)."""
-        noise = 2 * float(np.hypot(self.error, other.error))
-        return abs(self.value - other.value) > max(noise, 1e-9)
+        noise = 2 * float(np.hypot(self.error, another.error))
+        return abs(self.value - another.value) > max(noise, 1e-9)
 
 
 def headline(results: xr.Dataset) -> str:
@@ -107,7 +107,7 @@ def tuning_curves(results: xr.Dataset) -> str:
     text = f"{when} the mean training loss is {nats(ranked[0].value)} nats per sequence"
     if len(ranked) == 1:
         text += f" for {ranked[0].name}"
-    elif ranked[0].apart(ranked[-1]):
+    elif ranked[0].is_apart(ranked[-1]):
         text += f" for {ranked[0].name}, the lowest, and {nats(ranked[-1].value)} for "
         text += f"{ranked[-1].name}, the highest"
     else:
@@ -156,8 +156,8 @@ def _best_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
         text += f", the lowest of {len(members)} {wording.noun(group, 2)}"
     if bayes is not None and bayes.name != best.name:
         text += ", " + _against_bayes(best, bayes)
-    level = [str(row) for row in others if not row.apart(best)]
-    behind = [str(row) for row in others if row.apart(best)]
+    level = [str(row) for row in others if not row.is_apart(best)]
+    behind = [str(row) for row in others if row.is_apart(best)]
     text += f", level within error with {wording.listed(level)}" if level else ""
     text += f"{' and' if level else ','} ahead of {wording.listed(behind)}" if behind else ""
     return text
@@ -172,17 +172,17 @@ def _range_of(group: str, members: list[_Row], bayes: _Row | None) -> str:
         f"the {len(members)} {wording.noun(group, 2)} end between {nats(low.value)} ({low.name}) "
     )
     text += f"and {nats(high.value)} ({high.name})"
-    if not low.apart(high):
+    if not low.is_apart(high):
         text += ", level within error"
     if bayes is not None:
-        level = sum(not row.apart(bayes) for row in members)
-        text += f", {wording.some(level, len(members))} of them within error of that optimum"
+        level = sum(not row.is_apart(bayes) for row in members)
+        text += f", {wording.share(level, len(members))} of them within error of that optimum"
     return text
 
 
 def _against_bayes(row: _Row, bayes: _Row) -> str:
     optimum = f"the target’s Bayes optimum ({nats(bayes.value)})"
-    if not row.apart(bayes):
+    if not row.is_apart(bayes):
         return f"within error of {optimum}"
     gap = row.value - bayes.value
     if gap > 0:
@@ -199,10 +199,10 @@ def _reaching(results: xr.Dataset, length: int) -> str:
     if bayes is None or not others:
         return f"after {wording.count(length, 'token')}, nothing to compare"
     when = f"after {wording.count(length, 'token')} ({nats(bayes.value)})"
-    level = [str(row) for row in others if not row.apart(bayes)]
-    below = [str(row) for row in others if row.apart(bayes) and row.value < bayes.value]
+    level = [str(row) for row in others if not row.is_apart(bayes)]
+    below = [str(row) for row in others if row.is_apart(bayes) and row.value < bayes.value]
     nearest = min(others, key=lambda row: abs(row.value - bayes.value))
-    text = f"{when}, {wording.some(len(level), len(others))} of {len(others)}"
+    text = f"{when}, {wording.share(len(level), len(others))} of {len(others)}"
     text += f": {wording.listed(level)}" if level else f", nearest {nearest}"
     return text + (
         f", and below it by more than the error {wording.listed(below)}" if below else ""
@@ -215,7 +215,7 @@ def _lowest_at(results: xr.Dataset, length: int) -> str:
     if not shown:
         return f"after {wording.count(length, 'token')} no predictor finished"
     best, *others = sorted(shown, key=lambda row: row.value)
-    level = [str(row) for row in others if not row.apart(best)]
+    level = [str(row) for row in others if not row.is_apart(best)]
     text = f"after {wording.count(length, 'token')} the lowest regret is that of {best}"
     return text + (f", level within error with {wording.listed(level)}" if level else "")
 
@@ -226,11 +226,11 @@ def _against_untuned(results: xr.Dataset, rows: dict[str, _Row], length: int) ->
     others = [rows[name] for name in names if untuned is not None and name != untuned.name]
     if untuned is None or not others:
         return ""
-    above = [str(row) for row in others if row.apart(untuned) and row.value > untuned.value]
+    above = [str(row) for row in others if row.is_apart(untuned) and row.value > untuned.value]
     who = f": {wording.listed(above)}" if above else ""
     ends = "ends" if len(above) <= 1 else "end"
     return (
-        f"; at {length} tokens {wording.some(len(above), len(others))} of {len(others)} {ends} "
+        f"; at {length} tokens {wording.share(len(above), len(others))} of {len(others)} {ends} "
         f"above the untuned network ({nats(untuned.value)}) by more than the error{who}"
     )
 

@@ -1,4 +1,8 @@
-"""Numbers and lists as English: what readings, figures and pages have in common."""
+"""Numbers and lists as English: what readings, figures and pages have in common.
+
+Nats have two formats. Pages round to what readers compare: two decimals (`nats`, and `signed` for a
+change). Exact tables keep four decimals (`precise`, and `precise_change`).
+"""
 
 from collections.abc import Sequence
 
@@ -39,8 +43,8 @@ def noun(group: str, count: int) -> str:
     return singular if count == 1 else plural
 
 
-def some(count: int, total: int) -> str:
-    """How many of all: a number, or "none", or "all"."""
+def share(count: int, total: int) -> str:
+    """How many of all, as text: "none", "all", or the number."""
     return "none" if count == 0 else "all" if count == total else str(count)
 
 
@@ -57,7 +61,7 @@ def signed(value: float) -> str:
 
 def sentence(text: str) -> str:
     """A capital at the beginning, a full stop at the end."""
-    return text[:1].upper() + text[1:] + "."
+    return capitalised(text) + "."
 
 
 LONG = 12  # tokens; of a longer prompt its end is shown
@@ -76,10 +80,16 @@ def shown(counts: Int[np.ndarray, " symbol"]) -> str:
 
 
 def precise(value: float | xr.DataArray | np.ndarray) -> str:
-    """Four decimals; ∞ where something that comes is thought impossible."""
+    """Nats with four decimals; "∞" where the loss is infinite."""
     number = float(value)
     return "∞" if np.isinf(number) else f"{number:.4f}".replace("-0.0000", "0.0000")
 
 
-def _capital(text: str) -> str:
+def precise_change(value: float | xr.DataArray | np.ndarray) -> str:
+    """Nats with four decimals and a sign; no minus zero."""
+    return f"{round(float(value), 4) + 0.0:+.4f}"
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital at its beginning; the other letters stay."""
     return text[:1].upper() + text[1:]

@@ -21,7 +21,7 @@ from promptax import platforms
 from promptax.fit.cost import Cost, cumulative
 from promptax.fit.fitted import Checkpoint, identity_of
 from promptax.fit.settings import FitSettings
-from promptax.progress import Callback, report
+from promptax.progress import Callback, reporting
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import on_device, traced
@@ -91,7 +91,9 @@ def run_search(
         identity = identity_of(key, (search, predictor, state.member), target, settings)
         state = checkpoint.restore(identity, state) or state
     plan = search.plan(target.symbols)
-    with report(": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks) as tell:
+    with reporting(
+        ": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks
+    ) as tell:
         for latest in run.states(state):
             state, done = latest, int(latest.step)
             mean = np.mean(state.loss[:, max(0, done - 20) : done])

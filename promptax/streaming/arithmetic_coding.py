@@ -13,13 +13,14 @@ WHOLE, SETTLED = 1 << 64, 1 << 56
 
 
 class Encoder:
-    """`write` intervals [low, low + width) of [0, TOTAL), then `finish`."""
+    """Codes intervals: `write` each one in turn, then `finish` gives the bytes."""
 
     def __init__(self) -> None:
         self.bytes = bytearray()
         self.low, self.size = 0, WHOLE
 
     def write(self, low: int, width: int) -> None:
+        """Narrow the number to the interval [low, low + width) of [0, TOTAL)."""
         share = self.size >> TOTAL_BITS
         self.low, self.size = self.low + share * low, share * width
         self._carry()
@@ -28,8 +29,10 @@ class Encoder:
             self.size <<= 8
 
     def finish(self) -> bytes:
-        """All that was written: the fewest bytes that lie in the last interval. Zero bytes at the
-        end are left out: the decoder reads zeros past the end."""
+        """The fewest bytes whose number lies in the last interval.
+
+        Zero bytes at the end are left out, since the decoder reads zeros past the end.
+        """
         for free in range(64, -8, -8):
             point = -(-self.low >> free) << free  # the next number that ends in so many zero bits
             if point < self.low + self.size:
@@ -56,7 +59,7 @@ class Encoder:
 
 
 class Decoder:
-    """`point` says where in [0, TOTAL) the next interval lies; `read` that interval."""
+    """Decodes what an `Encoder` wrote. `point` lies in the next interval; `read` moves past it."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 8
@@ -64,10 +67,11 @@ class Decoder:
         self.size = WHOLE
 
     def point(self) -> int:
-        """Outside of [0, TOTAL) only if other intervals were written."""
+        """A number in the next interval. It reaches TOTAL only if the data are of another coder."""
         return self.above // (self.size >> TOTAL_BITS)
 
     def read(self, low: int, width: int) -> None:
+        """Move past the interval [low, low + width), which holds `point`."""
         share = self.size >> TOTAL_BITS
         self.above, self.size = self.above - share * low, share * width
         while self.size < SETTLED:

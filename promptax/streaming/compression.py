@@ -42,8 +42,8 @@ GIVEN = -1  # in place of a point
 UNUSABLE = -1  # in place of a width
 
 Progress = Callable[[int, int], Any]
-Some = Int[np.ndarray, " time"]
-Given = Int[Array, " time"] | Some
+HostTokens = Int[np.ndarray, " time"]
+Given = Int[Array, " time"] | HostTokens
 Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
 Widths = Int[Array, " symbol"]
 
@@ -156,8 +156,13 @@ def _checked(predictor: Predictor) -> Predictor:
     return predictor
 
 
-def _parts(predictor: Predictor, tokens: Some, context: int | None) -> Iterator[tuple[Some, State]]:
-    """The tokens that are read in a row, and the state before them: both directions use this."""
+def _parts(
+    predictor: Predictor, tokens: HostTokens, context: int | None
+) -> Iterator[tuple[HostTokens, State]]:
+    """Cut the tokens where the state starts afresh. Yields each part and the state before it.
+
+    Both directions use this, so that they have states of the same capacity.
+    """
     size = context or max(1, len(tokens))
     room = stepping.room_for(min(size, len(tokens)))
     for at in range(0, len(tokens), size):
@@ -168,7 +173,10 @@ def _parts(predictor: Predictor, tokens: Some, context: int | None) -> Iterator[
 
 
 def widths(log_probs: Row) -> tuple[Widths, Array]:
-    """Whole numbers [symbol] that sum to TOTAL, and whether these are probabilities at all."""
+    """Widths of the intervals [symbol], which sum to TOTAL, and whether the row sums to 1.
+
+    `log_probs`: nats [symbol]. The module gives the formula.
+    """
     symbols = len(log_probs)
     chances = jnp.exp(log_probs)
     usable = jnp.abs(jnp.sum(chances) - 1) < 0.01
@@ -184,22 +192,24 @@ def widths(log_probs: Row) -> tuple[Widths, Array]:
 def _code(
     given: tuple[Predictor, Given, Pair], state: State
 ) -> tuple[State, Int[Array, "time three"]]:
-    """The state after `count` tokens, and for each the token, its interval's lower end and width:
-    of the given tokens, or of those whose interval holds the point."""
+    """Code `count` tokens: the given ones, or the one whose interval holds the point.
+
+    Returns the state after them, and a row for each: token, lower end and width of its interval.
+    """
     predictor, tokens, (count, point) = given
 
-    def one(carry: tuple) -> tuple:
+    def code_token(carry: tuple) -> tuple:
         state, rows, done = carry
-        each, usable = widths(stepping.upcoming(predictor, state))
-        ends = jnp.cumsum(each)
+        intervals, usable = widths(stepping.upcoming(predictor, state))
+        ends = jnp.cumsum(intervals)
         symbol = jnp.searchsorted(ends, point, side="right").astype(jnp.int32)
         token = jnp.where(point == GIVEN, tokens[done], jnp.minimum(symbol, len(ends) - 1))
-        width = each[token]
+        width = intervals[token]
         row = jnp.stack([token, ends[token] - width, jnp.where(usable, width, UNUSABLE)])
         return stepping.step(predictor, state, token), rows.at[done].set(row), done + 1
 
     begin = state, jnp.zeros((TOKENS_AT_ONCE, 3), jnp.int32), jnp.array(0)
-    return jax.lax.while_loop(lambda carry: carry[2] < count, one, begin)[:2]
+    return jax.lax.while_loop(lambda carry: carry[2] < count, code_token, begin)[:2]
 
 
 def _check_width(width: int, index: int, token: int) -> None:
@@ -230,7 +240,7 @@ class Header(NamedTuple):
     checksum: int
 
     @classmethod
-    def of(cls, tokens: Some, symbols: int, context: int | None) -> "Header":
+    def of(cls, tokens: HostTokens, symbols: int, context: int | None) -> "Header":
         return cls(len(tokens), symbols, context or 0, zlib.crc32(_as_bytes(tokens)))
 
 
@@ -241,7 +251,7 @@ _ANOTHER = (
 )
 
 
-def _as_bytes(tokens: Some) -> bytes:
+def _as_bytes(tokens: HostTokens) -> bytes:
     return tokens.astype("<u4").tobytes()
 
 

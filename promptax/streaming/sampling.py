@@ -19,7 +19,7 @@ compile nothing. A token is read only when another follows it.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import equinox as eqx
 import jax
@@ -38,6 +38,16 @@ TOKENS_AT_ONCE = 64  # tokens in one call
 Number = float | int | Float[Array, ""] | Int[Array, ""]
 Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
 Filters = dict[str, Array]
+
+
+class Picking(TypedDict, total=False):
+    """How tokens are picked: the settings of `generate`, which says what each means."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    typical_p: float | None
+    stop: Sequence[int]
 
 
 def generate(
@@ -67,8 +77,14 @@ def generate(
 
     Example: `generate(jax.random.key(0), coins.bayes(), 10, prompt=[1, 1, 1])`.
     """
-    filters = _filters(temperature, top_k, top_p, typical_p)
-    pieces = _started(key, predictor, length, prompt, filters, stop, TOKENS_AT_ONCE)
+    picking: Picking = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "typical_p": typical_p,
+        "stop": stop,
+    }
+    pieces = _pieces(key, predictor, length, prompt, TOKENS_AT_ONCE, picking)
     return jnp.asarray(np.concatenate([np.zeros(0, np.int32), *pieces]))
 
 
@@ -77,16 +93,14 @@ def stream(
     predictor: Predictor,
     length: int,
     prompt: Any = None,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    typical_p: float | None = None,
-    stop: Sequence[int] = (),
+    **picking: Unpack[Picking],
 ) -> Iterator[int]:
-    """The tokens of `generate`, each as soon as it is known."""
-    filters = _filters(temperature, top_k, top_p, typical_p)
-    pieces = _started(key, predictor, length, prompt, filters, stop, 1)
+    """Yield the tokens of `generate`, one by one, as soon as they are known.
+
+    `picking`: temperature, top_k, top_p, typical_p and stop, as `generate` takes them. Everything
+    is checked at once, before the first token is asked for.
+    """
+    pieces = _pieces(key, predictor, length, prompt, 1, picking)
     return (int(token) for piece in pieces for token in piece)
 
 
@@ -160,23 +174,23 @@ def _fewest(goodness: Row, weights: Row, needed: Number | Array) -> Bool[Array, 
 # --- one token after the other --------------------------------------------------------------
 
 
-def _started(
+def _pieces(
     key: Key[Array, ""],
     predictor: Predictor,
     length: int,
     prompt: Any,
-    filters: Filters,
-    stop: Sequence[int],
     at_once: int,
+    picking: Picking,
 ) -> Iterator[np.ndarray]:
-    """Checks everything now; what comes back samples pieces of tokens when asked for them."""
+    """Check everything now. What is returned samples `at_once` tokens whenever it is asked."""
+    stop, filters = picking.get("stop", ()), _filters(picking)
     predictor = stepping.ready(predictor)
     check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
     tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
     stops = np.zeros(predictor.symbols, bool)
     stops[stepping.whole_numbers(predictor, list(stop))] = True
 
-    def pieces() -> Iterator[np.ndarray]:
+    def sample_pieces() -> Iterator[np.ndarray]:
         room = stepping.room_for(len(tokens) + length)
         state = stepping.after(predictor, room, tokens)
         first, given, ends = 0, (predictor, key, filters), jnp.asarray(stops)
@@ -198,7 +212,7 @@ def _started(
             if stops[piece[-1]]:
                 return
 
-    return pieces()
+    return sample_pieces()
 
 
 Sampler = tuple[Predictor, Key[Array, ""], Filters]
@@ -223,24 +237,24 @@ def _sample(
     sample from), and how many there are; what was sampled last was not read yet."""
     predictor, key, filters, stops, (first, count), last = given
 
-    def going(carry: tuple) -> Array:
+    def goes_on(carry: tuple) -> Array:
         _, _, done, last = carry
         return (done == 0) | ((done < count) & (last >= 0) & ~stops[last])
 
-    def one(carry: tuple) -> tuple:
+    def sample_token(carry: tuple) -> tuple:
         state, tokens, done, last = carry
         state = stepping.step(predictor, state, last)
         last = _sample_one((predictor, key, filters), state, first + done)
         return state, tokens.at[done].set(last), done + 1, last
 
     begin = state, jnp.zeros(TOKENS_AT_ONCE, jnp.int32), jnp.array(0), last
-    return jax.lax.while_loop(going, one, begin)[:3]
+    return jax.lax.while_loop(goes_on, sample_token, begin)[:3]
 
 
-def _filters(
-    temperature: float, top_k: int | None, top_p: float | None, typical_p: float | None
-) -> Filters:
-    """Those that are on, as data, after a look at their numbers."""
+def _filters(picking: Picking) -> Filters:
+    """The filters that are on, as data, after a look at their numbers."""
+    temperature, top_k = picking.get("temperature", 1.0), picking.get("top_k")
+    top_p, typical_p = picking.get("top_p"), picking.get("typical_p")
     check(
         temperature >= 0 and math.isfinite(temperature),
         f"Expected a temperature of at least 0 (0: greedy, 1: as predicted); got {temperature}.",

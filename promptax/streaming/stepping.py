@@ -40,7 +40,7 @@ def ready(predictor: AnyPredictor) -> AnyPredictor:
 
 
 def whole_numbers(predictor: Predictor, tokens: Any) -> Int[np.ndarray, " time"]:
-    """The tokens, after a look at them.
+    """Tokens as whole numbers [time] on the host.
 
     Raises:
         ValueError: not whole numbers [time], or outside the predictor's alphabet.
@@ -55,7 +55,7 @@ def whole_numbers(predictor: Predictor, tokens: Any) -> Int[np.ndarray, " time"]
 
 
 def room_for(rows: int) -> int:
-    """The capacity that holds so many rows: a power of two."""
+    """The least power of two that holds so many rows, at least LEAST_ROOM."""
     return max(LEAST_ROOM, 1 << max(0, rows - 1).bit_length())
 
 
@@ -138,7 +138,8 @@ def score(
 
 
 def _padded(tokens: Int[np.ndarray, " time"]) -> Iterator[tuple[Array, Array]]:
-    """Pieces of few sizes, and how many of their tokens count: only in the last one not all."""
+    """Cut tokens into pieces of few sizes. Yields each with how many of its tokens count: all, but
+    for padding in the last one."""
     while len(tokens):
         fits = max((size for size in PIECES if size <= len(tokens)), default=0)
         size = fits if fits >= PADDED else min(s for s in PIECES if s >= len(tokens))
@@ -148,6 +149,7 @@ def _padded(tokens: Int[np.ndarray, " time"]) -> Iterator[tuple[Array, Array]]:
 
 
 def _pieces(tokens: Int[np.ndarray, " time"]) -> Iterator[Array]:
+    """Cut tokens into pieces of the sizes PIECES, the largest first, without padding."""
     at = 0
     for size in PIECES:
         while len(tokens) - at >= size:

@@ -1,5 +1,4 @@
-"""Studies: one folder or file for each paper: its conditions as data, its claims as checks, its
-figures.
+"""What is a study? A paper's conditions as data, its claims as checks, and its figures.
 
 A claim about networks is judged over networks that were pretrained from different seeds. Inside
 its bounds it holds; tentatively, while there are fewer than five seeds or two standard errors
@@ -22,9 +21,21 @@ from promptax.studies.judging import Claim
 
 
 class Study(Spec, open_as="study", default="Genewein2025"):
-    """To implement one: `conditions`, by name, for each of the scales; `claims`, judged on what was
-    measured so far; `parts` with figures and
-    `comparison` with printed numbers, if any; `examples()`, small, for the contract tests."""
+    """A paper that is run again.
+
+    To implement one:
+
+    - `title` of its page, and its fields.
+    - `conditions`: what is measured at each scale, by name.
+    - `claims`: the paper's claims, judged on what was measured so far (`judging.ClaimList`).
+    - `examples`: small ones, for the contract tests.
+
+    Optional:
+
+    - `parts`: the paper's figures.
+    - `comparison`: printed numbers beside ours.
+    - `judged`: how claims are judged, in words, if not as usual.
+    """
 
     title: ClassVar[str] = ""  # of its page
     judged: ClassVar[str] = JUDGED  # how its claims are judged, in words
@@ -39,10 +50,13 @@ class Study(Spec, open_as="study", default="Genewein2025"):
         """The paper's claims, judged on the conditions that were measured, by name."""
 
     def comparison(self, results: Mapping[str, xr.DataTree]) -> list[dict[str, object]]:
-        """Printed numbers beside ours, a row each: what is compared, then `printed`, `ours`,
-        `between_repetitions` and `between_pretrainings` (standard deviations), `pretrainings` (how
-        many), `diverged` (how many repetitions of them), `tolerance`, and `agrees`: "exact" where
-        no network is involved, "close", "within the spread" of pretrainings only, or "no"."""
+        """Printed numbers beside ours, a row each. First come columns that say what is compared.
+
+        The other columns are `printed` and `ours`; the standard deviations `between_repetitions`
+        and `between_pretrainings`; `pretrainings`, how many there are; `diverged`, how many of
+        their repetitions; `tolerance`; and `agrees`: "exact" where no network is involved,
+        "close", "within the spread" of pretrainings only, or "no".
+        """
         del results
         return []
 

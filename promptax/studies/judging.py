@@ -2,19 +2,15 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 Verdict = Literal["holds", "fails", "undecided", "not run"]
-
-
 VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "undecided", "not run")
 
-
 ENOUGH_SEEDS = 5
-
-
 """Pretraining seeds below which nothing is certain."""
 
 
@@ -126,3 +122,51 @@ class Claim:
 def in_words(judged: Check | Claim) -> str:
     """A verdict, and whether it is tentative."""
     return f"{judged.verdict}{', tentatively' if judged.tentative else ''}"
+
+
+# --- the claims of a study ------------------------------------------------------------------
+
+Checks = Iterator[Check]
+Reader = TypeVar("Reader")  # what a study reads its results with
+
+
+class Entry(NamedTuple, Generic[Reader]):
+    """A claim before anything is measured: its sentence, where it stands, and its checks."""
+
+    text: str
+    source: str
+    checks: Callable[[Reader], Checks]
+
+
+class ClaimList(Generic[Reader]):
+    """The claims of a study, in the order in which they are entered.
+
+    A claim is a function that makes its checks from the study's reader of results:
+
+        CLAIMS = ClaimList[Reader]()
+
+        @CLAIMS.enter("S3", "To a single coin weights suffice.", "Figure 1")
+        def _weights_suffice(reader: Reader) -> Checks:
+            yield Check("low rank", reader.tuned(SINGLE, LOW_RANK), most=0.1)
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry[Reader]] = {}
+
+    def enter(self, name: str, text: str, source: str) -> Callable:
+        """Make a decorator that enters a function of checks as the claim of that name."""
+
+        def enter_checks(checks: Callable[[Reader], Checks]) -> Callable[[Reader], Checks]:
+            self.entries[name] = Entry(text, source, checks)
+            return checks
+
+        return enter_checks
+
+    def claim(self, name: str, reader: Reader) -> Claim:
+        """The claim of that name, with the numbers that the reader finds."""
+        entry = self.entries[name]
+        return Claim(name, entry.text, entry.source, tuple(entry.checks(reader)))
+
+    def claims(self, reader: Reader) -> tuple[Claim, ...]:
+        """All claims, with the numbers that the reader finds."""
+        return tuple(self.claim(name, reader) for name in self.entries)

@@ -28,21 +28,25 @@ from promptax.studies.judging import Check, Claim, in_words
 
 
 def begin(folder: Path, command: str, study: Study, scale: str) -> None:
-    """spec.json of a study's folder, which holds one study at one scale and no other."""
+    """Write spec.json of a study's folder.
+
+    Raises:
+        ValueError: the folder holds another study, or the same one at another scale.
+    """
     spec = folder / "spec.json"
     if spec.exists():
-        there = json.loads(files.read_text(spec))
+        earlier = json.loads(files.read_text(spec))
         described = {**to_json(study), "scale": scale}
-        other = {**there.get("study", {}), "scale": there.get("scale")}
-        differ = {name for name in described | other if described.get(name) != other.get(name)}
+        stored = {**earlier.get("study", {}), "scale": earlier.get("scale")}
+        differ = {name for name in described | stored if described.get(name) != stored.get(name)}
 
         def tell(study: dict[str, Any]) -> str:
             return ", ".join(f"{name}={study.get(name)}" for name in sorted(differ))
 
         check(
             not differ,
-            f"Expected a folder of the same study; {folder} holds one with {tell(other)}, and this "
-            f"one has {tell(described)}. Choose another --out.",
+            f"Expected a folder of the same study; {folder} holds one with {tell(stored)}, and "
+            f"this one has {tell(described)}. Choose another --out.",
         )
     write_spec(folder, command, 0, study=study, scale=scale)
 
@@ -53,8 +57,12 @@ def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
     files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
 
 
-def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
-    """Write the page and the tables from what was measured so far; the page's path, the claims."""
+def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
+    """Write the page and the tables from what was measured so far.
+
+    Returns:
+        The page's path, and the claims as they stand now.
+    """
     spec = json.loads(files.read_text(folder / "spec.json"))
     study = from_json(spec["study"])
     assert isinstance(study, Study)
@@ -76,7 +84,7 @@ def report(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
 
 
 def _place(row: Mapping[str, object]) -> str:
-    """Where a compared number stands: everything that says so, in words."""
+    """Where a compared number stands in the paper, in words: network, target, method."""
     numbers = ("steps", "printed", "ours", "between_repetitions", "between_pretrainings")
     compared = {*numbers, "pretrainings", "diverged", "tolerance", "agrees"}
     return ", ".join(str(value) for name, value in row.items() if name not in compared)

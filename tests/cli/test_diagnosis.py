@@ -54,8 +54,8 @@ def test_rows_show_prompts_and_bounds():
 def test_the_terms_of_a_predictor_as_rows():
     sizes = {"steps": 5, "trained_length": 10, "sequences": 32}
     flags = diagnosis.Flags(prior=COINS, target=COIN, **sizes)
-    (judgement,) = diagnosis.judge_predictors(flags, {"it": COINS.bayes()}, set())
-    title, _, rows = diagnosis.term_rows(judgement)
+    (explanation,) = diagnosis.explain_predictors(flags, {"it": COINS.bayes()}, set())
+    title, _, rows = diagnosis.term_rows(explanation)
     assert title.startswith("it:") and rows[1] == ("prior mismatch", "+0.0000", "exact")
     assert rows[3] == ("search gap", "+0.0000", "exact")
     assert sum(float(row[1]) for row in rows[:-1]) == pytest.approx(float(rows[-1][1]), abs=3e-4)

@@ -36,7 +36,7 @@ def test_an_experiment_over_points_runs_and_is_reported(tmp_path):
     assert results.attrs["reference"] == "oracle" and "pseudo_counts" not in results
     for name in ("soft prompt", "full weights", "untuned", "prior bayes", "bayes"):
         assert np.isfinite(results["regret"].sel(predictor=name, repetition=0)).all()
-    assert experiment_folder.report(tmp_path).exists()
+    assert experiment_folder.write_page(tmp_path).exists()
 
 
 @pytest.mark.parametrize(

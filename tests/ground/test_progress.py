@@ -42,7 +42,7 @@ def test_a_bar_waits_shows_and_closes(monkeypatch):
 
 def test_a_quick_bar_never_shows(monkeypatch):
     written = console(monkeypatch, terminal=True)
-    with progress.report("tuning", None) as tell:
+    with progress.reporting("tuning", None) as tell:
         assert tell(1, 1) is False
     assert written.getvalue() == ""
 
@@ -50,7 +50,7 @@ def test_a_quick_bar_never_shows(monkeypatch):
 def test_a_bar_closes_on_an_error(monkeypatch):
     console(monkeypatch, terminal=True)
     bar = progress.Bar("tuning", patience=0.0)
-    with pytest.raises(KeyboardInterrupt), progress.report("tuning", [bar]) as tell:
+    with pytest.raises(KeyboardInterrupt), progress.reporting("tuning", [bar]) as tell:
         tell(1, 3)
         assert bar.display is not None
         raise KeyboardInterrupt

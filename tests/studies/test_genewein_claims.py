@@ -28,7 +28,7 @@ from promptax.studies.genewein_2025.conditions import (
     kind,
     name_of,
 )
-from promptax.studies.genewein_2025.reading import Judge, Reader, printed
+from promptax.studies.genewein_2025.reading import Checker, Reader, printed
 from promptax.studies.judging import Check, Claim
 
 STUDY = Genewein2025(pretraining_seeds=5)
@@ -126,8 +126,7 @@ def compared(results, how):
 
 def judged(claim, results):
     """The checks of a claim about networks."""
-    text, source, checks = CLAIMS[claim]
-    return Claim(claim, text, source, tuple(checks(Judge(Reader(results)))))
+    return CLAIMS.claim(claim, Checker(Reader(results)))
 
 
 @pytest.mark.slow
@@ -135,7 +134,7 @@ def test_the_printed_numbers_satisfy_the_claims():
     found = {claim.name: claim.verdict for claim in STUDY.claims(paper())}
     measured = {name for name in found if name[0] == "M" and " " not in name}
     assert measured == {f"M{number:02}" for number in range(1, 34)}
-    assert {name for name in CLAIMS if found[name] != "holds"} == set()
+    assert {name for name in CLAIMS.entries if found[name] != "holds"} == set()
 
 
 OFF = [  # a claim, a condition, and what is otherwise there
@@ -197,7 +196,7 @@ def test_a_number_that_is_off_makes_its_claim_fail(claim, condition, change):
 
 
 def test_every_claim_about_networks_can_fail():
-    assert {claim for claim, *_ in OFF} == set(CLAIMS)
+    assert {claim for claim, *_ in OFF} == set(CLAIMS.entries)
 
 
 def test_two_networks_decide_nothing():

@@ -19,7 +19,7 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from promptax.report.wording import _capital, precise, shown, spelled
+from promptax.report.wording import capitalised, precise, shown, spelled
 
 ALREADY = "already optimal"
 
@@ -73,14 +73,14 @@ def verdict(table: xr.Dataset) -> Verdict:
     so_far = _so_far(table)
     if approached <= enough:
         longer = f"Longer ones come as near to {precise(approached)} as one likes"
-        return Verdict(LONGER, "", f"{_capital(LONGER)}: {so_far}. {longer}.")
+        return Verdict(LONGER, "", f"{capitalised(LONGER)}: {so_far}. {longer}.")
     remedy, and_so = _remedy(table)
     if least <= enough:
         ever, status = "What longer ones would do is not known.", OPEN
     else:
         ever = f"No prompt of any length leaves less than {precise(least)}."
         status = HELPS if approached < without - table.attrs["tolerance"] else CANNOT
-    return Verdict(status, remedy, f"{_capital(status)}: {so_far}. {ever} {and_so}")
+    return Verdict(status, remedy, f"{capitalised(status)}: {so_far}. {ever} {and_so}")
 
 
 def limit(table: xr.Dataset) -> str:
@@ -109,12 +109,12 @@ def _remedy(table: xr.Dataset) -> tuple[str, str]:
     numbers = f"{prompts} leave {precise(row['mixture'])} nats"
     if row["mixture"] <= enough:
         words = f"a mixture of {count} prompts would suffice"
-        return words, f"{_capital(words)}: {numbers}."
+        return words, f"{capitalised(words)}: {numbers}."
     approached, least = float(table["mixture_approached"]), float(table["mixture_least"])
     if approached <= enough:
         words = f"a mixture of {count} longer prompts would suffice"
         nearer = f"longer ones come as near to {precise(approached)} as one likes"
-        return words, f"{_capital(words)}: {numbers}, and {nearer}."
+        return words, f"{capitalised(words)}: {numbers}, and {nearer}."
     if least > enough:
         return ONLY_WEIGHTS, (
             f"Nor does any mixture of prompts leave less than {precise(least)}: what is left is "

@@ -52,7 +52,7 @@ def run(flags: Flags, command: str) -> None:
     ):
         print_regrets(results)
     if platforms.leads():
-        page = experiment_folder.report(folder)
+        page = experiment_folder.write_page(folder)
         say(f"\n{page}  ← open this in a browser", style="bold")
 
 

@@ -27,14 +27,14 @@ from promptax.cli.printing import print_rows, say
 from promptax.experiments import run_folder
 from promptax.protocol.predictor import Predictor
 from promptax.report import figures, to_csv
-from promptax.report.wording import precise, shown, spelled
+from promptax.report.wording import precise, precise_change, shown, spelled
 from promptax.specs import check
 from promptax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Flags:
-    """What is compared, how far prompts are searched, and which predictors are judged."""
+    """What is compared, how far prompts are searched, and which predictors are explained."""
 
     prior: Task
     """What was pretrained on: the name of a task, JSON, or @FILE."""
@@ -76,22 +76,22 @@ def run(flags: Flags, command: str) -> None:
     print_rows(*length_rows(table))
     say(f"the best prompt's regret {table.attrs['limit']}")
     tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
-    judged = []
-    for judgement in judge_predictors(flags, predictors, tuned):
-        print_rows(*term_rows(judgement))
-        say(f"{judgement.name}, as a prior: {judgement.prior.words()}")
-        judged.append(judgement)
+    explanations = []
+    for explanation in explain_predictors(flags, predictors, tuned):
+        print_rows(*term_rows(explanation))
+        say(f"{explanation.name}, as a prior: {explanation.prior.words()}")
+        explanations.append(explanation)
     say(table.attrs["verdict"], style="bold")
     if folder is not None:
         run_folder.write_spec(folder, command, flags.seed, prior=flags.prior, target=flags.target)
-        write(folder, table, judged)
+        write(folder, table, explanations)
         say(f"written to {folder}")
 
 
 Rows = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # title, headings, rows
 
 
-class Judgement(NamedTuple):
+class Explanation(NamedTuple):
     """A predictor's name, its `ledger` and its `effective_prior`."""
 
     name: str
@@ -132,27 +132,23 @@ def length_rows(table: xr.Dataset) -> Rows:
     return f"{title}predictor has: {precise(table['floor'])}", headings, rows
 
 
-def term_rows(judgement: Judgement) -> Rows:
+def term_rows(explanation: Explanation) -> Rows:
     """The terms of a predictor's regret, and their sum."""
-    terms = judgement.ledger
+    terms = explanation.ledger
     rows = [
-        (str(term), _signed(value), f"± {2 * float(error):.4f}" if error else "exact")
+        (str(term), precise_change(value), f"± {2 * float(error):.4f}" if error else "exact")
         for term, value, error in zip(
             terms["term"].values, terms["nats"].values, terms["standard_error"].values, strict=True
         )
     ]
     error = float(terms["regret_standard_error"])
-    rows.append(("= regret", _signed(terms["regret"]), f"± {2 * error:.4f}"))
-    return f"{judgement.name}: regret in {NATS}", ("term", NATS, "2 standard errors"), rows
+    rows.append(("= regret", precise_change(terms["regret"]), f"± {2 * error:.4f}"))
+    return f"{explanation.name}: regret in {NATS}", ("term", NATS, "2 standard errors"), rows
 
 
-def _signed(value: float | xr.DataArray) -> str:
-    return f"{round(float(value), 4) + 0.0:+.4f}"  # no minus zero
-
-
-def judge_predictors(
+def explain_predictors(
     flags: Flags, predictors: dict[str, Predictor], tuned: set[str]
-) -> Iterator[Judgement]:
+) -> Iterator[Explanation]:
     """Each predictor's ledger and effective prior; `tuned`: those whose weights were tuned."""
     target, steps, sequences = flags.target, flags.steps, flags.sequences
     for name, predictor in predictors.items():
@@ -169,28 +165,28 @@ def judge_predictors(
             longest=flags.longest,
         )
         prior = effective_prior(predictor, target, steps, key=second, sequences=sequences)
-        yield Judgement(name, terms, prior)
+        yield Explanation(name, terms, prior)
 
 
-def write(folder: Path, table: xr.Dataset, judged: list[Judgement]) -> None:
+def write(folder: Path, table: xr.Dataset, explanations: list[Explanation]) -> None:
     """The dataset, the figure and the tables."""
     store.save(folder / "diagnosis.nc", table)
     store.write_figure(folder / "regret-by-length.png", figures.regret_by_length(table))
     _, headings, rows = length_rows(table)
     records: list[dict[str, object]] = [dict(zip(headings, row, strict=True)) for row in rows]
     files.write_text(folder / "table.csv", to_csv(records))
-    if judged:
-        terms = [row for judgement in judged for row in _term_records(judgement)]
+    if explanations:
+        terms = [row for explanation in explanations for row in _term_records(explanation)]
         files.write_text(folder / "ledger.csv", to_csv(terms))
-        priors = [_prior_record(judgement) for judgement in judged]
+        priors = [_prior_record(explanation) for explanation in explanations]
         files.write_text(folder / "priors.csv", to_csv(priors))
 
 
-def _term_records(judgement: Judgement) -> list[dict[str, object]]:
-    terms = judgement.ledger
+def _term_records(explanation: Explanation) -> list[dict[str, object]]:
+    terms = explanation.ledger
     return [
         {
-            "predictor": judgement.name,
+            "predictor": explanation.name,
             "term": str(term),
             "nats": float(terms["nats"].sel(term=term)),
             "standard_error": float(terms["standard_error"].sel(term=term)),
@@ -199,10 +195,10 @@ def _term_records(judgement: Judgement) -> list[dict[str, object]]:
     ]
 
 
-def _prior_record(judgement: Judgement) -> dict[str, object]:
-    prior = judgement.prior
+def _prior_record(explanation: Explanation) -> dict[str, object]:
+    prior = explanation.prior
     return {
-        "predictor": judgement.name,
+        "predictor": explanation.name,
         "strength": prior.strength,
         "fit_error": prior.fit_error,
         **{f"pseudo_count_{symbol}": count for symbol, count in enumerate(prior.pseudo_counts)},

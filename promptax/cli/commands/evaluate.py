@@ -102,5 +102,5 @@ def _write(
 ) -> None:
     run_folder.write_spec(folder, command, flags.seed, target=flags.target, predictors=paths)
     store.save(folder / "results.nc", results)
-    files.write_text(folder / "table.csv", experiment_folder.csv([results]))
+    files.write_text(folder / "table.csv", experiment_folder.tables_as_csv([results]))
     say(f"written to {folder}")

@@ -25,4 +25,8 @@ def run(flags: Flags, command: str) -> None:
     del command
     folder = Path(flags.folder)
     of_study = "study" in json.loads(files.read_text(folder / "spec.json"))
-    say(str(study_folder.report(folder)[0] if of_study else experiment_folder.report(folder)))
+    say(
+        str(
+            study_folder.write_page(folder)[0] if of_study else experiment_folder.write_page(folder)
+        )
+    )

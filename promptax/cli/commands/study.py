@@ -11,7 +11,7 @@ from promptax.cli.arguments import choice
 from promptax.cli.printing import print_rows, say
 from promptax.experiments.conditions import Measurements, matching
 from promptax.experiments.executors import by_ray
-from promptax.experiments.sweeps import sweep
+from promptax.experiments.sweeps import sweep, verified
 from promptax.progress import Bar, Callback
 from promptax.studies import Study, study_folder
 from promptax.studies.judging import in_words
@@ -47,6 +47,7 @@ def run(flags: Flags, command: str) -> None:
     folder = Path(flags.out or f"runs/{name}-{flags.scale}")
     plugins = tuple(specs.plugins)
     executor = by_ray(flags.address, plugins, flags.cores) if flags.executor == "ray" else None
+    verified(chosen, folder)  # before anything is written
     study_folder.begin(folder, command, flags.study, flags.scale)
     study_folder.write_index(folder, conditions)
     failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_say_note,))
@@ -60,7 +61,7 @@ def run(flags: Flags, command: str) -> None:
 
 
 def _report(folder: Path) -> None:
-    page, claims = study_folder.report(folder)
+    page, claims = study_folder.write_page(folder)
     rows = [(claim.name, in_words(claim), claim.text) for claim in claims]
     print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
     say(f"\n{page}  ← open this in a browser", style="bold")

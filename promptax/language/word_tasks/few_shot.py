@@ -19,7 +19,7 @@ from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.language.word_tasks.exam import Exam, Scores
 from promptax.language.word_tasks.pairs import Pair, Split
-from promptax.progress import Callback, report
+from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering.gradient import GradientTuner
@@ -78,7 +78,7 @@ def few_shot(
     shown = [draw_demonstrations(exam.split, shot, draw, kind) for kind, shot, draw in settings]
     room = exam.room(max(shots))
     scores: dict[tuple[Pair, ...], Scores] = {}
-    with report("demonstrations", callbacks) as progress:
+    with reporting("demonstrations", callbacks) as progress:
         for done, pairs in enumerate(shown, start=1):
             if pairs not in scores:  # without demonstrations all draws are one
                 scores[pairs] = exam.judge(predictor, pairs, room=room)

@@ -69,13 +69,13 @@ def tally(claims: Sequence[Row]) -> str:
     """How many claims have which verdict, in words."""
     counts = Counter(str(row["verdict"]) for row in claims)
     order = ("holds", "fails", "undecided", "not run")
-    said = {
+    plural = {
         "holds": "hold",
         "fails": "fail",
         "undecided": "are undecided",
         "not run": "were not run",
     }
-    one = {
+    singular = {
         "holds": "holds",
         "fails": "fails",
         "undecided": "is undecided",
@@ -84,7 +84,7 @@ def tally(claims: Sequence[Row]) -> str:
     tentative = sum(bool(row["tentative"]) for row in claims)
     note = {"holds": f" ({tentative} tentatively)" if tentative else ""}
     parts = [
-        f"{counts[verdict]} {(one if counts[verdict] == 1 else said)[verdict]}"
+        f"{counts[verdict]} {(singular if counts[verdict] == 1 else plural)[verdict]}"
         f"{note.get(verdict, '')}"
         for verdict in order
         if counts[verdict]

@@ -6,7 +6,7 @@ S for the single coin, T for two coins, X for what is exact. Regret is cumulativ
 oracle in nats, over 50 flips where nothing else is said.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import xarray as xr
 
@@ -34,40 +34,25 @@ from promptax.studies.coins_in_language.reading import (
     regret,
     strength,
 )
-from promptax.studies.judging import Check, Claim
+from promptax.studies.judging import Check, Checks, Claim, ClaimList
 
 PROMPTS = (HARD, SOFT, KEY_VALUE)
 BEST_BETA = 1.4624  # least regret of any Beta prior on two coins (claim "D01 exact" of the paper's)
 NEAR = 0.15  # nats: as far from exact Bayes as the paper's networks are on their own task
 GAIN = 0.3  # nats by which soft prompts beat hard ones at least in the paper
 
-Checks = Iterator[Check]
-CLAIMS: dict[str, tuple[str, str, Callable[[Reader], Checks]]] = {}
+CLAIMS = ClaimList[Reader]()
 
 
 def claims(results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
     """All claims, judged on what was measured so far."""
-    reader = Reader(results)
-    return tuple(
-        Claim(name, text, source, tuple(checks(reader)))
-        for name, (text, source, checks) in CLAIMS.items()
-    )
-
-
-def _claims(name: str, text: str, source: str) -> Callable:
-    """Names the claim that a function's checks belong to."""
-
-    def enter(checks: Callable[[Reader], Checks]) -> Callable[[Reader], Checks]:
-        CLAIMS[name] = text, source, checks
-        return checks
-
-    return enter
+    return CLAIMS.claims(Reader(results))
 
 
 # --- in context -----------------------------------------------------------------------------
 
 
-@_claims(
+@CLAIMS.enter(
     "L1",
     "In context the model learns the bias of a coin: regret grows ever slower.",
     "Genewein et al. 2025, §2: Bayes' regret grows with log n",
@@ -76,8 +61,8 @@ def _learns(reader: Reader) -> Checks:
     optimum = exact()
     growth = optimum.laplace_far / optimum.laplace[RANDOM_COINS]
     for spelling in SPELLINGS:
-        far = reader.each(spelling, RANDOM_COINS, lambda r: regret(r, UNTUNED, STEPS))
-        values = reader.each(
+        far = reader.by_seed(spelling, RANDOM_COINS, lambda r: regret(r, UNTUNED, STEPS))
+        values = reader.by_seed(
             spelling, RANDOM_COINS, lambda r: regret(r, UNTUNED, STEPS) / regret(r, UNTUNED)
         )
         share = tuple(value / optimum.half_far for value in far)
@@ -95,14 +80,14 @@ def _learns(reader: Reader) -> Checks:
         )
 
 
-@_claims(
+@CLAIMS.enter(
     "L2",
     "It predicts random coins as exact Bayes does, which is Laplace's rule.",
     "Genewein et al. 2025, Eq. 6, of networks pretrained on coins",
 )
 def _like_laplace(reader: Reader) -> Checks:
     for spelling in SPELLINGS:
-        above = reader.each(
+        above = reader.by_seed(
             spelling,
             RANDOM_COINS,
             lambda r: regret(r, UNTUNED, STEPS) - regret(r, "bayes", STEPS),
@@ -110,14 +95,16 @@ def _like_laplace(reader: Reader) -> Checks:
         yield Check(f"{spelling}: regret above Laplace's over {STEPS} flips", above, most=1.0)
 
 
-@_claims("L3", "Its predictions are those of some Beta prior.", "de Finetti: flips have no order")
+@CLAIMS.enter(
+    "L3", "Its predictions are those of some Beta prior.", "de Finetti: flips have no order"
+)
 def _some_beta(reader: Reader) -> Checks:
     for spelling in SPELLINGS:
-        errors = reader.each(spelling, RANDOM_COINS, fit_error)
+        errors = reader.by_seed(spelling, RANDOM_COINS, fit_error)
         yield Check(f"{spelling}: distance from the closest Beta prior, nats", errors, most=0.5)
 
 
-@_claims(
+@CLAIMS.enter(
     "L4",
     "That prior is the same whichever way outcomes are spelled, and prefers none of them.",
     "a Bayes predictor knows symbols by their order alone",
@@ -125,9 +112,9 @@ def _some_beta(reader: Reader) -> Checks:
 def _any_spelling(reader: Reader) -> Checks:
     sizes = []
     for spelling in SPELLINGS:
-        means = reader.each(spelling, RANDOM_COINS, prior_mean)
+        means = reader.by_seed(spelling, RANDOM_COINS, prior_mean)
         yield Check(f"{spelling}: share of the first outcome in the prior", means, 0.4, 0.6)
-        sizes.append(reader.each(spelling, RANDOM_COINS, strength))
+        sizes.append(reader.by_seed(spelling, RANDOM_COINS, strength))
     ratios = tuple(
         max(seeds) / min(seeds)
         for seeds in zip(*(values for values in sizes if values), strict=False)
@@ -139,7 +126,7 @@ def _any_spelling(reader: Reader) -> Checks:
 # --- single coin ----------------------------------------------------------------------------
 
 
-@_claims("S1", "To a single coin a hard prompt helps as it helps exact Bayes.", "§3, Figure 1")
+@CLAIMS.enter("S1", "To a single coin a hard prompt helps as it helps exact Bayes.", "§3, Figure 1")
 def _hard_helps(reader: Reader) -> Checks:
     optimum = exact()
     gain = optimum.laplace[SINGLE] - optimum.prompted[SINGLE]
@@ -149,7 +136,7 @@ def _hard_helps(reader: Reader) -> Checks:
     yield Check("heads among the 6 flips of the best hard prompt", heads, 0.0, 1.0)
 
 
-@_claims("S2", "To a single coin a prompt suffices.", "§3, Figure 1")
+@CLAIMS.enter("S2", "To a single coin a prompt suffices.", "§3, Figure 1")
 def _prompt_suffices(reader: Reader) -> Checks:
     least = reader.tuned(SINGLE, lambda r: best(r, PROMPTS))
     bound = exact().prompted[SINGLE]
@@ -163,12 +150,12 @@ def _prompt_suffices(reader: Reader) -> Checks:
     yield Check("best hard prompt above the best soft or key/value prompt", beaten, least=GAIN)
 
 
-@_claims("S3", "To a single coin weights suffice.", "Figure 1")
+@CLAIMS.enter("S3", "To a single coin weights suffice.", "Figure 1")
 def _weights_suffice(reader: Reader) -> Checks:
     yield Check("low rank", reader.tuned(SINGLE, lambda r: regret(r, LOW_RANK)), most=0.1)
 
 
-@_claims("S4", "What was tuned to it knows its bias.", "a prompt is worth observations")
+@CLAIMS.enter("S4", "What was tuned to it knows its bias.", "a prompt is worth observations")
 def _knows_the_bias(reader: Reader) -> Checks:
     for method in (SOFT, KEY_VALUE, LOW_RANK):
         means = reader.tuned(SINGLE, lambda r, m=method: prior_mean(r, m))
@@ -180,7 +167,9 @@ def _knows_the_bias(reader: Reader) -> Checks:
 # --- two coins ------------------------------------------------------------------------------
 
 
-@_claims("T1", "To two coins no hard prompt suffices: none is better than none.", "§3, Figure 3")
+@CLAIMS.enter(
+    "T1", "To two coins no hard prompt suffices: none is better than none.", "§3, Figure 3"
+)
 def _no_hard_prompt(reader: Reader) -> Checks:
     optimum = exact()
     above = optimum.prompted[TWO] - optimum.laplace[TWO]
@@ -190,7 +179,7 @@ def _no_hard_prompt(reader: Reader) -> Checks:
     yield Check("best hard prompt above untuned", losses, 0.0, printed=round(above, 3))
 
 
-@_claims("T2", "To two coins soft prompts do not suffice either.", "Figure 3, M15 to M17")
+@CLAIMS.enter("T2", "To two coins soft prompts do not suffice either.", "Figure 3, M15 to M17")
 def _no_soft_prompt(reader: Reader) -> Checks:
     floor = exact().bayes[TWO]
     for method in (SOFT, KEY_VALUE):
@@ -198,7 +187,7 @@ def _no_soft_prompt(reader: Reader) -> Checks:
         yield Check(method, values, floor + NEAR, printed=round(floor, 4))
 
 
-@_claims("T3", "To two coins weights suffice.", "Figure 3")
+@CLAIMS.enter("T3", "To two coins weights suffice.", "Figure 3")
 def _low_rank(reader: Reader) -> Checks:
     floor = exact().bayes[TWO]
     values = reader.tuned(TWO, lambda r: regret(r, LOW_RANK))
@@ -207,7 +196,7 @@ def _low_rank(reader: Reader) -> Checks:
     yield Check("best of all prompts above low rank", ahead, least=0.0)
 
 
-@_claims(
+@CLAIMS.enter(
     "T4", "What keeps two coins apart is explained by no Beta prior.", "Eq. 10: posteriors collapse"
 )
 def _no_beta(reader: Reader) -> Checks:
@@ -221,7 +210,7 @@ def _no_beta(reader: Reader) -> Checks:
     )
 
 
-@_claims(
+@CLAIMS.enter(
     "X1",
     "Of exact Bayes on random coins: a hard prompt helps on a single coin, and hurts on two.",
     "§3; sums over all sequences",

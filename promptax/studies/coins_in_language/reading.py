@@ -46,7 +46,7 @@ class Reader:
                 by_seed[seed] = self.results[name][group].to_dataset()
         return by_seed
 
-    def each(
+    def by_seed(
         self, spelling: str, target: str, number: Callable[[xr.Dataset], float]
     ) -> tuple[float, ...]:
         """A number of each seed's results; NaN where what it speaks of diverged."""
@@ -58,7 +58,7 @@ class Reader:
 
     def tuned(self, target: str, number: Callable[[xr.Dataset], float]) -> tuple[float, ...]:
         """The same where the model was steered."""
-        return self.each(MAIN, target, number)
+        return self.by_seed(MAIN, target, number)
 
 
 def regret(results: xr.Dataset, predictor: str, steps: int = TUNED_STEPS) -> float:

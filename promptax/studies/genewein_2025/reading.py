@@ -199,7 +199,7 @@ def _by_seed(values: Mapping[int, float]) -> xr.DataArray:
     )
 
 
-class Judge:
+class Checker:
     """Makes checks from places and bounds."""
 
     def __init__(self, reader: Reader) -> None:

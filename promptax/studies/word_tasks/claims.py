@@ -6,12 +6,12 @@ there. Names: D for demonstrations, C for calibration, P for prompts and weights
 Losses are nats per answer on held-out inputs, over the whole alphabet.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
-from promptax.studies.judging import Check, Claim
+from promptax.studies.judging import Check, Checks, Claim, ClaimList
 from promptax.studies.word_tasks.conditions import (
     FEW_PAIRS,
     INSTRUCTED,
@@ -30,33 +30,18 @@ from promptax.studies.word_tasks.reading import Reader, accuracy, label_accuracy
 MOST = SHOTS[-1]  # demonstrations
 LEAST_GAIN = 1.0  # nats: the answer is e times as likely
 MOST_LOST = 0.05  # of accuracy: "in the range of 0-5% absolute" (Min et al. 2022, section 4.1)
-Checks = Iterator[Check]
-CLAIMS: dict[str, tuple[str, str, Callable[[Reader], Checks]]] = {}
+CLAIMS = ClaimList[Reader]()
 
 
 def claims(results: Mapping[str, xr.DataTree]) -> tuple[Claim, ...]:
     """All claims, judged on what was measured so far."""
-    reader = Reader(results)
-    return tuple(
-        Claim(name, text, source, tuple(checks(reader)))
-        for name, (text, source, checks) in CLAIMS.items()
-    )
-
-
-def _claim(name: str, text: str, source: str) -> Callable:
-    """Name the claim that a function's checks belong to."""
-
-    def enter(checks: Callable[[Reader], Checks]) -> Callable[[Reader], Checks]:
-        CLAIMS[name] = text, source, checks
-        return checks
-
-    return enter
+    return CLAIMS.claims(Reader(results))
 
 
 # --- demonstrations -------------------------------------------------------------------------
 
 
-@_claim(
+@CLAIMS.enter(
     "D1",
     "Demonstrations teach the model what is asked.",
     "Brown et al. 2020, section 3: larger contexts, better answers",
@@ -67,7 +52,7 @@ def _demonstrations_help(reader: Reader) -> Checks:
         yield Check(f"{task}: no demonstration above {MOST}, nats", gains, least=LEAST_GAIN)
 
 
-@_claim("D2", "The first ones teach most.", "Brown et al. 2020, figure 1.2")
+@CLAIMS.enter("D2", "The first ones teach most.", "Brown et al. 2020, figure 1.2")
 def _first_ones_teach_most(reader: Reader) -> Checks:
     for task in TASKS:
         first = reader.differences(task, (SHOWN, loss(0)), (SHOWN, loss(5)))
@@ -76,7 +61,7 @@ def _first_ones_teach_most(reader: Reader) -> Checks:
         yield Check(f"{task}: gain from 5 to {MOST} over that from 0 to 5", shares, most=0.25)
 
 
-@_claim(
+@CLAIMS.enter(
     "D3",
     "Their answers need not be right: with each other's answers accuracy hardly falls.",
     "Min et al. 2022, section 4.1; there with random labels",
@@ -88,7 +73,7 @@ def _answers_need_not_be_right(reader: Reader) -> Checks:
             yield Check(f"{task}: accuracy lost behind {shots}", lost, most=MOST_LOST)
 
 
-@_claim(
+@CLAIMS.enter(
     "D4",
     "An instruction helps too, and less than demonstrations.",
     "Brown et al. 2020, section 2: zero-shot against few-shot",
@@ -104,7 +89,7 @@ def _instruction_helps_less(reader: Reader) -> Checks:
 # --- calibration ----------------------------------------------------------------------------
 
 
-@_claim(
+@CLAIMS.enter(
     "C1",
     "Divided by the chances for an input without content, more labels are right.",
     "Zhao et al. 2021, section 5",
@@ -119,7 +104,7 @@ def _calibration_helps(reader: Reader) -> Checks:
         yield Check(f"{SENTIMENTS}: accuracy gained behind {shots}", gains, least=0.0)
 
 
-@_claim(
+@CLAIMS.enter(
     "C2",
     "And it depends less on which demonstrations were drawn.",
     "Zhao et al. 2021, section 5: the variance across choices falls",
@@ -140,7 +125,7 @@ def _calibration_steadies(reader: Reader) -> Checks:
 # --- tuned ----------------------------------------------------------------------------------
 
 
-@_claim(
+@CLAIMS.enter(
     "P1",
     "A tuned soft prompt does what demonstrations do, and more.",
     "Lester et al. 2021, figure 1: prompt tuning against prompt design",
@@ -152,7 +137,7 @@ def _soft_prompt_beats_demonstrations(reader: Reader) -> Checks:
             yield Check(f"{task}: {shots} demonstrations above it, nats", ahead, least=0.0)
 
 
-@_claim(
+@CLAIMS.enter(
     "P2",
     "On a small model tuned weights do more than a soft prompt.",
     "Lester et al. 2021, figure 1; here of low rank (Hu et al. 2021)",
@@ -163,7 +148,7 @@ def _weights_do_more(reader: Reader) -> Checks:
         yield Check(f"{task}: soft prompt above low rank, nats", ahead, least=0.0)
 
 
-@_claim(
+@CLAIMS.enter(
     "P3",
     "So do keys and values in every layer.",
     "Li and Liang 2021, section 7.2: rows of the embedding alone do less",
@@ -174,7 +159,7 @@ def _keys_and_values_do_more(reader: Reader) -> Checks:
         yield Check(f"{task}: soft prompt above key/value prompt, nats", ahead, least=0.0)
 
 
-@_claim(
+@CLAIMS.enter(
     "P4",
     "A soft prompt that begins as an instruction ends no worse than one of random tokens.",
     "Lester et al. 2021, figure 3: initialisation matters for small models",
@@ -185,7 +170,7 @@ def _instruction_is_a_good_start(reader: Reader) -> Checks:
         yield Check(f"{task}: random tokens above an instruction, nats", ahead, least=0.0)
 
 
-@_claim(
+@CLAIMS.enter(
     "P5",
     "More pairs are not the whole reason: tuned to no more than demonstrations are drawn from, a "
     "soft prompt still does more than they do.",
