@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,6 +53,7 @@ LogProbs = Float[Array, "time symbol"]
 Counts = Float[Array, " symbol"]
 Mask = Bool[Array, " time"]
 Losses = Float[Array, " time"]
+AnyKey = Key[Array, ""] | UInt[Array, " _numbers"]  # jax.random.key, or the older PRNGKey
 
 
 def labelled(

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.core import Tracer
@@ -93,6 +94,25 @@ def floats(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return tuple(floats(value) for value in values)
     return float(values)
+
+
+def as_key(key: Any) -> jax.Array:
+    """One random key, as `jax.random.key` makes it; that of `jax.random.PRNGKey` becomes one, and
+    draws the same numbers.
+
+    Raises:
+        TypeError: no key, or several.
+    """
+    given = f"{type(key).__name__} {key!r}" if isinstance(key, int | None) else type(key).__name__
+    if isinstance(key, jax.Array | np.ndarray):
+        given = f"an array of shape {key.shape}, {key.dtype}"
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            if key.shape == ():
+                return key  # pyright: ignore[reportReturnType]
+            given = f"{key.size} keys of shape {key.shape}"
+        elif key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    raise TypeError(f"Expected one random key, such as jax.random.key(0); got {given}.")
 
 
 def check(condition: bool | np.bool_, message: str) -> None:

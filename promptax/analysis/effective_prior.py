@@ -21,14 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 import xarray as xr
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
-from promptax.axes import NATS, labelled
+from promptax.axes import NATS, AnyKey, labelled
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise
-from promptax.specs import check, traced
+from promptax.specs import as_key, check, traced
 from promptax.tasks.base import Task, sample_batch
 
 STRENGTHS = (1.0, 10.0, 100.0)  # where the search for pseudo-counts begins
@@ -40,7 +40,7 @@ IMMOVABLE = 1e5  # a strength from here on says that data move nothing
 class EffectivePrior:
     """The Dirichlet prior whose predictions come closest.
 
-    `pseudo_counts` [symbol]; `fit_error`: expected cumulative divergence over `steps` steps from
+    `pseudo_counts` [symbol]; `fit_error`: expected cumulative divergence over `length` steps from
     the predictor to that prior's exact predictor, nats; `standard_error` of the fit error, nats: 0
     where it is exact, else of the sampled sequences, the pseudo-counts held fixed; `explains`: the
     fit error is at most `tolerance`.
@@ -49,7 +49,7 @@ class EffectivePrior:
     pseudo_counts: tuple[float, ...]
     fit_error: float
     standard_error: float
-    steps: int
+    length: int
     tolerance: float
 
     @property
@@ -72,7 +72,7 @@ class EffectivePrior:
         error = precise(self.fit_error)
         if self.standard_error:
             error += f" ± {precise(2 * self.standard_error)}"
-        over = f"over {self.steps} steps"
+        over = f"over {self.length} steps"
         counts = ", ".join(_short(count) for count in self.pseudo_counts)
         if not self.explains:
             family = "Beta" if len(self.pseudo_counts) == 2 else "Dirichlet"
@@ -96,9 +96,9 @@ def _short(count: float) -> str:
 def effective_prior(
     predictor: Predictor,
     target: Task,
-    steps: int = 50,
+    length: int = 50,
     *,
-    key: Key[Array, ""] | None = None,
+    key: AnyKey | None = None,
     sequences: int = 512,
     tolerance: float = 0.1,
 ) -> EffectivePrior:
@@ -107,7 +107,7 @@ def effective_prior(
     Args:
         predictor: exact or neural.
         target: its sequences say where the predictions are compared.
-        steps: steps of each sequence over which divergence is summed.
+        length: steps of each sequence over which divergence is summed.
         key: makes the sequences. Not used where expectations are exact: sums over counts, if order
             matters neither to the predictor nor to the target.
         sequences: how many to sample.
@@ -133,39 +133,39 @@ def effective_prior(
         f"{predictor.symbols}.",
     )
     check(
-        steps >= 1 and sequences >= 1 and tolerance > 0,
-        f"Expected at least 1 step, 1 sequence and a positive tolerance; got {steps}, {sequences} "
+        length >= 1 and sequences >= 1 and tolerance > 0,
+        f"Expected at least 1 step, 1 sequence and a positive tolerance; got {length}, {sequences} "
         f"and {tolerance}.",
     )
-    if target.has_bayes and enumeration.counts_suffice(steps, predictor, target.bayes()):
-        table = enumeration.count_table(target.bayes(), steps)
+    if target.has_bayes and enumeration.counts_suffice(length, predictor, target.bayes()):
+        table = enumeration.count_table(target.bayes(), length)
         probs = np.exp(enumeration.log_probs_after(predictor, table.counts))
         fitted = fit(table.counts, probs, table.joint.sum(axis=1))
         error = max(0.0, float(divergences(fitted, table.counts, probs) @ table.joint.sum(axis=1)))
-        return EffectivePrior(tuple(fitted.tolist()), error, 0.0, steps, tolerance)
+        return EffectivePrior(tuple(fitted.tolist()), error, 0.0, length, tolerance)
     if key is None:
         raise ValueError(
             "Expected a key, since the predictor's divergence must be sampled: "
             "effective_prior(predictor, target, key=jax.random.key(0)). Got none."
         )
-    keys = jax.random.split(key, sequences)
-    tokens = sample_batch(traced(target), keys, steps).tokens
+    keys = jax.random.split(as_key(key), sequences)
+    tokens = sample_batch(traced(target), keys, length).tokens
     counts, probs = map(np.asarray, _read(predictor, tokens))
     flat = counts.reshape(-1, target.symbols), probs.reshape(-1, target.symbols).astype(float)
     fitted = fit(*flat, np.full(len(flat[0]), 1 / sequences))
-    by_sequence = divergences(fitted, *flat).reshape(sequences, steps).sum(axis=1)
+    by_sequence = divergences(fitted, *flat).reshape(sequences, length).sum(axis=1)
     spread = float(by_sequence.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else float("nan")
     return EffectivePrior(
-        tuple(fitted.tolist()), float(by_sequence.mean()), spread, steps, tolerance
+        tuple(fitted.tolist()), float(by_sequence.mean()), spread, length, tolerance
     )
 
 
 def effective_priors(
     predictors: Mapping[str, Predictor | Repeated],
     target: Task,
-    steps: int = 50,
+    length: int = 50,
     *,
-    key: Key[Array, ""] | None = None,
+    key: AnyKey | None = None,
     sequences: int = 512,
     callbacks: Iterable[Callable[[int, int], Any]] = (),
 ) -> xr.Dataset:
@@ -182,7 +182,7 @@ def effective_priors(
     for row, repetitions in enumerate(by_name.values()):
         for repetition in range(len(repetitions)):
             prior = effective_prior(
-                repetitions[repetition], target, steps, key=key, sequences=sequences
+                repetitions[repetition], target, length, key=key, sequences=sequences
             )
             counts[row, repetition] = prior.pseudo_counts
             errors[:, row, repetition] = prior.fit_error, prior.standard_error
@@ -197,7 +197,7 @@ def effective_priors(
             "fit_error_standard_error": (axes, errors[1], {"unit": NATS}),
         },
         {"predictor": np.array(list(by_name), dtype=str), "repetition": np.arange(most)},
-        {"steps": steps},
+        {"steps": length},
     )
 
 
@@ -206,16 +206,16 @@ def _read(
     predictor: Predictor, tokens: Int[Array, "sequence time"]
 ) -> tuple[Float[Array, "sequence time symbol"], Float[Array, "sequence time symbol"]]:
     """Counts before each step, and the predictor's probabilities there."""
-    sequences, steps = tokens.shape
-    at_once = math.gcd(sequences, predictor.micro_batch(sequences, steps))
+    sequences, length = tokens.shape
+    at_once = math.gcd(sequences, predictor.micro_batch(sequences, length))
     with jax.default_matmul_precision("float32"):
         state = predictor.start()
 
         def read(batch: Array) -> Array:
             return predictor.advance_batch(state, batch)[1].log_probs
 
-        pieces = jax.lax.map(read, tokens.reshape(-1, at_once, steps))
-    log_probs = pieces.reshape(sequences, steps, -1)
+        pieces = jax.lax.map(read, tokens.reshape(-1, at_once, length))
+    log_probs = pieces.reshape(sequences, length, -1)
     one_hot = jax.nn.one_hot(tokens, predictor.symbols)
     return jnp.cumsum(one_hot, axis=1) - one_hot, jnp.exp(log_probs)
 
@@ -262,6 +262,6 @@ def divergences(
 ) -> Float[np.ndarray, " row"]:
     """KL(p || the Dirichlet prior's prediction) at each counts [row], nats; 0 log 0 = 0."""
     mass = pseudo_counts + counts
-    other = np.log(mass) - np.log(mass.sum(axis=1, keepdims=True))
+    log_prior = np.log(mass) - np.log(mass.sum(axis=1, keepdims=True))
     safe = np.where(probs > 0, probs, 1.0)
-    return np.where(probs > 0, probs * (np.log(safe) - other), 0.0).sum(axis=1)
+    return np.where(probs > 0, probs * (np.log(safe) - log_prior), 0.0).sum(axis=1)

@@ -303,9 +303,7 @@ def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:
         for word, states in seen.items()
     }
     shared = sorted(set.intersection(*names.values()))
-    listed = "; ".join(
-        f"{word}: {', '.join(sorted(names_here))}" for word, names_here in names.items()
-    )
+    listed = "; ".join(f"{word}: {', '.join(sorted(shown))}" for word, shown in names.items())
     check(
         len(shared) > 0 if name is None else name in shared,
         f"Expected {'an internal state' if name is None else repr(name)} that every predictor has; "

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax.specs import Spec
 
-Index = Int[Array, ""]  # of an arm, or of a context
+Index = Int[Array, ""]  # the number of an arm, or of a context
 
 
 class Environment(Spec, open_as="environment", default="BernoulliBandit"):
@@ -100,7 +100,15 @@ class Policy(Spec, open_as="policy", default="ThompsonSampling"):
     """Which arm to pull, after what was seen. All methods are for one repetition.
 
     The environment that methods get is the spec: its rules and its prior, not what is hidden. A
-    member owes `start`, `act` and `learn`, and `suits` where it does not fit every environment.
+    member owes:
+
+    - `start(environment, rounds)`: the state before the first round;
+    - `act(key, environment, state, context)`: the arm to pull;
+    - `learn(environment, state, context, arm, reward)`: the state after it has paid.
+
+    What counts pulls and rewards alone derives from `TallyPolicy` and owes `act`. Optional:
+    `suits`, where it does not fit every environment; and `examples()`, small instances by which
+    the contract tests judge it.
     """
 
     def suits(self, environment: Environment, rounds: int) -> None:

@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
-from promptax.decisions.base import Environment, Index, Policy
-from promptax.decisions.tally import Tally, best_arm, empty_tally
+from promptax.decisions.base import Environment, Index
+from promptax.decisions.tally import Tally, TallyPolicy, best_arm
 from promptax.specs import check
 
 
-class EpsilonGreedy(Policy):
+class EpsilonGreedy(TallyPolicy):
     """With probability ε any arm, else the one of the highest mean reward in this context.
 
     Arms that were never pulled come first; ties are broken at random. ε stays the same, so that
@@ -25,10 +25,6 @@ class EpsilonGreedy(Policy):
             f"Expected a probability of exploration from 0 to 1; got {self.exploration}.",
         )
 
-    def start(self, environment: Environment, rounds: int) -> Tally:
-        del rounds
-        return empty_tally(environment)
-
     def act(
         self, key: Key[Array, ""], environment: Environment, state: Tally, context: Index
     ) -> Index:
@@ -36,17 +32,6 @@ class EpsilonGreedy(Policy):
         explores = jax.random.uniform(coin_key) < self.exploration
         any_arm = jax.random.randint(any_key, (), 0, environment.arms)
         return jnp.where(explores, any_arm, best_arm(tie_key, state.means(context)))
-
-    def learn(
-        self,
-        environment: Environment,
-        state: Tally,
-        context: Index,
-        arm: Index,
-        reward: Float[Array, ""],
-    ) -> Tally:
-        del environment
-        return state.count(context, arm, reward)
 
     @classmethod
     def examples(cls) -> "tuple[EpsilonGreedy, ...]":

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.decisions.base import Environment, Index
+from promptax.decisions.base import Environment, Index, Policy
 
 
 class Tally(NamedTuple):
@@ -37,3 +37,22 @@ def best_arm(key: Key[Array, ""], scores: Float[Array, " arm"]) -> Index:
     """The arm of the highest score. Ties are broken at random: no arm gains by its number."""
     tickets = jax.random.uniform(key, scores.shape)
     return jnp.argmax(jnp.where(scores == jnp.max(scores), tickets, -1.0))
+
+
+class TallyPolicy(Policy):
+    """A policy that remembers a `Tally` and nothing else; a member owes `act`."""
+
+    def start(self, environment: Environment, rounds: int) -> Tally:
+        del rounds
+        return empty_tally(environment)
+
+    def learn(
+        self,
+        environment: Environment,
+        state: Tally,
+        context: Index,
+        arm: Index,
+        reward: Float[Array, ""],
+    ) -> Tally:
+        del environment
+        return state.count(context, arm, reward)

@@ -1,14 +1,14 @@
 """Optimism in the face of uncertainty: UCB1 (Auer, Cesa-Bianchi and Fischer 2002, Figure 1)."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
-from promptax.decisions.base import Environment, Index, Policy
-from promptax.decisions.tally import Tally, best_arm, empty_tally
+from promptax.decisions.base import Environment, Index
+from promptax.decisions.tally import Tally, TallyPolicy, best_arm
 from promptax.specs import check
 
 
-class UCB1(Policy):
+class UCB1(TallyPolicy):
     """Pulls every arm once, then the arm that maximises
 
         mean[a] + (high - low) sqrt(2 ln n / pulls[a]),
@@ -25,10 +25,6 @@ class UCB1(Policy):
             "`bounds`. Declare them, or play EpsilonGreedy().",
         )
 
-    def start(self, environment: Environment, rounds: int) -> Tally:
-        del rounds
-        return empty_tally(environment)
-
     def act(
         self, key: Key[Array, ""], environment: Environment, state: Tally, context: Index
     ) -> Index:
@@ -37,14 +33,3 @@ class UCB1(Policy):
         pulls = jnp.maximum(state.pulls[context], 1.0)
         spread = (high - low) * jnp.sqrt(2 * jnp.log(jnp.sum(pulls)) / pulls)
         return best_arm(key, state.means(context) + spread)
-
-    def learn(
-        self,
-        environment: Environment,
-        state: Tally,
-        context: Index,
-        arm: Index,
-        reward: Float[Array, ""],
-    ) -> Tally:
-        del environment
-        return state.count(context, arm, reward)

@@ -92,8 +92,10 @@ def evaluate(
     added: dict[str, Reader] = {ORACLE: target} if target.has_oracle else {}
     added |= {BAYES: target.bayes()} if target.has_bayes else {}
     if prior is not None or prior_prompt_length is not None:
-        of_prior, about = _prior_rows(prior, prior_prompt_length, target, length, expectations)
-        added, attributes = added | of_prior, attributes | about
+        prior_rows, prior_attributes = _prior_rows(
+            prior, prior_prompt_length, target, length, expectations
+        )
+        added, attributes = added | prior_rows, attributes | prior_attributes
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
     expected = _expected_log_loss(rows, target, length, expectations)
@@ -143,7 +145,7 @@ def _remedy(thing: Any) -> str:
         return " Build it: architecture.build(key, symbols); or train it: promptax.pretrain."
     if isinstance(thing, Task):
         return " Pass the task's exact predictor: task.bayes()."
-    return " Pass its predictor: result.predictor." if hasattr(thing, "predictor") else ""
+    return " Of what a fit returned, pass its predictor: result.predictor."
 
 
 def _check_names(predictors: dict[str, Any], added: dict[str, Any]) -> None:
@@ -174,7 +176,7 @@ def _prior_rows(
         f"{type(prior).__name__} over {prior.outcome.words()}. Leave out prior.",
     )
     rows: dict[str, Reader] = {PRIOR_BAYES: prior.bayes()}
-    about: dict[str, Any] = {"prior": json.dumps(to_json(prior))}
+    attributes: dict[str, Any] = {"prior": json.dumps(to_json(prior))}
     if prompt_length is not None:
         check(prompt_length >= 0, f"Expected prior_prompt_length from 0 up; got {prompt_length}.")
         judged_length = min(PROMPT_STEPS, length)
@@ -182,8 +184,8 @@ def _prior_rows(
         best = expectations.best_prompt(prior.bayes(), prompt_length).tokens
         prompted = condition(prior.bayes(), jnp.asarray(best, jnp.int32)) if best else prior.bayes()
         rows[PROMPTED_PRIOR] = prompted
-        about["prior_prompt"] = json.dumps(best)
-    return rows, about
+        attributes["prior_prompt"] = json.dumps(best)
+    return rows, attributes
 
 
 def _expected_log_loss(
@@ -233,21 +235,21 @@ def _stream(
     scored, done = None, 0
     total = math.ceil(sequences / chunk) * sum(map(len, readers))
     for first in range(0, sequences, chunk):
-        here = slice(first, min(first + chunk, sequences))
+        part = slice(first, min(first + chunk, sequences))
         # the last chunk draws sequences that are not kept: another shape would compile again
         keys = _keys(key, jnp.arange(first, first + chunk))
         episodes = sample_batch(task, keys, length)
         if episodes.scored is not None:
             scored = np.zeros((sequences, length), bool) if scored is None else scored
-            scored[here] = np.asarray(episodes.scored)[: here.stop - first]
+            scored[part] = np.asarray(episodes.scored)[: part.stop - first]
         episodes = platforms.everywhere(episodes, mesh)
         for index, repetitions in enumerate(readers):
             for repetition in range(len(repetitions)):
                 reader = repetitions[repetition]
                 at_once = _at_once(reader, chunk, length, mesh)
                 with jax.default_matmul_precision("float32"):  # accelerators round otherwise
-                    found = _losses(reader, target.outcome, episodes, at_once, mesh)
-                losses[index, repetition, here] = np.asarray(found)[: here.stop - first]
+                    chunk_losses = _losses(reader, target.outcome, episodes, at_once, mesh)
+                losses[index, repetition, part] = np.asarray(chunk_losses)[: part.stop - first]
                 done += 1
                 for callback in callbacks:
                     callback(done, total)

@@ -18,8 +18,8 @@ Reader = Predictor | Task  # a task reads as its own oracle
 
 def _at_once(reader: Reader, chunk: int, length: int, mesh: Mesh | None) -> int:
     """How many sequences of a device's part of the chunk to read at a time: a divisor of it."""
-    here = chunk if mesh is None else chunk // mesh.shape["sequence"]
-    return here if isinstance(reader, Task) else math.gcd(here, reader.micro_batch(here, length))
+    share = chunk if mesh is None else chunk // mesh.shape["sequence"]
+    return share if isinstance(reader, Task) else math.gcd(share, reader.micro_batch(share, length))
 
 
 @eqx.filter_jit
@@ -28,23 +28,26 @@ def _losses(
 ) -> Float[Array, "sequence time"]:
     """Losses in nats. Weights and a spec's numbers are arguments: one compilation a structure."""
     if mesh is None:
-        return _losses_here(reader, outcome, episodes, at_once)
-    own = PartitionSpec("sequence")
-    here = lambda reader, episodes: _losses_here(reader, outcome, episodes, at_once)  # noqa: E731
-    return platforms.spread(here, mesh, (PartitionSpec(), own), own)(reader, episodes)
+        return _losses_on_device(reader, outcome, episodes, at_once)
+
+    def read_share(reader: Reader, episodes: Episode) -> Array:
+        return _losses_on_device(reader, outcome, episodes, at_once)
+
+    whole, share = PartitionSpec(), PartitionSpec("sequence")
+    return platforms.spread(read_share, mesh, (whole, share), share)(reader, episodes)
 
 
-def _losses_here(
+def _losses_on_device(
     reader: Reader, outcome: Outcome, episodes: Episode, at_once: int
 ) -> Float[Array, "sequence time"]:
     state = None if isinstance(reader, Task) else reader.start()
 
-    def read(some: Episode) -> Array:
+    def read(piece: Episode) -> Array:
         if isinstance(reader, Task):
-            prediction = outcome.prediction(jax.vmap(reader.oracle)(some.latent, some.inputs))
+            prediction = outcome.prediction(jax.vmap(reader.oracle)(piece.latent, piece.inputs))
         else:
-            _, prediction = reader.advance_batch(state, some.inputs)
-        return outcome.log_loss(prediction, some)
+            _, prediction = reader.advance_batch(state, piece.inputs)
+        return outcome.log_loss(prediction, piece)
 
     pieces = jax.tree.map(lambda leaf: leaf.reshape(-1, at_once, *leaf.shape[1:]), episodes)
     losses = jax.lax.map(read, pieces)

@@ -81,7 +81,10 @@ def pretrain(
             f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
         )
     settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
-    build = lambda key: architecture.build(key, task.outcome)  # noqa: E731
+
+    def build(key: Key[Array, ""]) -> Predictor:
+        return architecture.build(key, task.outcome)
+
     if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
         check_outcome(build, key, task)
         unmoved = np.zeros((1, 0), np.float32), np.array([-1], np.int32)
@@ -213,7 +216,7 @@ def _run(
         index = begin // size
         first = on_device(np.int32(index * size))  # a number would compile each block anew
         if block is None or block[0] != index:
-            data_keys, own_keys = _keys(*keys, first, size, repetitions, settings.batch)
+            data_keys, objective_keys = _keys(*keys, first, size, repetitions, settings.batch)
             episodes = eqx.tree_at(
                 lambda e: e.latent,
                 sample_batch(task, data_keys, settings.length),
@@ -222,7 +225,7 @@ def _run(
             )
             falling = rates[:, index * size : (index + 1) * size]
             padded = on_device(np.pad(falling, ((0, 0), (0, size - falling.shape[1]))))
-            block = index, platforms.everywhere(Block(padded, own_keys, episodes), mesh)
+            block = index, platforms.everywhere(Block(padded, objective_keys, episodes), mesh)
         pause = min(pauses[pauses > begin], default=settings.steps)
         end = min(begin + count, (index + 1) * size, settings.steps, int(pause))
         bounds = np.array([begin, end]) - index * size
@@ -255,11 +258,11 @@ def _keys(
 ) -> tuple[Key[Array, "repetition step sequence"] | Array, Key[Array, "repetition step"] | Array]:
     """One key for every sequence [repetition, step, sequence], and one for the objective of every
     update [repetition, step]."""
-    fold_each = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    fold_all = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
 
     def by_step(key: Array) -> Array:
-        by_repetition = fold_each(key, jnp.arange(repetitions))
-        return jax.vmap(fold_each, in_axes=(0, None))(by_repetition, first + jnp.arange(steps))
+        by_repetition = fold_all(key, jnp.arange(repetitions))
+        return jax.vmap(fold_all, in_axes=(0, None))(by_repetition, first + jnp.arange(steps))
 
     def split(key: Array) -> Array:
         return jax.random.split(key, batch)
@@ -270,8 +273,8 @@ def _keys(
 def _micro_batch(predictor: Predictor, settings: FitSettings, mesh: Mesh | None) -> int:
     """Sequences to differentiate at a time on each device."""
     assert settings.length is not None
-    here = settings.batch if mesh is None else settings.batch // mesh.shape["sequence"]
-    return math.gcd(here, settings.micro_batch or predictor.micro_batch(here, settings.length))
+    batch = settings.batch if mesh is None else settings.batch // mesh.shape["sequence"]
+    return math.gcd(batch, settings.micro_batch or predictor.micro_batch(batch, settings.length))
 
 
 def _is_whole(leaf: Any) -> bool:

@@ -90,8 +90,8 @@ class FitSettings(Spec):
         """The learning rate of every repetition and step."""
         assert self.learning_rate is not None
         falls = np.asarray(_falls(self.schedule, self.steps, self.warmup), np.float32)
-        each = np.broadcast_to(np.asarray(self.learning_rate, np.float32), self.repetitions)
-        return each[:, None] * falls
+        rates = np.broadcast_to(np.asarray(self.learning_rate, np.float32), self.repetitions)
+        return rates[:, None] * falls
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -85,10 +85,10 @@ def run_updates(
     sequences, and the gradients are summed.
     """
     if mesh is None:
-        return _run_here(moving, block, span, program, outcome, micro)
+        return _run_on_device(moving, block, span, program, outcome, micro)
 
     def run_share(moving: Moving, block: Block, span: Span, program: Program) -> tuple:
-        return _run_here(moving, block, span, program, outcome, micro, "sequence")
+        return _run_on_device(moving, block, span, program, outcome, micro, "sequence")
 
     whole, by_repetition = PartitionSpec(), PartitionSpec("repetition")
     shares = Block(by_repetition, by_repetition, PartitionSpec("repetition", None, "sequence"))  # pyright: ignore
@@ -97,7 +97,7 @@ def run_updates(
     return run(moving, block, span, program)
 
 
-def _run_here(
+def _run_on_device(
     moving: Moving,
     block: Block,
     span: Span,
@@ -177,16 +177,16 @@ def loss_and_gradient(
         shared: the axis of the mesh over which the batch is spread.
         key: the objective's; None where it draws nothing.
     """
-    objective, here = program.objective, episodes.inputs.shape[0]
+    objective, share = program.objective, episodes.inputs.shape[0]
     devices = 1 if shared is None else jax.lax.axis_size(shared)
-    batch, parts = here * devices, (tuned, program.watched)
+    batch, parts = share * devices, (tuned, program.watched)
     key = jax.random.key(0) if key is None else key
-    noise, own = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    noise_key, loss_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     if shared is not None:
-        own = jax.random.fold_in(own, jax.lax.axis_index(shared))
+        loss_key = jax.random.fold_in(loss_key, jax.lax.axis_index(shared))
 
     def prepare(parts: tuple[Tree, Tree]) -> tuple[Predictor, Array]:
-        return objective.prepare(noise, eqx.combine(*parts, program.frozen))
+        return objective.prepare(noise_key, eqx.combine(*parts, program.frozen))
 
     def start(parts: tuple[Tree, Tree]) -> tuple[tuple[Tree, Array], Tree]:
         predictor, penalty = prepare(parts)
@@ -195,27 +195,27 @@ def loss_and_gradient(
 
     (state, penalty), pull, counts = jax.vjp(start, parts, has_aux=True)
 
-    def micro_loss(parts: tuple[Tree, Tree], state: Tree, some: Episode, index: Array) -> Array:
-        whole, key = eqx.combine(state, counts), jax.random.fold_in(own, index)
-        return jnp.sum(objective.losses(key, prepare(parts)[0], whole, some, outcome)) / batch
+    def micro_loss(parts: tuple[Tree, Tree], state: Tree, piece: Episode, index: Array) -> Array:
+        whole, key = eqx.combine(state, counts), jax.random.fold_in(loss_key, index)
+        return jnp.sum(objective.losses(key, prepare(parts)[0], whole, piece, outcome)) / batch
 
     gradient_of = as_long_as_scored(
         jax.value_and_grad(micro_loss, argnums=(0, 1)),
         eqx.combine(*parts, program.frozen),
         episodes.inputs.shape[1],
     )
-    if micro == here:
+    if micro == share:
         loss, (direct, through) = gradient_of(parts, state, episodes, jnp.int32(0))
     else:
         chunks = jax.tree.map(
-            lambda leaf: leaf.reshape(here // micro, micro, *leaf.shape[1:]), by_length(episodes)
+            lambda leaf: leaf.reshape(share // micro, micro, *leaf.shape[1:]), by_length(episodes)
         )
         zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), (parts, state)))
 
         def add(total: Tree, given: tuple[Episode, Array]) -> tuple[Tree, None]:
             return jax.tree.map(jnp.add, total, gradient_of(parts, state, *given)), None
 
-        indices = jnp.arange(here // micro)
+        indices = jnp.arange(share // micro)
         (loss, (direct, through)), _ = jax.lax.scan(add, zeros, (chunks, indices))
     (back,) = pull((through, jnp.ones_like(penalty)))
     loss, gradient = loss + penalty.astype(loss.dtype), jax.tree.map(jnp.add, direct, back)
@@ -237,17 +237,17 @@ def as_long_as_scored(
     the predictor's `reading_lengths` that reaches the last scored step."""
     lengths = sorted({*predictor.reading_lengths(length), length})
 
-    def read(parts: Tree, state: Tree, some: Episode, index: Array) -> Tree:
-        if some.scored is None or len(lengths) == 1:
-            return gradient_of(parts, state, some, index)
-        shown = dataclasses.replace(some, latent=None)  # has no time, and no loss looks at it
+    def read(parts: Tree, state: Tree, piece: Episode, index: Array) -> Tree:
+        if piece.scored is None or len(lengths) == 1:
+            return gradient_of(parts, state, piece, index)
+        shown = dataclasses.replace(piece, latent=None)  # has no time, and no loss looks at it
 
         def read_up_to(end: int) -> Tree:
             cut = jax.tree.map(lambda leaf: leaf[:, :end], shown)
             return gradient_of(parts, state, cut, index)
 
         branches = [functools.partial(read_up_to, end) for end in lengths]
-        which = jnp.searchsorted(jnp.array(lengths), jnp.max(_lengths(some)))
+        which = jnp.searchsorted(jnp.array(lengths), jnp.max(_lengths(piece)))
         return jax.lax.switch(which, branches)
 
     return read

@@ -42,14 +42,27 @@ BatchRows = Float[Array, "sequence time embedding"]
 BatchTokens = Int[Array, "sequence time"]
 BatchOutputs = Float[Array, "sequence time width"]
 Internals = dict[str, Float[Array, "*batch time _state"]]
-Remembered = Float[Array, "layer head row each"]
+Remembered = Float[Array, "layer head row head_width"]
 
 
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
 
 
 class Torso(Record):
-    """What sits between embedding and unembedding, for one sequence."""
+    """What sits between embedding and unembedding, for one sequence.
+
+    A member owes:
+
+    - `start(capacity)`: the state before any row;
+    - `advance(state, rows)`: the new state, outputs [time, width], and internal states by name;
+    - `low_rank_layers()`: the names of the dense layers that `LowRank` adapts by default.
+
+    With attention also `remember` and `remembered`, for prompts of keys and values; with these,
+    `forget` and `forgets = True` where a state can drop what was read last.
+
+    Optional, for speed: `advance_batch` and `advance_tokens`, where a batch can share work; for
+    memory: `reading_bytes`, `micro_batch`, `prompts_at_once`, `reading_lengths`.
+    """
 
     forgets: ClassVar[bool] = False  # True with `forget`, `remember` and `remembered`
 
@@ -118,7 +131,17 @@ class Torso(Record):
 
 
 class Architecture(Spec, open_as="network", default="Transformer"):
-    """To implement one: plain fields, `embedding_width`, `output_width`, `torso`; and a `Torso`."""
+    """The spec of a network: what to build, as plain fields.
+
+    A member owes:
+
+    - `embedding_width()` and `output_width()`: the widths of rows into and out of the torso;
+    - `torso(key)`: a freshly initialised `Torso`, which is written in the same file.
+
+    Optional: `small()`, where the defaults are too large for the demo; `begin_token()`, where a
+    symbol opens every sequence; `build` and `trained`, where weights come from elsewhere; and
+    `examples()`, small instances by which the contract tests judge it.
+    """
 
     @classmethod
     def small(cls) -> "Architecture":
@@ -148,8 +171,8 @@ class Architecture(Spec, open_as="network", default="Transformer"):
         return False
 
     def build(self, key: Key[Array, ""], outcome: Outcome | int) -> Any:
-        """An untrained network that reads and predicts an outcome; of a whole number, that many
-        symbols. To override where weights come from elsewhere."""
+        """An untrained network that reads and predicts an outcome. A whole number stands for that
+        many symbols. To override where weights come from elsewhere."""
         outcome = as_outcome(outcome)
         first, middle, last = jax.random.split(key, 3)
         return Network(
@@ -247,25 +270,27 @@ class Network(Predictor):
         count: Int[Array, ""],
         capacity: int | None = None,
     ) -> NetworkState:
-        if not self.forgets:
-            return super().advance_first(state, tokens, count, capacity)
+        self._check_forgets()
         return self._first(state, self.embed(tokens), count, capacity)
 
     def opened(
         self, tokens: Int[Array, " time"], count: Int[Array, ""], capacity: int
     ) -> NetworkState:
         """With what opens every sequence in the same reading: weights are read once."""
-        if not self.forgets:
-            return super().opened(tokens, count, capacity)
+        self._check_forgets()
         rows = jnp.concatenate([self.embed(self._opening()), self.embed(tokens)])
         return self._first(self.blank(), rows, count + 1, capacity + 1)
+
+    def _check_forgets(self) -> None:
+        if not self.forgets:
+            raise TypeError(f"{type(self.architecture).__name__} cannot drop what it read last.")
 
     def _first(
         self, state: NetworkState, rows: Rows, count: Array, capacity: int | None
     ) -> NetworkState:
         torso, outputs, _ = self.torso.advance(state.torso, rows)
         if capacity is not None:
-            before, kept = (self.torso.remembered(each) for each in (state.torso, torso))
+            before, kept = map(self.torso.remembered, (state.torso, torso))
             assert before is not None and kept is not None, "what forgets has keys and values"
             already = before[0].shape[-2]
             if kept[0].shape[-2] != already + len(rows):
@@ -278,7 +303,8 @@ class Network(Predictor):
         return NetworkState(self.torso.forget(torso, len(rows) - count), last)
 
     def read(self, state: NetworkState, inputs: Inputs) -> Reading:
-        """`advance` without predictions, for who needs those of a few symbols alone."""
+        """`advance` without predictions. The log probabilities of a few symbols cost less than
+        those of all."""
         if isinstance(inputs, KeyValues):
             torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
             nothing = jnp.zeros((0, *state.last.shape), state.last.dtype)
@@ -313,13 +339,13 @@ class Network(Predictor):
 
     def remembered(self, state: NetworkState) -> KeyValues:
         """Keys and values of all that the state has read; TypeError without attention."""
-        found = self.torso.remembered(state.torso)
-        if found is None:
+        memory = self.torso.remembered(state.torso)
+        if memory is None:
             raise TypeError(
                 f"Expected a network with attention; {type(self.architecture).__name__} has no "
                 "keys and values. SoftPrompt works on any network."
             )
-        return KeyValues(*found)
+        return KeyValues(*memory)
 
     def embed(self, inputs: Inputs) -> AnyRows:
         """Rows [..., time, embedding] of tokens, of weights over symbols, of rows of the outcome,

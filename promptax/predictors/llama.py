@@ -148,7 +148,7 @@ class Llama(Architecture):
 
     def torso(self, key: Key[Array, ""]) -> "LlamaTorso":
         keys = iter(jax.random.split(key, 7))
-        query, other = self.heads * self.head_width, self.key_heads * self.head_width
+        query_width, key_width = self.heads * self.head_width, self.key_heads * self.head_width
 
         def stacked(inputs: int, outputs: int) -> Transposed:
             return Transposed(self._fresh(next(keys), self.depth, outputs, inputs))
@@ -158,10 +158,10 @@ class Llama(Architecture):
 
         layers = LlamaLayer(
             before_attention=ones(self.depth, self.width),
-            query=stacked(self.width, query),
-            key=stacked(self.width, other),
-            value=stacked(self.width, other),
-            attention_output=stacked(query, self.width),
+            query=stacked(self.width, query_width),
+            key=stacked(self.width, key_width),
+            value=stacked(self.width, key_width),
+            attention_output=stacked(query_width, self.width),
             before_mlp=ones(self.depth, self.width),
             gate=stacked(self.width, self.hidden),
             mlp_input=stacked(self.width, self.hidden),
@@ -206,8 +206,8 @@ def _trained(read: formats.LlamaFile, dtype: Literal["float32", "bfloat16"]) -> 
 class LlamaMemory(KeptRows):
     """What attention looks back at: keys, already rotated by their positions, and values."""
 
-    keys: Float[Array, "layer *batch head row each"]
-    values: Float[Array, "layer *batch head row each"]
+    keys: Float[Array, "layer *batch head row head_width"]
+    values: Float[Array, "layer *batch head row head_width"]
 
     def rows_read(self) -> int | Array:
         return self.keys.shape[-2] if self.filled is None else self.filled

@@ -143,8 +143,8 @@ def _block(key: Key[Array, ""], spec: Transformer) -> Block:
 class Memory(KeptRows):
     """Keys and values of each block."""
 
-    keys: tuple[Float[Array, "*batch head row each"], ...]
-    values: tuple[Float[Array, "*batch head row each"], ...]
+    keys: tuple[Float[Array, "*batch head row head_width"], ...]
+    values: tuple[Float[Array, "*batch head row head_width"], ...]
 
     def rows_read(self) -> int | Array:
         return self.keys[0].shape[-2] if self.filled is None else self.filled

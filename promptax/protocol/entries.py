@@ -23,7 +23,9 @@ from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import Repeated
 from promptax.specs import on_device, traced
 
-OTHERS = "Networks read rows behind an embedding; those with attention read keys and values."
+WHO_READS_ROWS = (
+    "Networks read rows behind an embedding; those with attention read keys and values."
+)
 
 
 @eqx.filter_jit
@@ -70,7 +72,7 @@ def one(predictor: Any) -> Predictor:
 def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
     if isinstance(inputs, Embedded | KeyValues):
-        check_reads(predictor, kind_of(inputs, predictor.outcome), " " + OTHERS)
+        check_reads(predictor, kind_of(inputs, predictor.outcome), " " + WHO_READS_ROWS)
         return inputs
     if isinstance(inputs, Tracer):
         return inputs
@@ -95,8 +97,8 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
             f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to "
             f"{tokens.max()}. The predictor's alphabet has {predictor.symbols} symbols."
         )
-    here = isinstance(inputs, Array) and inputs.dtype == jnp.int32
-    return inputs if here else on_device(tokens.astype(np.int32))
+    ready = isinstance(inputs, Array) and inputs.dtype == jnp.int32
+    return inputs if ready else on_device(tokens.astype(np.int32))
 
 
 def _checked_rows(outcome: Outcome, rows: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from promptax.axes import Counts
@@ -34,7 +35,12 @@ def symbol_weights(inputs: Inputs, symbols: int) -> jax.Array:
 
 
 class Exchangeable(Predictor):
-    """To implement one: `symbols`, and `after(counts)`."""
+    """Predicts from counts alone.
+
+    A member owes `symbols`, and `after(counts)`: what it says after so many of each symbol.
+    Optional: `sources` or `pseudo_counts`, from which follows what prompts of any length can do
+    (`promptax.analysis`).
+    """
 
     exchangeable: ClassVar[bool] = True
 
@@ -42,15 +48,27 @@ class Exchangeable(Predictor):
     def after(self, counts: Counts) -> Counts:
         """Log probabilities [symbol] of the next symbol after these counts, nats."""
 
+    @property
+    def sources(self) -> Float[np.ndarray, "source symbol"] | None:
+        """The finitely many distributions over symbols, of positive weight, among which its
+        posterior chooses; None: they are not finitely many, or not known."""
+        return None
+
+    @property
+    def pseudo_counts(self) -> Float[np.ndarray, " symbol"] | None:
+        """The concentration of the one Dirichlet prior from which it predicts; None: it predicts
+        from something else."""
+        return None
+
     def start(self, capacity: int | None = None) -> Counts:
         del capacity
         return jnp.zeros(self.symbols)
 
     def advance(self, state: Counts, inputs: Inputs) -> tuple[Counts, Prediction]:
         read = state + jnp.cumsum(symbol_weights(inputs, self.symbols), axis=0)
-        known = jnp.concatenate([state[None], read])
-        log_probs = jax.vmap(self.after)(known[:-1])
-        return known[-1], Prediction(log_probs, {"counts": read})
+        counts = jnp.concatenate([state[None], read])
+        log_probs = jax.vmap(self.after)(counts[:-1])
+        return counts[-1], Prediction(log_probs, {"counts": read})
 
 
 class Uniform(Exchangeable):

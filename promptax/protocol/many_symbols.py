@@ -16,7 +16,7 @@ from promptax.specs import Record
 PIECE_BYTES = 2**25  # of log probabilities at a time
 
 Rows = Float[Array, "row width"]
-Each = Float[Array, " row"]
+PerRow = Float[Array, " row"]
 Tokens = Int[Array, " row"]
 Layer = Any  # a linear map with a `shape`: promptax.predictors.parts.layers
 
@@ -42,7 +42,7 @@ def _pieces(layer: Layer, *arrays: Array) -> tuple[Array, ...]:
     return tuple(a.reshape(-1, size, *a.shape[1:]) for a in padded)
 
 
-def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[Each, Array]:
+def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[PerRow, Array]:
     """Log probabilities of the tokens, and their derivative for the logits [row, symbol]."""
     total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     chosen = jnp.take_along_axis(logits - total, tokens[:, None], axis=-1)[:, 0]
@@ -51,15 +51,15 @@ def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[Each
 
 
 @jax.custom_vjp
-def _of(rows: Rows, layer: Layer, tokens: Tokens) -> Each:
+def _of(rows: Rows, layer: Layer, tokens: Tokens) -> PerRow:
     values = jax.lax.map(
         lambda part: _log_probs(layer(part[0]), part[1])[0], _pieces(layer, rows, tokens)
     )
     return values.reshape(-1)[: len(rows)]
 
 
-def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[Each, tuple]:
-    def piece(part: tuple[Rows, Tokens]) -> tuple[Each, Rows]:
+def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[PerRow, tuple]:
+    def piece(part: tuple[Rows, Tokens]) -> tuple[PerRow, Rows]:
         logits, pull = jax.vjp(layer, part[0])
         values, slopes = _log_probs(logits, part[1])
         return values, *pull(slopes)
@@ -69,7 +69,7 @@ def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[Each, tuple]:
     return values, (slopes, rows, layer, tokens)
 
 
-def _of_backward(saved: tuple, change: Each) -> tuple[Rows, Layer, None]:
+def _of_backward(saved: tuple, change: PerRow) -> tuple[Rows, Layer, None]:
     slopes, rows, layer, tokens = saved
 
     def piece(total: Layer, part: tuple[Array, ...]) -> tuple[Layer, None]:

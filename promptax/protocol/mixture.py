@@ -84,21 +84,21 @@ class PromptedMixture(Wrapper):
 
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
         _check_evidence(inputs, self.outcome)
-        read = [self.predictor.advance(one, inputs) for one in state.states]
+        read = [self.predictor.advance(component, inputs) for component in state.states]
         return _mixed(state, inputs, read, self.outcome)
 
     def advance_batch(
         self, state: MixtureState, inputs: Inputs
     ) -> tuple[MixtureState, AnyPrediction]:
         _check_evidence(inputs, self.outcome)
-        read = [self.predictor.advance_batch(one, inputs) for one in state.states]
+        read = [self.predictor.advance_batch(component, inputs) for component in state.states]
         return _mixed(state, inputs, read, self.outcome)
 
     def reading_bytes(self, rows: int) -> int:
         return len(self.context) * self.predictor.reading_bytes(rows)
 
     def prompt_rows(self) -> int:
-        read = sum(rows_read(each) for each in self.context)
+        read = sum(rows_read(prompt) for prompt in self.context)
         return len(self.context) * self.predictor.prompt_rows() + read
 
     def reading_operations(self, rows: int) -> float:
@@ -180,9 +180,11 @@ class MixedScores(Record):
     def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
         """Log probability of each token, nats; uniform after an impossible history."""
         impossible = jnp.max(self.log_weights, axis=-1) == -jnp.inf
-        of_each = jnp.stack([prediction.of(tokens) for prediction in self.predictions], axis=-1)
+        by_component = jnp.stack(
+            [prediction.of(tokens) for prediction in self.predictions], axis=-1
+        )
         uniform = -jnp.log(self.predictions[0].log_probs.shape[-1])
-        mixed = jax.nn.logsumexp(self.log_weights + of_each, axis=-1)
+        mixed = jax.nn.logsumexp(self.log_weights + by_component, axis=-1)
         return jnp.where(impossible, uniform, mixed)
 
 

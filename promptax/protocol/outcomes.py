@@ -53,8 +53,20 @@ class Episode(eqx.Module):
 
 
 class Outcome(Spec, open_as="outcome", default="Symbols"):
-    """To implement one: whole numbers as fields, and the methods below. Members without an
-    alphabet leave `alphabet` as it is."""
+    """What comes, as a spec of whole numbers.
+
+    A member owes:
+
+    - `words()`: what comes, in words, for messages;
+    - `input_width()` and `parameter_width()`: numbers in a row that a network reads, and in one
+      that its last layer gives;
+    - `encode(observations)` and `decode(rows)`: from what is scored to rows, and back;
+    - `draw(key, length)`: random inputs that a prompt may start from;
+    - `prediction(parameters)` and `of_outputs(rows, layer)`: predictions of exact numbers, and of
+      a network's outputs.
+
+    Optional: `alphabet`, the number of symbols where there are symbols; `log_loss`; `examples()`.
+    """
 
     @property
     def alphabet(self) -> int | None:
@@ -247,9 +259,9 @@ class Points(Outcome):
             length: how many rows (None: two for each point). An odd one ends with a question.
         """
         encoded = self.answer.encode(y)
-        one = jnp.ones((len(x), 1))
-        questions = jnp.concatenate([x, jnp.zeros_like(encoded), 0 * one], axis=1)
-        answers = jnp.concatenate([x, encoded, one], axis=1)
+        ones = jnp.ones((len(x), 1))
+        questions = jnp.concatenate([x, jnp.zeros_like(encoded), 0 * ones], axis=1)
+        answers = jnp.concatenate([x, encoded, ones], axis=1)
         return jnp.stack([questions, answers], axis=1).reshape(-1, self.input_width())[:length]
 
 

@@ -43,8 +43,8 @@ class KeyValues(Record):
     """What attention looks back at, put there without being read: rows of keys and values in every
     layer. They predict nothing, so they have to come before the row that starts a sequence."""
 
-    keys: Float[Array, "layer head time each"]
-    values: Float[Array, "layer head time each"]
+    keys: Float[Array, "layer head time head_width"]
+    values: Float[Array, "layer head time head_width"]
 
 
 def rows_in(inputs: Inputs) -> int:
@@ -99,10 +99,23 @@ def check_reads(predictor: Any, kind: str, hint: str = "") -> None:
 
 
 class Predictor(Record):
-    """To implement one: a field or property `symbols`, and the methods `start` and `advance`.
+    """A belief, and how inputs move it. All methods are for one sequence.
 
-    A predictor of what has no alphabet has a property `outcome` too, and its `symbols` is a
-    property that refuses by name: `alphabet_of(self)`.
+    A member owes three things:
+
+    - `symbols`: the size of its alphabet, a field or a property. Where what comes are no symbols,
+      a property `outcome`; `symbols` then refuses by name: `alphabet_of(self)`;
+    - `start(capacity)`: the belief before any token;
+    - `advance(state, inputs)`: the belief after the inputs, and what was predicted on the way.
+
+    Everything else is optional, and right as it is:
+
+    - `reads`: say so where not both tokens and weights over symbols can be read;
+    - `exchangeable` and `merges`: which exact expectations can be computed, and how;
+    - `blank` and `begin`: apart where a row opens every sequence;
+    - `advance_batch`, `forgets`, `advance_first`, `opened`: faster ways to the same result;
+    - `reading_bytes`, `reading_operations`, `micro_batch`, `prompts_at_once`, `reading_lengths`:
+      what reading costs, and how much of it to do at once; `prompt_rows`: for what reads prompts.
     """
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice

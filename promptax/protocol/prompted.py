@@ -32,7 +32,7 @@ class Prompt(Record):
 
     def shown(self) -> Array:
         """What was found, for people: tokens [prompt], weights [prompt, symbol], rows
-        [prompt, embedding], or keys and values [part, layer, head, prompt, each]."""
+        [prompt, embedding], or keys and values [part, layer, head, prompt, head_width]."""
         inputs = self.inputs()
         return inputs.rows if isinstance(inputs, Embedded) else inputs
 

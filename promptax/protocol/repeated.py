@@ -54,7 +54,7 @@ class Repeated(Record):
     @property
     def prompt(self) -> Array:
         """The prompts that were found [repetition, prompt, ...]."""
-        return jnp.stack([each.prompt for each in self])  # pyright: ignore
+        return jnp.stack([predictor.prompt for predictor in self])  # pyright: ignore
 
 
 def cut(predictors: Sequence[Predictor], mask: Any) -> Repeated:

@@ -1,7 +1,7 @@
 """Tuners whose leaves the one loop fits: prompts of numbers, and weights."""
 
 import abc
-from collections.abc import Sequence
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
@@ -10,23 +10,35 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.fit.fitted import Fitted
 from promptax.fit.loop import fit
 from promptax.fit.objectives import LogLoss, Objective
-from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.predictors.base import Network
-from promptax.progress import Callback
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompt, Prompted, Wrapper
 from promptax.specs import Spec, check
-from promptax.steering.base import Mask, Tuner, filled
+from promptax.steering.base import Mask, Tuner, Tuning
 from promptax.tasks.base import Task
 
 
 class GradientTuner(Tuner):
-    """A tuner whose leaves the one loop fits."""
+    """A tuner whose leaves the one loop fits.
+
+    A member owes:
+
+    - `learning_rate`: a field or property, Adam's rate where the fit settings give none;
+    - `suits(predictor)`: raise TypeError if the predictor lacks what is tuned;
+    - `steer(key, predictor)`: the predictor with the tuner's leaves in it;
+    - `where(steered)`: which leaves are tuned;
+    - `watched(steered)`: which frozen leaves count in the clipped norm;
+    - `affordable(predictor, settings)`: raise MemoryError if the tuned leaves cannot fit.
+
+    `PromptTuner` and `WeightTuner` write most of these. Optional: `objective`.
+    """
+
+    takes_probes: ClassVar[bool] = True
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice
 
@@ -37,8 +49,13 @@ class GradientTuner(Tuner):
 
     def __check_init__(self) -> None:
         check(
-            self.learning_rate > 0, f"Expected a learning_rate above 0; got {self.learning_rate}."
+            0 < self.learning_rate < math.inf,
+            f"Expected a learning_rate above 0; got {self.learning_rate}. It must be finite, too.",
         )
+
+    @property
+    def default_learning_rate(self) -> float:
+        return self.learning_rate
 
     @property
     def objective(self) -> Objective:
@@ -47,7 +64,8 @@ class GradientTuner(Tuner):
 
     @abc.abstractmethod
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:
-        """The predictor with the tuner's leaves in it, at their initial values."""
+        """The predictor with the tuner's leaves in it, at their initial values. Each repetition has
+        its own key."""
 
     @abc.abstractmethod
     def where(self, steered: Predictor) -> Mask:
@@ -61,35 +79,25 @@ class GradientTuner(Tuner):
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
         """Raise MemoryError, with the numbers, if the tuned leaves cannot fit."""
 
-    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        super().verify(predictor, target, settings)
+    def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        del target
         self.affordable(predictor, settings)
 
-    def tune(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        target: Task,
-        settings: FitSettings | None = None,
-        *,
-        probes: Sequence[Probe] = (),
-        checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> Fitted:
-        """`Tuner.tune`; `probes` measure along the way, and `Fitted.probes` keeps what they saw."""
-        settings = filled(settings, target, self.learning_rate)
-        self.verify(predictor, target, settings)
+    def run_tuning(self, tuning: Tuning) -> Fitted:
+        def make(key: Key[Array, ""]) -> Predictor:
+            return self.steer(key, tuning.predictor)
+
         return fit(
-            key,
-            lambda key: self.steer(key, predictor),
+            tuning.key,
+            make,
             self.where,
-            target,
-            settings,
+            tuning.target,
+            tuning.settings,
             objective=self.objective,
-            probes=probes,
-            watched=self.watched if settings.clip_over == "all" else None,
-            checkpoint=checkpoint,
-            callbacks=callbacks,
+            probes=tuning.probes,
+            watched=self.watched if tuning.settings.clip_over == "all" else None,
+            checkpoint=tuning.checkpoint,
+            callbacks=tuning.callbacks,
             description=type(self).__name__,
         )
 
@@ -129,8 +137,17 @@ def replace_network(predictor: Predictor, network: Network) -> Predictor:
 
 
 class PromptTuner(GradientTuner):
-    """To implement one: fields `length` and `learning_rate`, and the methods `prompt`, `row_width`
-    and `suits`. The prompt's float arrays are what is tuned."""
+    """Tunes the float arrays of a prompt, which the predictor reads before the data.
+
+    A member owes:
+
+    - `length` and `learning_rate`, as fields;
+    - `prompt(key, predictor)`: the prompt at the start (`promptax.protocol.Prompt`);
+    - `row_width(predictor)`: how many numbers a row of it has;
+    - `suits(predictor)`: raise TypeError if the predictor cannot read it.
+
+    Optional: `objective`; `reading_bytes`, where no layer reads the prompt.
+    """
 
     group: ClassVar[str] = "prompts"
     length: eqx.AbstractVar[int]
@@ -176,7 +193,17 @@ class PromptTuner(GradientTuner):
 
 
 class WeightTuner(GradientTuner):
-    """To implement one: a field `learning_rate`, and `steer`, `where` and `suits`."""
+    """Tunes weights of the network below any prompts, or weights that it adds.
+
+    A member owes:
+
+    - `learning_rate`, as a field;
+    - `suits(predictor)`: raise TypeError if the predictor lacks what is tuned;
+    - `steer(key, predictor)`: the predictor, with the new weights if there are any;
+    - `where(steered)`: which leaves are tuned; `mark` selects leaves of the network.
+
+    At the start predictions are as before (`starts_unchanged`): what is added is zero.
+    """
 
     group: ClassVar[str] = "weights"
     starts_unchanged: ClassVar[bool] = True
@@ -244,6 +271,6 @@ def check_initial_tokens(how: str, given: tuple[int, ...]) -> None:
     )
 
 
-def check_initial(how: str, known: tuple[str, ...] = INITIAL) -> None:
+def check_initial(how: str, allowed: tuple[str, ...] = INITIAL) -> None:
     """Complain about an unknown way to start a prompt."""
-    check(how in known, f"Expected initial to be one of {known}; got {how!r}.")
+    check(how in allowed, f"Expected initial to be one of {allowed}; got {how!r}.")

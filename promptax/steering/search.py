@@ -14,17 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.cost import Cost
-from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
-from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import cut, one_or_all
 from promptax.specs import check, on_device
-from promptax.steering.base import Tuner, filled
+from promptax.steering.base import Tuner, Tuning
 from promptax.steering.search_loop import cost_of, run_search
 from promptax.steering.search_problem import SearchProblem as SearchProblem
-from promptax.tasks.base import Task
 
 State = Any
 
@@ -44,8 +42,8 @@ class Search(Tuner):
 
     Optional: `updates`, where the search knows its number of steps; `batch`, its own number of
     sequences; `same_episodes`; `scores`, with `tries_all`; `steer`, where it is not one prompt that
-    is read; `verify`, to refuse what does not fit. Of the fit settings, those about learning rates
-    and clipping never apply.
+    is read; `check_plan`, to refuse what does not fit. Of the fit settings, those about learning
+    rates and clipping never apply.
 
     The loop owns the rest: keys, episodes, repetitions, progress, checkpoints that resume bit for
     bit, and cost. Random numbers of step n come from its key alone, never from the state.
@@ -97,19 +95,9 @@ class Search(Tuner):
     def suits(self, predictor: Predictor) -> None:
         del predictor
 
-    def tune(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        target: Task,
-        settings: FitSettings | None = None,
-        *,
-        checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> Fitted:
-        settings = filled(settings, target, 1.0)
-        self.verify(predictor, target, settings)
-        state = run_search(key, self, predictor, target, settings, checkpoint, callbacks)
+    def run_tuning(self, tuning: Tuning) -> Fitted:
+        state = run_search(self, tuning)
+        settings, predictor = tuning.settings, tuning.predictor
         members = [
             jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r], state.member)
             for r in range(settings.repetitions)

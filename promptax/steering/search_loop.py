@@ -8,7 +8,7 @@ and the step's number, so a resumed search equals an uninterrupted one bit for b
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -19,12 +19,13 @@ from jaxtyping import Array, Float, Key
 
 from promptax import platforms
 from promptax.fit.cost import Cost, cumulative
-from promptax.fit.fitted import Checkpoint, identity_of
+from promptax.fit.fitted import identity_of
 from promptax.fit.settings import FitSettings
-from promptax.progress import Callback, reporting
+from promptax.progress import reporting
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import on_device, traced
+from promptax.steering.base import Tuning
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
 from promptax.tasks.base import Task, sample_batch
 
@@ -72,19 +73,9 @@ class SearchState(NamedTuple):
     readings: Readings  # [repetition, step]
 
 
-def run_search(
-    key: Key[Array, ""],
-    search: Steps,
-    predictor: Predictor,
-    target: Task,
-    settings: FitSettings,
-    checkpoint: Checkpoint | None,
-    callbacks: Sequence[Callback] | None,
-) -> SearchState:
-    """Run all steps of all repetitions, or those before a callback stops them.
-
-    `settings`: with `length` filled in.
-    """
+def run_search(search: Steps, tuning: Tuning) -> SearchState:
+    """Run all steps of all repetitions, or those before a callback stops them."""
+    key, predictor, target, settings, _, checkpoint, callbacks = tuning
     run = _Run(search, predictor, target, settings, keys_of(key, search.same_episodes))
     state, steps, identity = run.start(), run.steps, ""
     if checkpoint is not None:
@@ -251,14 +242,14 @@ def _steps(
 
     def repetition(given: tuple) -> tuple:
         member, number, episodes = given
-        own = jax.random.fold_in(key, number)
+        repetition_key = jax.random.fold_in(key, number)
 
         def step(index: Array, carry: tuple) -> tuple:
             member, recorded = carry
             place = 0 if search.same_episodes else index - first
             batch = jax.tree.map(lambda leaf: leaf[place], episodes)
             problem = SearchProblem(predictor, sizes, batch, index, steps)
-            member, loss = search.step(jax.random.fold_in(own, index), member, problem)
+            member, loss = search.step(jax.random.fold_in(repetition_key, index), member, problem)
             new = loss, problem.total()
             return member, jax.tree.map(
                 lambda whole, value: whole.at[index - begin].set(value), recorded, new

@@ -115,9 +115,9 @@ class SearchProblem:
 
     def _count(self, prompts: Array, number: Any, rows: Any, derivatives: int = 0) -> None:
         number = jnp.int32(number) + 0 * jnp.sum(prompts)  # traced where the prompts are
-        again = self.predictor.prompt_rows()  # of prompts that it reads already, frozen
-        own = jnp.int32(rows) + 0 * number
-        counts = (number, own + again, derivatives * number, derivatives * own)
+        frozen_rows = self.predictor.prompt_rows()  # of prompts that it reads already, frozen
+        new_rows = jnp.int32(rows) + 0 * number
+        counts = (number, new_rows + frozen_rows, derivatives * number, derivatives * new_rows)
         self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
 
 

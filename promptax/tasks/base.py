@@ -118,7 +118,10 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 @eqx.filter_jit
 def sample_batch(task: Task, keys: Key[Array, "*batch"], length: int) -> Episode:
     """One episode for each key; pass `traced(task)` so that other numbers compile nothing."""
-    sample = lambda key: task.sample(key, length)  # noqa: E731
+
+    def sample(key: Key[Array, ""]) -> Episode:
+        return task.sample(key, length)
+
     for _ in keys.shape:
         sample = jax.vmap(sample)
     return sample(keys)

@@ -36,7 +36,7 @@ class Opaque(type(COINS.bayes())):
 def test_an_exact_prompted_predictor_has_its_own_pseudo_counts(prior, prompt, target):
     predictor = condition(prior.bayes(), jnp.array(prompt, int)) if prompt else prior.bayes()
     expected = np.array(prior.concentration) + np.bincount(prompt, minlength=prior.symbols)
-    found = effective_prior(predictor, target, steps=20)
+    found = effective_prior(predictor, target, length=20)
     np.testing.assert_allclose(found.pseudo_counts, expected, atol=1e-2)
     np.testing.assert_allclose(found.strength, expected.sum(), atol=1e-2)
     np.testing.assert_allclose(found.mean, expected / expected.sum(), atol=1e-3)
@@ -51,7 +51,7 @@ def test_sampled_sequences_find_the_same():
 
 
 def test_the_fit_error_of_two_coins_is_how_far_the_best_beta_is_from_bayes():
-    found = effective_prior(TWO.bayes(), TWO, steps=50)
+    found = effective_prior(TWO.bayes(), TWO, length=50)
     np.testing.assert_allclose(found.pseudo_counts, [1.25, 1.25], atol=1e-2)
     np.testing.assert_allclose(found.fit_error, 1.4624 - 0.6931, atol=1e-4)
     assert not found.explains and found.words().startswith("no Beta prior explains it")
@@ -59,7 +59,7 @@ def test_the_fit_error_of_two_coins_is_how_far_the_best_beta_is_from_bayes():
 
 
 def test_what_does_not_learn_is_worth_any_number_of_observations():
-    found = effective_prior(COIN.bayes(), TWO, steps=10)
+    found = effective_prior(COIN.bayes(), TWO, length=10)
     np.testing.assert_allclose(found.mean, [0.2, 0.8], atol=1e-3)
     assert found.explains and "no number of observations moves it, 20%" in found.words()
 

@@ -115,7 +115,7 @@ def test_known_mixtures_of_two_prompts(which):
 
 
 def test_the_best_pair_of_each_length():
-    found = prompt_mixtures(COINS, TWO, [6, 0, 25], steps=50)
+    found = prompt_mixtures(COINS, TWO, [6, 0, 25], length=50)
     np.testing.assert_allclose(found["regret"], [1.4772, 1.2493, 0.9027], atol=1e-4)
     assert found["counts"].values.tolist() == [
         [[0, 0], [0, 0]], [[1, 5], [5, 1]], [[5, 20], [20, 5]]
@@ -145,7 +145,7 @@ def test_mixtures_against_reading_every_sequence(components):
 
 
 def test_the_predictor_that_mixes_has_that_regret():
-    found = prompt_mixtures(COINS, TWO, [6], steps=8)
+    found = prompt_mixtures(COINS, TWO, [6], length=8)
     prompts = [np.repeat([0, 1], counts) for counts in found["counts"].values[0]]
     regret = Expectations(TWO, 8).regret(mix(COINS.bayes(), prompts)).sum()  # by every sequence
     np.testing.assert_allclose(regret, found["regret"][0], atol=1e-6)

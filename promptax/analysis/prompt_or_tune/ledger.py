@@ -117,10 +117,10 @@ def ledger(
     of_exact = expectations.regret(exact)
     reached = float(expectations.regret(best).sum())
     terms = {FLOOR: (floor, 0.0), MISMATCH: (reached - floor, 0.0)}
-    about: dict[str, Any] = {}
+    prompts: dict[str, Any] = {}
     if tokens is not None:
         short = table.sel(prompt_length=slice(0, length))
-        about = {"prompt": tokens, "best_prompt": best_tokens(short).tolist()}
+        prompts = {"prompt": tokens, "best_prompt": best_tokens(short).tolist()}
         least = float(short["regret"].min())
         terms[TOO_SHORT] = least - reached, 0.0
         terms[SEARCH] = float(of_exact.sum()) - least, 0.0
@@ -132,7 +132,7 @@ def ledger(
         steps=steps,
         trained_length=trained_length,
         judged_length=judged,
-        **about,
+        **prompts,
     )
 
 
@@ -158,7 +158,7 @@ def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] |
         else:
             tokens = None
         if isinstance(inner, PromptedMixture):  # side by side: as many as the longest
-            rows += max(rows_in(each.inputs()) for each in inner.context)
+            rows += max(rows_in(prompt.inputs()) for prompt in inner.context)
         inner = inner.predictor
     return predictor, tokens, rows
 

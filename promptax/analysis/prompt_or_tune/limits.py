@@ -35,11 +35,10 @@ from promptax.analysis.prompt_or_tune.prompt_mixtures import best_components
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.evaluation.exact.final_counts import Finals, finals, mixed_regret
+from promptax.protocol.exchangeable import Exchangeable
 from promptax.protocol.predictor import Predictor
 from promptax.tasks.base import Task
 from promptax.tasks.independent.categorical import KnownDistribution
-from promptax.tasks.independent.categorical_mixture import MixturePosterior
-from promptax.tasks.independent.dirichlet_categorical import DirichletPosterior
 
 MOST_PAIRS = 1_000_000
 ROUNDS = 10_000  # of expectation maximisation; fewer leave a lower bound, which is true as well
@@ -78,38 +77,40 @@ def limits(
     if regrets[first] < best[0] - SURE:
         best = float(regrets[first]), KnownDistribution(tuple(ends[first].tolist()))
     mixed = chances[best_components(chances, final, components, MOST_PAIRS)]
-    if not isinstance(bayes, DirichletPosterior):
+    prior_counts = _pseudo_counts(bayes)
+    if prior_counts is None:
         least = max(floor, _least_of_beliefs(_with_uniform(chances, ends, final), final))
         return Limits(*best, least, float(mixed_regret(mixed, final)), least)
     tried = int(np.argmin([*table["exhaustive"].values, False]))  # all shorter ones were
-    needed = _needed(bayes, target, length, tried, best[0])
+    needed = _needed(prior_counts, target, length, tried, best[0])
     if needed > tried and best[0] > floor + SURE:
         longer = table_of_best(prior, expectations, needed - 1)
         if longer.best_up_to < best[0] - SURE:
             best = longer.best_up_to, behind(bayes, best_tokens(longer.table))
-    least = max(floor, min(best[0], _least_of_long_prompts(bayes, target, length, needed)))
+    least = max(floor, min(best[0], _least_of_long_prompts(prior_counts, target, length, needed)))
     return Limits(*best, least, float(mixed_regret(mixed, final)), floor)
 
 
 def _ends(bayes: Predictor, target: Task) -> Float[np.ndarray, "source symbol"] | None:
     """Sources that long prompts can leave belief in: all of them, or the best; None: not known."""
-    if not isinstance(bayes, DirichletPosterior):
+    prior_counts = _pseudo_counts(bayes)
+    if prior_counts is None:
         return _sources(bayes)
     mean = np.exp(enumeration.log_probs_after(target.bayes(), np.zeros((1, target.symbols), int)))
     sources = _sources(target.bayes())
     every = mean if sources is None else np.concatenate([mean, sources])
-    never = np.asarray(bayes.concentration) == 0
+    never = prior_counts == 0
     if mean[0, never].any():  # all is lost, save behind an impossible prompt
         return np.full((1, target.symbols), 1 / target.symbols)
     return every[(every[:, never] == 0).all(axis=1)]
 
 
 def _sources(bayes: Predictor) -> Float[np.ndarray, "source symbol"] | None:
-    if isinstance(bayes, KnownDistribution):
-        return np.asarray(bayes.probabilities)[None]
-    if isinstance(bayes, MixturePosterior):
-        return np.asarray(bayes.probabilities)[np.asarray(bayes.weights) > 0]
-    return None
+    return bayes.sources if isinstance(bayes, Exchangeable) else None
+
+
+def _pseudo_counts(bayes: Predictor) -> Float[np.ndarray, " symbol"] | None:
+    return bayes.pseudo_counts if isinstance(bayes, Exchangeable) else None
 
 
 def _with_uniform(chances: np.ndarray, sources: np.ndarray, final: Finals) -> np.ndarray:
@@ -141,26 +142,28 @@ def _least_of_beliefs(chances: Float[np.ndarray, "source final"], final: Finals)
 
 
 def _least_of_long_prompts(
-    bayes: DirichletPosterior, target: Task, length: int, prompt_length: int
+    prior_counts: Float[np.ndarray, " symbol"], target: Task, length: int, prompt_length: int
 ) -> float:
     """No more than the regret behind any prompt of that many symbols or more."""
-    none_and_each = np.concatenate([np.zeros((1, target.symbols)), np.eye(target.symbols)])
-    rows = np.exp(enumeration.log_probs_after(target.bayes(), none_and_each.astype(int)))
+    first_and_second = np.concatenate([np.zeros((1, target.symbols)), np.eye(target.symbols)])
+    rows = np.exp(enumeration.log_probs_after(target.bayes(), first_and_second.astype(int)))
     chance, again = rows[0], np.diagonal(rows[1:])[rows[0] > 0].sum()
     with enumeration.double_precision():
         oracle_loss = np.asarray(target.oracle_entropy(length))
-    if chance[np.asarray(bayes.concentration) == 0].any():
+    if chance[prior_counts == 0].any():
         return math.fsum(np.log(target.symbols) - oracle_loss)
     information, read = -xlogy(chance, chance).sum() - oracle_loss, np.arange(length)
-    total = np.sum(bayes.concentration) + prompt_length
+    total = np.sum(prior_counts) + prompt_length
     return math.fsum(information) - float(np.log1p((again - 1) * read / (total + read)).sum())
 
 
-def _needed(bayes: DirichletPosterior, target: Task, length: int, tried: int, best: float) -> int:
+def _needed(
+    prior_counts: Float[np.ndarray, " symbol"], target: Task, length: int, tried: int, best: float
+) -> int:
     """Beyond how many symbols no prompt is better than the best, as far as all can be tried."""
     prompt_length = tried
-    while _least_of_long_prompts(bayes, target, length, prompt_length) < best - SURE and affordable(
-        target, 2 * prompt_length, length
-    ):
+    while _least_of_long_prompts(
+        prior_counts, target, length, prompt_length
+    ) < best - SURE and affordable(target, 2 * prompt_length, length):
         prompt_length *= 2
     return prompt_length

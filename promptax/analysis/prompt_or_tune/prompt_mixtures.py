@@ -47,18 +47,18 @@ class BestMixture(NamedTuple):
 
 
 def best_mixture(
-    prior: Predictor, final: Finals, length: int, components: int = 2
+    prior: Predictor, final: Finals, prompt_length: int, components: int = 2
 ) -> BestMixture | None:
-    """The best mixture of `components` prompts of exactly `length` symbols; None if too many.
+    """The best mixture of prompts of exactly `prompt_length` symbols; None if there are too many.
 
     Pairs are all tried where they are few enough. Otherwise, and for more than two, none that is
     exchanged makes it better.
     """
     symbols = final.counts.shape[1]
-    candidates = math.comb(length + symbols - 1, symbols - 1)
+    candidates = math.comb(prompt_length + symbols - 1, symbols - 1)
     if candidates * enumeration.size(symbols, final.length) > MOST_TRIED:
         return None
-    prompts = enumeration.compositions(length, symbols)
+    prompts = enumeration.compositions(prompt_length, symbols)
     chances = log_chances(prior, prompts, final.length)
     pairs = MOST_PAIRED // len(final.counts)
     chosen = best_components(chances, final, components, pairs)
@@ -87,17 +87,17 @@ def improved_mixture(
     regret = float(mixed_regret(chances, final))
     while size:
         moves = _moves(counts, size)
-        found = np.inf
+        least = np.inf
         if moves:
             near = log_chances(prior, np.array([row for _, row in moves]), final.length)
             tried = np.repeat(chances[None], len(moves), axis=0)
             tried[np.arange(len(moves)), [place for place, _ in moves]] = near
             regrets = mixed_regret(tried, final)
             best = int(np.argmin(regrets))
-            found = float(regrets[best])
-        if found < regret - 1e-9:
+            least = float(regrets[best])
+        if least < regret - 1e-9:
             place, row = moves[best]
-            counts[place], chances, regret = row, tried[best], found
+            counts[place], chances, regret = row, tried[best], least
         else:
             size //= 2
     return BestMixture(counts, regret, False)
@@ -107,34 +107,38 @@ def _moves(counts: np.ndarray, size: int) -> list[tuple[int, np.ndarray]]:
     """Prompts with `size` symbols exchanged for another, and which one of the mixture they are."""
     moves = []
     for place, row in enumerate(counts):
-        for here, there in itertools.permutations(range(len(row)), 2):
-            if row[here] >= size:
+        for taken, given in itertools.permutations(range(len(row)), 2):
+            if row[taken] >= size:
                 moved = row.copy()
-                moved[here] -= size
-                moved[there] += size
+                moved[taken] -= size
+                moved[given] += size
                 moves.append((place, moved))
     return moves
 
 
-def _scaled(counts: np.ndarray, length: int) -> np.ndarray:
+def _scaled(counts: np.ndarray, prompt_length: int) -> np.ndarray:
     """The same shares of the symbols in prompts of another length."""
-    exact = counts * (length / counts.sum(axis=1, keepdims=True))
+    exact = counts * (prompt_length / counts.sum(axis=1, keepdims=True))
     whole = np.floor(exact).astype(int)
-    for row, rest in zip(whole, exact - whole, strict=True):
-        row[np.argsort(-rest, kind="stable")[: length - row.sum()]] += 1
+    for row, fraction in zip(whole, exact - whole, strict=True):
+        row[np.argsort(-fraction, kind="stable")[: prompt_length - row.sum()]] += 1
     return whole
 
 
 def prompt_mixtures(
-    prior: Task, target: Task, lengths: Sequence[int], steps: int = 50, components: int = 2
+    prior: Task,
+    target: Task,
+    prompt_lengths: Sequence[int],
+    length: int = 50,
+    components: int = 2,
 ) -> xr.Dataset:
     """The best Bayes mixture of K hard prompts of each length, exactly.
 
     Args:
         prior: the pretraining task; its exact predictor must depend on counts alone.
         target: the task that is prompted for; it needs an oracle and such a predictor too.
-        lengths: symbols in each of the prompts, from 0 up.
-        steps: steps of a target sequence over which regret is summed.
+        prompt_lengths: symbols in each of the prompts, from 0 up.
+        length: steps of a target sequence over which regret is summed.
         components: K, how many prompts; 1 is a single prompt.
 
     Returns:
@@ -148,33 +152,34 @@ def prompt_mixtures(
     Example: `prompt_mixtures(DirichletCategorical(), CategoricalMixture(), [6]).regret` is 1.2493.
     """
     check(
-        components >= 1 and len(lengths) > 0 and min(lengths) >= 0,
-        f"Expected at least 1 prompt and lengths from 0 up; got {components} and {list(lengths)}.",
+        components >= 1 and len(prompt_lengths) > 0 and min(prompt_lengths) >= 0,
+        f"Expected at least 1 prompt and lengths from 0 up; got {components} and "
+        f"{list(prompt_lengths)}.",
     )
     check(
         prior.symbols == target.symbols and prior.has_bayes and prior.bayes().exchangeable,
         f"Expected a prior over {target.symbols} symbols whose exact predictor depends on counts "
         f"alone; got {type(prior).__name__} over {prior.symbols} symbols.",
     )
-    bayes, final = prior.bayes(), finals(target, steps)
-    lengths, found = sorted(set(lengths)), []
-    for length in lengths:
-        mixture = best_mixture(bayes, final, length, components)
+    bayes, final = prior.bayes(), finals(target, length)
+    prompt_lengths, mixtures = sorted(set(prompt_lengths)), []
+    for prompt_length in prompt_lengths:
+        mixture = best_mixture(bayes, final, prompt_length, components)
         if mixture is None:
-            longer = bool(found) and found[-1].counts.sum() > 0
+            longer = bool(mixtures) and mixtures[-1].counts.sum() > 0
             even = np.full((components, target.symbols), 1)
-            start = _scaled(found[-1].counts if longer else even, length)
+            start = _scaled(mixtures[-1].counts if longer else even, prompt_length)
             mixture = improved_mixture(bayes, final, start)
-        found.append(mixture)
+        mixtures.append(mixture)
     return labelled(
         {
-            "regret": ("prompt_length", np.array([m.regret for m in found]), {"unit": NATS}),
+            "regret": ("prompt_length", np.array([m.regret for m in mixtures]), {"unit": NATS}),
             "counts": (
                 ("prompt_length", "component", "symbol"),
-                np.stack([m.counts for m in found]),
+                np.stack([m.counts for m in mixtures]),
             ),
-            "exhaustive": ("prompt_length", np.array([m.exhaustive for m in found])),
+            "exhaustive": ("prompt_length", np.array([m.exhaustive for m in mixtures])),
         },
-        coords={"prompt_length": lengths, "symbol": np.arange(target.symbols)},
-        attrs={"unit": NATS, "steps": steps},
+        coords={"prompt_length": prompt_lengths, "symbol": np.arange(target.symbols)},
+        attrs={"unit": NATS, "steps": length},
     )

@@ -43,9 +43,9 @@ def best_set(
         return first + index, value
 
     if components >= 2 and count * (count + 1) // 2 <= pairs:
-        others = [beside([one], first=one) for one in range(count)]
-        one, _ = highest(np.array([value for _, value in others]))
-        chosen = [one, others[one][0]]
+        partners = [beside([candidate], first=candidate) for candidate in range(count)]
+        candidate, _ = highest(np.array([value for _, value in partners]))
+        chosen = [candidate, partners[candidate][0]]
     else:
         chosen = [highest(log_likelihoods @ weights)[0]]
     while len(chosen) < components:
@@ -54,8 +54,8 @@ def best_set(
     while improved:
         improved = False
         for place in range(components):
-            rest = chosen[:place] + chosen[place + 1 :]
-            candidate, value = beside(rest)
+            kept = chosen[:place] + chosen[place + 1 :]
+            candidate, value = beside(kept)
             if value > best + same * abs(value):
-                chosen, best, improved = [*rest[:place], candidate, *rest[place:]], value, True
+                chosen, best, improved = [*kept[:place], candidate, *kept[place:]], value, True
     return sorted(chosen)

@@ -90,7 +90,7 @@ class Expectations:
         _check_length(length)
         self.target, self.length, self.most = target, length, most
         self.bayes = _exact_predictor(target)
-        self._others: dict[int, Expectations] = {length: self}
+        self._by_length: dict[int, Expectations] = {length: self}
         self._best: list[tuple[Predictor, dict[int, BestPrompt]]] = []
 
     @functools.cached_property
@@ -157,9 +157,9 @@ class Expectations:
 
     def at(self, length: int) -> "Expectations":
         """The expectations over the same target's sequences of another length."""
-        if length not in self._others:
-            self._others[length] = Expectations(self.target, length, self.most)
-        return self._others[length]
+        if length not in self._by_length:
+            self._by_length[length] = Expectations(self.target, length, self.most)
+        return self._by_length[length]
 
     @functools.cached_property
     def _table(self) -> enumeration.CountTable:
@@ -242,5 +242,5 @@ def _check_length(length: int) -> None:
     check(length >= 1, f"Expected a length of at least 1 step; got {length}.")
 
 
-def _equal(one: Predictor, other: Predictor) -> bool:
-    return type(one) is type(other) and bool(eqx.tree_equal(one, other))
+def _equal(first: Predictor, second: Predictor) -> bool:
+    return type(first) is type(second) and bool(eqx.tree_equal(first, second))

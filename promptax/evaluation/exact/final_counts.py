@@ -85,14 +85,14 @@ def log_chances(
         after = (piece[:, None] + rows[None]).reshape(-1, predictor.symbols)
         log_probs = enumeration.log_probs_after(predictor, after)
         by_length = np.split(log_probs.reshape(len(piece), len(rows), -1), ends[:-1], axis=1)
-        one, other = _chain(by_length, last), _chain(by_length, first)
-        same = np.isclose(one, other, rtol=0, atol=SAME) | (one == other)
+        forward, backward = _chain(by_length, last), _chain(by_length, first)
+        same = np.isclose(forward, backward, rtol=0, atol=SAME) | (forward == backward)
         check(
             bool(same.all()),
             "Expected a predictor that gives a sequence the same probability in every order, as "
             f"exact predictors of exchangeable tasks do; {type(predictor).__name__} does not.",
         )
-        out[start : start + len(piece)] = one
+        out[start : start + len(piece)] = forward
     return out
 
 
@@ -122,8 +122,8 @@ def _chain(
 
 
 def mixed_regret(
-    chances: Float[np.ndarray, "*more component final"], final: Finals
-) -> Float[np.ndarray, "*more"]:
+    chances: Float[np.ndarray, "*batch component final"], final: Finals
+) -> Float[np.ndarray, "*batch"]:
     """Expected cumulative regret [...], nats, of the Bayes mixture with equal initial weights."""
     mixed = np.asarray(scipy.special.logsumexp(chances, axis=-2)) - math.log(chances.shape[-2])
     return np.asarray(expected_loss(mixed, final) - final.oracle_loss)

@@ -21,14 +21,16 @@ from promptax.specs import Spec
 class Objective(Spec, open_as="objective", default="LogLoss"):
     """What a fit makes small: `px.pretrain(…, objective=)`, `fit(…, objective=)`.
 
-    To implement one, a frozen class of plain fields and one or both of
+    A member owes one or both of
 
-    - `prepare`: this step's predictor with noise drawn or leaves replaced, and a penalty;
-    - `losses`: the loss of every sequence.
+    - `prepare(key, predictor)`: this step's predictor, with noise drawn or leaves replaced, and a
+      penalty;
+    - `losses(key, predictor, state, episodes, outcome)`: the loss of every sequence.
 
     Optional: `verify`, which refuses by name what the objective does not fit; `readings`, where a
-    batch is read more than once; `slope_is_of_value`; and `examples`. What is not written is that
-    of `LogLoss`: nothing drawn, no penalty, log loss.
+    batch is read more than once; `slope_is_of_value`; and `examples()`, small instances by which
+    the contract tests judge it. What is not written is that of `LogLoss`: nothing drawn, no
+    penalty, log loss.
     """
 
     slope_is_of_value: ClassVar[bool] = True

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-Heads = Float[Array, "*batch head time each"]
-Queries = Float[Array, "*batch head row each"]
+Heads = Float[Array, "*batch head time head_width"]
+Queries = Float[Array, "*batch head row head_width"]
 Past = tuple[Array, Array, Array | None]
 
 BLOCK = 128  # rows of a past of fixed size that are attended to at once
@@ -25,9 +25,10 @@ def attention(
     """Causal attention of new rows to the past rows and to each other.
 
     So many `groups` of queries may share a head (grouped-query attention, Ainslie et al. 2023):
-    queries are [head, group × time, each] then. `past`, which all sequences share: keys and values
-    [head, row, each], and how many of the rows count (None: all). A long past is attended to block
-    by block, as far as its rows count (partial sums as in Milakov and Gimelshein 2018).
+    queries are [head, group × time, head_width] then. `past`, which all sequences share: keys and
+    values [head, row, head_width], and how many of the rows count (None: all). A long past is
+    attended to block by block, as far as its rows count (partial sums as in Milakov and Gimelshein
+    2018).
     """
     new = key.shape[-2]
     products = query @ jnp.swapaxes(key, -1, -2)

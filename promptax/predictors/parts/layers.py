@@ -172,7 +172,7 @@ def positions(first: int | Array, rows: int, width: int) -> Float[Array, "rows w
 
 
 def choose(
-    table: Float[Array, "symbol *rest width"], tokens: Int[Array, "*batch time"]
+    table: Float[Array, "symbol *between width"], tokens: Int[Array, "*batch time"]
 ) -> Float[Array, "*rows width"]:
     """The row of each token, from rows [symbol, width], or [symbol, ..., time, width] for rows
     that also differ by time, to [*batch, ..., time, width]. For few symbols: products and sums,

@@ -27,8 +27,8 @@ class KeyValuePrompt(PromptTuner):
     tuned. A row of a soft prompt enters at the bottom, and its keys and values above follow from
     it; here each layer has its own. Such rows are read by attention and predict nothing themselves,
     so that what comes after them is predicted by the begin row. `prompt` shows them as
-    [part, layer, head, prompt, each], keys first, then values; the keys as the network compares
-    them with queries: normed, or turned by their position.
+    [part, layer, head, prompt, head_width], keys first, then values; the keys as the network
+    compares them with queries: normed, or turned by their position.
     """
 
     length: int = 6
@@ -56,8 +56,8 @@ class KeyValuePrompt(PromptTuner):
 
     def row_width(self, predictor: Predictor) -> int:
         network = network_of(predictor, self)
-        layers, heads, _, each = network.remembered(network.blank()).keys.shape
-        return 2 * layers * heads * each
+        layers, heads, _, head_width = network.remembered(network.blank()).keys.shape
+        return 2 * layers * heads * head_width
 
     def reading_bytes(self, predictor: Predictor) -> int:
         del predictor  # no layer computes anything for such rows
@@ -67,10 +67,10 @@ class KeyValuePrompt(PromptTuner):
         network = network_of(predictor, self)
         if self.initial == "tokens":
             tokens = initial_inputs(key, self.initial_tokens, self.length, network.outcome)
-            found = network.remembered(network.advance(network.blank(), tokens)[0])
-            return KeyValueRows(found.keys.astype(jnp.float32), found.values.astype(jnp.float32))
-        layers, heads, _, each = network.remembered(network.blank()).keys.shape
-        shape = 2, layers, heads, self.length, each
+            memory = network.remembered(network.advance(network.blank(), tokens)[0])
+            return KeyValueRows(memory.keys.astype(jnp.float32), memory.values.astype(jnp.float32))
+        layers, heads, _, head_width = network.remembered(network.blank()).keys.shape
+        shape = 2, layers, heads, self.length, head_width
         scale = SMALL if self.initial == "normal" else 0.0
         return KeyValueRows(*scale * jax.random.normal(key, shape))
 
@@ -78,8 +78,8 @@ class KeyValuePrompt(PromptTuner):
 class KeyValueRows(Prompt):
     """Keys and values that no layer computed."""
 
-    keys: Float[Array, "*batch layer head prompt each"]
-    values: Float[Array, "*batch layer head prompt each"]
+    keys: Float[Array, "*batch layer head prompt head_width"]
+    values: Float[Array, "*batch layer head prompt head_width"]
 
     @property
     def before_begin(self) -> bool:
@@ -88,5 +88,5 @@ class KeyValueRows(Prompt):
     def inputs(self) -> KeyValues:
         return KeyValues(self.keys, self.values)
 
-    def shown(self) -> Float[Array, "part layer head prompt each"]:
+    def shown(self) -> Float[Array, "part layer head prompt head_width"]:
         return jnp.stack([self.keys, self.values])

@@ -55,8 +55,8 @@ class GradientSearch(Search):
     def examples(cls) -> "tuple[GradientSearch, ...]":
         return cls(length=2, candidates=3, top=2), cls(length=3, initial_tokens=(1, 0))
 
-    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        super().verify(predictor, target, settings)
+    def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        del target, settings
         check_tokens(self.initial_tokens, predictor.symbols)
 
     def plan(self, symbols: int) -> str:
@@ -86,8 +86,8 @@ def swaps(
     symbols of the `top` with the lowest estimates there."""
     length, symbols = estimates.shape
     top = min(top, symbols - 1)
-    known = jnp.nan_to_num(estimates).at[jnp.arange(length), prompt].set(jnp.inf)  # is no swap
-    best = jax.lax.top_k(-known, top)[1]
+    slopes = jnp.nan_to_num(estimates).at[jnp.arange(length), prompt].set(jnp.inf)  # is no swap
+    best = jax.lax.top_k(-slopes, top)[1]
     chosen = jax.random.permutation(key, length * top)[:candidates]
     where, what = chosen // top, best.reshape(-1)[chosen]
     swapped = jnp.tile(prompt, (len(chosen), 1)).at[jnp.arange(len(chosen)), where].set(what)

@@ -3,6 +3,7 @@
 import math
 from typing import Any, ClassVar, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -16,7 +17,40 @@ from promptax.tasks.base import Task
 PROMPTS_IN_A_STEP = 8  # so many prompts lie between two reports of progress
 
 
-class HardPrompt(Search):
+class ExhaustiveSearch(Search):
+    """Reads the same sequences behind every one of the symbols^length prompts, in order.
+
+    A member owes the fields `length`, `sequences` and `limit`, and what a `Search` owes beyond the
+    number of steps and the batch: `start`, `step` (by `next_losses`) and `prompt`.
+    """
+
+    same_episodes: ClassVar[bool] = True
+    sequences: eqx.AbstractVar[int]
+    """Distinct tuning sequences that score every prompt."""
+    limit: eqx.AbstractVar[int]
+    """Refuse to try more prompts than that."""
+
+    def __check_init__(self) -> None:
+        check(self.sequences >= 1, f"Expected at least 1 sequence; got {self.sequences}.")
+
+    def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        del predictor, settings
+        self.candidates(target.symbols)
+
+    def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
+        """All prompts over that many symbols, in order; refuses more than `limit`."""
+        return all_prompts(symbols, self.length, self.limit)
+
+    def updates(self, settings: FitSettings, symbols: int) -> int:
+        del settings
+        return steps_for(symbols**self.length)
+
+    def batch(self, settings: FitSettings) -> int:
+        del settings
+        return self.sequences
+
+
+class HardPrompt(ExhaustiveSearch):
     """Exhaustive search over the symbols^length prompts, on sequences of the target.
 
     "HardPT" of Genewein et al. 2025. Works on any predictor, exact ones included. Every prompt's
@@ -26,7 +60,6 @@ class HardPrompt(Search):
     `micro_batch`; steps and batch do not.
     """
 
-    same_episodes: ClassVar[bool] = True
     tries_all: ClassVar[bool] = True
 
     length: int = 6
@@ -35,9 +68,6 @@ class HardPrompt(Search):
     """Distinct tuning sequences that score every prompt."""
     limit: int = 100_000
     """Refuse to try more prompts than that."""
-
-    def __check_init__(self) -> None:
-        check(self.sequences >= 1, f"Expected at least 1 sequence; got {self.sequences}.")
 
     @classmethod
     def as_published(cls) -> "HardPrompt":
@@ -48,25 +78,9 @@ class HardPrompt(Search):
     def examples(cls) -> "tuple[HardPrompt, ...]":
         return cls(length=2, sequences=16), cls(length=0, sequences=4)
 
-    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        super().verify(predictor, target, settings)
-        self.candidates(target.symbols)
-
     def plan(self, symbols: int) -> str:
         count = len(self.candidates(symbols))
         return f"{count:,} prompts of length {self.length}, each on {self.sequences:,} sequences"
-
-    def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
-        """All prompts over that many symbols, in order; refuses absurd numbers of them."""
-        return all_prompts(symbols, self.length, self.limit)
-
-    def updates(self, settings: FitSettings, symbols: int) -> int:
-        del settings
-        return steps_for(symbols**self.length)
-
-    def batch(self, settings: FitSettings) -> int:
-        del settings
-        return self.sequences
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> "Tried":
         del key

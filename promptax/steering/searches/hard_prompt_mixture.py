@@ -1,22 +1,20 @@
 """Several prompts of real tokens as a Bayes-weighted mixture, by search."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.evaluation.exact.best_set import best_set
-from promptax.fit.settings import FitSettings
 from promptax.protocol.mixture import mix
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
-from promptax.steering.search import Search, SearchProblem
-from promptax.steering.searches.hard_prompt import all_prompts, next_losses, steps_for
-from promptax.tasks.base import Task
+from promptax.steering.search import SearchProblem
+from promptax.steering.searches.hard_prompt import ExhaustiveSearch, next_losses
 
 
-class HardPromptMixture(Search):
+class HardPromptMixture(ExhaustiveSearch):
     """Searches the set of hard prompts whose equally weighted mixture is the best on the target.
 
     Every prompt is scored once; log p(sequence) of a set is then the log mean of what is known. Of
@@ -27,8 +25,6 @@ class HardPromptMixture(Search):
     `PromptedMixture`, its `prompt` [repetition, component, prompt]. Mixtures of prompts: Qin and
     Eisner 2021, "Learning How to Ask".
     """
-
-    same_episodes: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of each prompt; 0 is no prompt."""
@@ -43,19 +39,10 @@ class HardPromptMixture(Search):
 
     def __check_init__(self) -> None:
         check(self.components >= 1, f"Expected at least 1 component; got {self.components}.")
-        check(self.sequences >= 1, f"Expected at least 1 sequence; got {self.sequences}.")
 
     @classmethod
     def examples(cls) -> "tuple[HardPromptMixture, ...]":
         return cls(length=2, sequences=16), cls(length=1, components=3, sequences=8, pairs=1)
-
-    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        super().verify(predictor, target, settings)
-        self.candidates(target.symbols)
-
-    def candidates(self, symbols: int) -> Int[np.ndarray, "candidate prompt"]:
-        """All prompts over that many symbols, in order; refuses absurd numbers of them."""
-        return all_prompts(symbols, self.length, self.limit)
 
     def plan(self, symbols: int) -> str:
         count = len(self.candidates(symbols))
@@ -63,14 +50,6 @@ class HardPromptMixture(Search):
             f"{count:,} prompts of length {self.length}, each on {self.sequences:,} sequences, and "
             f"sets of {self.components}"
         )
-
-    def updates(self, settings: FitSettings, symbols: int) -> int:
-        del settings
-        return steps_for(symbols**self.length)
-
-    def batch(self, settings: FitSettings) -> int:
-        del settings
-        return self.sequences
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> "AllLosses":
         del key

@@ -4,23 +4,17 @@ It is a tuner, not a `Search`: it reads nothing and takes no step, and one key d
 all repetitions, as it did for results that are kept.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
 
 from promptax.fit.cost import nothing
-from promptax.fit.fitted import Checkpoint, Fitted
-from promptax.fit.loop import check_outcome
-from promptax.fit.settings import FitSettings
-from promptax.progress import Callback
+from promptax.fit.fitted import Fitted
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
-from promptax.steering.base import Tuner, check_one
+from promptax.steering.base import Tuner, Tuning
 from promptax.steering.search import behind, searched
-from promptax.tasks.base import Task
 
 
 class RandomPrompt(Tuner):
@@ -45,22 +39,10 @@ class RandomPrompt(Tuner):
     def suits(self, predictor: Predictor) -> None:
         del predictor
 
-    def tune(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        target: Task,
-        settings: FitSettings | None = None,
-        *,
-        checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> Fitted:
+    def run_tuning(self, tuning: Tuning) -> Fitted:
         """Draw a prompt for each repetition; of the settings, only `repetitions` applies."""
-        del checkpoint, callbacks
-        check_one(predictor)
-        self.check_alphabet(predictor)
-        check_outcome(lambda key: predictor, key, target)
-        shape = (settings or FitSettings()).repetitions, self.length
-        prompts = np.asarray(jax.random.randint(key, shape, 0, predictor.symbols))
+        predictor = tuning.predictor
+        shape = tuning.settings.repetitions, self.length
+        prompts = np.asarray(jax.random.randint(tuning.key, shape, 0, predictor.symbols))
         steered = [behind(predictor, prompt) for prompt in prompts]
         return searched(steered, np.zeros((len(steered), 0), np.float32), nothing(len(steered)))

@@ -37,13 +37,13 @@ class LowRank(WeightTuner):
 
     def suits(self, predictor: Predictor) -> None:
         network = network_of(predictor, self)
-        known = _names(network.torso)
+        names = _names(network.torso)
         wanted = self.layers or network.torso.low_rank_layers()
-        missing = [name for name in wanted if name not in known]
+        missing = [name for name in wanted if name not in names]
         if missing or not wanted:
             raise TypeError(
                 f"Expected dense layers named {wanted or 'anything'} to adapt; "
-                f"{type(network.architecture).__name__} has {sorted(known) or 'none'}."
+                f"{type(network.architecture).__name__} has {sorted(names) or 'none'}."
             )
 
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Predictor:

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from promptax.axes import Counts, LogProbs, Tokens
@@ -62,6 +63,10 @@ class KnownDistribution(Exchangeable):
     @property
     def symbols(self) -> int:
         return len(self.probabilities)
+
+    @property
+    def sources(self) -> Float[np.ndarray, "source symbol"]:
+        return np.asarray(self.probabilities)[None]
 
     def after(self, counts: Counts) -> Counts:
         probabilities = jnp.asarray(self.probabilities)

@@ -5,6 +5,7 @@ from typing import Annotated
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import Counts, LogProbs, Tokens
@@ -88,6 +89,10 @@ class MixturePosterior(Exchangeable):
     @property
     def symbols(self) -> int:
         return len(self.probabilities[0])
+
+    @property
+    def sources(self) -> Float[np.ndarray, "source symbol"]:
+        return np.asarray(self.probabilities)[np.asarray(self.weights) > 0]
 
     def log_joint(self, counts: Counts) -> Float[Array, " component"]:
         """log P(component) + log P(one sequence with these counts | component), nats."""

@@ -64,10 +64,10 @@ class DirichletCategorical(Task):
         ]
         nodes, weights = [], []
         for combination in itertools.product(*[list(zip(*stick, strict=True)) for stick in sticks]):
-            row, rest = np.zeros(self.symbols), 1.0
+            row, stick = np.zeros(self.symbols), 1.0
             for symbol, (fraction, _) in zip(positive, combination, strict=False):
-                row[symbol], rest = rest * fraction, rest * (1 - fraction)
-            row[positive[-1]] = rest
+                row[symbol], stick = stick * fraction, stick * (1 - fraction)
+            row[positive[-1]] = stick
             nodes.append(row)
             weights.append(np.prod([weight for _, weight in combination]))
         return jnp.asarray(np.array(nodes)), jnp.asarray(np.array(weights))
@@ -88,8 +88,8 @@ def _stick(
     concentration: tuple[float, ...], symbols: list[int], degree: int
 ) -> tuple[np.ndarray, np.ndarray]:
     first = concentration[symbols[0]]
-    rest = sum(concentration[i] for i in symbols[1:])
-    points, weights = scipy.special.roots_jacobi(degree // 2 + 1, rest - 1, first - 1)
+    others = sum(concentration[i] for i in symbols[1:])
+    points, weights = scipy.special.roots_jacobi(degree // 2 + 1, others - 1, first - 1)
     return (points + 1) / 2, weights / weights.sum()
 
 
@@ -101,6 +101,10 @@ class DirichletPosterior(Exchangeable):
     @property
     def symbols(self) -> int:
         return len(self.concentration)
+
+    @property
+    def pseudo_counts(self) -> Float[np.ndarray, " symbol"]:
+        return np.asarray(self.concentration)
 
     def after(self, counts: Counts) -> Counts:
         concentration = jnp.asarray(self.concentration)

@@ -82,8 +82,8 @@ class LinearRegression(Task):
         """
         x, y, counts = tokens[:, : self.dimensions], tokens[:, -2], tokens[:, -1] > 0
         x, y = jnp.where(counts[:, None], x, 0.0), jnp.where(counts, y, 0.0)
-        own = jnp.where(counts, jnp.asarray(self.noise_scale) ** 2, 1.0)
-        covariance = jnp.asarray(self.prior_scale) ** 2 * x @ x.T + jnp.diag(own)
+        variances = jnp.where(counts, jnp.asarray(self.noise_scale) ** 2, 1.0)
+        covariance = jnp.asarray(self.prior_scale) ** 2 * x @ x.T + jnp.diag(variances)
         _, log_volume = jnp.linalg.slogdet(covariance)
         constant = jnp.sum(counts) * np.log(2 * np.pi)
         return -0.5 * (y @ jnp.linalg.solve(covariance, y) + log_volume + constant)
