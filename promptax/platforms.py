@@ -29,8 +29,11 @@ PROMPTS_SIDE_BY_SIDE = 32  # more gains nothing, and takes memory
 MOST_COPIED = 2**27  # bytes of a model of which each core may have a copy
 MOST_CORES = 16  # more shares of a batch than that are too small
 
-# XLA's older way of generating code for CPUs, in one piece: half the time
-_QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+# XLA's older way of generating code for CPUs, in one piece: half the time. Later versions have no
+# older way any more, and end the process at a flag that they do not know.
+_IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1"
+_OLDER = ("--xla_cpu_use_fusion_emitters=false",) if jax.__version_info__ < (0, 11) else ()
+_QUICK = (*_OLDER, _IN_ONE_PIECE)
 
 
 def use_cores() -> None:

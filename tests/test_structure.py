@@ -219,6 +219,7 @@ START = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", START)
 def test_nothing_heavy_is_imported_before_it_is_used(code):
     """Each of these takes a tenth of a second or more; JAX takes half a second."""

@@ -86,6 +86,7 @@ def test_the_mismatch_of_a_prior_over_other_coins():
     assert found["prompt too short"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [COIN, TWO])
 @pytest.mark.parametrize("prompt", [None, [0, 1, 1]])
 def test_terms_of_a_network_add_up_to_its_regret(network, target, prompt):
@@ -107,6 +108,7 @@ def test_terms_of_a_network_add_up_to_its_regret(network, target, prompt):
     np.testing.assert_allclose(found["high"] - found["low"], 4 * errors, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_prompt_it_has_read_is_found(network):
     nested = condition(condition(network, jnp.array([0, 1])), jnp.array([1]))
     one = ledger(KEY, nested, COINS, COIN, 10, sequences=64)
@@ -115,6 +117,7 @@ def test_a_prompt_it_has_read_is_found(network):
     np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_soft_prompts_and_tuned_weights_have_no_exact_counterpart(network):
     soft = Prompted(network, Rows(jnp.ones((3, 4))))
     found = ledger(KEY, soft, COINS, COIN, 10, 8, sequences=64)
@@ -135,6 +138,7 @@ def test_soft_prompts_and_tuned_weights_have_no_exact_counterpart(network):
     )
 
 
+@pytest.mark.slow
 def test_prompts_side_by_side_are_beyond_any_one():
     both = px.mix(COINS.bayes(), [[0, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]])
     found = ledger(KEY, both, COINS, TWO, 50, sequences=2048)

@@ -28,6 +28,7 @@ def build(name):
     return ARCHITECTURES[name].build(KEY, SYMBOLS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_rows_are_compared_with_every_embedding(name):
     network, count = build(name), 4

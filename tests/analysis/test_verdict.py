@@ -20,6 +20,7 @@ def at(found, length, name="regret"):
     return float(found.table[name].sel(prompt_length=length))
 
 
+@pytest.mark.slow
 def test_a_prompt_suffices_for_one_coin():
     found = diagnose(COINS, COIN)
     assert found.status == "a prompt suffices" and found.remedy == ""
@@ -67,6 +68,7 @@ def test_a_prior_with_a_gap_keeps_two_modes_and_can_be_prompted_to_two_coins():
     assert diagnose(prior, prior, longest=6, steps=10).status == "already optimal"
 
 
+@pytest.mark.slow
 def test_what_the_prior_excludes_is_out_of_reach():
     prior = CategoricalMixture(((0.3, 0.7), (0.7, 0.3)))
     found = diagnose(prior, Categorical((0.1, 0.9)))
@@ -85,6 +87,7 @@ FAR = CategoricalMixture(((0.3, 0.7), (0.7, 0.3))), Categorical((0.1, 0.9))
 THREE = CategoricalMixture(((0.1, 0.9), (0.5, 0.5), (0.9, 0.1)), (1 / 3, 1 / 3, 1 / 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prior", "target", "sizes", "status", "remedy"),
     [

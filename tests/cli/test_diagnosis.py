@@ -27,6 +27,7 @@ DIAGNOSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_every_diagnosis_has_rows_and_a_figure_and_can_be_saved(name, tmp_path):
     table = DIAGNOSES[name]().table

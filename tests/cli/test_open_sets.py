@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+from support import judges as laws
 
 from promptax import specs
 from promptax.cli import commands, overview, sources

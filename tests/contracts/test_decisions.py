@@ -78,6 +78,7 @@ def test_rewards_follow_their_law(environment):
         assert (rewards >= low).all() and (rewards <= high).all()
 
 
+@pytest.mark.slow
 @every_environment
 def test_the_posterior_draws_what_may_be_hidden(environment):
     """Given rewards, what is hidden and a draw from the posterior have one law."""

@@ -59,6 +59,7 @@ def test_an_objective_survives_json(objective):
     assert specs.from_json(json.loads(json.dumps(specs.to_json(objective)))) == objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [case for case in EXAMPLES if case.id.endswith("-0")])
 def test_micro_batches_change_nothing(objective):
     predictor = suited(objective)

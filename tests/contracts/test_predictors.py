@@ -22,25 +22,36 @@ LENGTH = 7
 def networks():
     """Every architecture's examples: its first over 2 symbols, the others over 3."""
     for case in laws.examples(Architecture):
-        symbols = 2 if case.id.endswith("-0") else 3
-        yield f"{case.id}-{symbols}", (case.values[0], symbols)
+        symbols = 3 if case.marks else 2
+        yield pytest.param(f"{case.id}-{symbols}", marks=case.marks), (case.values[0], symbols)
 
 
 def exact():
     """The exact predictor of every task that has one, and the uniform one."""
     for case in laws.exact_tasks():
-        yield f"{case.id}-bayes", case.values[0].bayes()
-    for symbols in (2, 3):
-        yield f"Uniform-{symbols}", Uniform(symbols)
+        yield pytest.param(f"{case.id}-bayes", marks=case.marks), case.values[0].bayes()
+    yield pytest.param("Uniform-3"), Uniform(3)
 
 
-NETWORKS, EXACT = dict(networks()), dict(exact())
+def by_name(cases):
+    return {case.values[0]: made for case, made in cases}
+
+
+NETWORKS, EXACT = list(networks()), list(exact())
+ARCHITECTURES, BAYES = by_name(NETWORKS), by_name(EXACT)
 # Mixtures of prompts: of a network, of exact predictors, one of which rules histories out
-BELOW = ("LSTM-0-2", "DirichletCategorical-0-bayes", "CategoricalMixture-2-bayes")
+BELOW = {
+    "LSTM-0-2": (),
+    "DirichletCategorical-0-bayes": (),
+    "CategoricalMixture-2-bayes": laws.SLOW,
+}
 MIXTURES = {f"mixture-{name}": name for name in BELOW}
-every_network = pytest.mark.parametrize("network", NETWORKS, indirect=True)
+every_network = pytest.mark.parametrize("network", [case for case, _ in NETWORKS], indirect=True)
 every_predictor = pytest.mark.parametrize(
-    "predictor", [*NETWORKS, *EXACT, *MIXTURES], indirect=True
+    "predictor",
+    [case for case, _ in NETWORKS + EXACT]
+    + [pytest.param(f"mixture-{name}", marks=marks) for name, marks in BELOW.items()],
+    indirect=True,
 )
 
 
@@ -55,9 +66,9 @@ def named(name):
     if name in MIXTURES:
         prompts = [[0, 1], [0, 0], [1, 1]]
         return mixture.mix(named(MIXTURES[name]), prompts, (0.2, 0.5, 0.3))
-    if name in EXACT:
-        return EXACT[name]
-    architecture, symbols = NETWORKS[name]
+    if name in BAYES:
+        return BAYES[name]
+    architecture, symbols = ARCHITECTURES[name]
     return build(architecture, 1, symbols)
 
 
@@ -191,6 +202,7 @@ def test_one_piece_is_two_pieces(predictor):
             close(jnp.concatenate([first.internals[name], second.internals[name]]), values)
 
 
+@pytest.mark.slow
 @every_predictor
 def test_one_piece_is_single_steps_inside_a_scan(predictor):
     for each in (predictor, *prompted(predictor)):
@@ -255,6 +267,7 @@ _opened = eqx.filter_jit(lambda predictor, *given: predictor.opened(*given))
 _advance_first = eqx.filter_jit(lambda predictor, *given: predictor.advance_first(*given))
 
 
+@pytest.mark.slow
 @every_network
 def test_what_is_forgotten_was_never_read(network):
     tokens, behind = (
@@ -288,6 +301,7 @@ def test_tokens_are_their_embedding_rows(network):
     np.testing.assert_array_equal(behind.prompt, rows[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", laws.examples(Architecture))
 def test_large_alphabets_look_their_rows_up(architecture):
     network = build(architecture, 0, 65)  # up to 64 symbols: a product with one-hot
@@ -315,6 +329,7 @@ def test_json_and_arrays_give_the_same_predictor_back(predictor):
     )
 
 
+@pytest.mark.slow
 @every_network
 def test_every_leaf_of_a_network_is_a_float_array_that_matters(network):
     def loss(network):
@@ -338,6 +353,7 @@ def test_other_numbers_compile_nothing(predictor):
     assert traces.count == 1
 
 
+@pytest.mark.slow
 @every_network
 def test_the_same_key_builds_the_same_network(network):
     again = build(network.architecture, 1, network.symbols)
@@ -360,6 +376,7 @@ def test_the_layers_for_low_rank_tuning_exist(network):
 # --- too much, and wrong --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_network
 def test_more_than_the_capacity_is_never_a_silent_wrong_number(network):
     """Rows either equal the right ones (a recurrent state has no capacity) or are NaN."""

@@ -76,7 +76,8 @@ def quickest(tuner):
 def cases():
     """Every example of a tuner on one architecture: its first over 2 symbols, the others over 3,
     the only one over both. First examples that look into a network also on all others; the rest
-    only read, which is a law of predictors."""
+    only read, which is a law of predictors. A tuner's first case is judged by `make test`, the
+    others by the slow tests."""
     for name, tuner in TUNERS.items():
         first, one = tuner == type(tuner).examples()[0], quickest(tuner)
         only = len(type(tuner).examples()) == 1
@@ -84,12 +85,17 @@ def cases():
         if first and isinstance(tuner, WeightTuner | SoftPrompt | KeyValuePrompt):
             pairs += [(a, 2) for a in ARCHITECTURES if a != one and suits(tuner, a)]
         for architecture, symbols in pairs:
-            yield pytest.param(tuner, architecture, symbols, id=f"{name}-{architecture}-{symbols}")
+            quick = first and (architecture, symbols) == pairs[0]
+            yield pytest.param(
+                *(tuner, architecture, symbols),
+                id=f"{name}-{architecture}-{symbols}",
+                marks=() if quick else laws.SLOW,
+            )
 
 
 CASES = list(cases())
 every_case = pytest.mark.parametrize(("tuner", "architecture", "symbols"), CASES)
-every_tuner = pytest.mark.parametrize("tuner", TUNERS.values(), ids=TUNERS)
+every_tuner = pytest.mark.parametrize("tuner", laws.examples(Tuner))
 first_tuners = pytest.mark.parametrize(
     "tuner", [cls.examples()[0] for cls in laws.members(Tuner).values()], ids=laws.members(Tuner)
 )
@@ -165,6 +171,7 @@ def test_repetitions_copy_only_the_tuned_half(tuner, architecture, symbols):
     assert one == [leaf.shape for leaf in jax.tree.leaves(single)]
 
 
+@pytest.mark.slow
 @first_tuners
 def test_a_repetition_is_the_same_whatever_their_number(tuner):
     alone = tuned(tuner, quickest(tuner), 2, repetitions=1)
@@ -185,6 +192,7 @@ def test_predictions_at_the_start(tuner, architecture, symbols):
         np.testing.assert_allclose(rows_of(each), before, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cls",
     [
@@ -253,6 +261,7 @@ def test_a_result_survives_the_disk(tuner, architecture, symbols, tmp_path):
     np.testing.assert_array_equal(rows_of(again.predictor[1]), rows_of(fitted.predictor[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_soft_prompt_can_start_from_tokens(architecture):
     network = base(architecture, 2)
@@ -314,6 +323,7 @@ def test_wrong_things_to_steer(tuner, as_users_see_it):
         tuner.tune(KEY, LSTM(width=4), coin, SHORT)
 
 
+@pytest.mark.slow
 @first_tuners
 def test_a_prompted_predictor_can_be_steered(tuner):
     tokens = jnp.array([1, 1, 0])

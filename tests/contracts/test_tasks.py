@@ -67,6 +67,7 @@ def test_the_same_key_gives_the_same_episode(task):
         assert len(np.unique(np.asarray(episodes.tokens), axis=0)) > 1
 
 
+@pytest.mark.slow
 @every_task
 def test_compiled_equals_eager(task):
     key = jax.random.key(5)

@@ -101,6 +101,7 @@ def test_the_plan_is_the_best_of_all_policies():
 BANDITS = (BernoulliBandit(), ContextualBandit(contexts=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", BANDITS, ids=["bandit", "contexts"])
 def test_nobody_earns_more_and_the_plan_earns_it(environment):
     rounds, repetitions = 8, 4000
@@ -113,6 +114,7 @@ def test_nobody_earns_more_and_the_plan_earns_it(environment):
     laws.assert_zero(planned - optimum, "the plan above what it expects")
 
 
+@pytest.mark.slow
 def test_a_longer_horizon_explores_more_at_first():
     """Planning for one round is greedy; with a prior for more rounds an untried arm is worth it."""
     bandit = BernoulliBandit(arms=2, prior=(1.0, 1.0))

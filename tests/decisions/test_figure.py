@@ -8,6 +8,7 @@ from promptax.decisions import BernoulliBandit, EpsilonGreedy, UniformChoice, pl
 from promptax.report import figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repetitions", [1, 30])
 def test_curves_are_means_and_carry_names_and_last_values(repetitions):
     policies = {"any arm": UniformChoice(), "ε-greedy": EpsilonGreedy()}

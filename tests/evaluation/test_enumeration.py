@@ -109,6 +109,7 @@ def test_known_values():
     np.testing.assert_allclose(regret, math.log(2) + 0.2 * math.log(0.2) + 0.8 * math.log(0.8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [Categorical(), CategoricalMixture(), Categorical((0.5, 0.3, 0.2))],

@@ -97,6 +97,7 @@ def test_losses_predict_each_symbol_from_those_before_it():
         read[token] += 1
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter_and_the_key_does():
     network = Transformer(width=8, heads=2).build(KEY, 2)
     whole = evaluate(KEY, {"network": network}, COIN, 21, 6)
@@ -197,6 +198,7 @@ def test_errors_come_before_any_work(predictors, settings, words):
 # --- regret ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [COIN, TWO, COINS], ids=lambda task: type(task).__name__)
 def test_plain_regret_of_exact_rows_is_within_errors(target):
     results = evaluate(KEY, {"imperfect": IMPERFECT}, target, 2048, 50, prior=COINS)
@@ -238,6 +240,7 @@ def test_another_reference():
     assert not found["standard_error"].sel(predictor="opaque").any()
 
 
+@pytest.mark.slow
 def test_errors_are_calibrated():
     """Over 32 keys, deviations in standard errors have a standard deviation of about one."""
     judged = Opaque(DirichletCategorical((0.1, 3.0)).bayes(), 0.6)  # not nearly a control

@@ -71,6 +71,7 @@ def test_what_never_comes_costs_nothing_and_what_is_excluded_costs_all():
     assert np.isinf(expected_losses(one_sided, coin, 1)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [LSTM(width=4), Transformer(width=8)])
 def test_a_network_is_judged_exactly_on_few_steps(architecture):
     network = architecture.build(jax.random.key(0), 2)
@@ -88,6 +89,7 @@ def test_floats_that_differ_in_their_last_bits_are_equal_and_others_are_not():
     assert beliefs.distinct(small[:, None])[1].tolist() == [0, 0, 0, 1, 2, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prior", "target"),
     [
@@ -132,6 +134,7 @@ def test_one_object_answers_for_every_length():
     )
 
 
+@pytest.mark.slow
 def test_what_is_not_exact_is_refused_by_name():
     with pytest.raises(ValueError, match="at least 1 step; got 0"):
         Expectations(COIN, 0)
@@ -181,6 +184,7 @@ def test_evaluate_knows_a_chain_s_expectations_and_agrees_with_them():
         assert abs(float(away)) < 4 * float(plain.standard_error.sel(predictor=name))
 
 
+@pytest.mark.slow
 def test_where_order_matters_long_sequences_are_exact_or_refused():
     chain = MarkovChain(concentration=(0.3, 1.5))
     best = promptability(chain, TWO, 6, 50)

@@ -28,6 +28,7 @@ def pretraining(settings=RESUMED, key=KEY, **more):
     return pretrain(key, LSTM(width=4), COINS, settings, **{"callbacks": ()} | more)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
     whole = pretraining()
     for stop_at in (1, 20, 50):
@@ -80,6 +81,7 @@ def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
     same(resumed, pretraining())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "key", "text"),
     [

@@ -54,6 +54,7 @@ def counting(started):
     return run
 
 
+@pytest.mark.slow
 def test_every_condition_is_measured_once(tmp_path):
     conditions = {f"seed {seed}": condition(seed) for seed in range(3)}
     started, heard = [], []
@@ -81,6 +82,7 @@ def test_conditions_are_chosen_by_the_words_of_their_names():
         matching(every, "seed 2,GRU")
 
 
+@pytest.mark.slow
 def test_what_another_process_has_in_work_is_left_to_it(tmp_path):
     """Conditions that pretrain alike share a network, and nothing unfinished stays behind."""
     mine, theirs = condition(0), condition(0, targets={"two coins": CategoricalMixture()})
@@ -100,6 +102,7 @@ def test_what_another_process_has_in_work_is_left_to_it(tmp_path):
     assert list((tmp_path / "unfinished").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_condition_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     """Its result is that of a run without a break, what was finished being kept."""
     whole = condition(0, methods={"soft prompt": SoftPrompt(length=2), "low rank": LowRank()})

@@ -15,6 +15,7 @@ KEY = jax.random.key(2)
 SETTINGS = FitSettings(steps=3, batch=4, length=5, repetitions=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tuner", "tuned"), [(SoftPrompt(length=2), 0), (FullWeights(), 1)])
 def test_an_update_costs_what_it_reads(tuner, tuned):
     """2 operations for each weight forward, 2 backward, 2 more where the weight is tuned."""

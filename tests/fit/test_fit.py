@@ -39,6 +39,7 @@ def batch(step, settings, repetition=0, task=COIN, key=KEY):
 # --- learning -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_network_learns_a_coin():
     settings = FitSettings(steps=150, batch=32, length=10, learning_rate=1e-2)
     fitted = pretrain(KEY, LSTM(width=6), COIN, settings, callbacks=())
@@ -80,6 +81,7 @@ def by_hand(tuner, settings):
 BY_HAND = dict(steps=3, batch=4, length=5, learning_rate=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuner", "changes"),
     [
@@ -96,6 +98,7 @@ def test_steps_equal_steps_by_hand(tuner, changes):
     same(fitted.predictor, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_the_clipped_norm_covers():
     over = lambda what, tuner: run(FitSettings(**BY_HAND, clip_over=what), tuner).predictor  # noqa: E731
     for tuner in (SoftPrompt(length=2), FullWeights()):  # nothing frozen to watch
@@ -106,6 +109,7 @@ def test_what_the_clipped_norm_covers():
     same(everything.torso, NETWORK.torso)
 
 
+@pytest.mark.slow
 def test_micro_batches_change_nothing():
     one, two, four = (
         run(FitSettings(steps=3, batch=4, length=5, learning_rate=1e-3, micro_batch=micro))
@@ -130,6 +134,7 @@ def test_learning_rates_of_every_step():
     assert FitSettings(steps=0, learning_rate=1.0, repetitions=2).rates().shape == (2, 0)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_for_each_repetition():
     """One program for all; each repetition is what it would be if all had its rate."""
     changes = dict(steps=4, batch=4, length=5, repetitions=3, schedule="linear")
@@ -207,6 +212,7 @@ def with_one_lost(settings, lost):
     return loop.fit(KEY, make, tuner.where, COIN, settings, callbacks=())
 
 
+@pytest.mark.slow
 def test_a_diverging_repetition_leaves_its_siblings_alone():
     settings = FitSettings(steps=5, batch=4, length=5, learning_rate=5e-3, repetitions=10)
     with pytest.warns(UserWarning, match="Diverged: repetition 1 at step 1 of 10 repetitions"):
@@ -219,6 +225,7 @@ def test_a_diverging_repetition_leaves_its_siblings_alone():
         np.testing.assert_array_equal(fitted.prompt[sibling], clean.prompt[sibling])
 
 
+@pytest.mark.slow
 def test_a_repetition_that_diverges_later_keeps_what_it_had():
     settings = FitSettings(steps=30, batch=4, length=5, repetitions=2)
 
@@ -250,6 +257,7 @@ def test_an_exploding_step_is_not_taken():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.predictor))
 
 
+@pytest.mark.slow
 def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
     def both(length):
         settings = FitSettings(steps=3, batch=3, length=6, repetitions=3)
@@ -266,6 +274,7 @@ def test_repetitions_side_by_side_as_on_accelerators(monkeypatch):
     assert len(traces) == 1 and np.isfinite(both(0).loss).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_products_have_the_precision_that_was_asked_for(precision, monkeypatch):
     asked, run_updates = [], loop.run_updates

@@ -59,6 +59,7 @@ def expected_of_each(start, others, tokens):
     )
 
 
+@pytest.mark.slow
 def test_each_member_is_what_its_formula_says():
     """Two steps on an LSTM, float64; the mean of 3 symbols at rate 0.3 is their sum at rate 0.1."""
     with enumeration.double_precision():
@@ -91,6 +92,7 @@ def test_the_head_alone_can_adapt():
     assert np.abs(px.predict(one, TOKENS[0]) - px.predict(other, TOKENS[0])).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_context", [False, True])
 def test_adapting_predicts_as_steps_on_what_was_read(in_context):
     network, steps = LSTM(width=3).build(KEY, 2), MAML(inner_steps=2, inner_rate=0.5)

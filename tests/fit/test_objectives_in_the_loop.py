@@ -48,6 +48,7 @@ def run(objective, settings=SETTINGS, **more):
     return pretrain(KEY, LSTM(width=3), COINS, settings, objective=objective, **given)
 
 
+@pytest.mark.slow
 def test_a_penalty_counts_once_and_its_key_is_that_of_the_step_and_repetition():
     plain, noisy = run(LogLoss()), run(Noisy(2.0))
     same(plain.predictor, noisy.predictor)  # noise that no leaf feels moves nothing
@@ -61,12 +62,14 @@ def vars_of(settings):
     return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
 
 
+@pytest.mark.slow
 def test_a_penalty_is_differentiated():
     size = lambda fitted: sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(fitted.predictor))  # noqa: E731
     settings = FitSettings(steps=30, batch=4, length=5, learning_rate=1e-2)
     assert size(run(Pulled(5.0), settings)) < 0.7 * size(run(LogLoss(), settings))
 
 
+@pytest.mark.slow
 def test_other_floats_compile_nothing(monkeypatch):
     traces, gradient = [], compiled.loss_and_gradient
     monkeypatch.setattr(compiled, "loss_and_gradient", lambda *a: traces.append(1) or gradient(*a))

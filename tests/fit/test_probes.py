@@ -29,6 +29,7 @@ def run(probes=(), settings=SETTINGS, **more):
     return pretrain(KEY, LSTM(width=3), COINS, settings, probes=probes, **given)
 
 
+@pytest.mark.slow
 def test_probes_look_and_change_nothing(tmp_path):
     plain, probed = run(), run((Probe(4, first_row), Probe(5, last_row)))
     same(plain.predictor, probed.predictor)

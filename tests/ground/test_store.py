@@ -28,7 +28,7 @@ from promptax.protocol.repeated import Repeated
 from promptax.specs import Record, Spec
 from promptax.tasks import Categorical, Task
 
-specs_of = pytest.mark.parametrize("spec", laws.examples(Spec))
+specs_of = pytest.mark.parametrize("spec", laws.examples(Spec, quick=99))
 architectures = pytest.mark.parametrize("architecture", laws.examples(Architecture))
 ARRAYS = {
     "bool": jnp.array([True, False]),
@@ -295,6 +295,7 @@ for name, thing in things.items():
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_is_named_and_nothing_is_changed(tmp_path):
     (tmp_path / "a.safetensors").write_text("as it was")
     said = python(tmp_path, "-c", FULL, JAX_ENABLE_COMPILATION_CACHE="0").splitlines()

@@ -65,6 +65,7 @@ def change(folder, change):
     return folder
 
 
+@pytest.mark.slow
 @of_each_kind
 def test_what_is_saved_comes_back_exactly(tmp_path, base, tuner):
     tuned = scrambled(tuner, base)
@@ -94,6 +95,7 @@ def test_an_adapter_is_replaced_whole_or_not_at_all(tmp_path, base, monkeypatch)
     assert eqx.tree_equal(load_adapter(tmp_path, base), second)
 
 
+@pytest.mark.slow
 def test_a_change_of_a_change_is_one_change(tmp_path, base):
     once = scrambled(LowRank(rank=2), base)
     twice = scrambled(LowRank(rank=1, layers=("query",)), once, jax.random.key(8))
@@ -268,6 +270,7 @@ def log_probs_of(model, tokens=TOKENS, begin=True):
     return rows[-len(tokens) - 1 : -1].log_softmax(-1).numpy()
 
 
+@pytest.mark.slow
 @from_elsewhere
 @pytest.mark.parametrize("begin", [True, False], ids=["begin token", "row of zeros"])
 @of_each_kind
@@ -305,6 +308,7 @@ ADAPTERS = {
 }
 
 
+@pytest.mark.slow
 @from_elsewhere
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_what_peft_saves_predicts_the_same_here(tmp_path, elsewhere, adapter):

@@ -53,6 +53,7 @@ def by_hand(network, exam, given, answer, shown=""):
 # --- shown ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_answer_is_scored_behind_demonstrations_read_once(exams, network):
     exam = exams[0]
     demonstrations = few_shot.draw_demonstrations(exam.split, 3, seed=1)
@@ -139,6 +140,7 @@ def test_draws_are_from_the_pool_and_shuffled_answers_are_others():
         few_shot.draw_demonstrations(split, 5, 7)
 
 
+@pytest.mark.slow
 def test_results_behind_demonstrations_are_labelled(exams, network):
     for exam in exams:
         found = few_shot.few_shot(network, exam, (0, 2), draws=2, callbacks=())
@@ -171,6 +173,7 @@ def test_another_alphabet_is_refused_before_compute(exams):
 TUNERS = SoftPrompt(length=2, initial="tokens"), LowRank(rank=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", TUNERS, ids=lambda tuner: type(tuner).__name__)
 def test_a_curve_is_what_a_tuning_looks_like_from_outside(exams, network, tuner):
     exam, seen = exams[0], []
@@ -191,6 +194,7 @@ def test_a_curve_is_what_a_tuning_looks_like_from_outside(exams, network, tuner)
     assert curve.attrs["training_pairs"] == 12
 
 
+@pytest.mark.slow
 def test_other_pairs_and_several_repetitions(exams, network):
     settings, pairs = px.FitSettings(steps=2, batch=2, repetitions=2), exams[1].split.demonstrations
     fitted, curve = few_shot.tune(

@@ -67,6 +67,7 @@ def close(one, other):
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_spelling
 def test_it_predicts_as_the_network_does_restricted_to_the_words(words, opening):
     predictor, symbols = spelled(NETWORK, words, opening), flips(words, 6)
@@ -75,6 +76,7 @@ def test_it_predicts_as_the_network_does_restricted_to_the_words(words, opening)
     close(protocol.predict(predictor, symbols), expected)
 
 
+@pytest.mark.slow
 @every_spelling
 def test_pieces_steps_batches_and_one_hot_rows_read_alike(words, opening):
     predictor, symbols = spelled(NETWORK, words, opening), flips(words, 5)
@@ -103,6 +105,7 @@ def test_predictions_know_nothing_of_what_comes(words, opening):
     assert np.abs(before[4:] - after[4:]).max() > 1e-3
 
 
+@pytest.mark.slow
 @every_spelling
 def test_prompts_stand_between_the_opening_and_the_data(words, opening):
     predictor, symbols, prompt = spelled(NETWORK, words, opening), flips(words, 4), [1, 0]
@@ -143,6 +146,7 @@ SPELLED = SpelledNetwork(TINY, alphabet=8, words=((4, 6), (5, 6)), opening=(3,))
 FIT = FitSettings(steps=3, batch=4, length=6)
 
 
+@pytest.mark.slow
 def test_it_is_built_pretrained_stored_and_asked_for_its_prior(tmp_path):
     fitted = pretrain(jax.random.key(0), SPELLED, COINS, FIT, callbacks=())
     predictor = fitted.predictor
@@ -162,6 +166,7 @@ def test_it_is_built_pretrained_stored_and_asked_for_its_prior(tmp_path):
     assert jax.tree.structure(SPELLED.torso(jax.random.key(0))) == jax.tree.structure(NETWORK.torso)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tuner",
     [
@@ -195,6 +200,7 @@ class Ready(SpelledNetwork):
         return True
 
 
+@pytest.mark.slow
 def test_a_trained_model_stays_as_it_is_and_is_compared_with_the_prior():
     ready = Ready(TINY, alphabet=8, words=((2,), (3,)))
     experiment = Experiment(

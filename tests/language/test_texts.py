@@ -101,6 +101,7 @@ def test_prompts_and_what_comes_after_the_end_are_not_scored():
         )
 
 
+@pytest.mark.slow
 def test_tuning_to_completions_learns_them():
     """A predictor of the two completions after the two prompts, and of nothing else."""
     task = Texts(sequences=((0, 3, 1), (1, 3, 2)), prompt_lengths=(2, 2), vocabulary=4)

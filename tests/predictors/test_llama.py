@@ -77,12 +77,14 @@ def plainly(net: Network, tokens: np.ndarray) -> np.ndarray:
     return (logits - np.log(np.exp(logits).sum(-1, keepdims=True)))[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_predictions_are_those_of_the_equations(tied):
     net = network(dataclasses.replace(SPEC, tied=tied))
     np.testing.assert_allclose(px.predict(net, TOKENS), plainly(net, TOKENS), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_rematerialising_change_little_or_nothing():
     plain = network()
     again = network(dataclasses.replace(SPEC, rematerialise=True))

@@ -164,6 +164,7 @@ def test_the_published_lstm():
     assert not bool(jnp.allclose(gates[0], gates[1]))
 
 
+@pytest.mark.slow
 def test_the_transformer_equals_its_description_in_numpy():
     """Pre-norm attention with normed queries and keys, MLP, norm after the MLP's residual."""
     spec = Transformer(width=8, heads=2)
@@ -199,6 +200,7 @@ def test_the_transformer_equals_its_description_in_numpy():
     close(protocol.predict(network, jnp.asarray(tokens)), expected[:-1])
 
 
+@pytest.mark.slow
 def test_the_lstm_equals_its_description_in_numpy():
     network = LSTM(width=5).build(jax.random.key(3), 2)
     network = jax.tree.map(
@@ -225,6 +227,7 @@ def test_the_known_distribution_is_the_coin():
     np.testing.assert_allclose(np.exp(rows), [[0.2, 0.8]] * 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filled", [0, 3, 8, 14, 15])
 @pytest.mark.parametrize("batch", [(), (2,)])
 def test_a_long_past_is_attended_to_block_by_block_with_the_same_result(filled, batch, monkeypatch):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import judges as laws
 
 from promptax import protocol
 from promptax.evaluation.exact import enumeration

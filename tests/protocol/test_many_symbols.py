@@ -30,6 +30,7 @@ def at_once(rows, layer, tokens):
     return jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (1, 1), (2, 0)])
 def test_values_and_derivatives_equal_those_of_all_symbols_at_once(shape, monkeypatch):
     monkeypatch.setattr(many_symbols, "PIECE_BYTES", 4 * 4 * SYMBOLS)  # four rows at a time

@@ -40,7 +40,7 @@ from promptax.tasks import Categorical, DirichletCategorical
 KEY = jax.random.key(0)
 TASK = LinearClassification()
 SHORT = px.FitSettings(steps=2, batch=4, length=6)
-every_outcome = pytest.mark.parametrize("outcome", laws.examples(Outcome))
+every_outcome = pytest.mark.parametrize("outcome", laws.examples(Outcome, quick=99))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,7 @@ def test_questions_cost_nothing_and_half_an_answer_half():
 # --- networks over points -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_in_context_classification_is_learned_by_the_same_door():
     settings = px.FitSettings(steps=60, batch=32, length=16, learning_rate=2e-2)
     fitted = px.pretrain(KEY, LSTM(width=8), TASK, settings, callbacks=())
@@ -137,6 +138,7 @@ def test_in_context_classification_is_learned_by_the_same_door():
     assert (losses.isel(time=slice(0, None, 2)) == 0).all()  # questions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [LSTM(width=4), Transformer(width=4, heads=2)])
 def test_a_network_over_points_reads_in_pieces_and_in_batches(architecture):
     network = architecture.build(KEY, TASK.outcome)
@@ -176,6 +178,7 @@ TUNERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", TUNERS, ids=lambda tuner: type(tuner).__name__)
 def test_tuners_of_numbers_steer_networks_over_points(tuner, network):
     fitted = tuner.tune(KEY, network, TASK, SHORT, callbacks=())

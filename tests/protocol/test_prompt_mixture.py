@@ -106,6 +106,7 @@ def test_the_mixture_gives_every_sequence_the_probability_of_the_formula():
     np.testing.assert_allclose(mean, formula, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluation_measures_the_same_number():
     results = px.evaluate(KEY, {"mixture": mix(LAPLACE, PROMPTS)}, TWO_COINS, sequences=256)
     regret = px.regret(results).sel(predictor="mixture", repetition=0)
@@ -117,6 +118,7 @@ def test_evaluation_measures_the_same_number():
 # --- what a mixture predicts ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_network
 def test_a_mixture_is_the_weighted_mean_of_its_components(name):
     below, prompts, weights = network(name), [[1, 1, 0], [0, 0, 0]], (0.3, 0.7)
@@ -137,6 +139,7 @@ def test_a_mixture_is_the_weighted_mean_of_its_components(name):
         assert (logsumexp(joint, 0) >= own + math.log(weight) - 1e-5).all()
 
 
+@pytest.mark.slow
 @every_network
 def test_one_prompt_is_a_mixture_of_one(name):
     tokens = jnp.array([0, 1, 1, 0, 1])
@@ -152,6 +155,7 @@ def test_prompts_may_have_lengths_of_their_own_and_weights_may_be_zero():
     np.testing.assert_allclose(predict(one, tokens), predict(condition(LAPLACE, [1, 1]), tokens))
 
 
+@pytest.mark.slow
 def test_impossible_histories_predict_uniformly():
     """Coins that always show one side: after both sides no prompt's hypothesis is left."""
     sided = CategoricalMixture(((1.0, 0.0), (0.0, 1.0))).bayes()
@@ -192,6 +196,7 @@ def test_large_alphabets_look_their_evidence_up():
     np.testing.assert_allclose(predict(mixture, tokens), predict(mixture, one_hot), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_single_symbols_of_many_are_scored_without_all():
     below = network("LSTM", 600)
     mixture = mix(below, [[1, 2], [3, 64]], weights=[0.75, 0.25])
@@ -263,6 +268,7 @@ def test_texts_of_errors(make, error, text, as_users_see_it):
 # --- tuning ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_micro_batches_change_nothing():
     def losses(micro):
         settings = px.FitSettings(steps=3, batch=8, length=5, repetitions=2, micro_batch=micro)
@@ -284,6 +290,7 @@ def test_prompts_that_start_alike_part():
     assert (steered.log_weights == 0).all()
 
 
+@pytest.mark.slow
 def test_weights_move_only_if_they_are_tuned():
     def tune(weights):
         tuner = PromptMixture(SoftPrompt(length=1), weights=weights)
@@ -294,6 +301,7 @@ def test_weights_move_only_if_they_are_tuned():
     assert moved.tuned.log_weights.shape == (2, 2) and (moved.tuned.log_weights != 0).all()
 
 
+@pytest.mark.slow
 def test_the_network_below_a_mixture_can_be_tuned(tmp_path):
     mixture = mix(network("LSTM"), [[0, 1], [1, 1]])
     tuned = LowRank(rank=1).tune(KEY, mixture, Categorical(), SHORT, callbacks=()).predictor[0]

@@ -51,6 +51,7 @@ SENTENCES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_figures_draw_and_sentences_read_whatever_comes(case: str) -> None:
     results = CASES[case]()
@@ -267,6 +268,7 @@ def test_page_escapes_everything_and_asks_for_nothing() -> None:
     assert evil not in html
 
 
+@pytest.mark.slow
 def test_page_is_complete_and_reproducible() -> None:
     targets = [(some_results("single coin"), some_states()), (some_results("two coins"), None)]
     html = page("A title", "One.\n\nTwo.", targets, {"seed": "0"})

@@ -19,6 +19,7 @@ def anneal(search, target, prior, **settings):
     return search.tune(KEY, prior.bayes(), target, FitSettings(**settings), callbacks=())
 
 
+@pytest.mark.slow
 def test_at_temperature_0_it_is_hill_climbing():
     """Where all sequences are the same, no step is backwards; where it is hot, some are."""
     settings = {"steps": 40, "batch": 1, "length": 6, "repetitions": 3}
@@ -29,6 +30,7 @@ def test_at_temperature_0_it_is_hill_climbing():
     assert (np.diff(anneal(hot, ONES, COINS, **settings).loss, axis=1) > 0.1).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["geometric", "linear"])
 def test_at_a_constant_temperature_prompts_follow_boltzmann(schedule):
     """Metropolis' rule leaves P(prompt) ∝ exp(-loss / T) as it is, and leads there."""
@@ -47,6 +49,7 @@ def test_at_a_constant_temperature_prompts_follow_boltzmann(schedule):
     assert apart.max() < 4, f"shares {share}, expected {expected}, {apart.max():.1f} errors apart"
 
 
+@pytest.mark.slow
 def test_it_finds_as_good_a_prompt_as_trying_them_all():
     """81 prompts of length 4, whose losses differ by more than 2 nats."""
     settings = {"steps": 150, "batch": 128, "length": 16, "repetitions": 3}

@@ -34,6 +34,7 @@ def search(tuner, settings=SHORT, predictor=None, target=DIE, **more):
     return tuner.tune(KEY, predictor or DICE.bayes(), target, settings, **{"callbacks": ()} | more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_slopes_are_the_gradient_for_embedding_rows_times_the_table(name):
     network, prompt = NETWORKS[name].build(KEY, 3), jnp.array([2, 0])
@@ -69,6 +70,7 @@ def test_swaps_are_different_and_go_to_the_most_promising_symbols():
     assert len(np.unique(np.asarray(whole), axis=0)) == 1 + 3 * 4  # all there are
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exact", "LSTM", "Transformer"])
 def test_it_finds_as_good_a_prompt_as_trying_them_all(name):
     """81 prompts of length 4, whose losses differ by more than 2 nats."""
@@ -85,6 +87,7 @@ def test_it_finds_as_good_a_prompt_as_trying_them_all(name):
         assert behind < 0.1 and np.ptp(scores) > 2, f"{behind:.3f} of {np.ptp(scores):.3f} nats"
 
 
+@pytest.mark.slow
 def test_where_all_batches_are_the_same_no_step_is_backwards():
     ones = Categorical((0.0, 1.0))
     settings = FitSettings(steps=8, batch=2, length=6, repetitions=3)
@@ -102,6 +105,7 @@ def test_it_starts_from_given_tokens():
         search(GradientSearch(initial_tokens=(3,)))
 
 
+@pytest.mark.slow
 def test_a_stopped_search_resumes_bit_for_bit(tmp_path):
     tuner, settings = (
         GradientSearch(length=3, candidates=2),

@@ -17,6 +17,7 @@ KEY = jax.random.key(7)
 TWO_COINS, LAPLACE = CategoricalMixture(), DirichletCategorical().bayes()
 
 
+@pytest.mark.slow
 def test_the_search_finds_the_mirrored_prompts():
     fitted = HardPromptMixture(sequences=1024).tune(KEY, LAPLACE, TWO_COINS, callbacks=())
     assert sorted(fitted.prompt.sum(1).tolist()) == [1, 5]  # ones in each

@@ -37,6 +37,7 @@ def read_before_begin(predictor):
     return predictor.advance(state, DATA)[1].log_probs
 
 
+@pytest.mark.slow
 @each_network
 @pytest.mark.parametrize(
     "tuner",
@@ -53,6 +54,7 @@ def test_a_prompt_of_read_tokens_predicts_as_if_they_were_read_before_the_begin_
     assert np.abs(found - predict(condition(base, TOKENS), DATA)).max() > 1e-4
 
 
+@pytest.mark.slow
 @each_network
 def test_it_stands_before_a_prompt_of_tokens_whichever_was_put_there_first(name):
     base = network(name)
@@ -62,6 +64,7 @@ def test_it_stands_before_a_prompt_of_tokens_whichever_was_put_there_first(name)
     np.testing.assert_allclose(predict(inside, DATA), predict(outside, DATA), atol=1e-6)
 
 
+@pytest.mark.slow
 @each_network
 def test_single_steps_in_a_fixed_shape_are_the_same(name):
     prompted = KeyValuePrompt(length=2, initial="normal").steer(KEY, network(name))
@@ -80,6 +83,7 @@ def test_without_attention_there_are_no_keys():
         KeyValuePrompt().tune(KEY, LSTM(width=4).build(KEY, 3), DIE, SHORT)
 
 
+@pytest.mark.slow
 def test_a_mixture_of_them_is_tuned_and_nothing_stands_before_one():
     base = network("Transformer")
     tuner = PromptMixture(KeyValuePrompt(length=2, initial="normal"))
@@ -91,6 +95,7 @@ def test_a_mixture_of_them_is_tuned_and_nothing_stands_before_one():
         before.start()
 
 
+@pytest.mark.slow
 def test_numbers_at_the_start_are_as_named():
     base = network("Llama")
     of = lambda **how: KeyValuePrompt(length=4, **how).prompt(KEY, base).shown()  # noqa: E731

@@ -33,6 +33,7 @@ def problem_of(predictor):
     return SearchProblem(predictor, Sizes(DIE.outcome, 3, None, 1), episodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_losses_of_first_rows_are_those_of_shorter_prompts(name):
     problem, rows = problem_of(PREDICTORS[name]()), jnp.array([3, 1, 2, 0, 3])
@@ -42,6 +43,7 @@ def test_losses_of_first_rows_are_those_of_shorter_prompts(name):
         np.testing.assert_allclose(losses, cut[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_prompts_side_by_side_lose_what_they_lose_one_by_one(name, monkeypatch):
     problem, rows = problem_of(PREDICTORS[name]()), jnp.array([3, 1, 2, 0, 3])
@@ -117,12 +119,14 @@ def test_what_searches_cost():
     assert final["operations"] == 2 * weights * 3 * 6 * backward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 8, 37, 128, 200, 256, 1000, 2048])
 def test_sums_are_those_of_numpy_bit_for_bit(count):
     values = 25 + 20 * jax.random.normal(KEY, (3, count))
     np.testing.assert_array_equal(jax.jit(pairwise_sum)(values), np.asarray(values).sum(1))
 
 
+@pytest.mark.slow
 def test_a_mixture_that_is_searched_scores_as_the_exhaustive_search_does():
     settings = FitSettings(length=5)
     mixture = HardPromptMixture(length=2, sequences=37)

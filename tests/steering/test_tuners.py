@@ -103,6 +103,7 @@ def test_hard_prompts_against_brute_force():
     np.testing.assert_allclose((by_zeros - oracle.mean())[:3], expected[:3], atol=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_scores_of_hard_prompts_are_mean_losses_of_distinct_sequences(architecture):
     tuner, network = HardPrompt(length=2, sequences=16), base(architecture, 3)
@@ -158,6 +159,7 @@ def test_random_prompts_are_uniform_and_independent():
 # --- low rank -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_low_rank_changes_can_be_merged(architecture):
     network = base(architecture, 2)

@@ -48,12 +48,14 @@ def assert_round_trip(predictor, tokens, **settings):
 # --- there and back -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_predictor
 @pytest.mark.parametrize("length", [0, 1, 2, 60])
 def test_what_goes_in_comes_out(predictor, length):
     assert_round_trip(predictor, assorted.tokens_for(predictor, length))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTM", "coins", "Transformer"])
 def test_long_texts_are_as_short_as_their_log_loss(name):
     predictor = assorted.PREDICTORS[name]
@@ -70,6 +72,7 @@ def test_the_state_starts_afresh_after_each_context(predictor):
     assert px.code_length(predictor, tokens, context=10) == pytest.approx(parts, rel=1e-5)
 
 
+@pytest.mark.slow
 @every_predictor
 def test_the_code_length_is_the_log_loss_in_bits(predictor):
     tokens = assorted.tokens_for(predictor, 60)
@@ -116,6 +119,7 @@ def test_the_alphabet_of_a_language_model_costs_no_more():
     assert bool(usable) and over <= 2e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbols", [2, 3, 600, 49_152, 1 << 20])
 def test_widths_sum_to_the_total_whatever_the_rounding(symbols):
     normal = jax.random.normal(jax.random.key(symbols), (symbols,))

@@ -60,6 +60,7 @@ def same_but_for(log_probs, row, which):
 # --- filters --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_row
 def test_whatever_is_filtered_is_a_distribution(row):
     for settings in (
@@ -141,6 +142,7 @@ def test_filters_apply_one_after_the_other():
 # --- what comes -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_predictor
 def test_samples_follow_the_predictor(predictor):
     """Counts against the sums of their probabilities: differences are a martingale's."""
@@ -155,6 +157,7 @@ def test_samples_follow_the_predictor(predictor):
         assert abs(sigma) < 4, f"symbol {symbol}: {sigma:.2f} standard errors from expected"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.6}, {"typical_p": 0.4}]
 )
@@ -177,6 +180,7 @@ def test_a_stream_is_the_same_text_and_a_shorter_one_its_beginning(predictor):
     assert other.tolist() != whole.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["coins", "Transformer", "prompted LSTM"])
 def test_a_prompt_is_what_was_read_before(name):
     predictor = assorted.PREDICTORS[name]
@@ -186,6 +190,7 @@ def test_a_prompt_is_what_was_read_before(name):
     np.testing.assert_array_equal(behind, conditioned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0, 1, 9, 75])
 def test_prompts_of_any_length_are_read_in_a_few_pieces(length):
     predictor = assorted.PREDICTORS["Transformer"]
@@ -198,6 +203,7 @@ def test_prompts_of_any_length_are_read_in_a_few_pieces(length):
     np.testing.assert_allclose(stepping.upcoming(ready, state), expected[-1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Transformer", "Llama, 600 symbols", "prompted LSTM"])
 @pytest.mark.parametrize("length", [2, 9, 127])
 def test_a_padded_piece_is_read_as_single_tokens_are(name, length):

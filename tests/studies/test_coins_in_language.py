@@ -115,6 +115,7 @@ def test_scales_say_what_they_measure():
         assert specs.member(type(STUDY).__mro__[1], name) is CoinsInLanguage
 
 
+@pytest.mark.slow
 def test_the_smoke_scale_needs_no_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("PROMPTAX_SMOLLM2", str(tmp_path / "nowhere.gguf"))
     name = conditions.name_of("heads, tails,", RANDOM_COINS, 0)

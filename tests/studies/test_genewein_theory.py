@@ -58,6 +58,7 @@ def closed_form(bias, steps, zeros=0.0, ones=0.0):
 # --- verdicts -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_study_shows_all_theory_claims():
     assert tuple(claim.name for claim in theory.claims()) == NAMES
     assert set(theory.claims()) <= set(Genewein2025().claims({}))
@@ -244,6 +245,7 @@ OTHER_WORLDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "T02 printed"])
 def test_a_check_can_fail(name):
     claim, what = OTHER_WORLDS[name]

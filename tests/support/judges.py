@@ -15,6 +15,7 @@ from promptax.evaluation.exact import enumeration
 from promptax.tasks import Task
 
 TESTS = Path(__file__).parents[1]
+SLOW = pytest.mark.slow
 
 
 def members(base):
@@ -27,10 +28,12 @@ def members(base):
     }
 
 
-def examples(base):
-    """Every example of every member of an open set, with its name as the test's id."""
+def examples(base, quick=1):
+    """Every example of every member of an open set, with its name as the test's id. Those after a
+    member's first are judged by the slow tests, unless a law says that more of them are quick: a
+    new member costs `make test` one example."""
     return [
-        pytest.param(example, id=f"{name}-{index}")
+        pytest.param(example, id=f"{name}-{index}", marks=SLOW if index >= quick else ())
         for name, member in members(base).items()
         for index, example in enumerate(member.examples())
     ]

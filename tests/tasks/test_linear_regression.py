@@ -31,6 +31,7 @@ def conditioned(x, y, prior_scale, noise_scale):
     return np.array(predicted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "dimensions", "prior_scale", "noise_scale"),
     [(12, 3, 0.8, 0.3), (4, 8, 1.7, 0.05), (5, 8, 1.0, 1e-4)],  # fewer points than dimensions
@@ -68,6 +69,7 @@ def test_float32_holds_over_a_thousand_points_with_little_noise():
     assert worst <= 0.1, f"expected rows within 0.1 nats; the worst is off by {worst:.3f}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [LinearRegression(), LinearRegression(5, 2.0, 0.05)])
 def test_expected_bayes_regret_is_the_information_about_the_weights(task):
     """E regret = ½ E log det(I + (τ/σ)² XᵀX), in standard errors."""

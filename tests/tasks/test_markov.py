@@ -190,6 +190,7 @@ def test_other_splits_by_the_closed_form_which_the_sum_over_all_trees_judges_abo
     np.testing.assert_allclose(laws.of_tokens(rows, tokens).sum(axis=1), evidence, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbols", "depth"), [(2, 3), (3, 2)])
 def test_batches_of_trees_equal_one_after_the_other(symbols, depth):
     bayes = ContextTree(depth, symbols).bayes()
@@ -270,6 +271,7 @@ def streams():
     return {"turns": turned_into_a_coin(), "coin": coin, "zeros": once, "tree": chain}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["turns", "coin", "zeros", "tree"])
 @pytest.mark.parametrize("depth", [3, 8])
 def test_float32_reads_long_sequences_as_their_closed_form_says(name, depth):
