@@ -1,19 +1,21 @@
 """Trained llamas from files: GGUF, and folders in the Hugging Face format.
 
 GGUF keeps the rows of queries and keys for rotary pairs that are neighbours; here they are put back
-into halves.
+into halves. Each tensor of a file must be one that the network has: what is there beyond, such as
+the scales of quantised weights or biases, would change what the model computes, and is refused.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from promptax.formats import weights
-from promptax.specs import check
-
-Named = Iterator[tuple[str, np.ndarray]]
+from promptax.files import expect
+from promptax.formats import llama_settings, weights
+from promptax.formats.settings import shown
+from promptax.formats.weights import Shape, Tensors, expect_finite
 
 # our name: GGUF's, Hugging Face's
 LAYER = {
@@ -48,31 +50,30 @@ class LlamaFile(NamedTuple):
     unembedding: np.ndarray | None
 
 
+Place = tuple[int | None, str]  # the layer (None: outside), and our name
+INVERSE_RATES = re.compile(r"(.*\.)?rotary_emb\.inv_freq")  # older files keep what follows from θ
+RATE_TOLERANCE = 1e-2  # relative; such files may have them in bfloat16
+
+
 def from_gguf(path: Path, dtype: Any) -> LlamaFile:
-    """The llama in a GGUF file; its layers as numbers of that type."""
-    header, tensors = weights.read_gguf(path)
-    kind = header.get("general.architecture")
-    _check_kind(kind, path)
+    """The llama in a GGUF file; its layers as numbers of that type.
 
-    def get(name: str) -> Any:
-        return header[f"llama.{name}"]
-
-    heads = get("attention.head_count")
-    fields: dict[str, Any] = dict(
-        width=get("embedding_length"),
-        depth=get("block_count"),
-        heads=heads,
-        key_heads=header.get("llama.attention.head_count_kv", heads),
-        head_width=header.get("llama.rope.dimension_count", get("embedding_length") // heads),
-        hidden=get("feed_forward_length"),
-        rotary_base=float(header.get("llama.rope.freq_base", 1e4)),
-        epsilon=round(float(get("attention.layer_norm_rms_epsilon")), 12),
-        opens_with=header.get("tokenizer.ggml.bos_token_id"),
-        tied=False,
+    Raises:
+        FileNotFoundError: naming the files that are there.
+        StoreError: another architecture, settings or tensors that are not known here, or a file
+            that is truncated or foreign.
+    """
+    settings, tensors = weights.read_gguf(path)
+    fields = llama_settings.from_gguf(settings)
+    expect(
+        "rope_freqs.weight" not in tensors.shapes,
+        f"Expected rotary positions that are not rescaled; {path} has rope_freqs.weight.",
     )
-    where = {f"blk.{i}.{gguf}.weight": (i, ours) for ours, (gguf, _) in LAYER.items()
-             for i in range(fields["depth"])}  # fmt: skip
+    _expect_enough(fields["depth"], tensors)
+    where: dict[str, Place] = {f"blk.{i}.{gguf}.weight": (i, ours)
+             for ours, (gguf, _) in LAYER.items() for i in range(fields["depth"])}  # fmt: skip
     where |= {f"{gguf}.weight": (None, ours) for ours, (gguf, _) in OUTSIDE.items()}
+    fields["tied"] = "output.weight" not in tensors.shapes
 
     def halves(ours: str, tensor: np.ndarray) -> np.ndarray:
         if ours not in ("query", "key"):
@@ -80,71 +81,103 @@ def from_gguf(path: Path, dtype: Any) -> LlamaFile:
         pairs = tensor.reshape(-1, fields["head_width"] // 2, 2, tensor.shape[-1])
         return pairs.swapaxes(1, 2).reshape(tensor.shape)
 
-    scaling = header.get("llama.rope.scaling.type", "none")
-    check(
-        scaling == "none",
-        f"Expected rotary positions that are not rescaled; {path} has {scaling!r}.",
-    )
-    return _read(fields, tensors, where, path, halves, dtype, may_be_tied=True)
+    return _read(fields, tensors, where, halves, dtype)
 
 
 def from_folder(folder: Path, dtype: Any) -> LlamaFile:
-    """The llama in a folder in the Hugging Face format; its layers as numbers of that type."""
-    config, tensors = weights.read_folder(folder)
-    _check_kind(config.get("model_type"), folder)
-    for name, plain in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
-        check(
-            config.get(name, plain) == plain,
-            f"Expected {name} {plain!r} in {folder / 'config.json'}; got {config.get(name)!r}, "
-            "which this llama does not have.",
-        )
-    rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rotary.get("rope_type", rotary.get("type", "default"))
-    check(
-        kind == "default",
-        f"Expected rotary positions that are not rescaled; {folder / 'config.json'} has {kind!r}.",
-    )
-    heads, begin = config["num_attention_heads"], config.get("bos_token_id")
-    fields: dict[str, Any] = dict(
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        heads=heads,
-        key_heads=config.get("num_key_value_heads") or heads,
-        head_width=config.get("head_dim") or config["hidden_size"] // heads,
-        hidden=config["intermediate_size"],
-        rotary_base=float(rotary.get("rope_theta") or config.get("rope_theta", 1e4)),
-        epsilon=float(config.get("rms_norm_eps", 1e-6)),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        opens_with=begin[0] if isinstance(begin, list) else begin,
-    )
-    where = {f"model.layers.{i}.{theirs}.weight": (i, ours) for ours, (_, theirs) in LAYER.items()
-             for i in range(fields["depth"])}  # fmt: skip
+    """The llama in a folder in the Hugging Face format; its layers as numbers of that type.
+
+    As in `transformers`, names may lack "model." (of a model saved without its unembedding), and an
+    unembedding that differs from the embedding is one of its own, even where config.json ties them.
+
+    Raises:
+        FileNotFoundError: files are missing.
+        StoreError: another architecture, settings or tensors that are not known here, or a file
+            that is truncated or foreign.
+    """
+    settings, tensors = weights.read_folder(folder)
+    fields = llama_settings.from_config(settings)
+    _expect_enough(fields["depth"], tensors)
+    tensors = _with_prefix(tensors)
+    where: dict[str, Place] = {f"model.layers.{i}.{theirs}.weight": (i, ours)
+             for ours, (_, theirs) in LAYER.items() for i in range(fields["depth"])}  # fmt: skip
     where |= {f"{theirs}.weight": (None, ours) for ours, (_, theirs) in OUTSIDE.items()}
-    return _read(fields, tensors, where, folder, lambda ours, tensor: tensor, dtype)
+    return _read(fields, tensors, where, lambda ours, tensor: tensor, dtype)
 
 
-def _check_kind(kind: Any, path: Path) -> None:
-    check(
-        kind == "llama",
-        f"Expected the llama architecture; {path} has {kind!r}. Others of the same kind (SmolLM2, "
-        "TinyLlama, Llama 2) say 'llama' there.",
+def _with_prefix(tensors: Tensors) -> Tensors:
+    """The tensors by the names that they have in a whole model."""
+    full = {
+        name: name if name.startswith(("model.", "lm_head.")) else f"model.{name}"
+        for name in tensors.shapes
+    }
+    expect(
+        len(set(full.values())) == len(full),
+        f"Expected each tensor once in {tensors.place}; some are there with and without 'model.' "
+        "before their name. Save the model again.",
+    )
+    shapes = {full[name]: shape for name, shape in tensors.shapes.items()}
+    return Tensors(
+        tensors.place, shapes, lambda: ((full[name], array) for name, array in tensors.read())
+    )
+
+
+def _expect_enough(depth: int, tensors: Tensors) -> None:
+    """Complain about a number of layers that the file cannot have, before they are listed."""
+    expect(
+        depth * len(LAYER) <= len(tensors.shapes),
+        f"Expected {len(LAYER)} tensors for each of {depth:,} layers; {tensors.place} has "
+        f"{len(tensors.shapes):,}. They are missing: copy all its files again.",
     )
 
 
 def _read(
     fields: dict[str, Any],
-    tensors: Named,
-    where: Mapping[str, tuple[int | None, str]],
-    path: Path,
+    tensors: Tensors,
+    where: dict[str, Place],
     halves: Callable[[str, np.ndarray], np.ndarray],
     dtype: Any,
-    may_be_tied: bool = False,
 ) -> LlamaFile:
-    """The llama from named tensors; each goes to its layer of a stacked array. One that may be
-    tied is, if it has no unembedding."""
+    """The llama from named tensors; each goes to its layer of a stacked array.
+
+    `where`: the place of each tensor's name. Names and shapes are compared first: a file that does
+    not fit takes no memory. `halves` puts the rows of queries and keys into our order.
+    """
+    place, symbols = tensors.place, fields.pop("vocab_size")
+    shapes = _shapes(fields)
+    _expect_fitting(fields, tensors, where, shapes, symbols)
+    layers = {name: np.empty((fields["depth"], *shape), dtype) for name, shape in shapes.items()}
+    outside: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.read():
+        if INVERSE_RATES.fullmatch(name):
+            _expect_rates(name, tensor, fields, place)
+            continue
+        expect_finite(name, tensor, place)
+        layer, ours = where[name]
+        if layer is None:
+            outside[ours] = tensor
+        else:
+            layers[ours][layer] = halves(ours, tensor)
+    last = outside.pop("unembedding", None)
+    embedding = outside.get("embedding", last)
+    assert embedding is not None
+    tied = fields["tied"] and (last is None or np.array_equal(last, embedding))
+    begin = fields["opens_with"]
+    expect(
+        begin is None or (type(begin) is int and 0 <= begin < len(embedding)),
+        f"Expected a begin token from 0 to {len(embedding) - 1} in {place}; got {shown(begin)}. "
+        "Correct bos_token_id, or leave it out.",
+    )
+    return LlamaFile(
+        fields | {"tied": tied}, layers, embedding, outside["norm"], None if tied else last
+    )
+
+
+def _shapes(fields: dict[str, Any]) -> dict[str, Shape]:
+    """The shape of each tensor of a layer, by our names."""
     width, hidden = fields["width"], fields["hidden"]
     query, other = (fields[heads] * fields["head_width"] for heads in ("heads", "key_heads"))
-    shapes = {
+    return {
         "before_attention": (width,),
         "query": (query, width),
         "key": (other, width),
@@ -155,39 +188,49 @@ def _read(
         "mlp_input": (hidden, width),
         "mlp_output": (width, hidden),
     }
-    layers = {name: np.empty((fields["depth"], *shape), dtype) for name, shape in shapes.items()}
-    outside: dict[str, np.ndarray] = {}
-    last = {n for n, at in where.items() if at[1] == "unembedding"}
-    missing = set(where) - (last if fields["tied"] or may_be_tied else set())
-    for name, tensor in tensors:
-        check(
-            "rope_freqs" not in name,
-            f"Expected rotary positions that are not rescaled; {path} has {name}.",
-        )
-        if name not in where:
-            continue
-        layer, ours = where[name]
-        missing.discard(name)
-        if layer is None:
-            outside[ours] = tensor
-            continue
-        got = halves(ours, tensor)
-        check(
-            got.shape == shapes[ours],
-            f"Expected {name} of shape {shapes[ours]}; got {tensor.shape} in {path}.",
-        )
-        layers[ours][layer] = got
-    check(not missing, f"Expected {sorted(missing)[:3]} and more in {path}; they are missing.")
-    embedding, norm = outside["embedding"], outside["norm"]
-    check(
-        embedding.ndim == 2 and embedding.shape[1] == width and norm.shape == (width,),
-        f"Expected an embedding and a norm of width {width} in {path}; got shapes "
-        f"{embedding.shape} and {norm.shape}.",
+
+
+def _expect_fitting(
+    fields: dict[str, Any],
+    tensors: Tensors,
+    where: dict[str, Place],
+    shapes: dict[str, Shape],
+    symbols: int | None,
+) -> None:
+    """Complain unless a file has each tensor of the network, in its shape, and nothing else."""
+    place, there = tensors.place, tensors.shapes
+    names = {ours: name for name, (layer, ours) in where.items() if layer is None}
+    left_out = names["unembedding"]
+    if fields["tied"] and names["embedding"] not in there:  # either of the two is both
+        left_out = names["embedding"]
+    missing = sorted(set(where) - set(there) - ({left_out} if fields["tied"] else set()))
+    expect(not missing, f"Expected {missing[:3]} and more in {place}; they are missing.")
+    others = sorted(n for n in there if n not in where and not INVERSE_RATES.fullmatch(n))
+    expect(
+        not others,
+        f"Expected the tensors of a llama and no others in {place}; got {shown(others[:3])} "
+        f"({len(others)} in all), such as biases or the scales of quantised weights. They would "
+        "change what it computes: save the model plain, dequantised and with adapters merged.",
     )
-    unembedding = None if fields["tied"] else outside.get("unembedding")
-    check(
-        unembedding is None or unembedding.shape == embedding.shape,
-        f"Expected an unembedding of the embedding's shape, {embedding.shape}, in {path}; got "
-        f"{None if unembedding is None else unembedding.shape}.",
+    of_table = there.get(names["embedding"], there.get(names["unembedding"], ()))
+    rows = symbols or (of_table[0] if of_table else 1)
+    table = rows, fields["width"]
+    expected = {"embedding": table, "unembedding": table, "norm": (fields["width"],), **shapes}
+    for name, (_, ours) in where.items():
+        expect(
+            name not in there or there[name] == expected[ours],
+            f"Expected {name} of shape {expected[ours]}; got {there.get(name)} in {place}. Its "
+            "settings and its weights are of different models.",
+        )
+
+
+def _expect_rates(name: str, tensor: np.ndarray, fields: dict[str, Any], place: Path) -> None:
+    """Complain about rates of rotary positions that contradict θ."""
+    half = fields["head_width"] // 2
+    rates = fields["rotary_base"] ** (-np.arange(half) / half)
+    expect(
+        tensor.shape == rates.shape
+        and bool(np.allclose(tensor.astype(np.float64), rates, rtol=RATE_TOLERANCE)),
+        f"Expected {name} in {place} as it follows from rope_theta; got other rates. Correct "
+        "rope_theta, or remove the tensor.",
     )
-    return LlamaFile(fields | {"tied": unembedding is None}, layers, embedding, norm, unembedding)

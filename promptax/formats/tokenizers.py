@@ -1,20 +1,22 @@
-"""Tokenizers in files: GGUF files and Hugging Face folders.
+"""What a tokenizer is made of, from the header of a GGUF file; `tokenizer_folders` reads folders.
 
 Encoding itself is by the package `tokenizers`. Of a file, only words, merges, ways to cut text and
-the text of the chat template are taken; nothing in it is run.
+the text of the chat template are taken; nothing in it is run here.
 """
 
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from promptax import files
+from promptax.files import StoreError, expect
 from promptax.formats import gguf
-from promptax.specs import check
+from promptax.formats.settings import Settings, shown
 
-SPECIAL = 3  # GGUF's type of tokens that stand for no text of a user
+SPECIAL, USER_DEFINED = 3, 4  # GGUF's types of tokens; the latter is whole in any text
 READABLE = "gpt2", "smollm"  # byte-level pairs, and how text is cut before
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
 class Parts(NamedTuple):
@@ -30,6 +32,15 @@ class Parts(NamedTuple):
     """The token that ends a text or a reply."""
     template: str | None
     """How a chat is written, in Jinja's language."""
+    ends: tuple[int, ...] = ()
+    """All tokens that end a reply; `end` is one of them."""
+    names: Mapping[str, str] = {}
+    """What a chat template knows special tokens by, such as bos_token, and how they are written."""
+
+
+LISTS = "tokens", "merges", "token_type"
+ENDS = "eos_token_id", "eot_token_id", "eom_token_id"  # of a text, a turn, a message
+AS_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
 
 
 def from_gguf(path: Path) -> Parts:
@@ -37,38 +48,56 @@ def from_gguf(path: Path) -> Parts:
 
     Raises:
         FileNotFoundError: naming the files that are there.
-        ValueError: the file is truncated, or its way to cut text is not known here.
+        StoreError: the file is truncated, contradicts itself, or its way to cut text is not known.
     """
-    header = gguf.read(path).about
-    keys = "model", "pre", *LISTS, *TOKENS
-    values: dict[str, Any] = {key: header.get(f"tokenizer.ggml.{key}") for key in keys}
+    settings = Settings(gguf.read(path).about, path)
+    values = {key: settings.get(f"tokenizer.ggml.{key}") for key in ("model", "pre", *LISTS)}
     kind = values["model"], values["pre"]
-    check(
-        kind == READABLE and all(values[key] for key in LISTS),
+    expect(
+        kind == READABLE and all(isinstance(values[key], list | tuple) for key in LISTS),
         f"Expected a GGUF file whose tokenizer is {READABLE}, with words and merges; {path} has "
         f"{kind}. Give the model's Hugging Face folder instead: it says how its text is cut.",
     )
-    model = _model(json.dumps(_tokenizer_json(values)), path)
-    template = header.get("tokenizer.chat_template")
+    words = values["tokens"]
+    expect(
+        0 < len(words) == len(values["token_type"]) == len(set(words))
+        and all(isinstance(text, str) for text in (*words, *values["merges"])),
+        f"Expected different words and a type for each in {path}; got {len(words):,} words, "
+        f"{len(values['token_type']):,} types. {gguf.AGAIN}",
+    )
+
+    def token(key: str) -> int | None:
+        number = settings.get(f"tokenizer.ggml.{key}")
+        expect(
+            number is None or (type(number) is int and 0 <= number < len(words)),
+            f"Expected {key} from 0 to {len(words) - 1} in {path}; got {shown(number)}.",
+        )
+        return number
+
+    model = model_of(json.dumps(_tokenizer_json(values, token("unknown_token_id"))), path)
+    ends = [number for number in map(token, ENDS) if number is not None]
+    named = {"bos": token("bos_token_id"), "eos": token("eos_token_id")}
+    named |= {"unk": token("unknown_token_id"), "pad": token("padding_token_id")}
     return Parts(
-        model, len(values["tokens"]), values["bos_token_id"], values["eos_token_id"], template
+        model,
+        len(words),
+        named["bos"],
+        ends[0] if ends else None,
+        checked_template(settings.get("tokenizer.chat_template"), path),
+        tuple(dict.fromkeys(ends)),
+        {f"{key}_token": words[number] for key, number in named.items() if number is not None},
     )
 
 
-AS_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
-LISTS = "tokens", "merges", "token_type"
-TOKENS = "bos_token_id", "eos_token_id", "unknown_token_id"
-
-
-def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
+def _tokenizer_json(values: dict[str, Any], unknown: int | None) -> dict[str, Any]:
     """Write the tokenizer of a GGUF file as tokenizer.json does: text is cut into single digits
     first, then into pairs of bytes."""
-    words, unknown = values["tokens"], values["unknown_token_id"]
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    special = [
-        {"id": token, "content": words[token], "special": True, **flags}
+    words = values["tokens"]
+    added = [
+        {"id": token, "content": words[token], "special": kind == SPECIAL}
+        | dict.fromkeys(FLAGS, False)
         for token, kind in enumerate(values["token_type"])
-        if kind == SPECIAL
+        if kind in (SPECIAL, USER_DEFINED)
     ]
     cuts = [{"type": "Digits", "individual_digits": True}, {**AS_BYTES, "use_regex": True}]
     model = {
@@ -79,7 +108,7 @@ def _tokenizer_json(values: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "version": "1.0",
-        "added_tokens": special,
+        "added_tokens": added,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
         "decoder": AS_BYTES,
         "model": model,
@@ -90,70 +119,33 @@ def of_bytes(letters: dict[str, int]) -> Parts:
     """Every byte is a token, none is special. `letters`: how the package writes each byte."""
     model = {"type": "BPE", "vocab": letters, "merges": []}
     parts = {"version": "1.0", "pre_tokenizer": AS_BYTES, "decoder": AS_BYTES, "model": model}
-    return Parts(_model(json.dumps(parts), Path("bytes")), len(letters), None, None, None)
+    return Parts(model_of(json.dumps(parts), Path("bytes")), len(letters), None, None, None)
 
 
-def from_folder(folder: Path) -> Parts:
-    """Read the tokenizer of a folder: tokenizer.json, and where they are there also
-    tokenizer_config.json, config.json and chat_template.jinja.
-
-    Raises:
-        FileNotFoundError: there is no tokenizer.json.
-        ValueError: a file is truncated or something else.
-    """
-    path = folder / "tokenizer.json"
-    model = _model(files.read_text(path), path)
-    settings, config = (_json(folder / f"{name}.json") for name in ("tokenizer_config", "config"))
-    unknown = _text(settings, "unk")
-    if unknown and getattr(model.model, "unk_token", unknown) is None:
-        model.model.unk_token = unknown  # else characters without a token are lost in silence
-    template = settings.get("chat_template")
-    if isinstance(template, list):  # several with names
-        template = {named["name"]: named["template"] for named in template}.get("default")
-    if (folder / "chat_template.jinja").is_file():
-        template = files.read_text(folder / "chat_template.jinja")
-    symbols = max(model.get_vocab_size(), config.get("vocab_size", 0))
-    begin, end = (_token(model, settings, config, key) for key in ("bos", "eos"))
-    return Parts(model, symbols, begin, end, template)
+def checked_template(template: Any, path: Path) -> str | None:
+    """The text of a chat template, if there is one."""
+    expect(
+        template is None or isinstance(template, str),
+        f"Expected the text of a chat template in {path}; got {shown(template)}.",
+    )
+    return template
 
 
-def _model(written: str, path: Path) -> Any:
+def model_of(written: str, path: Path) -> Any:
+    """The tokenizer of the package `tokenizers` that a tokenizer.json describes."""
     tokenizers = package("tokenizers")
     try:
         model = tokenizers.Tokenizer.from_str(written)
-    except Exception as error:  # the package has no exception of its own
-        raise ValueError(
+    except BaseException as error:  # the package has no exception of its own, and may panic
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise StoreError(
             f"Expected a tokenizer of the package tokenizers in {path}; got: {error}. Copy the "
             "file again."
         ) from error
     model.no_truncation()
     model.no_padding()
     return model
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty if there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(files.read_text(path)))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"Expected a JSON object in {path}; got something else ({error}). Copy it again."
-        ) from error
-
-
-def _text(settings: dict[str, Any], key: str) -> str | None:
-    """A special token in tokenizer_config.json: its text, or an object with it."""
-    token = settings.get(f"{key}_token")
-    return token.get("content") if isinstance(token, dict) else token
-
-
-def _token(model: Any, settings: dict, config: dict, key: str) -> int | None:
-    """The token that the tokenizer names, or else the (first) one that config.json names."""
-    named = model.token_to_id(_text(settings, key) or "")
-    number = config.get(f"{key}_token_id") if named is None else named
-    return (number or [None])[0] if isinstance(number, list) else number
 
 
 def package(name: str) -> Any:

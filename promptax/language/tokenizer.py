@@ -1,9 +1,10 @@
 """Text and tokens: encoding, chats, and replies as they come.
 
 Special tokens never come from what a user wrote, only from the program and from the model's chat
-template, which runs in Jinja's sandbox.
+template, which runs in Jinja's sandbox, in a process of its own (`formats.evaluating`).
 """
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax import files
-from promptax.formats import fetch, tokenizers
+from promptax.formats import evaluating, fetch, tokenizer_folders, tokenizers
 from promptax.specs import check
 
 SMOLLM2 = "smollm2"
@@ -42,6 +43,15 @@ class Tokenizer:
     """The token that ends a text or a reply, if the model has one."""
     template: str | None = dataclasses.field(default=None, repr=False)
     """How a chat is written, in Jinja's language."""
+    ends: tuple[int, ...] = ()
+    """All tokens that end a reply (none given: `end` alone)."""
+    names: Mapping[str, str] | None = dataclasses.field(default=None, repr=False)
+    """What templates know special tokens by, such as bos_token, and how these are written (None:
+    those of `begin` and `end`)."""
+
+    def __post_init__(self) -> None:
+        if self.end is not None and self.end not in self.ends:
+            object.__setattr__(self, "ends", (self.end, *self.ends))
 
     @staticmethod
     def named(word: str) -> "Tokenizer":
@@ -55,7 +65,7 @@ class Tokenizer:
         path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
         if path.is_dir():
             return Tokenizer.from_folder(path)
-        if path.suffix != ".gguf":
+        if not path.exists() and path.suffix != ".gguf":
             raise FileNotFoundError(
                 f"Expected a tokenizer: {SMOLLM2!r}, {BYTES!r}, a folder with tokenizer.json, or a "
                 f"GGUF file; got {word!r}."
@@ -93,7 +103,7 @@ class Tokenizer:
             FileNotFoundError: there is no tokenizer.json.
             ValueError: a file is truncated or something else.
         """
-        return Tokenizer(*tokenizers.from_folder(Path(folder)))
+        return Tokenizer(*tokenizer_folders.from_folder(Path(folder)))
 
     # --- text and tokens --------------------------------------------------------------------
 
@@ -102,11 +112,12 @@ class Tokenizer:
         its characters; for text by the program, never for text by a user.
 
         Raises:
-            ValueError: the tokenizer has no token for a character.
+            ValueError: the tokenizer has no token for a character, or cannot cut the text.
         """
         _check_characters(text)
         self.model.encode_special_tokens = not special
-        encoding = self.model.encode(text, add_special_tokens=False)
+        with _panics_named():
+            encoding = self.model.encode(text, add_special_tokens=False)
         unknown = getattr(self.model.model, "unk_token", None)
         if unknown and (lost := self.model.token_to_id(unknown)) in encoding.ids:
             spans = (s for s, t in zip(encoding.offsets, encoding.ids, strict=True) if t == lost)
@@ -120,7 +131,9 @@ class Tokenizer:
 
     def decode(self, tokens: Tokens, special: bool = True) -> str:
         """The text of tokens [time]; `special`: with the special ones as they are written."""
-        return self.model.decode(self._checked(tokens), skip_special_tokens=not special)
+        numbers = self._checked(tokens)
+        with _panics_named():
+            return self.model.decode(numbers, skip_special_tokens=not special)
 
     def stream(self, tokens: Tokens, special: bool = True) -> Iterator[str]:
         """The text of tokens piece by piece, as they come; together it is what `decode` gives.
@@ -186,34 +199,52 @@ class Tokenizer:
         """
         _check_messages(messages)
         special = "|".join(re.escape(text) for text in self._special())
-        said = [text for message in messages for text in message.values()]
-        if not special or not any(re.search(special, text) for text in said):
-            return self.encode(self._rendered(messages, reply), special=True)
+        said = "\n".join(text for message in messages for text in message.values())
+        if not special or not re.search(special, said):
+            return self.encode(self._rendered([messages], reply)[0], special=True)
         # A mark inside each special token of a message keeps it apart from those of the template.
-        mark = next(c for c in map(chr, range(0xFDD0, 0xFDF0)) if not any(c in x for x in said))
+        mark = next(c for c in map(chr, range(0xFDD0, 0xFDF0)) if c not in said
+                    and escaped(c) not in said)  # fmt: skip
         apart = functools.partial(re.sub, special, lambda m: m[0][0] + mark + m[0][1:])
         marked = [{key: apart(text) for key, text in message.items()} for message in messages]
-        pieces = re.split(f"({special})", self._rendered(marked, reply))
+        plain, kept_apart = self._rendered([messages, marked], reply)
+
+        def unmarked(text: str) -> str:
+            return text.replace(mark, "").replace(escaped(mark), "")
+
+        check(
+            unmarked(kept_apart) == plain,
+            "Expected messages without special tokens, since the model's chat template reads what "
+            f"is in them; got {re.findall(special, said)[:3]}. Write them in another way.",
+        )
+        pieces = re.split(f"({special})", kept_apart)
         return np.concatenate(
-            [self.encode(p.replace(mark, ""), special=i % 2 == 1) for i, p in enumerate(pieces)]
+            [self.encode(unmarked(p), special=i % 2 == 1) for i, p in enumerate(pieces)]
         )
 
-    def _rendered(self, messages: Sequence[Message], reply: bool) -> str:
+    def _rendered(self, chats: Sequence[Sequence[Message]], reply: bool) -> list[str]:
+        """Each chat as the template writes it."""
         if self.template is None:
             raise ValueError(
                 "Expected a tokenizer with a chat template; this one has none. Use an instruct "
                 "model, or write the text yourself and encode it."
             )
-        template, refusals = _compiled(self.template)
-        names = {
-            name: "" if token is None else self.model.id_to_token(token)
-            for name, token in {"bos_token": self.begin, "eos_token": self.end}.items()
-        }
-        given = {"messages": messages, "add_generation_prompt": reply, **names}
+        names = self.names
+        if names is None:
+            tokens = {"bos_token": self.begin, "eos_token": self.end}
+            names = {
+                name: "" if token is None else self.model.id_to_token(token)
+                for name, token in tokens.items()
+            }
+        given = {"add_generation_prompt": reply, "tools": None, "documents": None, **names}
+        plain = [[dict(message) for message in messages] for messages in chats]
         try:
-            return template.render(tools=None, documents=None, **given)
-        except refusals as error:
-            raise _refused(error) from error
+            return evaluating.render(self.template, given, plain)
+        except evaluating.ForeignProblem as error:
+            raise ValueError(
+                "Expected messages that the model's chat template takes; it says: "
+                f"{str(error).rstrip('.')}."
+            ) from error
 
     def _special(self) -> list[str]:
         """How special tokens are written; the longer of two that begin alike comes first."""
@@ -235,29 +266,23 @@ class Tokenizer:
         return numbers.tolist()
 
 
-@functools.lru_cache(maxsize=4)
-def _compiled(template: str) -> tuple[Any, tuple[type[Exception], ...]]:
-    """A chat template in a sandbox, and what it raises if it refuses messages."""
-    jinja2 = tokenizers.package("jinja2")
-    sandbox = tokenizers.package("jinja2.sandbox").ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+def escaped(character: str) -> str:
+    """A character as JSON writes it in ASCII."""
+    return f"\\u{ord(character):04x}"
 
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
 
-    sandbox.globals["raise_exception"] = refuse
+@contextlib.contextmanager
+def _panics_named() -> Iterator[None]:
+    """The package `tokenizers` panics over some patterns, with an error of no common class."""
     try:
-        return sandbox.from_string(template), (jinja2.TemplateError, TypeError)
-    except jinja2.TemplateError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: Exception) -> ValueError:
-    return ValueError(
-        "Expected messages that the model's chat template takes; it says: "
-        f"{str(error).rstrip('.')}."
-    )
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(
+            f"Expected a tokenizer that can cut the text; its package gives up: {error}. One of "
+            "the patterns in its tokenizer.json has no end on such text."
+        ) from error
 
 
 @functools.lru_cache(maxsize=2)

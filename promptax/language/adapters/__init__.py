@@ -3,6 +3,7 @@
 A folder holds `adapter_config.json` and `adapter_model.safetensors`. Which `peft_type` is what:
 
     PROMPT_TUNING   SoftPrompt(before_begin=True)   prompt_embeddings [prompt, embedding]
+    P_TUNING        the same, when loaded           prompt_embeddings [prompt, embedding]
     PREFIX_TUNING   KeyValuePrompt                  prompt_embeddings [prompt, layer·part·head·each]
     LORA            LowRank                         of each module of each layer, lora_A [rank,
                                                     input] and lora_B [output, rank]

@@ -8,8 +8,10 @@ import numpy as np
 import safetensors.numpy
 
 from promptax import files
+from promptax.files import expect
 from promptax.formats import weights
-from promptax.language.adapters import low_rank, prompts
+from promptax.formats.settings import shown
+from promptax.language.adapters import low_rank, prompts, unchanged
 from promptax.predictors.base import Network
 from promptax.predictors.llama import Llama
 from promptax.protocol.entries import one
@@ -18,23 +20,30 @@ from promptax.protocol.prompted import Prompt, Prompted, Wrapper
 from promptax.specs import check
 from promptax.steering.gradient import replace_network
 
-PROMPTS = {"PROMPT_TUNING": prompts.soft_rows, "PREFIX_TUNING": prompts.keys_and_values}
+PROMPTS = {
+    "PROMPT_TUNING": prompts.soft_rows,
+    "P_TUNING": prompts.soft_rows,
+    "PREFIX_TUNING": prompts.keys_and_values,
+}
 KINDS = (*PROMPTS, "LORA")
-# settings that change what an adapter computes, beyond what its tensors say
-BEYOND = (
-    "use_dora",
-    "use_qalora",
-    "use_bdlora",
-    "lora_bias",
-    "layer_replication",
-    "modules_to_save",
-    "target_parameters",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-)
+# Kinds that PEFT cannot merge into a model's weights.
+UNMERGED = ("MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT", "CPT", "POLY", "XLORA")
+MERGE = "Merge it into its model with PEFT (merge_and_unload), which then loads as a whole."
+ANOTHER = "PEFT cannot merge this kind either: tune one of the kinds above instead."
+# Settings that change nothing of what a saved adapter computes, beyond what its tensors say.
+HARMLESS = (
+    "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "base_model_class",
+    "revision", "inference_mode", "modules_to_save",
+    # of prompts
+    "num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads",
+    "num_layers", "encoder_*", "prompt_tuning_init*", "tokenizer_*", "init_weights",
+    "prefix_projection",
+    # of LORA; those of its start are known by init_lora_weights
+    "r", "lora_alpha", "alpha_pattern", "rank_pattern", "use_rslora", "bias", "init_lora_weights",
+    "target_modules", "exclude_modules", "lora_dropout", "fan_in_fan_out", "layers_to_transform",
+    "layers_pattern", "megatron_c*", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+    "runtime_config", "qalora_group_size", "ensure_weight_tying",
+)  # fmt: skip
 
 
 def save_adapter(
@@ -53,8 +62,8 @@ def save_adapter(
         StoreError: the folder cannot be written; what was there is what it was.
     """
     network, spec = _llama_in(one(predictor))
-    read, changes = _prompts_of(predictor), low_rank.changes_in(network)
-    kinds = [type(prompt).__name__ for prompt in read] + ["low-rank layers"] * bool(changes)
+    given, changes = _prompts_of(predictor), low_rank.changes_in(network)
+    kinds = [type(prompt).__name__ for prompt in given] + ["low-rank layers"] * bool(changes)
     check(
         len(kinds) == 1,
         f"Expected one tuned thing, a prompt or low-rank layers; got {' and '.join(kinds)}. A PEFT "
@@ -63,7 +72,7 @@ def save_adapter(
         else "Expected a tuned prompt or low-rank layers; got a network alone. Tune SoftPrompt("
         "before_begin=True), KeyValuePrompt or LowRank; promptax.save writes whole networks.",
     )
-    config, tensors = prompts.describe(spec, read[0]) if read else low_rank.describe(changes)
+    config, tensors = prompts.describe(spec, given[0]) if given else low_rank.describe(changes)
     config |= {
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
@@ -87,22 +96,18 @@ def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
     Raises:
         TypeError: several repetitions, or no llama.
         FileNotFoundError: files are missing.
-        ValueError: another kind of adapter, one for another model, or a truncated file.
+        StoreError: another kind of adapter, one for another model, or a truncated file.
     """
     network, spec = _llama_in(one(predictor))
     config, tensors = weights.read_adapter(Path(folder))
     kind = config.get("peft_type")
-    check(
-        kind in KINDS,
-        f"Expected a peft_type of {', '.join(KINDS)}; got {kind!r} in {folder}. Others can only be "
-        "merged into their model with PEFT (merge_and_unload), which then loads as a whole.",
+    advice = ANOTHER if kind in UNMERGED else MERGE
+    expect(
+        isinstance(kind, str) and kind in KINDS,
+        f"Expected a peft_type of {', '.join(KINDS)}; got {shown(kind)} in {folder}. {advice}",
     )
-    beyond = {name: config[name] for name in BEYOND if config.get(name)}
-    check(
-        not beyond,
-        f"Expected a plain {kind} adapter; {folder} has {beyond}, which is not known here. Merge "
-        "it into its model with PEFT (merge_and_unload), or tune a plain one.",
-    )
+    config.refuse_others(HARMLESS, ANOTHER if kind in PROMPTS else MERGE)
+    tensors = unchanged.without(network, tensors, Path(folder))
     if kind in PROMPTS:
         return Prompted(predictor, PROMPTS[kind](spec, config, tensors))
     return replace_network(predictor, low_rank.with_changes(network, config, tensors))

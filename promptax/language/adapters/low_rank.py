@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -10,19 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from promptax.files import StoreError, expect
+from promptax.formats import evaluating
 from promptax.formats.llama import LAYER
-from promptax.formats.weights import ADAPTER_CONFIG, Config, Weights
+from promptax.formats.settings import Settings, shown
+from promptax.formats.weights import Config, Weights
 from promptax.predictors.base import Network
 from promptax.predictors.llama import LlamaLayer, LlamaTorso
-from promptax.specs import check
 from promptax.steering.weights.low_rank import LowRankDense
 
 Changes = dict[str, tuple[Float[Array, "layer input rank"], Float[Array, "layer rank output"]]]
 Factors = dict[int, dict[str, np.ndarray]]  # lora_A and lora_B by layer
 
 FACTORS = ("lora_A", "lora_B")  # the transposes of down and up
-MODULES = {theirs: ours for ours, (_, theirs) in LAYER.items()}  # "self_attn.q_proj": "query"
-TENSOR = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(.+)\.(lora_[AB])\.weight")
+MODULES = {  # matrices alone: "self_attn.q_proj": "query"
+    theirs: ours for ours, (_, theirs) in LAYER.items() if theirs.endswith("_proj")
+}
+# as PEFT saves them, of a whole model or of one without its unembedding, or by an adapter's name
+TENSOR = re.compile(
+    r"base_model\.model\.(?:model\.)?layers\.(\d{1,9})\.(.+)\.(lora_[AB])(?:\.default)?\.weight"
+)
 # ways to start LORA that leave the model's own weights as they are
 STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
@@ -64,26 +72,28 @@ def describe(changes: Changes) -> tuple[Config, dict[str, Array]]:
     return config, tensors
 
 
-def with_changes(network: Network, config: Config, tensors: Weights) -> Network:
+def with_changes(network: Network, config: Settings, tensors: Weights) -> Network:
     """The llama with the changes that LORA tuned.
 
     Raises:
-        ValueError: they are of another model, or not all that the adapter changes.
+        StoreError: they are of another model, or not all that the adapter changes.
     """
     start = config.get("init_lora_weights")
-    check(
+    expect(
         start in STARTS,
-        f"Expected weights of the model as they were; init_lora_weights={start!r} changes them. "
-        "Have PEFT convert the adapter to a plain one as it saves it "
+        f"Expected weights of the model as they were in {config.path}; init_lora_weights={start!r} "
+        "changes them. Have PEFT convert the adapter to a plain one as it saves it "
         "(path_initial_model_for_weight_conversion).",
     )
-    check(
+    expect(
         config.get("bias", "none") == "none",
-        f"Expected no tuned biases, which a llama does not have; got bias={config['bias']!r}.",
+        f"Expected no tuned biases, which a llama does not have, in {config.path}; got "
+        f"bias={config.get('bias')!r}.",
     )
     layers = _layers(network)
-    factors = _factors(layers, tensors)
-    changed = {name: _changed(layers, name, config, pairs) for name, pairs in factors.items()}
+    factors = _factors(layers, tensors, config.path)
+    scales = _scales(config, factors)
+    changed = {name: _changed(layers, name, pairs, scales) for name, pairs in factors.items()}
 
     def where(whole: Network) -> list[Any]:
         return [getattr(_layers(whole), MODULES[name]) for name in changed]
@@ -96,38 +106,48 @@ def _layers(network: Network) -> LlamaLayer:
     return network.torso.layers
 
 
-def _factors(layers: LlamaLayer, tensors: Weights) -> dict[str, Factors]:
+def _factors(layers: LlamaLayer, tensors: Weights, place: Path) -> dict[str, Factors]:
     """The factors of each module, after a look at their names and shapes."""
     factors: dict[str, Factors] = {}
     depth = len(layers.before_attention)
     for name, tensor in tensors.items():
         match = TENSOR.fullmatch(name)
-        is_known = match is not None and match[2] in MODULES and int(match[1]) < depth
-        check(
-            is_known,
-            f"Expected factors lora_A and lora_B of {', '.join(MODULES)} in {depth} layers; got "
-            f"{name!r}. The adapter belongs to another model, or changes more than matrices.",
+        is_factor = match is not None and match[2] in MODULES and int(match[1]) < depth
+        expect(
+            is_factor,
+            f"Expected factors lora_A and lora_B of {', '.join(MODULES)} in {depth} layers in "
+            f"{place.parent}; got {shown(name)}. The adapter belongs to another model, or changes "
+            "more than matrices: merge it into its model with PEFT (merge_and_unload).",
         )
         assert match is not None
-        factors.setdefault(match[2], {}).setdefault(int(match[1]), {})[match[3]] = tensor
-    check(
-        bool(factors), "Expected factors lora_A and lora_B; got no tensors. Save the adapter again."
+        pair = factors.setdefault(match[2], {}).setdefault(int(match[1]), {})
+        expect(
+            match[3] not in pair,
+            f"Expected each factor once in {place.parent}; got a second {shown(name)}.",
+        )
+        pair[match[3]] = tensor
+    expect(
+        bool(factors),
+        f"Expected factors lora_A and lora_B in {place.parent}; got no tensors. Save the adapter "
+        "again.",
     )
     for module, by_layer in factors.items():
         inputs, outputs = getattr(layers, MODULES[module]).shape()[-2:]
         for layer, pair in by_layer.items():
             shapes = [pair[name].shape if name in pair else None for name in FACTORS]
             rank = shapes[0][0] if shapes[0] else "rank"
-            check(
-                shapes == [(rank, inputs), (outputs, rank)],
+            expect(
+                shapes == [(rank, inputs), (outputs, rank)] and rank != 0,
                 f"Expected lora_A {(rank, inputs)} and lora_B {(outputs, rank)} of {module} in "
-                f"layer {layer}; got {shapes[0]} and {shapes[1]}. The adapter belongs to another "
-                "model, or was edited.",
+                f"layer {layer}; got {shapes[0]} and {shapes[1]} in {place.parent}. The adapter "
+                "belongs to another model, or was edited.",
             )
     return factors
 
 
-def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) -> LowRankDense:
+def _changed(
+    layers: LlamaLayer, module: str, factors: Factors, scales: dict[tuple[int, str], float]
+) -> LowRankDense:
     """The module's stacked layers with their changes; zeros where a layer has none, and where its
     rank is less than that of another one."""
     base = getattr(layers, MODULES[module])
@@ -136,25 +156,44 @@ def _changed(layers: LlamaLayer, module: str, config: Config, factors: Factors) 
     down = np.zeros((depth, inputs, rank), np.float32)
     up = np.zeros((depth, rank, outputs), np.float32)
     for layer, pair in factors.items():
-        rank_here = len(pair["lora_A"])
-        scale = _scale(config, f"model.layers.{layer}.{module}", rank_here)
-        down[layer, :, :rank_here] = pair["lora_A"].T
-        up[layer, :rank_here] = scale * pair["lora_B"].T.astype(np.float32)
+        rows = len(pair["lora_A"])
+        down[layer, :, :rows] = pair["lora_A"].T
+        up[layer, :rows] = scales[layer, module] * pair["lora_B"].T.astype(np.float32)
     dtype = jax.eval_shape(base.matrix).dtype
     return LowRankDense(base, jnp.asarray(down, dtype), jnp.asarray(up, dtype))
 
 
-def _scale(config: Config, path: str, rank: int) -> float:
-    """The factor by which PEFT multiplies a change. Its patterns are regular
-    expressions for a path's end."""
+def _scales(config: Settings, factors: dict[str, Factors]) -> dict[tuple[int, str], float]:
+    """The factor by which PEFT multiplies the change of each module of each layer.
+
+    Its patterns are regular expressions for a path's end; the first that fits counts. They are
+    foreign, so that another process matches them.
+    """
+    places = {
+        (layer, module): f"model.layers.{layer}.{module}"
+        for module, by_layer in factors.items()
+        for layer in by_layer
+    }
     patterns = config.get("alpha_pattern") or {}
+    expect(
+        isinstance(patterns, dict),
+        f"Expected numbers by pattern in alpha_pattern of {config.path}; got {shown(patterns)}.",
+    )
     try:
-        fits = [value for end, value in patterns.items() if re.fullmatch(rf"(.*\.)?({end})", path)]
-    except re.error as error:
-        raise ValueError(
-            f"Expected regular expressions in alpha_pattern of {ADAPTER_CONFIG}; got {error}."
+        fits = evaluating.match([*patterns], [*places.values()]) if patterns else []
+    except evaluating.ForeignProblem as error:
+        raise StoreError(
+            f"Expected regular expressions in alpha_pattern of {config.path}; got {error}."
         ) from error
-    alpha = fits[0] if fits else config.get("lora_alpha")
-    if not isinstance(alpha, int | float):
-        raise ValueError(f"Expected a number lora_alpha in {ADAPTER_CONFIG}; got {alpha!r}.")
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scales = {}
+    for column, (layer, module) in enumerate(places):
+        chosen = (pattern for pattern, row in zip(patterns, fits, strict=True) if row[column])
+        pattern = next(chosen, None)
+        alpha = config.get("lora_alpha") if pattern is None else patterns[pattern]
+        expect(
+            type(alpha) in (int, float) and math.isfinite(alpha),
+            f"Expected a number lora_alpha in {config.path}; got {shown(alpha)}.",
+        )
+        rank = len(factors[module][layer]["lora_A"])
+        scales[layer, module] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return scales

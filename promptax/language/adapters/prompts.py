@@ -5,6 +5,8 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from promptax.files import expect
+from promptax.formats.settings import Settings
 from promptax.formats.weights import Config, Weights
 from promptax.predictors.llama import Llama
 from promptax.protocol.predictor import Embedded, KeyValues, rows_in
@@ -54,15 +56,16 @@ def describe(spec: Llama, prompt: Prompt) -> tuple[Config, dict[str, Array]]:
     return config, {PROMPT: jnp.moveaxis(parts, 3, 0).reshape(rows_in(inputs), -1)}
 
 
-def soft_rows(spec: Llama, config: Config, tensors: Weights) -> SoftRows:
-    """The embedding rows [prompt, embedding] of an adapter of type PROMPT_TUNING."""
+def soft_rows(spec: Llama, config: Settings, tensors: Weights) -> SoftRows:
+    """The embedding rows [prompt, embedding] of an adapter of type PROMPT_TUNING, or of P_TUNING,
+    of which PEFT saves what its encoder makes of the rows."""
     rows = _rows(config, tensors, spec.width, "the embedding's width")
     return SoftRows(rows, before_begin=True)
 
 
-def keys_and_values(spec: Llama, config: Config, tensors: Weights) -> KeyValueRows:
+def keys_and_values(spec: Llama, config: Settings, tensors: Weights) -> KeyValueRows:
     """The keys and values of an adapter of type PREFIX_TUNING. With `prefix_projection` the file
-    holds a small network instead, and they are what it computes."""
+    holds what PEFT's small network computes, too."""
     shape = spec.depth, 2, spec.key_heads, spec.head_width
     what = f"{spec.depth} layers · 2 · {spec.key_heads} heads of keys · {spec.head_width}"
     rows = _rows(config, tensors, math.prod(shape), what)
@@ -70,15 +73,19 @@ def keys_and_values(spec: Llama, config: Config, tensors: Weights) -> KeyValueRo
     return KeyValueRows(parts[:, 0], parts[:, 1])
 
 
-def _rows(config: Config, tensors: Weights, width: int, what: str) -> Float[Array, "prompt width"]:
-    check(
+def _rows(
+    config: Settings, tensors: Weights, width: int, what: str
+) -> Float[Array, "prompt width"]:
+    place = config.path.parent
+    expect(
         set(tensors) == {PROMPT},
-        f"Expected the tensor {PROMPT!r} alone; got {sorted(tensors)[:4]}. Was it saved by PEFT?",
+        f"Expected the tensor {PROMPT!r} alone in {place}; got {sorted(tensors)[:4]}. Was it saved "
+        "by PEFT?",
     )
-    got, expected = tensors[PROMPT].shape, (config.get("num_virtual_tokens"), width)
-    check(
+    got, expected = tensors[PROMPT].shape, (config.whole_number("num_virtual_tokens"), width)
+    expect(
         got == expected,
-        f"Expected {PROMPT} of shape {expected}: num_virtual_tokens, and {what}; got {got}. The "
-        "adapter belongs to another model, or was edited.",
+        f"Expected {PROMPT} of shape {expected}: num_virtual_tokens, and {what}; got {got} in "
+        f"{place}. The adapter belongs to another model, or was edited.",
     )
     return jnp.asarray(tensors[PROMPT], jnp.float32)

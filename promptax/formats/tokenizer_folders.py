@@ -1,0 +1,191 @@
+"""The tokenizer of a Hugging Face folder.
+
+A folder says the same thing in up to six files, which may disagree. They are read in the order of
+`transformers` 5: special tokens are those of tokenizer.json, then of `added_tokens_decoder` in
+tokenizer_config.json or, without it, of special_tokens_map.json and added_tokens.json. The begin
+token is the tokenizer's, which writes it where text becomes tokens. A reply ends with the
+tokenizer's end token or one of generation_config.json (without it, of config.json).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from promptax.files import expect
+from promptax.formats.settings import (
+    Object,
+    Settings,
+    parse_object,
+    read_object_if_there,
+    read_whole_text,
+    shown,
+)
+from promptax.formats.tokenizers import FLAGS, Parts, checked_template, model_of, package
+
+NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # special tokens with a part to play
+CONFIGS = ("tokenizer_config", "config", "generation_config")
+
+
+def from_folder(folder: Path) -> Parts:
+    """Read the tokenizer of a folder: tokenizer.json, and what is there of tokenizer_config.json,
+    special_tokens_map.json, added_tokens.json, config.json, generation_config.json and
+    chat_template.jinja.
+
+    Raises:
+        FileNotFoundError: there is no tokenizer.json.
+        StoreError: a file is truncated, something else, or contradicts another one.
+    """
+    path = folder / "tokenizer.json"
+    model = model_of(read_whole_text(path), path)
+    about, config, generation = (
+        Settings(read_object_if_there(folder / f"{name}.json"), folder / f"{name}.json")
+        for name in CONFIGS
+    )
+    special = _special_tokens(folder, about)
+    _add_tokens(model, _declared_tokens(folder, about, special), special, folder)
+    if "unk" in special and getattr(model.model, "unk_token", "") is None:
+        model.model.unk_token = special["unk"]  # else characters without a token are lost silently
+    of_generation = generation if generation.get("eos_token_id") is not None else config
+    end = _first(model, special, "eos", config)
+    ends = [end, *_numbers(of_generation, "eos_token_id")]
+    symbols = max(model.get_vocab_size(), config.whole_number("vocab_size", 0, least=0))
+    return Parts(
+        model,
+        symbols,
+        _first(model, special, "bos", config),
+        end,
+        _chat_template(folder, about),
+        tuple(dict.fromkeys(number for number in ends if number is not None)),
+        {f"{key}_token": text for key, text in special.items()},
+    )
+
+
+def begin_token_of_folder(config: Settings) -> int | None:
+    """The token that opens every sequence of the model beside a config.json: the tokenizer's,
+    which writes it where text becomes tokens, or else the one that config.json names.
+
+    Needs no package: the token is looked up in tokenizer.json.
+
+    Raises:
+        StoreError: a file is something else.
+    """
+    folder = config.path.parent
+    about = Settings(
+        read_object_if_there(folder / "tokenizer_config.json"), folder / "tokenizer_config.json"
+    )
+    special = _special_tokens(folder, about)
+    written = folder / "tokenizer.json"
+    if "bos" in special and written.is_file():
+        number = _token_in_json(read_whole_text(written), written, special["bos"])
+        declared = _declared_tokens(folder, about, special)
+        numbers = [token for token, flags in declared.items() if flags["content"] == special["bos"]]
+        if number is not None or numbers:
+            return numbers[0] if number is None else number
+    return next(iter(_numbers(config, "bos_token_id")), None)
+
+
+def _token_in_json(written: str, path: Path, text: str) -> int | None:
+    """The number of a token in a tokenizer.json: among those added, or in the vocabulary."""
+    whole = parse_object(written, f"{path}")
+    for added in whole.get("added_tokens") or []:
+        if isinstance(added, dict) and added.get("content") == text:
+            return added.get("id")
+    model = whole.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    return words.get(text) if isinstance(words, dict) else None
+
+
+def _special_tokens(folder: Path, about: Settings) -> dict[str, str]:
+    """How the special tokens that have a part to play are written, such as {"bos": "<s>"}."""
+    values = dict(about.values)
+    if about.get("added_tokens_decoder") is None:
+        values |= read_object_if_there(folder / "special_tokens_map.json")
+    texts = {key: _text(values.get(f"{key}_token"), f"{key}_token", folder) for key in NAMED}
+    return {key: text for key, text in texts.items() if text is not None}
+
+
+def _text(token: Any, key: str, folder: Path) -> str | None:
+    """A special token: its text, or an object with it."""
+    text = token.get("content") if isinstance(token, dict) else token
+    expect(
+        text is None or (isinstance(text, str) and text != ""),
+        f"Expected {key} to be the text of a token in {folder / 'tokenizer_config.json'}; got "
+        f"{shown(token)}.",
+    )
+    return text
+
+
+def _declared_tokens(folder: Path, about: Settings, special: dict[str, str]) -> dict[int, Object]:
+    """Tokens by number that files beside tokenizer.json declare, each with its flags."""
+    declared, place = about.get("added_tokens_decoder"), about.path
+    if declared is None:
+        place = folder / "added_tokens.json"
+        numbers, parts = read_object_if_there(place), set(special.values())
+        declared = {
+            str(number): {
+                "content": text,
+                "special": text in parts,
+                "normalized": text not in parts,
+            }
+            for text, number in numbers.items()
+        }
+    expect(
+        isinstance(declared, dict)
+        and all(number.isdecimal() and len(number) < 10 for number in declared)
+        and all(
+            isinstance(f, dict) and isinstance(f.get("content"), str) for f in declared.values()
+        ),
+        f"Expected tokens by number in {place}, each with its text; got {shown(declared)}.",
+    )
+    return {int(number): declared[number] for number in sorted(declared, key=int)}
+
+
+def _add_tokens(
+    model: Any, declared: dict[int, Object], special: dict[str, str], folder: Path
+) -> None:
+    """Give a tokenizer the tokens that it lacks, with the numbers that were declared."""
+    tokenizers = package("tokenizers")
+    for number, flags in declared.items():
+        text, is_special = flags["content"], bool(flags.get("special"))
+        flags = {key: bool(flags[key]) for key in FLAGS if key in flags}
+        is_special |= text in special.values()
+        token = tokenizers.AddedToken(text, special=is_special, **flags)
+        (model.add_special_tokens if is_special else model.add_tokens)([token])
+        got = model.token_to_id(text)
+        expect(
+            got == number,
+            f"Expected the token {shown(text)} to be number {number}, as files beside "
+            f"tokenizer.json in {folder} say; its place there is {got}. Save the tokenizer again.",
+        )
+    others = [text for text in special.values() if model.token_to_id(text) is None]
+    model.add_special_tokens([tokenizers.AddedToken(text, special=True) for text in others])
+
+
+def _first(model: Any, special: dict[str, str], key: str, config: Settings) -> int | None:
+    """The token that the tokenizer names, or else the first one that config.json names."""
+    named = model.token_to_id(special[key]) if key in special else None
+    numbers = _numbers(config, f"{key}_token_id") if named is None else [named]
+    return next(iter(numbers), None)
+
+
+def _numbers(settings: Settings, key: str) -> list[int]:
+    """Tokens that a setting names: none, one, or a list of them."""
+    value = settings.get(key)
+    numbers = value if isinstance(value, list) else [] if value is None else [value]
+    expect(
+        all(type(number) is int and 0 <= number < 2**31 for number in numbers),
+        f"Expected {key} to be tokens, numbers of at least 0, in {settings.path}; got "
+        f"{shown(value)}.",
+    )
+    return numbers
+
+
+def _chat_template(folder: Path, about: Settings) -> str | None:
+    """The chat template of a folder: a file of its own comes first."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return read_whole_text(path)
+    template = about.get("chat_template")
+    if isinstance(template, list):  # several with names
+        named = [one for one in template if isinstance(one, dict) and one.get("name") == "default"]
+        template = named[0].get("template") if named else None
+    return checked_template(template, about.path)
