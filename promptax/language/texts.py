@@ -6,6 +6,7 @@ A language model is steered to texts, or to completions of prompts; prompts are 
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import equinox as eqx
@@ -32,13 +33,14 @@ class Texts(Task):
     scored, nor are those of a prompt. A text longer than the episode is cut; one of `task.longest`
     steps cuts none.
 
-    A file has one text a line or, if its name ends in .jsonl, one JSON object a line: {"text": …}
-    or {"prompt": …, "completion": …}. A completion is encoded apart from its prompt, so the space
+    A file has one text a line, or one JSON object a line: {"text": …} or {"prompt": …,
+    "completion": …}. Its first line says which, whatever the file is called; so does a first "["
+    of a JSON list of such objects. A completion is encoded apart from its prompt, so the space
     between them is the completion's.
     """
 
     path: str = eqx.field(default="", static=True)
-    """Text file or .jsonl file."""
+    """A file of texts, or of JSON objects."""
     tokenizer: str = eqx.field(default=SMOLLM2, static=True)
     """The predictor's: smollm2, a Hugging Face folder, or a GGUF file."""
     template: Literal["plain", "chat"] = eqx.field(default="plain", static=True)
@@ -157,15 +159,14 @@ def _are_texts(sequences: Any) -> bool:
 
 
 def _read(path: str) -> dict[str, Given]:
-    """The texts of a file by their place in it ("FILE, line 3"), for messages."""
-    check(
-        not path.endswith(".json"),
-        f"Expected one text a line, or one JSON object a line in a file named .jsonl; got {path}.",
-    )
+    """The texts of a file by their place in it ("line 3 of FILE"), for messages.
+
+    What the file is, its content says: the first line of a file of JSON objects is one.
+    """
     try:
         written = files.read_text(path).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise files.StoreError(
             f"Expected UTF-8 text; {path} has other bytes at {error.start}. Save it as UTF-8."
         ) from error
     lines = {
@@ -173,21 +174,55 @@ def _read(path: str) -> dict[str, Given]:
         for number, line in enumerate(written.split("\n"), start=1)
         if line.strip()
     }
-    check(len(lines) > 0, f"Expected one text a line; {path} has no line with text.")
-    if not path.endswith(".jsonl"):
+    files.expect(len(lines) > 0, f"Expected one text a line; {path} has no line with text.")
+    first = next(iter(lines.values())).strip()
+    if first.startswith("[") and (listed := _listed(path, written)) is not None:
+        files.expect(len(listed) > 0, f"Expected {SHAPES}; {path} is an empty list.")
+        return listed
+    name_says = Path(path).suffix.lower() in JSON_NAMES
+    if not name_says and not _is_object(first):
         return dict(lines)
     return {place: _object(place, line) for place, line in lines.items()}
+
+
+JSON_NAMES = (".json", ".jsonl", ".ndjson", ".jsonlines")
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is a JSON object, also one that goes wrong within."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except RecursionError:
+        return line.startswith("{")
+    except ValueError:
+        return line.startswith(('{"text"', '{"prompt"'))  # broken, but no text of a person
+
+
+def _listed(path: str, written: str) -> dict[str, Given] | None:
+    """The objects of a file that is one JSON list of them; None if it is something else."""
+    try:
+        values = json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        return None
+    return {f"entry {number} of {path}": value for number, value in enumerate(values, start=1)}
 
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
         parsed = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"Expected JSON such as {SHAPES}; {place} is broken at character {error.colno}: "
-            f"{error.msg}."
+    except RecursionError as error:
+        raise files.StoreError(
+            f"Expected JSON such as {SHAPES}; {place} is nested too deeply."
         ) from error
-    check(isinstance(parsed, dict), f"Expected {SHAPES}; {place} is another kind of JSON.")
+    except ValueError as error:  # broken, or a number with thousands of digits
+        where = f" at character {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        problem = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise files.StoreError(
+            f"Expected JSON such as {SHAPES}; {place} is broken{where}: {problem}."
+        ) from error
+    files.expect(isinstance(parsed, dict), f"Expected {SHAPES}; {place} is another kind of JSON.")
     return parsed
 
 

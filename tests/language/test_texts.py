@@ -216,9 +216,35 @@ BAD_FILES = {
         "Expected texts of at most 3 tokens (context); line 3 of {path} has 4. Split it, or raise "
         "context if the predictor reads that far.",
     ),
-    "whole.json": (
-        "[]",
-        "Expected one text a line, or one JSON object a line in a file named .jsonl; got {path}.",
+    "whole.json": ("[]", f"Expected {SHAPES}; {{path}} is an empty list."),
+    "plain.json": (
+        "the cat",
+        f"Expected JSON such as {SHAPES}; line 1 of {{path}} is broken at character 1: Expecting "
+        "value.",
+    ),
+    "plain.JSONL": (
+        "the cat",
+        f"Expected JSON such as {SHAPES}; line 1 of {{path}} is broken at character 1: Expecting "
+        "value.",
+    ),
+    "cut.txt": (
+        '{"text": "the',
+        f"Expected JSON such as {SHAPES}; line 1 of {{path}} is broken at character 10: "
+        "Unterminated string starting at.",
+    ),
+    "deep.jsonl": (
+        GOOD + "[" * 100_000,
+        f"Expected JSON such as {SHAPES}; line 2 of {{path}} is nested too deeply.",
+    ),
+    "deep.txt": (
+        '{"text": ' * 100_000,
+        f"Expected JSON such as {SHAPES}; line 1 of {{path}} is nested too deeply.",
+    ),
+    "digits.jsonl": (
+        GOOD + "9" * 5000,
+        f"Expected JSON such as {SHAPES}; line 2 of {{path}} is broken: Exceeds the limit (4300 "
+        "digits) for integer string conversion: value has 5000 digits; use "
+        "sys.set_int_max_str_digits() to increase the limit.",
     ),
 }
 
@@ -230,6 +256,39 @@ def test_a_bad_file_is_refused_with_its_line(word, tmp_path, name, content, mess
     with pytest.raises(ValueError) as error:
         Texts(path=str(path), tokenizer=word, context=3)
     assert str(error.value).replace(str(path), "{path}") == message
+
+
+PAIRS = '{"prompt": "the", "completion": " cat"}\n{"text": "12"}\n'
+BY_CONTENT = {  # name, content, and whether it is JSON
+    "mine.jsonl": (PAIRS, True),
+    "mine.ndjson": (PAIRS, True),
+    "mine.jsonlines": (PAIRS, True),
+    "MINE.JSONL": (PAIRS, True),
+    "mine.json": (PAIRS, True),
+    "mine.txt": (PAIRS, True),
+    "mine": (PAIRS, True),
+    "spaces": ("\n  " + PAIRS.replace("\n", "\r\n"), True),
+    "mark.jsonl": ("\ufeff" + PAIRS, True),
+    "list.json": ("[" + PAIRS.strip().replace("\n", ",\n") + "]", True),
+    "list.jsonl": ("[" + PAIRS.strip().replace("\n", ",") + "]", True),
+    "brackets.txt": ("[1] the cat\n{12}\n", False),
+    "numbers.txt": ("[1, 2]\n12\n", False),
+    "quoted.txt": ('"the"\n{ a set }\n', False),
+}
+
+
+@pytest.mark.parametrize("name", BY_CONTENT)
+def test_what_a_file_is_its_content_says(word, tmp_path, name):
+    content, is_json = BY_CONTENT[name]
+    (tmp_path / name).write_bytes(content.encode())
+    task = Texts(path=str(tmp_path / name), tokenizer=word)
+    if is_json:
+        given = ({"prompt": "the", "completion": " cat"}, {"text": "12"})
+    else:
+        given = tuple(content.strip().split("\n"))
+    expected = Texts(sequences=given, tokenizer=word)
+    np.testing.assert_array_equal(task.sequences, expected.sequences)
+    np.testing.assert_array_equal(task.prompt_lengths, expected.prompt_lengths)
 
 
 def test_other_bytes_and_missing_files_are_refused(word, tmp_path):

@@ -10,7 +10,6 @@ from promptax.cli.coding import Coding
 from promptax.cli.printing import print_rows
 from promptax.language.text_model import TextModel
 from promptax.progress import Bar
-from promptax.specs import check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,9 +32,6 @@ def run(flags: Flags, command: str) -> None:
             "files are for xz."
         ) from error
     model = TextModel.named(flags.model)
-    check(
-        model.tokenizer.decode(model.tokens(text)) == text, "Expected a text that its tokens spell."
-    )
     data = model.compress(text, flags.context, callbacks=(Bar("compressing"),))
     files.write_bytes(flags.out, data)
     sizes = {

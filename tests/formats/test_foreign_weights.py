@@ -1,0 +1,488 @@
+"""Weights that others saved: read as they mean it, or refused by name before memory is taken."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from support import small_llama
+
+from promptax.files import StoreError
+from promptax.formats import fetch, gguf, llama
+
+WEIGHTS = small_llama.weights()
+Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
+HEAD = np.full((small_llama.SYMBOLS, small_llama.WIDTH), 0.5, np.float32)
+INT8 = {Q_PROJ: np.ones((8, 8), np.int8)}
+
+
+def read(place):
+    """The llama there, as numbers."""
+    return (llama.from_folder if place.is_dir() else llama.from_gguf)(place, np.float32)
+
+
+def same(one, other):
+    """Whether two llamas are the same numbers with the same settings."""
+    pairs = zip(one.layers.values(), other.layers.values(), strict=True)
+    last = (one.unembedding is None) == (other.unembedding is None)
+    return one.fields == other.fields and last and all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return read(small_llama.write(tmp_path_factory.mktemp("plain") / "a"))
+
+
+def tensors(**changed):
+    """The tensors with some of their modules' weights changed; None leaves one out."""
+    named = WEIGHTS | {name.replace("__", "."): array for name, array in changed.items()}
+    return {name: array for name, array in named.items() if array is not None}
+
+
+# --- what is beyond a llama -----------------------------------------------------------------
+
+TENSORS = {
+    "int8 alone": (WEIGHTS | INT8, "q_proj.weight of I8"),
+    "int8 with scales (bitsandbytes)": (
+        WEIGHTS | INT8 | {Q_PROJ.replace(".weight", ".SCB"): np.ones(8, np.float32)},
+        "q_proj.weight of I8",
+    ),
+    "4 bits packed (bitsandbytes)": (
+        WEIGHTS | {Q_PROJ: np.ones((32, 1), np.uint8), f"{Q_PROJ}.absmax": np.ones(1, np.float32)},
+        "q_proj.weight of U8",
+    ),
+    "gptq": (
+        tensors() | {Q_PROJ.replace(".weight", ".qweight"): np.ones((1, 8), np.int32)},
+        "q_proj.qweight of I32",
+    ),
+    "scales of plain weights (fp8 cast up)": (
+        WEIGHTS | {f"{Q_PROJ}_scale_inv": np.ones((1, 1), np.float32)},
+        r"no others in .*weight_scale_inv",
+    ),
+    "scales of the whole (compressed-tensors)": (
+        WEIGHTS | {Q_PROJ.replace("weight", "weight_scale"): np.ones(1, np.float32)},
+        r"no others in .*weight_scale",
+    ),
+    "a bias": (
+        WEIGHTS | {Q_PROJ.replace(".weight", ".bias"): np.ones(8, np.float32)},
+        r"no others in .*q_proj.bias",
+    ),
+    "a norm of queries": (
+        WEIGHTS | {"model.layers.0.self_attn.q_norm.weight": np.ones(4, np.float32)},
+        r"no others in .*q_norm",
+    ),
+    "another layer": (
+        WEIGHTS | {Q_PROJ.replace(".0.", ".1."): np.ones((8, 8), np.float32)},
+        r"no others in .*layers.1.",
+    ),
+    "a head for classes": (
+        WEIGHTS | {"score.weight": np.ones((2, 8), np.float32)},
+        r"no others in .*score.weight",
+    ),
+    "twice, with and without model.": (
+        WEIGHTS | {"norm.weight": np.ones(8, np.float32)},
+        "with and without 'model.'",
+    ),
+    "other rates of positions": (
+        WEIGHTS | {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)},
+        "got other rates",
+    ),
+    "not a number": (
+        WEIGHTS | {Q_PROJ: np.full((8, 8), np.nan, np.float32)},
+        r"finite numbers in .*q_proj",
+    ),
+    "infinity": (
+        WEIGHTS | {"model.norm.weight": np.full(8, -np.inf, np.float32)},
+        "finite numbers in model.norm",
+    ),
+    "complex": (WEIGHTS | {Q_PROJ: np.ones((8, 8), np.complex64)}, "q_proj.weight of C64"),
+    "missing": (tensors(model__norm__weight=None), r"\['model.norm.weight'\] and more"),
+    "of another shape": (WEIGHTS | {Q_PROJ: np.ones((8, 9), np.float32)}, r"got \(8, 9\)"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), TENSORS.values(), ids=TENSORS)
+def test_tensors_beyond_a_llama_are_named(tmp_path, arrays, message):
+    folder = small_llama.write(tmp_path / "a", tensors=arrays)
+    with pytest.raises(StoreError, match=message) as error:
+        read(folder)
+    assert str(folder) in str(error.value)
+
+
+QUANTISED = {
+    "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_8bit": True},
+    "gptq": {"quant_method": "gptq", "bits": 4},
+    "awq": {"quant_method": "awq", "bits": 4},
+    "fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "compressed-tensors": {"quant_method": "compressed-tensors"},
+    "nobody knows": {"bits": 3},
+}
+SETTINGS = {
+    name: ({"quantization_config": value}, "quantization_config")
+    for name, value in QUANTISED.items()
+} | {
+    "quantised, by an older name": (
+        {"compression_config": {"format": "int"}},
+        "compression_config",
+    ),
+    "positions by yarn": ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "has 'yarn'"),
+    "positions by 2": ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "has 'linear'"),
+    "positions by an unknown factor": ({"rope_scaling": {"rope_type": "llama3"}}, "has 'llama3'"),
+    "positions of another kind": ({"rope_parameters": {"full_attention": {"a": 1}}}, "full_atten"),
+    "positions in text": ({"rope_scaling": "linear"}, "not rescaled; .*has 'linear'"),
+    "part of the positions": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 1"),
+    "another activation": ({"hidden_act": "gelu"}, "hidden_act 'silu' or 'swish'.* got 'gelu'"),
+    "biases": ({"attention_bias": True}, "attention_bias False"),
+    "a scale of logits": ({"logit_scale": 0.1}, "logit_scale = 0.1"),
+    "a window": ({"sliding_window": 4096}, "sliding_window = 4096"),
+    "soft caps": ({"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
+    "multipliers": ({"residual_multiplier": 0.22}, "residual_multiplier"),
+    "experts": ({"num_local_experts": 8}, "num_local_experts = 8"),
+    "a later invention": ({"hyper_connections": {"rate": 4}}, "hyper_connections"),
+    "another architecture": ({"model_type": "qwen2"}, "llama architecture; .* has 'qwen2'"),
+    "no architecture": ({"model_type": None}, "llama architecture; .* has None"),
+    "no heads": ({"num_attention_heads": None}, "Expected the setting num_attention_heads in"),
+    "no width": ({"hidden_size": None}, "Expected the setting hidden_size in"),
+    "0 heads": ({"num_attention_heads": 0}, "num_attention_heads .* at least 1; got 0"),
+    "a width as text": ({"hidden_size": "8"}, "hidden_size .* whole number .* got '8'"),
+    "a width that is true": ({"hidden_size": True}, "hidden_size .* got True"),
+    "heads that do not divide": ({"num_key_value_heads": 3}, "a multiple of those of keys"),
+    "an odd head": ({"head_dim": 3}, "of an even width"),
+    "no epsilon at all": ({"rms_norm_eps": 0}, "rms_norm_eps .* above 0; got 0"),
+    "θ is infinite": ({"rope_theta": float("inf")}, "rope_theta .* finite .* got inf"),
+    "θ is no number": ({"rope_theta": [1]}, r"rope_theta .* got \[1\]"),
+    "tied, perhaps": ({"tie_word_embeddings": "yes"}, "tie_word_embeddings True or False"),
+    "another alphabet": ({"vocab_size": 300}, r"embed_tokens.weight of shape \(300, 8\)"),
+    "billions of layers": ({"num_hidden_layers": 10**9}, "each of 1,000,000,000 layers"),
+    "a huge width": ({"hidden_size": 10**9}, r"got \(259, 8\)|shape \(8,\)|got \(8,"),
+    "a huge head": ({"head_dim": 2 * 10**8}, r"of shape \(400000000, 8\)"),
+    "more than can be": ({"intermediate_size": 2**70}, "intermediate_size .* whole number"),
+    "a begin token outside": ({"bos_token_id": 9999}, "begin token from 0 to 258 .* got 9999"),
+    "a begin token below": ({"bos_token_id": -1}, "bos_token_id .* at least 0"),
+}
+
+
+@pytest.mark.parametrize(("config", "message"), SETTINGS.values(), ids=SETTINGS)
+def test_settings_beyond_a_llama_are_named(tmp_path, config, message):
+    folder = small_llama.write(tmp_path / "a", config)
+    with pytest.raises(StoreError, match=message) as error:
+        read(folder)
+    assert str(folder) in str(error.value)
+
+
+HARMLESS = {
+    "notes": {"architectures": ["LlamaForCausalLM"], "transformers_version": "5.0", "_name": "x"},
+    "training": {"attention_dropout": 0.1, "initializer_range": 0.02, "use_cache": True},
+    "of SmolLM2": {
+        "is_llama_config": True,
+        "rope_interleaved": False,
+        "transformers.js_config": {"a": 1},
+    },
+    "switched off": {
+        "sliding_window": None,
+        "logit_scale": None,
+        "quantization_config": None,
+        "use_qk_norm": False,
+        "num_experts": 0,
+    },
+    "positions by 1": {"rope_scaling": {"type": "linear", "factor": 1.0}},
+    "positions by 1, as llama 3 does": {
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 1.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    },
+    "θ among the positions": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        "rope_theta": 5.0,
+    },
+    "another name of silu": {"hidden_act": "swish"},
+    "several ends": {"eos_token_id": [2, 0]},
+}
+
+
+@pytest.mark.parametrize("config", HARMLESS.values(), ids=HARMLESS)
+def test_what_changes_nothing_is_passed_over(tmp_path, plain, config):
+    assert same(read(small_llama.write(tmp_path / "a", config)), plain)
+
+
+def without_prefix(arrays):
+    return {name.removeprefix("model."): array for name, array in arrays.items()}
+
+
+EMBEDDING = WEIGHTS["model.embed_tokens.weight"]
+RATES = 1e4 ** (-np.arange(2) / 2)
+ALIKE = {
+    "without model.": without_prefix(WEIGHTS),
+    "the embedding as unembedding too": WEIGHTS | {"lm_head.weight": EMBEDDING},
+    "the unembedding alone": tensors(model__embed_tokens__weight=None)
+    | {"lm_head.weight": EMBEDDING},
+    "rates that follow from θ": WEIGHTS
+    | {"model.layers.0.self_attn.rotary_emb.inv_freq": RATES.astype("f")},
+    "float64": {name: array.astype(np.float64) for name, array in WEIGHTS.items()},
+}
+
+
+@pytest.mark.parametrize("arrays", ALIKE.values(), ids=ALIKE)
+def test_tensors_that_mean_the_same_are_read_alike(tmp_path, plain, arrays):
+    assert same(read(small_llama.write(tmp_path / "a", tensors=arrays)), plain)
+
+
+def test_an_unembedding_that_differs_is_not_tied(tmp_path):
+    """As in transformers 5, which then says that config.json is wrong."""
+    arrays = WEIGHTS | {"lm_head.weight": HEAD}
+    got = read(small_llama.write(tmp_path / "a", tensors=arrays))
+    assert not got.fields["tied"]
+    np.testing.assert_array_equal(got.unembedding, HEAD)
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def sharded(folder, arrays, weight_map=None, shard="model-00001-of-00001.safetensors"):
+    """Put shards with an index into a folder."""
+    safetensors.numpy.save_file(arrays, folder / shard)
+    index = {"weight_map": {name: shard for name in arrays} if weight_map is None else weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_a_single_file_comes_before_an_old_index(tmp_path, plain):
+    folder = small_llama.write(tmp_path / "a")
+    sharded(folder, {name: -array for name, array in WEIGHTS.items()})
+    assert same(read(folder), plain)
+    (folder / "model-00001-of-00001.safetensors").unlink()
+    assert same(read(folder), plain)
+
+
+def spoiled(name, content):
+    def spoil(folder):
+        (folder / name).write_bytes(content)
+
+    return spoil
+
+
+def only_shards(arrays, weight_map=None):
+    def spoil(folder):
+        (folder / "model.safetensors").unlink()
+        sharded(folder, arrays, weight_map)
+
+    return spoil
+
+
+def header_of(claim):
+    """A safetensors file that is all header."""
+    written = json.dumps(claim).encode()
+    return struct.pack("<Q", len(written)) + written
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+HUGE = {"dtype": "F32", "shape": [2**31, 2**20], "data_offsets": [0, 2**53]}
+FILES = {
+    "a pointer of Git": (spoiled("model.safetensors", POINTER), "pointer of Git LFS"),
+    "a pickle": (spoiled("model.safetensors", b"\x80\x04K\x01."), "whole safetensors file"),
+    "empty": (spoiled("model.safetensors", b""), "whole safetensors file"),
+    "a huge header": (spoiled("model.safetensors", b"\xff" * 7 + b"\0{"), "whole safetensors file"),
+    "a huge tensor": (spoiled("model.safetensors", header_of({Q_PROJ: HUGE})), "whole safetensors"),
+    "config is a list": (spoiled("config.json", b"[1]"), r"JSON object in .*config.json; got"),
+    "config is cut": (spoiled("config.json", b'{"model_type": "lla'), "JSON object in .*config"),
+    "config is nested": (spoiled("config.json", b"[" * 100_000), "nested too deeply"),
+    "config is Latin-1": (spoiled("config.json", b'{"a": "\xe9"}'), r"UTF-8 text in .*config.json"),
+    "config says it twice": (
+        spoiled("config.json", b'{"hidden_size": 8, "hidden_size": 9}'),
+        "two values for the key 'hidden_size'",
+    ),
+    "config has a long number": (
+        spoiled("config.json", b'{"a": ' + b"9" * 5000 + b"}"),
+        "JSON obj",
+    ),
+    "tokenizer.json is a list": (spoiled("tokenizer_config.json", b"3"), "tokenizer_config.json"),
+    "a shard elsewhere": (
+        only_shards(WEIGHTS, {"a": "../../model.safetensors"}),
+        "leads elsewhere",
+    ),
+    "an index of nothing": (only_shards(WEIGHTS, {}), "Expected weight_map in"),
+    "an index of numbers": (only_shards(WEIGHTS, {"a": 3}), "Expected weight_map in"),
+    "a shard too few": (only_shards(tensors(model__norm__weight=None)), "they are missing"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), FILES.values(), ids=FILES)
+def test_files_that_are_something_else_are_named(tmp_path, spoil, message):
+    folder = small_llama.write(tmp_path / "a")
+    spoil(folder)
+    with pytest.raises(StoreError, match=message) as error:
+        read(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+    folder = small_llama.write(tmp_path / "a")
+    (folder / "model.safetensors").rename(folder / "one.safetensors")
+    sharded(folder, WEIGHTS, {"a": "one.safetensors", "b": "two.safetensors"}, "two.safetensors")
+    with pytest.raises(StoreError, match=r"each tensor once in .* is in two.safetensors"):
+        read(folder)
+
+
+def test_missing_files_are_named(tmp_path):
+    folder = small_llama.write(tmp_path / "a")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(FileNotFoundError, match=r"Expected the weights model.*pickle"):
+        read(folder)
+    (folder / "config.json").rename(folder / "small.gguf")
+    with pytest.raises(FileNotFoundError, match=r"Did you mean .*small.gguf"):
+        read(folder)
+
+
+# --- GGUF -----------------------------------------------------------------------------------
+
+
+def test_a_gguf_file_is_known_by_its_content(tmp_path, plain):
+    path = small_llama.write_gguf(tmp_path / "weights.bin")
+    assert gguf.is_gguf(path) and not gguf.is_gguf(tmp_path)
+    got = read(path)
+    assert same(got, plain._replace(layers=got.layers))
+
+
+IN_GGUF = {
+    "no depth": ({"llama.block_count": None}, "Expected the setting llama.block_count in"),
+    "no heads": ({"llama.attention.head_count": None}, "setting llama.attention.head_count in"),
+    "heads by layer": ({"llama.attention.head_count": [2, 2]}, "head_count .* whole number"),
+    "no epsilon": ({"llama.attention.layer_norm_rms_epsilon": None}, "layer_norm_rms_epsilon"),
+    "billions of layers": ({"llama.block_count": 2**31 - 1}, "each of 2,147,483,647 layers"),
+    "one of several files": ({"split.count": 3, "split.no": 0}, "one of 3 parts.*--merge"),
+    "an adapter": (
+        {"general.type": "adapter", "adapter.type": "lora"},
+        "says that it is 'adapter'",
+    ),
+    "an adapter that does not say so": ({"adapter.lora.alpha": 8.0}, "adapter.lora.alpha = 8.0"),
+    "eyes": ({"general.type": "mmproj"}, "says that it is 'mmproj'"),
+    "experts": ({"llama.expert_count": 8}, "llama.expert_count = 8"),
+    "a window": ({"llama.attention.sliding_window": 512}, "llama.attention.sliding_window"),
+    "a scale": ({"llama.logit_scale": 0.5}, "llama.logit_scale = 0.5"),
+    "a scale of attention": ({"llama.attention.scale": 0.1}, "llama.attention.scale"),
+    "part of the positions": (
+        {"llama.rope.dimension_count": 2, "llama.attention.key_length": 4},
+        "dimension_count 4",
+    ),
+    "other values": ({"llama.attention.value_length": 6}, "value_length 4"),
+    "positions by 2": (
+        {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 2.0},
+        "factor 1",
+    ),
+    "a factor alone": ({"llama.rope.scaling.factor": 2.0}, "llama.rope.scaling.factor 1"),
+    "an old factor": ({"llama.rope.scale_linear": 2.0}, "llama.rope.scale_linear 1"),
+    "positions by yarn": ({"llama.rope.scaling.type": "yarn"}, "not rescaled; .* has 'yarn'"),
+    "θ of 0": ({"llama.rope.freq_base": 0.0}, "freq_base .* above 0"),
+    "not causal": ({"llama.attention.causal": False}, "llama.attention.causal True"),
+    "another alphabet": ({"llama.vocab_size": 300}, r"token_embd.weight of shape \(300, 8\)"),
+    "a begin token outside": ({"tokenizer.ggml.bos_token_id": 259}, "from 0 to 258 .* got 259"),
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), IN_GGUF.values(), ids=IN_GGUF)
+def test_settings_of_gguf_files_beyond_a_llama_are_named(tmp_path, settings, message):
+    path = small_llama.write_gguf(tmp_path / "a.gguf", settings)
+    with pytest.raises(StoreError, match=message) as error:
+        read(path)
+    assert str(path) in str(error.value)
+
+
+GGUF_TENSORS = {
+    "a bias": ({"blk.0.attn_q.bias": np.ones(8, "f")}, r"no others in .*attn_q.bias"),
+    "a scale": ({"blk.0.attn_q.scale": np.ones(1, "f")}, r"no others in .*attn_q.scale"),
+    "experts": ({"blk.0.ffn_gate_inp.weight": np.ones((2, 8), "f")}, "ffn_gate_inp"),
+    "an adapter's factors": ({"blk.0.attn_q.weight.lora_a": np.ones((2, 8), "f")}, "lora_a"),
+    "rates of positions": ({"rope_freqs.weight": np.ones(2, "f")}, "has rope_freqs.weight"),
+    "whole numbers": ({Q_PROJ: np.ones((8, 8), np.int8)}, "can dequantise in .*attn_q"),
+    "not a number": (
+        {"model.norm.weight": np.full(8, np.nan, "f")},
+        "finite numbers in output_norm",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), GGUF_TENSORS.values(), ids=GGUF_TENSORS)
+def test_tensors_of_gguf_files_beyond_a_llama_are_named(tmp_path, arrays, message):
+    path = small_llama.write_gguf(tmp_path / "a.gguf", tensors=WEIGHTS | arrays)
+    with pytest.raises(StoreError, match=message):
+        read(path)
+
+
+def text(content, size=None):
+    """A text as GGUF writes it, or one that claims another size."""
+    return struct.pack("<Q", len(content) if size is None else size) + content
+
+
+def header(*parts, tensors=0, values=0):
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, values) + b"".join(parts)
+
+
+def value(kind, *parts, key=b"a"):
+    return text(key) + struct.pack("<I", kind) + b"".join(parts)
+
+
+def listed(kind, count, *parts):
+    return struct.pack("<IQ", kind, count) + b"".join(parts)
+
+
+HOSTILE = {
+    "billions of values": header(values=2**60),
+    "billions of tensors": header(tensors=2**60),
+    "a text of all memory": header(text(b"a", 2**62), values=1),
+    "a list of billions of bytes": header(value(9, listed(0, 2**61)), values=1),
+    "a list of billions of texts": header(value(9, listed(8, 2**40)), values=1),
+    "a list of billions of lists": header(value(9, listed(9, 2**40)), values=1),
+    "lists without end": header(value(9, *[listed(9, 1)] * 5000), values=1),
+    "a kind of value that is none": header(value(77, b"\0" * 8), values=1),
+    "a name that is no text": header(value(8, text(b"x"), key=b"\xff\xfe"), values=1),
+    "a key twice": header(value(8, text(b"x")) * 2, values=2),
+    "a tensor of many axes": header(text(b"t") + struct.pack("<I", 2**31) + bytes(99), tensors=1),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_headers_that_claim_too_much_are_refused_at_once(tmp_path, content):
+    path = tmp_path / "a.gguf"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"Expected a whole GGUF file; got .*a\.gguf"):
+        gguf.read(path)
+
+
+def tensor(name, shape, kind=0, offset=0):
+    axes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return text(name) + axes + struct.pack("<IQ", kind, offset)
+
+
+PLACES = {
+    "beyond the end": (header(tensor(b"t", [2**40]), tensors=1) + bytes(64), "ends within t"),
+    "one in the other": (
+        header(tensor(b"t", [8]), tensor(b"u", [8], offset=16), tensors=2) + bytes(128),
+        "u begins within t",
+    ),
+    "of an unknown kind": (header(tensor(b"t", [8], kind=999), tensors=1) + bytes(64), "type 999"),
+    "of a part of a block": (header(tensor(b"t", [7], kind=8), tensors=1) + bytes(64), "type 8"),
+    "without axes": (header(tensor(b"t", [], kind=8), tensors=1) + bytes(64), "type 8"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), PLACES.values(), ids=PLACES)
+def test_tensors_in_impossible_places_are_named(tmp_path, content, message):
+    path = tmp_path / "a.gguf"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        read(path)
+
+
+def test_a_cache_needs_no_home(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(fetch.Path, "home", homeless)
+    assert fetch.cache_folder().name == f"promptax-{os.getuid()}"
