@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import mmap
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ import safetensors
 
 from promptax import platforms
 
-RUN_MARK = ".promptax-run"  # a folder with this file was made by `new_run_folder`
+TEMPORARY = ".tmp"  # how the names of files end that are being written
 
 
 class StoreError(ValueError):
@@ -81,31 +82,6 @@ def write_together(folder: str | os.PathLike, contents: Mapping[str, bytes]) -> 
     return Path(folder)
 
 
-def new_run_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
-    """An empty folder for the results of one run.
-
-    `overwrite` empties a folder that this function made before; others are never touched.
-
-    Raises:
-        StoreError: something is there already.
-    """
-    path = Path(path)
-    if not platforms.leads():
-        return path
-    expect(not path.exists() or path.is_dir(), f"Expected a folder; {path} is a file.")
-    if path.is_dir() and any(path.iterdir()):
-        ours = (path / RUN_MARK).exists()
-        how = "replace them with --overwrite, or continue that run with --resume"
-        expect(
-            overwrite and ours,
-            f"Expected a new or empty folder for the results; {path} has files in it. Choose "
-            f"another --out{', ' + how if ours else ' (promptax did not make this folder)'}.",
-        )
-        shutil.rmtree(path.resolve())
-    write_text(path / RUN_MARK, "")
-    return path
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` if the body succeeds.
@@ -119,17 +95,20 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
     path = path.resolve()  # a link stays a link
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode=0o666, exist_ok=False)  # less what the umask takes
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # some writers make a file of their own, for its owner alone
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
     except (OSError, safetensors.SafetensorError) as error:
         raise StoreError(
             f"Expected to write {path}; got: {error}. Nothing there was changed{_room(path)}. Make "
-            "room or choose another folder; a run that was stopped by this goes on with --resume."
+            "room or choose another folder."
         ) from error
     finally:
         if temporary.exists():
@@ -150,7 +129,7 @@ def alone(path: Path, wait: bool = True) -> Iterator[bool]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less what the umask takes
         stack.callback(os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -161,9 +140,47 @@ def alone(path: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def remove(folder: Path) -> None:
-    """A folder and what is in it, if it is there."""
+    """Remove a folder and what is in it, if it is there."""
     if platforms.leads():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there."""
+    if platforms.leads():
+        path.unlink(missing_ok=True)
+
+
+def replace_folder(old: Path, new: Path) -> None:
+    """Give the folder `new` the name of the folder `old`, whose content is then removed.
+
+    Raises:
+        StoreError: a folder cannot take another name there; both are what they were.
+    """
+    aside = old.with_name(f".{old.name[:100]}.{secrets.token_hex(6)}.old")
+    try:
+        os.replace(old, aside)
+        try:
+            os.replace(new, old)
+        except OSError:
+            os.replace(aside, old)
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"Expected to put {new} in place of {old}; got: {error}. Both are what they were: move "
+            "them by hand."
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writes left behind in a folder when their process was killed.
+
+    Only whoever holds the folder alone may do so: others' writes look the same.
+    """
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        if re.search(rf"\.[0-9a-f]{{12}}{re.escape(TEMPORARY)}$", path.name):
+            path.unlink(missing_ok=True)
 
 
 def _room(path: Path) -> str:

@@ -1,35 +1,33 @@
-"""A progress bar with rate and time left for everything that takes over a second.
+"""A progress bar with rate and time left for everything that takes over a second, and stopping.
 
 A callback is called as `callback(done, total, note)` after each piece of work; what it returns asks
 the loop to stop if it is true. A bar is such a callback. It shows itself on terminals and in
 notebooks only, so logs and pipes stay clean.
+
+Ctrl-C and SIGTERM are requests while a loop runs (`stoppable`): the loop finishes the update in
+work, saves, and leaves.
+
+Names and notes come from users, models and files. On a terminal, control characters in them could
+move the cursor, hide words or answer for the user; `visible` shows them instead.
 """
 
+import contextlib
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
 Callback = Callable[..., Any]
-
-
-class _Rate(ProgressColumn):
-    """Pieces of work a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.3g}/s" if task.speed else "")
 
 
 class Bar:
@@ -47,7 +45,7 @@ class Bar:
         if self.display is None and waited and done < total:
             self._open(total)
         if self.display is not None:
-            self.display.update(self.display.task_ids[0], completed=done, note=note)
+            self.display.update(self.display.task_ids[0], completed=done, note=visible(note))
             if done >= total:
                 self.close()
         return False
@@ -57,23 +55,36 @@ class Bar:
         if not (console.is_terminal or console.is_jupyter):
             self.patience = float("inf")
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
+        from rich.progress import Progress  # takes long to import, and most runs are short
+
+        columns = _columns()
         self.display = Progress(*columns, console=console, transient=True)
         self.display.start()
-        self.display.add_task(self.description, total=total, note="")
+        self.display.add_task(visible(self.description), total=total, note="")
 
     def close(self) -> None:
         """Take the bar away."""
         if self.display is not None:
             self.display.stop()
             self.display = None
+
+
+def _columns() -> tuple[Any, ...]:
+    """What a bar shows: name, bar, done of total, pieces of work a second, time left, note."""
+    from rich import progress
+
+    class Rate(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
+            return Text(f"{task.speed:.3g}/s" if task.speed else "")
+
+    return (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        Rate(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}", markup=False),
+    )
 
 
 class reporting:
@@ -89,15 +100,19 @@ class reporting:
         self.callbacks = (Bar(description),) if callbacks is None else tuple(callbacks)
 
     def __enter__(self) -> "reporting":
+        self.looking = looking()
+        self.looking.__enter__()
         return self
 
     def __call__(self, done: int, total: int, note: str = "") -> bool:
-        return any([callback(done, total, note) for callback in self.callbacks])
+        answers = [callback(done, total, note) for callback in self.callbacks]
+        return is_asked_to_stop() or any(answers)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         for callback in self.callbacks:
             if isinstance(callback, Bar):
                 callback.close()
+        self.looking.__exit__(*error)
 
 
 class Together:
@@ -128,3 +143,87 @@ class Together:
     def _tell(self) -> None:
         for callback in self.callbacks:
             callback(sum(self.done), 100 * len(self.done))
+
+
+# --- stopping -------------------------------------------------------------------------------
+
+
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop, and left its loop where nothing is lost."""
+
+
+_asked = threading.Event()
+_loops = 0  # that look whether they are asked, in all threads
+_counting = threading.Lock()
+ASKED = "\nstopping after the update in work, with a checkpoint; once more stops at once\n"
+
+
+def is_asked_to_stop() -> bool:
+    """Whether the loop that asks should save and leave."""
+    return _asked.is_set()
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """While it lasts, a loop looks at `is_asked_to_stop`; on leaving, it stops if it was asked.
+
+    Raises:
+        Stopped: it was asked to stop.
+    """
+    global _loops
+    with _counting:
+        _loops += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _loops -= 1
+    if is_asked_to_stop():
+        raise Stopped
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Take Ctrl-C and SIGTERM for requests while a loop looks for them; they stop anything else.
+
+    The second one stops at once. Only the main thread may use it.
+    """
+
+    def ask(number: int, frame: Any) -> None:
+        del frame
+        if _asked.is_set() or _loops == 0:
+            raise KeyboardInterrupt(number)
+        _asked.set()
+        os.write(2, ASKED.encode())
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- text of others on a terminal ------------------------------------------------------------
+
+KEPT = "\n\t"  # control characters that only place text
+HIDING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's classes of what is not seen, but acts
+JOINING = "\u200c\u200d"  # without these, some scripts and emoji cannot be written
+
+
+def visible(text: str) -> str:
+    """The text with everything that acts on a terminal shown: "␛" for escape, "\\u202e" for others.
+
+    >>> visible("red: \\x1b[31m")
+    'red: ␛[31m'
+    """
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in KEPT or character in JOINING or unicodedata.category(character) not in HIDING:
+        return character
+    if character < " ":
+        return chr(0x2400 + ord(character))  # Unicode's pictures of control characters
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

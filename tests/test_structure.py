@@ -27,6 +27,7 @@ MAY_OPEN = {
     "platforms.py",
     "formats/weights.py",
     "formats/fetch.py",
+    "cli/printing.py",
     "cli/sources.py",
 }
 OPENERS = {

@@ -6,34 +6,56 @@
 """
 
 import os
+import shlex
 import sys
 import time
 import warnings
 from typing import Any
 
-from rich.console import Console
-
 from promptax.cli import overview
-from promptax.cli.printing import console, say
+from promptax.cli.printing import complaints, lost_output, note, prepare_streams
 from promptax.cli.words import import_plugins, join_processes, take_process_flags
+from promptax.progress import stoppable
+
+REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141  # exit codes, as shells know them
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; complaints go to standard error, with exit code 2."""
+    """Run one command; complaints go to standard error, with exit code 2.
+
+    Ctrl-C and SIGTERM end a command with exit code 130, after a checkpoint if it keeps one. What
+    was done is on disk although it could not be printed (`printing.lost_output`).
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    line = " ".join(["promptax", *arguments])
-    with warnings.catch_warnings():
+    line = shlex.join(["promptax", *arguments])
+    prepare_streams()
+    lost_output.clear()
+    with warnings.catch_warnings(), stoppable():
         warnings.showwarning = _warn
         try:
             _run(arguments, line)
         except (ValueError, TypeError, MemoryError, OSError) as error:
             if os.environ.get("PROMPTAX_TRACEBACK"):
                 raise
-            Console(stderr=True).print("error:", style="red", end=" ")
-            Console(stderr=True).print(str(error), soft_wrap=True, highlight=False, markup=False)
-            raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+            _complain("error:", error)
+            raise SystemExit(REFUSED) from None
+        except KeyboardInterrupt as stop:
+            _complain("stopped:", stop)
+            raise SystemExit(INTERRUPTED) from None
+    for error in lost_output:
+        if isinstance(error, BrokenPipeError):  # whoever read it had enough
+            raise SystemExit(PIPE_CLOSED)
+        note(f"error: Expected to print to standard output; got: {error}.", style="red")
+        raise SystemExit(REFUSED)
+
+
+def _complain(what: str, error: BaseException) -> None:
+    """Print why a command ended, and the advice that came with it (`BaseException.add_note`)."""
+    why = "nothing was kept" if isinstance(error, KeyboardInterrupt) else str(error)
+    advice = getattr(error, "__notes__", [])
+    if isinstance(error, KeyboardInterrupt) and advice:
+        why = ""
+    note(" ".join(filter(None, [what, why, *advice])), style="red" if what == "error:" else "")
 
 
 def _run(arguments: list[str], line: str) -> None:
@@ -50,14 +72,14 @@ def _run(arguments: list[str], line: str) -> None:
     flags = parse(command.Flags, name, arguments[len(name.split()) :], overview.about(name))
     started = time.monotonic()
     command.run(flags, line)
-    say(f"{time.monotonic() - started:.0f} s", style="dim")
+    note(f"{time.monotonic() - started:.0f} s", style="dim")
 
 
 def _prepare_devices(processes: dict[str, str | None]) -> None:
     from promptax import platforms
 
     join_processes(processes)
-    console.quiet = not platforms.leads()
+    complaints.quiet = not platforms.leads()
     _use_compilation_cache()
 
 
@@ -73,4 +95,4 @@ def _use_compilation_cache() -> None:
 
 def _warn(message: Any, *place: Any, **options: Any) -> None:
     del place, options
-    Console(stderr=True).print(f"warning: {message}", style="yellow", soft_wrap=True, markup=False)
+    note(f"warning: {message}", style="yellow")

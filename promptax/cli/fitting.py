@@ -1,16 +1,24 @@
 """What `promptax pretrain` and `promptax tune` share: their flags, and what they leave behind."""
 
 import dataclasses
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from promptax import store
 from promptax.axes import NATS
-from promptax.cli.printing import say
+from promptax.cli.printing import note, say
 from promptax.cli.saved import ADAPTER
+from promptax.experiments import run_folder
 from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
 from promptax.language.adapters import save_adapter
 from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import Prompted
 from promptax.protocol.repeated import Repeated
 
 
@@ -29,21 +37,49 @@ class Fitting:
     resume: bool = False
     """Continue the run in that folder from its checkpoint."""
 
+    def at_work(
+        self, command: str, reads: Iterable[str] = ()
+    ) -> AbstractContextManager[run_folder.At]:
+        """Hold the run folder while the fit runs; `reads`: what the command reads."""
+        return run_folder.at_work(
+            self.out,
+            command,
+            overwrite=self.overwrite,
+            resume=self.resume,
+            reads=reads,
+            tell=note,
+        )
+
 
 def keep(folder: Path, fitted: Fitted, small: bool = False) -> None:
-    """Keep the predictor and its losses; `small`: of the predictor only what was tuned, if that has
-    the form of an adapter."""
+    """Keep the predictor and its losses.
+
+    `small`: keep of the predictor only what was tuned, if that has the form of an adapter.
+    """
     if not (small and _as_adapter(folder / ADAPTER, fitted.predictor)):
         store.save(folder / "predictor.safetensors", fitted.predictor)
     store.save(folder / "results.nc", fitted.history)
+
+
+def show_fit(fitted: Fitted, out: str) -> None:
+    """Print what a fit came to: its last losses, its cost, and a prompt of tokens."""
     last = fitted.loss[:, -20:]
     if last.size:
         say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
     if fitted.cost is not None:
         say(f"cost: {fitted.cost.in_words()}")
-    if hasattr(fitted.predictor, "prompt") and fitted.scores is not None:
-        say(f"prompt: {fitted.prompt}")
-    say(f"written to {folder}")
+    for prompt in prompts_of(fitted.predictor):
+        say(f"prompt: {prompt}")
+    note(f"written to {out}")
+
+
+def prompts_of(predictor: Predictor | Repeated) -> list[str]:
+    """The prompts of tokens that a predictor reads first, as words, one for each repetition."""
+    if isinstance(predictor, Repeated):
+        return [prompt for part in predictor for prompt in prompts_of(part)]
+    shown = predictor.prompt if isinstance(predictor, Prompted) else np.zeros(0)
+    is_of_tokens = isinstance(shown, jax.Array) and jnp.issubdtype(shown.dtype, jnp.integer)
+    return [" ".join(map(str, np.asarray(shown).tolist()))] if is_of_tokens else []
 
 
 def _as_adapter(folder: Path, predictor: Predictor | Repeated) -> bool:
@@ -53,6 +89,6 @@ def _as_adapter(folder: Path, predictor: Predictor | Repeated) -> bool:
     try:
         save_adapter(folder, predictor)
     except (ValueError, TypeError) as error:
-        say(f"saving the whole predictor, because no adapter can hold it: {error}")
+        note(f"saving the whole predictor, because no adapter can hold it: {error}")
         return False
     return True

@@ -13,7 +13,7 @@ from types import ModuleType
 from rich.table import Table
 
 from promptax.cli import commands, sources
-from promptax.cli.printing import console, say
+from promptax.cli.printing import plain, say, show
 from promptax.cli.words import expect
 
 HELP = ("-h", "--help")
@@ -59,8 +59,8 @@ def print_commands(arguments: list[str]) -> None:
     say("usage: promptax COMMAND [--plugin MODULE] [flags]\n")
     shown = Table.grid(padding=(0, 2))
     for name in command_names(group):
-        shown.add_row(f"  {name}", about(name))
-    console.print(shown)
+        shown.add_row(plain(f"  {name}"), plain(about(name)))
+    show(shown)
     say("\npromptax COMMAND --help shows its flags.")
 
 

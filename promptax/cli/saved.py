@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from promptax import files, store
-from promptax.cli.printing import say
+from promptax.cli.printing import note
 from promptax.fit.fitted import Fitted
 from promptax.language import text_model
 from promptax.language.adapters import load_adapter
@@ -17,10 +17,24 @@ ADAPTER = "adapter"  # in a run folder: what was tuned of a language model
 
 def named(words: tuple[str, ...]) -> dict[str, str]:
     """Paths by name, from NAME=PATH or PATH."""
-    pairs = [word.split("=", 1) if "=" in word else [Path(word).stem, word] for word in words]
+    pairs = [_name_and_path(word) for word in words]
     names = [name for name, _ in pairs]
     check(len(set(names)) == len(names), f"Expected different names; got {names}. Use NAME=PATH.")
-    return {name: path for name, path in pairs}
+    return dict(pairs)
+
+
+def _name_and_path(word: str) -> tuple[str, str]:
+    """A path that is there wins, also one with "=" in it."""
+    path = Path(word).expanduser()
+    if "=" in word and not path.exists():
+        name, given = word.split("=", 1)
+        return name, str(Path(given).expanduser())
+    return path.name if path.is_dir() else path.stem, str(path)
+
+
+def lasting(path: str) -> str:
+    """The path in a form that also says later, and from other folders, what is meant."""
+    return str(Path(path).expanduser().absolute()) if Path(path).expanduser().exists() else path
 
 
 def predictor(path: str) -> Predictor | Repeated:
@@ -46,6 +60,6 @@ def one_predictor(path: str) -> Predictor:
     """A saved predictor, of repetitions the first."""
     thing = predictor(path)
     if isinstance(thing, Repeated):
-        say(f"{path} holds {len(thing)} repetitions; taking the first")
+        note(f"{path} holds {len(thing)} repetitions; taking the first")
         return thing[0]
     return thing

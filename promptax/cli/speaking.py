@@ -1,10 +1,11 @@
 """What `promptax lm write` and `promptax lm chat` share: flags, the model, how text is shown."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-from promptax.cli.printing import console, say
+from promptax.cli.printing import lost_output, write
 from promptax.language.adapters import load_adapter
 from promptax.language.text_model import TextModel
 
@@ -44,10 +45,16 @@ class Speaking:
 
 
 def print_pieces(pieces: Iterator[str]) -> str:
-    """Print pieces as they come; together they are returned."""
+    """Print pieces of text as they come, and nothing else; a terminal gets a last line's end.
+
+    Returns the whole text. It ends early where nobody reads it any more.
+    """
     spoken = []
     for piece in pieces:
-        console.print(piece, end="", highlight=False, markup=False, soft_wrap=True)
+        write(piece)
         spoken.append(piece)
-    say("")
+        if lost_output:
+            break
+    if sys.stdout.isatty():
+        write("\n")
     return "".join(spoken)

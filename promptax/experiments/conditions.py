@@ -40,7 +40,8 @@ class Condition(Spec):
     @classmethod
     def examples(cls) -> "tuple[Condition, ...]":
         kinds = members(Measurement).values()
-        return tuple(cls(measurement) for kind in kinds for measurement in kind.examples())
+        every = [example for kind in kinds for example in kind.examples()]
+        return tuple(cls(example) for example in every if isinstance(example, Measurement))
 
 
 class Failure(NamedTuple):

@@ -18,7 +18,7 @@ from promptax import files, store
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
 from promptax.experiments.measurement import Announce
-from promptax.experiments.run_folder import details_of, write_spec
+from promptax.experiments.run_folder import FITS, details_of, write_spec
 from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
 from promptax.report import figures, page, readings, table, to_csv
@@ -34,14 +34,22 @@ def run(
     say: Any,
     workers: int = 1,
 ) -> Iterator[xr.Dataset]:
-    """Run an experiment into a folder; yields each target's results as they are written."""
+    """Run an experiment into a folder. Yields each target's results as soon as they are written.
+
+    Every fit keeps a checkpoint in the folder until all are done. A run of the same experiment and
+    seed goes on from there.
+    """
     write_spec(folder, command, seed, experiment=experiment)
     for name, tuner in experiment.methods.items():
         alphabet = experiment.prior.outcome.alphabet
         if alphabet and (plan := tuner.plan(alphabet)):
             say(f"{name}: will try {plan}, for each repetition and target")
     groups: dict[str, xr.Dataset] = {}
-    for stage in run_stages(experiment, seed, announce, workers):
+
+    def keep(name: str) -> store.Checkpoint:
+        return store.Checkpoint(folder / FITS / f"{name}.safetensors")
+
+    for stage in run_stages(experiment, seed, announce, workers, keep):
         groups.update(groups_of(stage))
         if isinstance(stage, Fitted):
             say(f"pretrained {type(experiment.network).__name__} on {experiment.prior}")
@@ -52,6 +60,7 @@ def run(
             store.save(folder / name / f"{slug(method)}.safetensors", stage.predictors[method])
         store.save(folder / "results.nc", xr.DataTree.from_dict(groups))
         yield stage.results
+    files.remove(folder / FITS)
 
 
 def write_page(folder: Path) -> Path:

@@ -5,17 +5,25 @@ spec.json   what was run: specs, seed, command, versions, platform
 What else is in a folder says who writes it: `experiment_folder`, `studies.study_folder`, `cli`.
 """
 
+import contextlib
 import json
+import shlex
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from promptax import files, platforms, store
 from promptax.experiments.groups import slug
-from promptax.specs import check, from_json, to_json
+from promptax.files import expect
+from promptax.specs import from_json, to_json
 from promptax.steering import Tuner
 
-CHECKPOINT = "checkpoint.safetensors"
+RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work
+CHECKPOINT = "checkpoint.safetensors"  # of a run that is one fit
+FITS = "unfinished"  # the folder for checkpoints of a run that is several fits
+UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
 
 
 def unused_name(stem: str) -> str:
@@ -26,22 +34,138 @@ def unused_name(stem: str) -> str:
     return stem if number == 1 else f"{stem}-{number}"
 
 
-def reserve(out: str, overwrite: bool, resume: bool) -> tuple[Path, store.Checkpoint]:
-    """The folder of a fit, new or (`resume`) that of an earlier run, and its checkpoint.
+class At(NamedTuple):
+    """Where a run works.
+
+    `folder`: where it writes; `checkpoint`: where its fit keeps its state; `is_resumed`: whether an
+    earlier run left its state there.
+    """
+
+    folder: Path
+    checkpoint: store.Checkpoint
+    is_resumed: bool
+
+
+@contextmanager
+def at_work(
+    out: str,
+    command: str = "",
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    reads: Iterable[str] = (),
+    tell: Callable[[str], object] = lambda text: None,
+) -> Iterator[At]:
+    """Hold a folder for one run, while the body computes and writes.
+
+    The folder is the run's own: another process that wants it is refused. A new folder is written
+    where it is named. Earlier results (`overwrite`) stay where they are until the body is done: the
+    run writes to NAME.unfinished beside them, which then takes their place. A body that fails
+    before it has a checkpoint leaves nothing behind. With one, the folder stays, and the error
+    carries the command that goes on.
+
+    Args:
+        command: the line that was typed, for that advice.
+        reads: what the command reads; a folder that holds any of it is not replaced.
+        tell: hears which results are going to be replaced.
 
     Raises:
-        ValueError: there is nothing to resume, or the folder is taken (`files.new_run_folder`).
+        ValueError: the folder holds something else, is in use, or has nothing to resume.
     """
-    folder = Path(out)
+    target = Path(out).expanduser()
+    target = target.resolve() if target.is_symlink() else target
+    place = _place(target, overwrite, resume, reads)
+    if not platforms.leads():
+        yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
+        return
+    with contextlib.ExitStack() as stack:
+        for folder in dict.fromkeys([place, target] if target.exists() else [place]):
+            _hold(stack, folder)
+        if place != target:
+            tell(f"the results in {target} will be replaced when this run is done")
+        if place != target and not resume:
+            _empty(place)
+        files.remove_temporaries(place)
+        try:
+            yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
+        except BaseException as error:
+            if _has_state(place):
+                error.add_note(f"It goes on with\n\n    {_going_on(command)}\n")
+            elif not resume:
+                files.remove(place)
+            raise
+        if place != target:
+            files.replace_folder(target, place)
+
+
+def _place(target: Path, overwrite: bool, resume: bool, reads: Iterable[str]) -> Path:
+    """Where a run writes whose results go to `target`. Everything is checked, nothing changed."""
+    beside = target.with_name(target.name + UNFINISHED)
+    expect(target.name != "", f"Expected a folder with a name for the results; got {target}.")
+    expect(not target.exists() or target.is_dir(), f"Expected a folder; {target} is a file.")
+    is_taken = target.is_dir() and any(path.name != RUN_MARK for path in target.iterdir())
     if resume:
-        check(
-            (folder / CHECKPOINT).exists(),
-            f"Expected the checkpoint of an earlier run at {folder / CHECKPOINT} to resume; there "
-            "is none. Start anew: --overwrite in place of --resume.",
+        with_state = [folder for folder in (beside, target) if _has_state(folder)]
+        instead = "put --overwrite in its place" if is_taken else "leave it out"
+        expect(
+            len(with_state) > 0,
+            f"Expected the checkpoint of an earlier run in {target} for --resume; there is none. "
+            f"To start anew, {instead}.",
         )
-    else:
-        folder = files.new_run_folder(folder, overwrite)
-    return folder, store.Checkpoint(folder / CHECKPOINT)
+        return with_state[0]
+    if not is_taken:
+        return target
+    is_ours = (target / RUN_MARK).exists()
+    ways = ["choose another --out"]
+    ways += ["replace them with --overwrite"] * is_ours
+    ways += ["continue that run with --resume"] * _has_state(target)
+    whose = "" if is_ours else " (promptax did not make this folder)"
+    expect(
+        overwrite and is_ours,
+        f"Expected a new or empty folder for the results; {target} has files in it{whose}. "
+        f"You can {', or '.join(ways)}.",
+    )
+    inside = [path for path in (".", *reads) if _is_inside(path, target)]
+    expect(
+        not inside,
+        f"Expected --overwrite of a folder that the command does not use; {target} holds "
+        f"{', '.join(map(repr, inside))}. Choose another --out.",
+    )
+    return beside
+
+
+def _is_inside(path: str, folder: Path) -> bool:
+    return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
+
+
+def _has_state(folder: Path) -> bool:
+    """Whether a run left its state there: a checkpoint of a fit, or of one of several fits."""
+    return (folder / CHECKPOINT).exists() or any((folder / FITS).glob("*.safetensors"))
+
+
+def _hold(stack: contextlib.ExitStack, folder: Path) -> None:
+    """Take hold of a folder until the stack closes."""
+    is_held = stack.enter_context(files.alone(folder / RUN_MARK, wait=False))
+    expect(
+        is_held,
+        f"Expected a folder that no other run has in work; {folder} is in use by another process. "
+        "Wait until it is done, or choose another --out.",
+    )
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier run began there. The mark stays: it is held."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            files.remove(path)
+        elif path.name != RUN_MARK:
+            files.remove_file(path)
+
+
+def _going_on(command: str) -> str:
+    """The command line that goes on with a run that a command began."""
+    words = [word for word in shlex.split(command) if word not in ("--overwrite", "--resume")]
+    return shlex.join([*words, "--resume"])
 
 
 def has_tuned_weights(path: Path) -> bool:

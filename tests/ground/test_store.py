@@ -332,26 +332,6 @@ def test_text_and_figures(tmp_path):
     assert matplotlib.rcParams["svg.hashsalt"] is None
 
 
-def test_a_run_folder_is_new_or_its_own(tmp_path):
-    folder = files.new_run_folder(tmp_path / "runs" / "one")
-    files.write_text(folder / "deep" / "old.txt", "")
-    with pytest.raises(files.StoreError, match=r"another --out, .*--overwrite.*--resume"):
-        files.new_run_folder(folder)
-    assert (folder / "deep" / "old.txt").exists()
-    files.new_run_folder(folder, overwrite=True)
-    assert [each.name for each in folder.iterdir()] == [files.RUN_MARK]
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    files.new_run_folder(theirs)  # empty
-    (theirs / files.RUN_MARK).unlink()
-    (theirs / "thesis.tex").write_text("years")
-    with pytest.raises(files.StoreError, match="promptax did not make this folder"):
-        files.new_run_folder(theirs, overwrite=True)
-    assert (theirs / "thesis.tex").read_text() == "years"
-    with pytest.raises(files.StoreError, match="is a file"):
-        files.new_run_folder(theirs / "thesis.tex")
-
-
 def test_the_environment_is_named():
     found = platforms.environment()
     names = {"python", "promptax", "jax", "jaxlib", "equinox", "optax", "numpy"}

@@ -3,10 +3,11 @@ and write a page that shows each against the exact Bayes optimum."""
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
-from promptax import files, platforms
+from promptax import platforms
 from promptax.cli.arguments import choice
-from promptax.cli.printing import print_regrets, say
+from promptax.cli.printing import note, print_regrets, say
 from promptax.experiments import experiment_folder, run_folder
 from promptax.experiments.demo import demo_experiment
 from promptax.predictors import Architecture
@@ -27,6 +28,8 @@ class Flags:
     """Run folder; by default a new one below runs/."""
     overwrite: bool = False
     """Replace the results of an earlier run in that folder."""
+    resume: bool = False
+    """Continue the run in that folder from its checkpoints."""
     seed: int = 0
     """Makes weights, data and prompts."""
     pretraining_steps: int = 700
@@ -45,15 +48,17 @@ def run(flags: Flags, command: str) -> None:
         flags.network, flags.pretraining_steps, flags.steps, flags.repetitions, flags.sequences
     )
     out = flags.out or run_folder.unused_name("runs/demo")
-    folder = files.new_run_folder(out, flags.overwrite)
     workers = platforms.tunings_at_once()
-    for results in experiment_folder.run(
-        experiment, flags.seed, folder, command, _bar, say, workers
-    ):
-        print_regrets(results)
-    if platforms.leads():
-        page = experiment_folder.write_page(folder)
-        say(f"\n{page}  ← open this in a browser", style="bold")
+    command = command if flags.out else f"{command} --out {out}"
+    how = {"overwrite": flags.overwrite, "resume": flags.resume, "tell": note}
+    with run_folder.at_work(out, command, **how) as at:
+        for results in experiment_folder.run(
+            experiment, flags.seed, at.folder, command, _bar, note, workers
+        ):
+            print_regrets(results)
+        if platforms.leads():
+            experiment_folder.write_page(at.folder)
+    say(f"\n{Path(out) / 'page.html'}  ← open this in a browser", style="bold")
 
 
 def _bar(what: str) -> Sequence[Callback]:

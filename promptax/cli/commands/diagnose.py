@@ -9,6 +9,7 @@ regret-by-length.png     the figure
 ledger.csv, priors.csv   of the predictors, where some were given
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from promptax.analysis import EffectivePrior, diagnose, effective_prior, ledger
 from promptax.axes import NATS
 from promptax.cli import saved
 from promptax.cli.arguments import choice
-from promptax.cli.printing import print_rows, say
+from promptax.cli.printing import note, print_rows, say
 from promptax.experiments import run_folder
 from promptax.protocol.predictor import Predictor
 from promptax.report import figures, to_csv
@@ -70,22 +71,29 @@ def run(flags: Flags, command: str) -> None:
     paths = saved.named(flags.predictor)
     predictors = {name: saved.one_predictor(path) for name, path in paths.items()}
     check_alphabets(predictors, flags.prior, flags.target)
-    folder = files.new_run_folder(flags.out, flags.overwrite) if flags.out else None
+    tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
     sizes = (flags.length, flags.steps, flags.longest, flags.mixture, flags.tolerance)
-    table = diagnose(flags.prior, flags.target, *sizes).table
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if flags.out:
+            held = run_folder.at_work(
+                flags.out, overwrite=flags.overwrite, reads=paths.values(), tell=note
+            )
+            folder = stack.enter_context(held).folder
+        table = diagnose(flags.prior, flags.target, *sizes).table
+        explanations = list(explain_predictors(flags, predictors, tuned))
+        if folder is not None:
+            specs = {"prior": flags.prior, "target": flags.target}
+            run_folder.write_spec(folder, command, flags.seed, **specs)
+            write(folder, table, explanations)
     print_rows(*length_rows(table))
     say(f"the best prompt's regret {table.attrs['limit']}")
-    tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
-    explanations = []
-    for explanation in explain_predictors(flags, predictors, tuned):
+    for explanation in explanations:
         print_rows(*term_rows(explanation))
         say(f"{explanation.name}, as a prior: {explanation.prior.words()}")
-        explanations.append(explanation)
     say(table.attrs["verdict"], style="bold")
-    if folder is not None:
-        run_folder.write_spec(folder, command, flags.seed, prior=flags.prior, target=flags.target)
-        write(folder, table, explanations)
-        say(f"written to {folder}")
+    if flags.out:
+        note(f"written to {flags.out}")
 
 
 Rows = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # title, headings, rows

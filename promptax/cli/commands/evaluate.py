@@ -1,5 +1,6 @@
 """Measure saved predictors against the oracle and exact Bayes, on the same sequences."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import xarray as xr
 from promptax import files, specs, store
 from promptax.cli import saved
 from promptax.cli.arguments import choice
-from promptax.cli.printing import print_regrets, say
+from promptax.cli.printing import note, print_regrets, say
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import evaluate
 from promptax.experiments import experiment_folder, run_folder
@@ -52,19 +53,32 @@ def run(flags: Flags, command: str) -> None:
     predictors = {name: saved.predictor(path) for name, path in paths.items()}
     prior = specs.parse(Task)(flags.prior) if flags.prior else None
     reference = _reference(predictors, flags.target)
-    folder = files.new_run_folder(flags.out, flags.overwrite) if flags.out else None
-    losses = _losses(flags, predictors, prior)
-    results = regret(losses, reference)
-    results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
-    tuning_length = min(50, losses.sizes["time"])
-    results = results.assign_attrs(target=type(flags.target).__name__, tuning_length=tuning_length)
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if flags.out:
+            held = run_folder.at_work(
+                flags.out, overwrite=flags.overwrite, reads=paths.values(), tell=note
+            )
+            folder = stack.enter_context(held).folder
+        losses = _losses(flags, predictors, prior)
+        results = _regrets(flags, losses, reference)
+        if folder is not None:
+            _write(folder, flags, command, results, paths)
     print_regrets(results)
     if reference != "oracle":
         sums = losses["log_loss"].sel(predictor=reference).isel(repetition=0).sum("time")
         drawn = f"mean of {sums.size} drawn"
         say(f"{reference}: log loss {float(sums.mean()):.3f} nats per sequence ({drawn})")
-    if folder is not None:
-        _write(folder, flags, command, results, paths)
+    if flags.out:
+        note(f"written to {flags.out}")
+
+
+def _regrets(flags: Flags, losses: xr.Dataset, reference: str) -> xr.Dataset:
+    """Regret of every predictor, with the labels of a table."""
+    results = regret(losses, reference)
+    results = results.assign_coords(group=("predictor", [""] * results.sizes["predictor"]))
+    tuning_length = min(50, losses.sizes["time"])
+    return results.assign_attrs(target=type(flags.target).__name__, tuning_length=tuning_length)
 
 
 def _reference(predictors: dict[str, Predictor | Repeated], target: Task) -> str:
@@ -100,7 +114,12 @@ def _losses(
 def _write(
     folder: Path, flags: Flags, command: str, results: xr.Dataset, paths: dict[str, str]
 ) -> None:
-    run_folder.write_spec(folder, command, flags.seed, target=flags.target, predictors=paths)
+    run_folder.write_spec(
+        folder,
+        command,
+        flags.seed,
+        target=flags.target,
+        predictors={name: saved.lasting(path) for name, path in paths.items()},
+    )
     store.save(folder / "results.nc", results)
     files.write_text(folder / "table.csv", experiment_folder.tables_as_csv([results]))
-    say(f"written to {folder}")

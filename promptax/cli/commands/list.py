@@ -5,10 +5,9 @@ import importlib
 import pkgutil
 import sys
 
-from rich.markup import escape
 from rich.table import Table
 
-from promptax.cli.printing import console
+from promptax.cli.printing import plain, show
 from promptax.cli.sources import ROOT, Member, members
 
 
@@ -28,8 +27,8 @@ def run(flags: Flags, command: str) -> None:
         for heading in ("name", "what it is", "fields"):
             shown.add_column(heading)
         for member in rows:
-            shown.add_row(member.name, escape(member.summary), ", ".join(member.fields))
-        console.print(shown)
+            shown.add_row(*map(plain, (member.name, member.summary, ", ".join(member.fields))))
+        show(shown)
 
 
 def imported_members() -> dict[str, list[Member]]:

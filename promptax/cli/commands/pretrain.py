@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from promptax.cli.fitting import Fitting, keep
+from promptax.cli.fitting import Fitting, keep, show_fit
 from promptax.experiments import run_folder
 from promptax.fit.loop import pretrain
 from promptax.fit.objectives import LogLoss, Objective
@@ -27,19 +27,20 @@ class Flags(Fitting):
 
 def run(flags: Flags, command: str) -> None:
     """Train a network and keep it in its run folder."""
-    folder, checkpoint = run_folder.reserve(flags.out, flags.overwrite, flags.resume)
     what = {"network": flags.network, "task": flags.task, "fit": flags.fit}
     if type(flags.objective) is not LogLoss:
         what["objective"] = flags.objective
-    if not flags.resume:
-        run_folder.write_spec(folder, command, flags.seed, **what)
-    fitted = pretrain(
-        jax.random.key(flags.seed),
-        flags.network,
-        flags.task,
-        flags.fit,
-        objective=flags.objective,
-        checkpoint=checkpoint,
-        callbacks=(Bar("pretraining"),),
-    )
-    keep(folder, fitted)
+    with flags.at_work(command) as at:
+        if not at.is_resumed:
+            run_folder.write_spec(at.folder, command, flags.seed, **what)
+        fitted = pretrain(
+            jax.random.key(flags.seed),
+            flags.network,
+            flags.task,
+            flags.fit,
+            objective=flags.objective,
+            checkpoint=at.checkpoint,
+            callbacks=(Bar("pretraining"),),
+        )
+        keep(at.folder, fitted)
+    show_fit(fitted, flags.out)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from promptax import platforms, specs
 from promptax.cli.arguments import choice
-from promptax.cli.printing import print_rows, say
+from promptax.cli.printing import note, print_rows, say
 from promptax.experiments.conditions import Measurements, matching
 from promptax.experiments.executors import by_ray
 from promptax.experiments.sweeps import sweep, verified
@@ -50,9 +50,13 @@ def run(flags: Flags, command: str) -> None:
     verified(chosen, folder)  # before anything is written
     study_folder.begin(folder, command, flags.study, flags.scale)
     study_folder.write_index(folder, conditions)
-    failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_say_note,))
+    try:
+        failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_tell,))
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"It goes on with\n\n    {command}\n")
+        raise
     for condition, failure in failures.items():
-        say(f"failed: {condition}: {failure.reason}", style="red")
+        note(f"failed: {condition}: {failure.reason}", style="red")
     say(f"{len(Measurements(chosen, folder))} of {len(chosen)} conditions are in {folder}")
     if platforms.leads():
         _report(folder)
@@ -71,8 +75,8 @@ def _bar(what: str) -> Sequence[Callback]:
     return (Bar(what),)
 
 
-def _say_note(done: int, total: int, note: str) -> bool:
-    """A callback of the sweep; it never asks to stop."""
-    if note:
-        say(f"{done} of {total}: {note}")
+def _tell(done: int, total: int, text: str) -> bool:
+    """A callback of the sweep. It never asks to stop."""
+    if text:
+        note(f"{done} of {total}: {text}")
     return False

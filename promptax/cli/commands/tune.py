@@ -6,8 +6,8 @@ import jax
 
 from promptax.cli import saved
 from promptax.cli.arguments import choice
-from promptax.cli.fitting import Fitting, keep
-from promptax.cli.printing import say
+from promptax.cli.fitting import Fitting, keep, show_fit
+from promptax.cli.printing import note
 from promptax.experiments import run_folder
 from promptax.language import text_model
 from promptax.steering import Tuner
@@ -30,19 +30,21 @@ def run(flags: Flags, command: str) -> None:
     """Steer a predictor and keep it, or what was tuned of it, in its run folder."""
     base = saved.one_predictor(flags.predictor)
     flags.tuner.verify(base, flags.target, flags.fit)
-    folder, checkpoint = run_folder.reserve(flags.out, flags.overwrite, flags.resume)
-    what = {"predictor": flags.predictor, "tuner": flags.tuner, "target": flags.target}
-    if not flags.resume:
-        run_folder.write_spec(folder, command, flags.seed, **what, fit=flags.fit)
+    where = saved.lasting(flags.predictor)
+    what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": flags.fit}
     alphabet = flags.target.outcome.alphabet
-    if alphabet and (plan := flags.tuner.plan(alphabet)):
-        say(f"trying {plan}")
-    fitted = flags.tuner.tune(
-        jax.random.key(flags.seed),
-        base,
-        flags.target,
-        flags.fit,
-        checkpoint=checkpoint,
-        callbacks=None,
-    )
-    keep(folder, fitted, small=text_model.is_named(flags.predictor))
+    with flags.at_work(command, reads=[flags.predictor]) as at:
+        if not at.is_resumed:
+            run_folder.write_spec(at.folder, command, flags.seed, **what)
+        if alphabet and (plan := flags.tuner.plan(alphabet)):
+            note(f"trying {plan}")
+        fitted = flags.tuner.tune(
+            jax.random.key(flags.seed),
+            base,
+            flags.target,
+            flags.fit,
+            checkpoint=at.checkpoint,
+            callbacks=None,
+        )
+        keep(at.folder, fitted, small=text_model.is_named(flags.predictor))
+    show_fit(fitted, flags.out)

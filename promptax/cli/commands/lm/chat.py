@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import tyro
 
-from promptax.cli.printing import console
+from promptax.cli.printing import complaints
 from promptax.cli.speaking import Speaking, print_pieces
 from promptax.language.tokenizer import Message
 
@@ -33,7 +33,9 @@ def run(flags: Flags, command: str) -> None:
 
 
 def _ask() -> str:
+    """A line from the user; the question is no result, and goes to standard error."""
+    complaints.print("you:", style="bold", end=" ")
     try:
-        return console.input("[bold]you:[/bold] ").strip()
+        return input().strip()
     except EOFError:
         return ""

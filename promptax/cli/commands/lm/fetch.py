@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from promptax.cli.printing import say
+from promptax.cli.printing import note, say
 from promptax.formats.fetch import fetch_smollm2
 
 
@@ -14,4 +14,4 @@ class Flags:
 def run(flags: Flags, command: str) -> None:
     """Download the weights unless they are there, and check their hash."""
     del flags, command
-    say(f"{fetch_smollm2(say)} has the hash that is expected")
+    say(f"{fetch_smollm2(note)} has the hash that is expected")

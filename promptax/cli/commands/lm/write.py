@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import tyro
 
-from promptax.cli.printing import console
+from promptax.cli.printing import write
 from promptax.cli.speaking import Speaking, print_pieces
 
 
@@ -21,6 +21,6 @@ def run(flags: Flags, command: str) -> None:
     """Print the text, and what the model writes after it."""
     del command
     model = flags.text_model()
-    console.print(flags.text, end="", highlight=False, markup=False, soft_wrap=True)
+    write(flags.text)
     key = jax.random.key(flags.seed)
     print_pieces(model.write(key, flags.text, flags.length, **flags.filters()))

@@ -1,0 +1,154 @@
+"""A run folder is its run's own; earlier results stay until others are whole, or a run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import pytest
+
+from promptax import files
+from promptax.experiments.run_folder import CHECKPOINT, FITS, RUN_MARK, at_work
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def write_results(folder, text, **options):
+    with at_work(str(folder), **options) as at:
+        files.write_text(at.folder / "deep" / "results.txt", text)
+    return folder
+
+
+def test_a_run_folder_is_new_or_its_own(tmp_path):
+    folder = write_results(tmp_path / "runs" / "one", "old")
+    with pytest.raises(files.StoreError, match=r"another --out, or replace them with --overwrite"):
+        write_results(folder, "new")
+    heard = []
+    write_results(folder, "new", overwrite=True, tell=heard.append)
+    assert contents(folder) == {RUN_MARK: b"", "deep/results.txt": b"new"}
+    assert heard == [f"the results in {folder} will be replaced when this run is done"]
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+
+
+def test_what_promptax_did_not_make_stays(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.tex").write_text("years")
+    with pytest.raises(files.StoreError, match=r"promptax did not make this folder"):
+        write_results(theirs, "new", overwrite=True)
+    with pytest.raises(files.StoreError, match="is a file"):
+        write_results(theirs / "thesis.tex", "new")
+    assert contents(theirs) == {"thesis.tex": b"years"}
+
+
+def test_old_results_stay_until_the_new_ones_are_whole(tmp_path):
+    folder = write_results(tmp_path / "run", "old")
+    for error in (ValueError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(error), at_work(str(folder), overwrite=True) as at:
+            files.write_text(at.folder / "deep" / "results.txt", "half")
+            raise error
+        assert contents(folder) == {RUN_MARK: b"", "deep/results.txt": b"old"}
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_that_failed_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="no"), at_work(str(tmp_path / "run")) as at:
+        files.write_text(at.folder / "spec.json", "{}")
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read", ["run", "run/deep/results.txt", "link", "run/../run"])
+def test_what_a_command_reads_is_not_replaced(tmp_path, monkeypatch, read):
+    folder = write_results(tmp_path / "run", "old")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.StoreError, match="that the command does not use"):
+        write_results(folder, "new", overwrite=True, reads=[read])
+    monkeypatch.chdir(folder)
+    with pytest.raises(files.StoreError, match="that the command does not use"):
+        write_results(folder, "new", overwrite=True)
+    assert contents(folder)["deep/results.txt"] == b"old"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("state", [CHECKPOINT, f"{FITS}/pretraining.safetensors"])
+def test_a_stopped_run_stays_and_says_how_it_goes_on(tmp_path, overwrite, state):
+    folder = tmp_path / "a run"
+    if overwrite:
+        write_results(folder, "old")
+    command = f"promptax pretrain --out '{folder}'" + " --overwrite" * overwrite
+    held = at_work(str(folder), command, overwrite=overwrite)
+    with pytest.raises(KeyboardInterrupt) as stop, held as at:
+        files.write_text(at.folder / state, "state")
+        files.write_text(at.folder / f".x.nc.{'0' * 12}.tmp", "left by a kill")
+        raise KeyboardInterrupt
+    assert f"promptax pretrain --out '{folder}' --resume" in stop.value.__notes__[0]
+    assert not overwrite or contents(folder)["deep/results.txt"] == b"old"
+    with at_work(str(folder), resume=True) as at:
+        assert at.is_resumed and (at.folder / state).read_text() == "state"
+        assert not list(at.folder.glob(".*.tmp"))
+        files.write_text(at.folder / "deep" / "results.txt", "new")
+    assert contents(folder)["deep/results.txt"] == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a run"]
+
+
+def test_advice_leads_out_of_every_folder(tmp_path):
+    """Whatever a message names does."""
+    with pytest.raises(files.StoreError, match="To start anew, leave it out"):
+        write_results(tmp_path / "none", "new", resume=True)
+    write_results(tmp_path / "none", "new")
+    with pytest.raises(files.StoreError, match="To start anew, put --overwrite in its place"):
+        write_results(tmp_path / "none", "newer", resume=True)
+    write_results(tmp_path / "none", "newer", overwrite=True)
+    assert contents(tmp_path / "none")["deep/results.txt"] == b"newer"
+
+
+def test_a_folder_in_work_is_refused_and_freed_by_a_kill(tmp_path):
+    hold = (
+        "import sys, time\nfrom promptax.experiments.run_folder import at_work\n"
+        "with at_work(sys.argv[1]) as at:\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "run"], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        for options in ({}, {"overwrite": True}):
+            with pytest.raises(files.StoreError, match="in use by another process"):
+                write_results(tmp_path / "run", "new", **options)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    write_results(tmp_path / "run", "new")
+
+
+def test_a_link_stays_a_link(tmp_path):
+    write_results(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_results(tmp_path / "link", "new", overwrite=True)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").is_dir()
+    assert contents(tmp_path / "real")["deep/results.txt"] == b"new"
+
+
+def test_files_heed_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        from promptax import store
+
+        folder = write_results(tmp_path / "run", "text")
+        store.save(folder / "it.safetensors", jnp.ones(2))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+        assert modes == {
+            RUN_MARK: 0o640,
+            "deep": 0o750,
+            "results.txt": 0o640,
+            "it.safetensors": 0o640,
+        }
+    finally:
+        os.umask(before)
