@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left for everything that takes over a second, and stopping.
+"""A progress bar with rate and time left for everything that takes over a second; stopping.
 
 A callback is called as `callback(done, total, note)` after each piece of work; what it returns asks
 the loop to stop if it is true. A bar is such a callback. It shows itself on terminals and in
