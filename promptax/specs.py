@@ -20,7 +20,10 @@ import importlib
 import inspect
 import json
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -210,8 +213,38 @@ def _bare(name: str) -> str:
 plugins: list[str] = []  # what was imported by name, for processes that must know it too
 
 
+class _InWorkingFolder:
+    """Finds plugins in the working folder, and nothing else there.
+
+    It is asked last, after everything that is installed. The working folder is not on Python's
+    path: any file there that has the name of a library would be run in the library's place.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """As Python's import system asks: where the module of that name is, None: not here."""
+        del target
+        is_plugin = path is None and name in self.names
+        return PathFinder.find_spec(name, [os.getcwd()]) if is_plugin else None
+
+
+_in_working_folder = _InWorkingFolder()
+
+
 def import_plugin(module: str) -> None:
-    """Import a user's module so that the members it defines are found."""
+    """Import a user's module so that the members it defines are found.
+
+    It may be installed, or lie in the working folder: from there it alone can be imported, and of a
+    package its own modules.
+
+    Raises:
+        ValueError: there is no such module.
+    """
+    if _in_working_folder not in sys.meta_path:
+        sys.meta_path.append(_in_working_folder)
+    _in_working_folder.names.add(module.split(".")[0])
     try:
         importlib.import_module(module)
         plugins.append(module)

@@ -3,9 +3,6 @@
 This file is read before it is known whether the command needs JAX, so it brings none.
 """
 
-import os
-import sys
-
 PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
 
 
@@ -27,8 +24,7 @@ def take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def import_plugins(arguments: list[str]) -> list[str]:
-    """Import what --plugin names, wherever it stands; the other arguments are returned."""
-    sys.path.insert(0, os.getcwd())
+    """Import what --plugin names, wherever it stands. Returns the other arguments."""
     names, others, remaining = [], [], list(arguments)
     while remaining:
         word = remaining.pop(0)
