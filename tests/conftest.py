@@ -16,7 +16,11 @@ import pytest
 
 gc.set_threshold(100_000, 50, 50)  # tracing makes many objects, and little garbage
 
-MOST_PIECES, MOST_BYTES = 20_000, 1.4 * 2**30  # from which on compiled programs are dropped
+GIB = 2**30
+MOST_PIECES, MOST_BYTES = 20_000, 1.4 * GIB  # from which on compiled programs are dropped
+MOST_BYTES_WITHIN = 2.0 * GIB  # the same within a file
+GROWTH = 0.3 * GIB  # since the last time; what stays however often they are dropped is no reason
+_after_drop = 0
 
 # What promptax imports. While a module is loaded through the hook, Python looks for compiled code
 # under another name, also for what that module imports, and would compile all of it anew.
@@ -59,16 +63,23 @@ def pytest_collection_finish():
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Between files, drop what was compiled once it is much. Each program takes some of the pieces
-    of memory that Linux lets a process map (65,530): the one too many kills the process. And a
-    worker should need no more than 2.5 GiB: what the C library kept of freed memory goes back."""
-    if nextitem is not None and nextitem.path == item.path:
-        return
-    if _pieces() > MOST_PIECES or _resident_bytes() > MOST_BYTES:
-        sys.modules["jax"].clear_caches()
-        gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
+    """Drop what was compiled once it is much. Each program takes some of the pieces of memory that
+    Linux lets a process map (65,530): the one too many kills the process. And a worker should need
+    no more than 2.5 GiB: what the C library kept of freed memory goes back. The tests of a file
+    share what was compiled, so that it is dropped between files, or within one when it is due."""
+    within = nextitem is not None and nextitem.path == item.path
+    most = max(MOST_BYTES_WITHIN if within else MOST_BYTES, _after_drop + GROWTH)
+    if _resident_bytes() > most or (not within and _pieces() > MOST_PIECES):
+        _drop()
+
+
+def _drop():
+    global _after_drop
+    sys.modules["jax"].clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+    _after_drop = _resident_bytes()
 
 
 def _pieces():
