@@ -285,6 +285,7 @@ class Network(Predictor):
         if not self.forgets:
             raise TypeError(f"{type(self.architecture).__name__} cannot drop what it read last.")
 
+    @platforms.in_float32
     def _first(
         self, state: NetworkState, rows: Rows, count: Array, capacity: int | None
     ) -> NetworkState:
@@ -302,6 +303,7 @@ class Network(Predictor):
         last = jnp.concatenate([state.last[None], outputs])[count]
         return NetworkState(self.torso.forget(torso, len(rows) - count), last)
 
+    @platforms.in_float32
     def read(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance` without predictions. The log probabilities of a few symbols cost less than
         those of all."""
@@ -311,6 +313,7 @@ class Network(Predictor):
             return Reading(NetworkState(torso, state.last), nothing, {})
         return self._reading(state, self.torso.advance(state.torso, self.embed(inputs)))
 
+    @platforms.in_float32
     def read_batch(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance_batch` without predictions."""
         few = 0 < (self.outcome.alphabet or 0) <= FEW_SYMBOLS
@@ -325,6 +328,7 @@ class Network(Predictor):
         rows = jnp.concatenate([first, outputs], axis=-2)
         return Reading(NetworkState(torso, rows[..., -1, :]), rows[..., :-1, :], internals)
 
+    @platforms.in_float32
     def _predict(self, reading: Reading) -> tuple[NetworkState, AnyPrediction]:
         state, before, internals = reading
         prediction = self.outcome.of_outputs(before, self.out)

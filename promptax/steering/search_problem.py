@@ -154,8 +154,9 @@ def after_any(
     if at_once == 1:
         return jax.lax.map(lambda given: read(*given), (prompts, rows))
     missing = -count % at_once
+    together = ((count + missing) // at_once, at_once)  # not -1: a prompt of no rows has no size
     pieces = jax.tree.map(
-        lambda leaf: jnp.concatenate([leaf, leaf[:missing]]).reshape(-1, at_once, *leaf.shape[1:]),
+        lambda leaf: jnp.concatenate([leaf, leaf[:missing]]).reshape(*together, *leaf.shape[1:]),
         (prompts, rows),
     )
     several = jax.vmap(read, in_axes=(0, None if rows is None else 0))

@@ -301,6 +301,25 @@ def test_tokens_are_their_embedding_rows(network):
     np.testing.assert_array_equal(behind.prompt, rows[:3])
 
 
+@every_network
+def test_products_keep_the_precision_of_float32(network):
+    """On accelerators too, which would round their factors unless they are told not to."""
+
+    def products(network, tokens):
+        text = str(jax.make_jaxpr(lambda tokens: read_now(network, tokens))(tokens))
+        return text.count("dot_general["), text.count("precision=(Precision.HIGHEST,")
+
+    def read_now(network, tokens):
+        one = network.advance(network.start(), tokens)[1].log_probs
+        return one, network.advance_batch(network.start(), tokens[None])[1].log_probs
+
+    tokens = jnp.zeros(3, jnp.int32)
+    asked, kept = products(network, tokens)
+    assert asked == kept > 0
+    with jax.default_matmul_precision("bfloat16"):
+        assert products(network, tokens)[1] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", laws.examples(Architecture))
 def test_large_alphabets_look_their_rows_up(architecture):

@@ -54,6 +54,12 @@ def test_prompts_side_by_side_lose_what_they_lose_one_by_one(name, monkeypatch):
         np.testing.assert_allclose(together, expected, rtol=1e-5)
 
 
+def test_prompts_without_rows_are_read_side_by_side(monkeypatch):
+    monkeypatch.setattr(platforms, "prompts_at_once", lambda prompts: min(prompts, 2))
+    losses = jax.jit(problem_of(DICE.bayes()).losses)(jnp.zeros((5, 0), jnp.int32))
+    np.testing.assert_allclose(losses, jnp.broadcast_to(losses[0], losses.shape), rtol=1e-6)
+
+
 def test_readings_are_counted_without_what_is_not_wanted():
     prompted = condition(DICE.bayes(), [1, 2])  # two more rows before each batch of prompts
 
