@@ -68,7 +68,7 @@ def begin_token_of_folder(config: Settings) -> int | None:
     Raises:
         StoreError: a file is something else.
     """
-    folder = config.path.parent
+    folder, named_by_config = config.path.parent, _numbers(config, "bos_token_id")
     about = Settings(
         read_object_if_there(folder / "tokenizer_config.json"), folder / "tokenizer_config.json"
     )
@@ -80,7 +80,7 @@ def begin_token_of_folder(config: Settings) -> int | None:
         numbers = [token for token, flags in declared.items() if flags["content"] == special["bos"]]
         if number is not None or numbers:
             return numbers[0] if number is None else number
-    return next(iter(_numbers(config, "bos_token_id")), None)
+    return next(iter(named_by_config), None)
 
 
 def _token_in_json(written: str, path: Path, text: str) -> int | None:

@@ -18,7 +18,9 @@ from promptax.formats import gguf
 from promptax.language.language_model import weights_path
 from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer
 from promptax.predictors import Llama
+from promptax.predictors.base import Network
 from promptax.protocol.predictor import Predictor
+from promptax.protocol.prompted import Wrapper
 from promptax.specs import check
 from promptax.streaming import compression, sampling
 
@@ -49,6 +51,13 @@ def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:
     return read(path, dtype)
 
 
+def _begin_token(predictor: Predictor) -> int | None:
+    """The token that a language model reads first, by itself; also one behind prompts."""
+    while isinstance(predictor, Wrapper):
+        predictor = predictor.predictor
+    return predictor.architecture.begin_token() if isinstance(predictor, Network) else None
+
+
 @dataclasses.dataclass(frozen=True)
 class TextModel:
     """A language model as people meet it: text in, text out."""
@@ -66,6 +75,12 @@ class TextModel:
             self.predictor.symbols == self.tokenizer.symbols,
             f"Expected a tokenizer over the predictor's {self.predictor.symbols:,} symbols; got "
             f"one over {self.tokenizer.symbols:,}. Take the one that came with the weights.",
+        )
+        begins = _begin_token(self.predictor), self.tokenizer.begin
+        check(
+            None in begins or begins[0] == begins[1],
+            f"Expected a tokenizer whose begin token is the predictor's, {begins[0]}; got one with "
+            f"{begins[1]}. Take the one that came with the weights.",
         )
 
     def tokens(self, text: str) -> Int[np.ndarray, " time"]:
@@ -91,7 +106,9 @@ class TextModel:
         Args:
             messages: such as [{"role": "user", "content": "…"}].
         """
-        return self._stream(key, self.tokenizer.chat_after_begin(messages), length, filters)
+        tokens = self.tokenizer.chat(messages)
+        is_begun = len(tokens) > 0 and tokens[0] == _begin_token(self.predictor)
+        return self._stream(key, tokens[1:] if is_begun else tokens, length, filters)
 
     def _stream(
         self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, filters: Any

@@ -60,11 +60,14 @@ def write_gguf(path, words, merges, without=(), **changed):
     writer.add_tokenizer_pre(changed.get("pre", "smollm"))
     kept = [word for word in words if word not in without]
     writer.add_token_list(kept)
-    writer.add_token_types([3 if word in SPECIAL else 1 for word in kept])
+    types = dict.fromkeys(SPECIAL, 3) | dict.fromkeys(changed.get("user_defined", ()), 4)
+    writer.add_token_types([types.get(word, 1) for word in kept])
     writer.add_token_merges(merges)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
+    if "eot" in changed:
+        writer.add_eot_token_id(changed["eot"])
     writer.add_chat_template(TEMPLATE)
     writer.add_array("some.numbers", [1.5, 2.5])
     writer.add_bool("some.flag", True)

@@ -1,0 +1,272 @@
+"""Tokenizers, chats and patterns that others wrote: read as they mean them, refused by name, ended.
+
+`test_as_transformers` compares with `transformers`; the values are written out for those without.
+"""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from support import small_llama, small_tokenizer
+
+from promptax.files import StoreError
+from promptax.formats import evaluating, llama
+from promptax.formats.evaluating_process import MOST_CHARACTERS
+from promptax.language import TextModel, Tokenizer
+from promptax.predictors import Llama
+
+BEGINS = {  # config.json, what tokenizer_config.json says, the begin token
+    "both agree": (1, "<|a|>", 1),
+    "the tokenizer wins": (0, "<|a|>", 1),
+    "config.json alone": (2, None, 2),
+    "the tokenizer alone": (None, "<s>", 0),
+    "a list": ([1, 2], None, 1),
+    "nobody": (None, None, None),
+    "the tokenizer wins over one outside": (9999, "<s>", 0),
+    "an object": (None, {"__type": "AddedToken", "content": "<s>"}, 0),
+}
+
+
+@pytest.mark.parametrize(("number", "word", "expected"), BEGINS.values(), ids=BEGINS)
+def test_the_begin_token_is_one_for_weights_and_text(tmp_path, number, word, expected):
+    folder = small_llama.write(tmp_path / "a", {"bos_token_id": number}, {"bos_token": word})
+    assert llama.from_folder(folder, np.float32).fields["opens_with"] == expected
+    assert Tokenizer.named(str(folder)).begin == expected
+
+
+def test_a_chat_is_read_as_the_template_writes_it(tmp_path):
+    about = {"bos_token": "<|a|>", "chat_template": "{{ bos_token }}{{ messages[0].content }}"}
+    model = TextModel.named(small_llama.write(tmp_path / "a", {"bos_token_id": 0}, about))
+    tokens = model.tokenizer.chat([{"role": "user", "content": "hi"}])
+    opened = [model.predictor.architecture.opens_with, *tokens[1:]]
+    assert model.tokenizer.decode(opened) == model.tokenizer.decode(tokens) == "<|a|>hi"
+
+
+def test_a_tokenizer_with_another_begin_token_is_refused(tmp_path):
+    network = Llama.from_safetensors(small_llama.write(tmp_path / "a"))
+    other = Tokenizer.named(str(small_llama.write(tmp_path / "b", about={"bos_token": "<s>"})))
+    with pytest.raises(ValueError, match="begin token is the predictor's, 1; got one with 0"):
+        TextModel(network, other)
+
+
+ENDS = {  # config.json, generation_config.json, all ends; the tokenizer says 2
+    "one": (2, None, {2}),
+    "several": ([2, 1], None, {1, 2}),
+    "of generation alone": (None, [2, 0], {0, 2}),
+    "generation wins": ([2, 1], 0, {0, 2}),
+    "generation says nothing": ([2, 1], {}, {1, 2}),
+    "none but the tokenizer's": (None, None, {2}),
+}
+
+
+@pytest.mark.parametrize(("config", "generation", "expected"), ENDS.values(), ids=ENDS)
+def test_all_end_tokens_end_a_reply(tmp_path, config, generation, expected):
+    given = generation if isinstance(generation, dict) else {"eos_token_id": generation}
+    folder = small_llama.write(tmp_path / "a", {"eos_token_id": config}, generation_config=given)
+    tokenizer = Tokenizer.named(str(folder))
+    assert set(tokenizer.ends) == expected and tokenizer.end == 2
+
+
+def test_ends_of_gguf_files(tmp_path):
+    model = small_tokenizer.trained()
+    words = [model.id_to_token(token) for token in range(model.get_vocab_size())]
+    path = tmp_path / "a.gguf"
+    small_tokenizer.write_gguf(path, words, ["t h"], eot=1)
+    tokenizer = Tokenizer.from_gguf(path)
+    assert tokenizer.ends == (2, 1) and tokenizer.end == 2
+    small_tokenizer.write_gguf(path, words, ["t h"], eot=len(words))
+    with pytest.raises(StoreError, match=r"eot_token_id from 0 to .*a\.gguf; got"):
+        Tokenizer.from_gguf(path)
+
+
+def test_words_of_a_gguf_user_are_whole_in_any_text(tmp_path):
+    model = small_tokenizer.trained()
+    words = [model.id_to_token(token) for token in range(model.get_vocab_size())] + ["<tool>"]
+    path = tmp_path / "a.gguf"
+    small_tokenizer.write_gguf(path, words, ["t h"], user_defined=("<tool>",))
+    assert Tokenizer.from_gguf(path).encode("<tool>").tolist() == [len(words) - 1]
+
+
+# --- special tokens -------------------------------------------------------------------------
+
+END = {"content": "<|end|>", "special": True, "normalized": False}
+TOKENS = {  # files, and the tokens of "a<|end|>"
+    "added_tokens_decoder": ({"about": {"added_tokens_decoder": {"259": END}}}, [67, 259]),
+    "added_tokens.json": (
+        {"about": {"eos_token": "<|end|>"}, "added_tokens": {"<|end|>": 259}},
+        [67, 259],
+    ),
+    "special_tokens_map.json": ({"special_tokens_map": {"eos_token": "<|end|>"}}, [67, 259]),
+    "named alone": ({"about": {"pad_token": "<|end|>"}}, [67, 259]),
+    "nowhere": ({}, [67, 30, 94, 71, 80, 70, 94, 32]),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), TOKENS.values(), ids=TOKENS)
+def test_special_tokens_of_all_files_are_one_token(tmp_path, files, expected):
+    tokenizer = Tokenizer.named(str(small_llama.write(tmp_path / "a", **files)))
+    tokens = tokenizer.encode("a<|end|>", special=True).tolist()
+    assert tokens == expected
+    assert tokenizer.decode(tokens) == "a<|end|>"
+
+
+CONTRADICTIONS = {
+    "a number that is taken": (
+        {"about": {"added_tokens_decoder": {"7": END}}},
+        "number 7, .* is 259",
+    ),
+    "a number too far": ({"added_tokens": {"<|end|>": 400}}, "number 400, .* is 259"),
+    "no number": ({"about": {"added_tokens_decoder": {"x": END}}}, "Expected tokens by number in"),
+    "no text": (
+        {"about": {"added_tokens_decoder": {"259": {"a": 1}}}},
+        "Expected tokens by number",
+    ),
+    "a list": ({"about": {"added_tokens_decoder": [END]}}, "Expected tokens by number in"),
+    "an end that is a list": ({"about": {"eos_token": ["<|b|>"]}}, "eos_token to be the text"),
+    "an end below 0": (
+        {"generation_config": {"eos_token_id": -1}},
+        "eos_token_id .*generation_conf",
+    ),
+    "an end in words": ({"config": {"eos_token_id": "<|b|>"}}, "eos_token_id .*config.json; got"),
+    "a template that is a number": ({"about": {"chat_template": 3}}, "text of a chat template in"),
+    "a huge alphabet": ({"config": {"vocab_size": 2**40}}, "vocab_size .* whole number"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_files_that_contradict_one_another_are_named(tmp_path, files, message):
+    folder = small_llama.write(tmp_path / "a", **files)
+    with pytest.raises(StoreError, match=message) as error:
+        Tokenizer.named(str(folder))
+    assert str(folder) in str(error.value)
+
+
+# --- chats ----------------------------------------------------------------------------------
+
+SAYS = "if a < b & c: <|b|> é"
+WRITTEN = {  # templates, what they write of a message that holds a special token
+    "tojson": ("{{ messages[0].content | tojson }}", f'"{SAYS}"'),
+    "keys in their order": (
+        "{{ messages[0] | tojson }}",
+        f'{{"role": "user", "content": "{SAYS}"}}',
+    ),
+    "ASCII": (
+        "{{ messages[0].content | tojson(ensure_ascii=True) }}",
+        '"if a < b & c: <|b|> \\u00e9"',
+    ),
+    "upper": ("{{ messages[0].content | upper }}", SAYS.upper()),
+    "generation": ("{% generation %}{{ messages[0].content }}{% endgeneration %}", SAYS),
+    "pad_token": ("{{ pad_token }}{{ messages[0].content }}{{ eos_token }}", f"<s>{SAYS}<|b|>"),
+    "not named": ("{{ cls_token }}{{ bos_token is defined }}", "False"),
+    "the year": ("{{ strftime_now('%Y') }}", time.strftime("%Y")),
+}
+
+
+@pytest.mark.parametrize(("template", "expected"), WRITTEN.values(), ids=WRITTEN)
+def test_templates_write_what_they_say(tmp_path, template, expected):
+    about = {"chat_template": template, "pad_token": "<s>"}
+    tokenizer = Tokenizer.named(str(small_llama.write(tmp_path / "a", about=about)))
+    tokens = tokenizer.chat([{"role": "user", "content": SAYS}])
+    assert tokenizer.decode(tokens) == expected
+    special = [token for token in tokens.tolist() if token < len(small_llama.SPECIAL)]
+    assert special == ([0, 2] if "pad_token" in template else [])  # none is of the message
+
+
+def test_a_template_that_reads_special_tokens_of_messages_is_told_apart(tmp_path):
+    template = "{{ messages[0].content.split('<|b|>')[0] }}|{{ messages[0].content | length }}"
+    about = {"chat_template": template}
+    tokenizer = Tokenizer.named(str(small_llama.write(tmp_path / "a", about=about)))
+    with pytest.raises(ValueError, match=r"without special tokens, since .*got \['<\|b\|>'\]"):
+        tokenizer.chat([{"role": "user", "content": SAYS}])
+    assert tokenizer.decode(tokenizer.chat([{"role": "user", "content": "ab"}])) == "ab|2"
+
+
+ENDLESS = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "a power": "{{ 10 ** (10 ** 10) }}",
+    "a long text": "{{ 'a' * 10 ** 10 }}",
+    "doubling": (
+        "{% set ns = namespace(x='a') %}{% for i in range(99) %}"
+        "{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+    ),
+    "a wide text": "{{ 'a'.center(10 ** 10) }}",
+    "a format": "{{ '%10000000000d' % 1 }}",
+    "padding": "{{ 'a' | indent(10 ** 10) }}",
+    "a call of itself": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "a long answer": "{{ 'a' * MOST }}".replace("MOST", str(MOST_CHARACTERS + 1)),
+}
+
+
+@pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
+def test_templates_without_end_are_ended(tmp_path, monkeypatch, template):
+    monkeypatch.setattr(evaluating, "SECONDS", 0.5)
+    about = {"chat_template": template}
+    tokenizer = Tokenizer.named(str(small_llama.write(tmp_path / "a", about=about)))
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"chat template takes; it says: "):
+        tokenizer.chat([{"role": "user", "content": "a"}])
+    assert time.monotonic() - started < 10
+    monkeypatch.undo()
+    assert evaluating.render("{{ messages[0] }}", {}, [["ok"]]) == ["ok"]  # the next one is served
+
+
+def test_patterns_without_end_are_ended(monkeypatch):
+    assert evaluating.match([r".*q_proj", "k"], ["a.q_proj", "b.k"]) == [
+        [True, False],
+        [False, True],
+    ]
+    monkeypatch.setattr(evaluating, "SECONDS", 0.5)
+    with pytest.raises(evaluating.ForeignProblem, match="did not end within"):
+        evaluating.match(["(a+)+b"], ["a" * 64])
+    with pytest.raises(evaluating.ForeignProblem, match="unterminated"):
+        evaluating.match(["("], ["a"])
+
+
+def test_a_tokenizer_whose_pattern_has_no_end_gives_up(tmp_path, capfd):
+    folder = small_llama.write(tmp_path / "a")
+    written = json.loads((folder / "tokenizer.json").read_text())
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": "(a+)+$"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    written["pre_tokenizer"] = {
+        "type": "Sequence",
+        "pretokenizers": [split, written["pre_tokenizer"]],
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    tokenizer = Tokenizer.named(str(folder))
+    assert tokenizer.encode("aa").tolist() == [67, 67]
+    with pytest.raises(ValueError, match="a tokenizer that can cut the text; its package gives up"):
+        tokenizer.encode("a" * 40 + "b")
+    capfd.readouterr()  # where the package prints what it thinks of it
+
+
+# --- texts that come back -------------------------------------------------------------------
+
+CHANGING = {
+    "NFC": ({"type": "NFC"}, "cafe\u0301", "'e\\\\u0301' at character 3"),
+    "lower case": ({"type": "Lowercase"}, "Hi", "'Hi' at character 0"),
+    "spaces stripped": (
+        {"type": "Strip", "strip_left": True, "strip_right": True},
+        "hi ",
+        "'' of ' '",
+    ),
+    "replaced": (
+        {"type": "Replace", "pattern": {"String": "x"}, "content": "yy"},
+        "axb",
+        "at character 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("normalizer", "text", "message"), CHANGING.values(), ids=CHANGING)
+def test_a_text_that_would_not_come_back_is_not_compressed(tmp_path, normalizer, text, message):
+    folder = small_llama.write(tmp_path / "a")
+    written = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(written | {"normalizer": normalizer}))
+    model = TextModel.named(folder)
+    with pytest.raises(ValueError, match=f"so that it comes back exactly.*{message}"):
+        model.compress(text)
