@@ -5,22 +5,38 @@ that name finds the old file or the new one, never half of one, even after a kil
 processes that compute together, the first one writes.
 """
 
+import codecs
 import contextlib
 import difflib
+import hashlib
+import json
 import mmap
 import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import safetensors
 
 from promptax import platforms
 
+MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16, which they contain
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
+MOST_BYTES = 2**33
+DIGEST = "digest"  # the key of what verifies a JSON file
+DIGITS = 16  # of a digest: 64 bits, which no damage meets
 TEMPORARY = ".tmp"  # how the names of files end that are being written
 
 
@@ -29,13 +45,70 @@ class StoreError(ValueError):
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """A text file.
+    """Read a text file: all of promptax reads text in this way.
+
+    UTF-8, or what the mark at its beginning says (UTF-8, UTF-16 or UTF-32). The mark is no part of
+    the text, and every line ends in a single line feed.
 
     Raises:
         FileNotFoundError: naming the files that are there.
+        StoreError: the file is no text, or more than MOST_TEXT bytes.
     """
-    expect_file(Path(path))
-    return Path(path).read_text(encoding="utf-8")
+    path = Path(path).expanduser()
+    data = read_bytes(path, MOST_TEXT)
+    encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise StoreError(
+            f"Expected text in UTF-8; {path} has other bytes in line {line} (byte {error.start:,} "
+            "of the file). Save it as UTF-8."
+        ) from error
+    expect(
+        "\0" not in text,
+        f"Expected text in UTF-8; {path} has zero bytes: it is in another encoding, such as UTF-16 "
+        "without a mark, or no text. Save it as UTF-8.",
+    )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """Read what `write_json` wrote, or another file with one JSON object.
+
+    Raises:
+        FileNotFoundError: naming the files that are there.
+        StoreError: the file is no JSON object, or not what was written.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"Expected a whole JSON file; got {path}, which is truncated or damaged ({error}). "
+            "Copy it again or write it again."
+        ) from error
+    expect(isinstance(content, dict), f"Expected a JSON object in {path}; got another kind.")
+    written = content.pop(DIGEST, None)
+    expect(
+        written is None or written == digest_of_json(content),
+        f"Expected {path} as it was written; its content differs from its digest, so that it was "
+        f"damaged or edited. Copy it again; if you edited it, delete its {DIGEST!r}.",
+    )
+    return content
+
+
+def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
+    """Write a JSON object with a digest of its content, which `read_json` verifies."""
+    whole = {**content, DIGEST: digest_of_json(content)}
+    return write_text(path, json.dumps(whole, indent=1) + "\n")
+
+
+def digest_of_json(content: Mapping[str, Any]) -> str:
+    """A digest of a JSON object: the same for the same content, however it is laid out."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 @contextmanager
@@ -63,14 +136,19 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
     return Path(path)
 
 
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """The bytes of a file.
+def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
+    """Read the bytes of a file.
 
     Raises:
         FileNotFoundError: with the names that come close.
+        StoreError: there are more than `most`.
     """
-    expect_file(Path(path))
-    return Path(path).read_bytes()
+    path = Path(path).expanduser()
+    expect_file(path)
+    with open(path, "rb") as file:  # of a pipe nobody knows the size beforehand
+        data = file.read(most + 1)
+    expect(len(data) <= most, f"Expected at most {most:,} bytes; {path} has more. Split it.")
+    return data
 
 
 def write_together(folder: str | os.PathLike, contents: Mapping[str, bytes]) -> Path:
@@ -207,6 +285,9 @@ def expect(condition: bool, message: str) -> None:
 def expect_file(path: Path) -> None:
     """Complain, with the names that come close, unless a file is there."""
     expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")
+    kind = path.stat().st_mode if path.exists() else 0
+    is_device = stat.S_ISCHR(kind) or stat.S_ISBLK(kind)
+    expect(not is_device, f"Expected a file; {path} is a device, which may have no end.")
     if not path.exists():
         there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)

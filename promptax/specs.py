@@ -364,7 +364,7 @@ def parse(base: type[T]) -> Callable[[str], T]:
         where, whole = "", text
         if text.startswith("@"):
             where = f" in {text[1:]}"
-            with open(text[1:], encoding="utf-8") as file:
+            with open(os.path.expanduser(text[1:]), encoding="utf-8-sig") as file:
                 whole = file.read()
         try:
             data = json.loads(whole)

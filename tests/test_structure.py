@@ -22,7 +22,6 @@ MAY_PRINT = ("cli/", "progress.py")
 MAY_OPEN = {
     "files.py",
     "store.py",
-    "tasks/recorded.py",
     "specs.py",
     "platforms.py",
     "formats/weights.py",

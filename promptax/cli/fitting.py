@@ -20,6 +20,7 @@ from promptax.language.adapters import save_adapter
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.protocol.repeated import Repeated
+from promptax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,12 @@ class Fitting:
             reads=reads,
             tell=note,
         )
+
+
+def tell_data(task: Task) -> None:
+    """Say what was read, before anything is computed."""
+    if task.in_words():
+        note(f"{type(task).__name__}: {task.in_words()}")
 
 
 def keep(folder: Path, fitted: Fitted, small: bool = False) -> None:

@@ -1,6 +1,5 @@
 """Saved predictors as people name them: run folders or files, with names of their own."""
 
-import json
 from pathlib import Path
 
 from promptax import files, store
@@ -44,7 +43,7 @@ def predictor(path: str) -> Predictor | Repeated:
         return text_model.predictor(path)
     adapter, spec = Path(path) / ADAPTER, Path(path) / "spec.json"
     if adapter.is_dir() and spec.is_file():
-        base = json.loads(files.read_text(spec))["predictor"]
+        base = files.read_json(spec)["predictor"]
         return load_adapter(adapter, text_model.predictor(base))
     inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
     there = [Path(path) / name for name in inside if (Path(path) / name).exists()]

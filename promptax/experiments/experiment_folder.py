@@ -7,7 +7,6 @@ results.nc               groups: pretraining, TARGET (regret, tuning losses), TA
 table.csv, figures/, page.html   made from these by `write_page`, at any time
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def write_page(folder: Path) -> Path:
         ValueError: the results are not those of an experiment.
     """
     tree = store.load(folder / "results.nc")
-    spec = json.loads(files.read_text(folder / "spec.json"))
+    spec = files.read_json(folder / "spec.json")
     check(
         isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
         f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "

@@ -173,7 +173,7 @@ def has_tuned_weights(path: Path) -> bool:
     file = path if path.is_file() else path / "predictor.safetensors"
     for folder in list(file.parents)[:2]:
         if (folder / "spec.json").exists():
-            spec = json.loads(files.read_text(folder / "spec.json"))
+            spec = files.read_json(folder / "spec.json")
             methods = (spec.get("experiment") or {}).get("methods", {})
             by_file = {slug(name): tuner for name, tuner in methods.items()}
             description = spec.get("tuner") or by_file.get(file.stem)
@@ -189,7 +189,7 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
         "environment": platforms.environment(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    files.write_text(folder / "spec.json", json.dumps(written, indent=1))
+    files.write_json(folder / "spec.json", written)
 
 
 def details_of(spec: dict, what: str) -> dict[str, str]:

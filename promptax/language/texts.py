@@ -163,12 +163,7 @@ def _read(path: str) -> dict[str, Given]:
 
     What the file is, its content says: the first line of a file of JSON objects is one.
     """
-    try:
-        written = files.read_text(path).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise files.StoreError(
-            f"Expected UTF-8 text; {path} has other bytes at {error.start}. Save it as UTF-8."
-        ) from error
+    written = files.read_text(path)
     lines = {
         f"line {number} of {path}": line
         for number, line in enumerate(written.split("\n"), start=1)

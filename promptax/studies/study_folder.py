@@ -9,7 +9,6 @@ printed.csv     every printed number beside ours
 numbers.csv     what was measured in every condition, such as the regret of every repetition
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
     """
     spec = folder / "spec.json"
     if spec.exists():
-        earlier = json.loads(files.read_text(spec))
+        earlier = files.read_json(spec)
         described = {**to_json(study), "scale": scale}
         stored = {**earlier.get("study", {}), "scale": earlier.get("scale")}
         differ = {name for name in described | stored if described.get(name) != stored.get(name)}
@@ -54,7 +53,7 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
     """Write conditions.json: the file of each condition, by its name."""
     index = {name: result_path(Path(), condition).name for name, condition in conditions.items()}
-    files.write_text(folder / "conditions.json", json.dumps(index, indent=1))
+    files.write_json(folder / "conditions.json", index)
 
 
 def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
@@ -63,7 +62,7 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     Returns:
         The page's path, and the claims as they stand now.
     """
-    spec = json.loads(files.read_text(folder / "spec.json"))
+    spec = files.read_json(folder / "spec.json")
     study = from_json(spec["study"])
     assert isinstance(study, Study)
     conditions = study.conditions(spec["scale"])

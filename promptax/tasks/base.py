@@ -37,6 +37,11 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
       by which the contract tests judge `bayes()`.
     """
 
+    def in_words(self) -> str:
+        """What people should know of its data before anything is computed, such as how a file was
+        read; "" where its fields say all."""
+        return ""
+
     @property
     def outcome(self) -> Outcome:
         """What comes, and how a prediction of it is scored."""

@@ -1,6 +1,7 @@
 """A user's own sequences as a task: no oracle, no exact predictor.
 
-This is the one place outside the store that reads a file: the text a user names is the task.
+The file that a user names is the task. Its format is decided once for all lines; whatever does not
+fit is refused by the number of its line.
 """
 
 from typing import Annotated, Any
@@ -12,11 +13,14 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Key
 
+from promptax import files
+from promptax.files import expect
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks.base import Task
 
 PAD = -1
+MOST_TOKENS = 2**29  # 2 GB, the padding included
 
 
 def as_rows(sequences: Any) -> Any:
@@ -36,6 +40,11 @@ def as_rows(sequences: Any) -> Any:
                 f"{row.shape}, {row.dtype} in row {index}.",
             )
         width = max(len(row) for row in rows)
+        check(
+            len(rows) * width <= MOST_TOKENS,
+            f"Expected sequences that take at most {MOST_TOKENS:,} tokens, all as long as the "
+            f"longest; got {len(rows):,} of up to {width:,}. Cut long ones into several.",
+        )
         sequences = np.stack(
             [np.pad(row, (0, width - len(row)), constant_values=PAD) for row in rows]
         )
@@ -43,6 +52,19 @@ def as_rows(sequences: Any) -> Any:
         sequences.ndim == 2 and sequences.size > 0 and np.issubdtype(sequences.dtype, np.integer),
         f"Expected whole numbers of shape [sequence, time]; got shape {sequences.shape}, "
         f"{sequences.dtype}.",
+    )
+    least, most = int(sequences.min()), int(sequences.max())
+    check(
+        least >= PAD and most < np.iinfo(np.int32).max,
+        f"Expected tokens from 0 to {np.iinfo(np.int32).max - 1:,} (and {PAD} past the end); got "
+        f"{least:,} to {most:,}.",
+    )
+    is_past = np.maximum.accumulate(sequences == PAD, axis=1)
+    again = np.argwhere(is_past & (sequences != PAD))
+    check(
+        len(again) == 0,
+        f"Expected {PAD} only past the end of a sequence; got a token after one in "
+        f"row {int(again[0, 0]) if len(again) else 0}. Cut the sequence there, or give a token.",
     )
     return sequences.astype(np.int32)
 
@@ -59,8 +81,11 @@ class Recorded(Task):
     """Sequences from an array or from a text file with one sequence a line.
 
     Each episode is a recorded sequence drawn at random, read from its beginning; steps past its end
-    are not scored. In a file, a line is a row of words if it has spaces or commas, else a row of
-    characters.
+    are not scored.
+
+    A file has one sequence a line. Its symbols are separated by commas, semicolons, tabs or spaces,
+    by the same in all lines; in a file without any of these, every character is a symbol.
+    `in_words` says how the file was read.
     """
 
     path: str = eqx.field(default="", static=True)
@@ -75,9 +100,9 @@ class Recorded(Task):
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
-            lines = _read(self.path)
-            self.alphabet = self.alphabet or _alphabet(lines)
-            self.sequences = _encode(self.path, lines, self.alphabet)
+            _, rows = _read(self.path)
+            self.alphabet = self.alphabet or _alphabet(rows)
+            self.sequences = _encode(self.path, rows, self.alphabet)
         largest = int(self.sequences.max())
         if not self.alphabet:
             self.alphabet = tuple(str(i) for i in range(max(2, largest + 1)))
@@ -91,6 +116,19 @@ class Recorded(Task):
     def symbols(self) -> int:
         return len(self.alphabet)
 
+    def in_words(self) -> str:
+        lengths = np.sum(np.asarray(self.sequences) != PAD, axis=1)
+        least, most = int(lengths.min()), int(lengths.max())
+        steps = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+        read = f"{self.symbols:,} symbols, {len(lengths):,} sequences of {steps} steps"
+        if self.path == "":
+            return read
+        try:
+            separator = _read(self.path)[0]
+        except (OSError, ValueError):  # the file has gone or changed, the sequences have not
+            return read
+        return f"{read}, separated by {SEPARATORS[separator]}"
+
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         index, row = draw_row(key, self.sequences, length)
         return Episode(jnp.maximum(row, 0), latent=index, scored=row != PAD)
@@ -100,17 +138,80 @@ class Recorded(Task):
         return cls(sequences=((0, 1, 1), (1, 0), (1, 1, 1, 0))), cls(sequences=((0, 2, 1), (1, 0)))
 
 
-def _read(path: str) -> dict[int, list[str]]:
-    """The symbols of each line with text, by the line's number in the file."""
-    with open(path, encoding="utf-8") as file:
-        lines = [line.strip() for line in file]
-    rows = {
-        number: line.replace(",", " ").split() if any(c in line for c in ", \t") else list(line)
-        for number, line in enumerate(lines, start=1)
-        if line
+# --- a text file with symbols ---------------------------------------------------------------
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces", "": "nothing"}
+"""What may stand between the symbols of a file, and its name."""
+
+Rows = dict[int, list[str]]  # the symbols of each line with text, by its number in the file
+
+
+def _read(path: str) -> tuple[str, Rows]:
+    """What separates the symbols of a file, and its rows. One answer holds for all of its lines.
+
+    Raises:
+        StoreError: a line does not fit; the message has its number.
+    """
+    text = files.read_text(path)
+    lines = {n: line.strip(" ") for n, line in enumerate(text.split("\n"), 1) if line.strip()}
+    check(len(lines) > 0, f"Expected one sequence a line; {path} has no line with text.")
+    separator = _separator(path, lines)
+    rows = {number: _symbols(path, number, line, separator) for number, line in lines.items()}
+    first, *others = rows.values()
+    is_header = separator != "" and not any(map(_is_number, first)) and len(others) > 0
+    expect(
+        not (is_header and all(_is_number(symbol) for row in others for symbol in row)),
+        f"Expected one sequence a line; line {min(rows)} of {path} has words, {first[:3]}, and all "
+        "others have numbers. If it is a header, delete it.",
+    )
+    return separator, rows
+
+
+def _separator(path: str, lines: dict[int, str]) -> str:
+    """The one separator of all lines; "" if symbols are single characters."""
+    numbers = {
+        mark: next((number for number, line in lines.items() if mark in line), None)
+        for mark in SEPARATORS
+        if mark
     }
-    check(len(rows) > 0, f"Expected one sequence a line; {path} has no line with text.")
-    return rows
+    there = [mark for mark, number in numbers.items() if number is not None]
+    strong = [mark for mark in there if mark in ",;"]
+    expect(
+        len(strong) <= 1,
+        f"Expected one separator in all of {path}; got "
+        + " and ".join(f"{SEPARATORS[mark]} (line {numbers[mark]})" for mark in strong)
+        + ". Write all lines in one way.",
+    )
+    return (strong or there[::-1] or [""])[0]  # spaces, where there are tabs and spaces
+
+
+def _symbols(path: str, number: int, line: str, separator: str) -> list[str]:
+    """The symbols of a line."""
+    if separator == "":
+        cells = list(line)
+    elif separator == " ":
+        cells = line.split()
+    else:
+        cells = [cell.strip() for cell in line.split(separator)]
+    for place, cell in enumerate(cells, start=1):
+        words = "an empty one" if cell == "" else repr(cell[:40])
+        is_bare = cell.isprintable() and not any(letter.isspace() for letter in cell)
+        is_quoted = separator != "" and cell[:1] in ('"', "'", "[", "{")
+        expect(
+            cell != "" and is_bare and not is_quoted,
+            f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of {path} "
+            f"has {words} at place {place}. Correct the line, or write symbols without spaces, "
+            "quotes and brackets.",
+        )
+    return cells
+
+
+def _is_number(symbol: str) -> bool:
+    try:
+        float(symbol)
+    except ValueError:
+        return False
+    return True
 
 
 def _alphabet(rows: dict[int, list[str]]) -> tuple[str, ...]:

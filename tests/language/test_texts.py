@@ -294,7 +294,10 @@ def test_what_a_file_is_its_content_says(word, tmp_path, name):
 def test_other_bytes_and_missing_files_are_refused(word, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_bytes(b"caf\xe9\n")
-    message = f"Expected UTF-8 text; {path} has other bytes at 3. Save it as UTF-8."
+    message = (
+        f"Expected text in UTF-8; {path} has other bytes in line 1 (byte 3 of the file). Save it "
+        "as UTF-8."
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Texts(path=str(path), tokenizer=word)
     near = re.escape(f"there is none. Did you mean {path.name!r}?")

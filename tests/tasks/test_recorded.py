@@ -181,3 +181,93 @@ def test_a_bad_file_is_refused_with_the_way_out(tmp_path, text, alphabet, messag
     with pytest.raises(ValueError) as error:
         Recorded(path=str(path), alphabet=alphabet)
     assert str(error.value) == message.format(path=path)
+
+
+# --- the format of a file is decided once ----------------------------------------------------
+
+READ = {
+    "BOM": (b"\xef\xbb\xbf0,1,1\r\n1,0,1\r\n", ("0", "1"), "commas"),
+    "UTF-16": ("0,1,1\n1,0,1\n".encode("utf-16"), ("0", "1"), "commas"),
+    "UTF-32": ("0,1,1\n1,0,1\n".encode("utf-32"), ("0", "1"), "commas"),
+    "one value": (b"3 12 7\n12\n7 3\n", ("3", "7", "12"), "spaces"),
+    "one value among commas": (b"3,12,7\n12\n7,3\n", ("3", "7", "12"), "commas"),
+    "semicolons": (b"0;1;1\n1; 0 ;1\n", ("0", "1"), "semicolons"),
+    "tabs": (b"0\t1\n1\t0\n", ("0", "1"), "tabs"),
+    "tabs and spaces": (b"0\t1 1\n1  0\n", ("0", "1"), "spaces"),
+    "old line ends": (b"01\r10\r", ("0", "1"), "nothing"),
+    "no last line end, blank lines": (b"\n01\n \n10", ("0", "1"), "nothing"),
+    "words of commas and dots": ("naïve,日本\n日本\n".encode(), ("naïve", "日本"), "commas"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_one_format_holds_for_a_whole_file(tmp_path, name):
+    data, alphabet, separator = READ[name]
+    (tmp_path / "it").write_bytes(data)
+    task = Recorded(path=str(tmp_path / "it"))
+    assert task.alphabet == alphabet
+    assert task.in_words().endswith(f"separated by {separator}")
+
+
+def test_what_was_read_is_said(tmp_path):
+    (tmp_path / "it").write_text("a,b,c\nc\n")
+    task = Recorded(path=str(tmp_path / "it"))
+    assert task.in_words() == "3 symbols, 2 sequences of 1 to 3 steps, separated by commas"
+    (tmp_path / "it").unlink()
+    assert task.in_words() == "3 symbols, 2 sequences of 1 to 3 steps"
+    assert Recorded(sequences=((0, 1),)).in_words() == "2 symbols, 1 sequences of 2 steps"
+
+
+REFUSED = {
+    "empty cell": (b"0,1\n0,,1\n", "line 2 .* has an empty one at place 2"),
+    "last cell empty": (b"0;1\n0;1;\n", "line 2 .* has an empty one at place 3"),
+    "first cell empty": (b"\t1\t0\n", "line 1 .* has an empty one at place 1"),
+    "two separators": (b"0,1\n\n0;1\n", r"commas \(line 1\) and semicolons \(line 3\)"),
+    "decimal commas": (b"0,5;1,5\n", "Write all lines in one way"),
+    "spaces within": (b"0,1\n0 1,1\n", "line 2 .* has '0 1' at place 1"),
+    "quotes": (b'"0","1"\n', "bare symbols.* line 1"),
+    "JSON": (b"[0, 1, 1]\n[1, 0]\n", r"line 1 .* has '\[0' at place 1"),
+    "a header": (b"x,y,z\n0,1,1\n", "line 1 .* header, delete it"),
+    "control characters": (b"0,1\n0,\x1b[1m1\n", "line 2"),
+    "no text": (b"\x7fELF\0\0\1\n", "zero bytes"),
+    "UTF-16 without a mark": ("01\n".encode("utf-16-le"), "zero bytes"),
+    "Latin-1": (b"0,1\ncaf\xe9,1\n", "other bytes in line 2"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_fits_no_format_is_refused_by_its_line(tmp_path, name):
+    data, message = REFUSED[name]
+    (tmp_path / "it").write_bytes(data)
+    with pytest.raises(ValueError, match=message) as error:
+        Recorded(path=str(tmp_path / "it"))
+    assert str(tmp_path / "it") in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null"])
+def test_devices_are_refused(place):
+    with pytest.raises(ValueError, match="is a device"):
+        Recorded(path=place)
+
+
+def test_files_that_would_take_all_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks.recorded, "MOST_TOKENS", 1000)
+    (tmp_path / "it").write_text("01" * 400 + "\n0\n")
+    with pytest.raises(ValueError, match="2 of up to 800"):
+        Recorded(path=str(tmp_path / "it"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([[2**33, 2**33 + 1]]), "got 8,589,934,592 to 8,589,934,593"),
+        (np.array([[2**63]], np.uint64), "got 9,223,372,036,854,775,808"),
+        (np.array([[-(2**40)]]), "got -1,099,511,627,776"),
+        (((0, 1), (2**40, 1)), "1,099,511,627,776"),
+        (((0, -1, 1), (1,)), "-1 only past the end .* row 0"),
+        (np.array([[0, 1], [-1, 1]]), "row 1"),
+    ],
+)
+def test_tokens_are_looked_at_before_they_are_cast(rows, message):
+    with pytest.raises(ValueError, match=message):
+        Recorded(sequences=rows)

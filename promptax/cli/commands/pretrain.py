@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from promptax.cli.fitting import Fitting, keep, show_fit
+from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.experiments import run_folder
 from promptax.fit.loop import pretrain
 from promptax.fit.objectives import LogLoss, Objective
@@ -30,6 +30,7 @@ def run(flags: Flags, command: str) -> None:
     what = {"network": flags.network, "task": flags.task, "fit": flags.fit}
     if type(flags.objective) is not LogLoss:
         what["objective"] = flags.objective
+    tell_data(flags.task)
     with flags.at_work(command) as at:
         if not at.is_resumed:
             run_folder.write_spec(at.folder, command, flags.seed, **what)

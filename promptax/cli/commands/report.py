@@ -1,7 +1,6 @@
 """Write figures, table and page of a run folder again from its results."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import tyro
@@ -24,7 +23,7 @@ def run(flags: Flags, command: str) -> None:
     """Write the report; print the page's path."""
     del command
     folder = Path(flags.folder)
-    of_study = "study" in json.loads(files.read_text(folder / "spec.json"))
+    of_study = "study" in files.read_json(folder / "spec.json")
     say(
         str(
             study_folder.write_page(folder)[0] if of_study else experiment_folder.write_page(folder)

@@ -6,7 +6,7 @@ import jax
 
 from promptax.cli import saved
 from promptax.cli.arguments import choice
-from promptax.cli.fitting import Fitting, keep, show_fit
+from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.cli.printing import note
 from promptax.experiments import run_folder
 from promptax.language import text_model
@@ -33,6 +33,7 @@ def run(flags: Flags, command: str) -> None:
     where = saved.lasting(flags.predictor)
     what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": flags.fit}
     alphabet = flags.target.outcome.alphabet
+    tell_data(flags.target)
     with flags.at_work(command, reads=[flags.predictor]) as at:
         if not at.is_resumed:
             run_folder.write_spec(at.folder, command, flags.seed, **what)
