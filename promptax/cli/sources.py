@@ -157,7 +157,8 @@ def _is_abstract(function: ast.FunctionDef) -> bool:
 
 
 def _is_of_class(annotated: ast.AnnAssign) -> bool:
-    return ast.unparse(annotated.annotation).startswith("ClassVar")
+    """Whether it is no field: an attribute of the class, or one that members must bring."""
+    return ast.unparse(annotated.annotation).startswith(("ClassVar", "eqx.AbstractVar"))
 
 
 def _summary(node: ast.Module | ast.ClassDef) -> str:
