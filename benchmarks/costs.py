@@ -8,41 +8,20 @@ above what it was after imports and the first small computation.
 
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 
-CASE = """
-import json, resource, sys, time
 import jax
-import promptax as px
-from promptax import bench, fit
-from promptax.predictors import LSTM, Transformer
-from promptax.steering import FullWeights, SoftPrompt
-from promptax.tasks import Categorical, DirichletCategorical
 
-px.use_cores()
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-jax.numpy.ones(3).sum().block_until_ready()
-before, compilations, compiling = peak(), [], []
-counted = {"/jax/core/compile/backend_compile_duration"}
-jax.monitoring.register_event_duration_secs_listener(
-    lambda name, seconds, **_: compiling.append(seconds) if name in counted else None)
-network = {"Transformer": Transformer, "LSTM": LSTM}[sys.argv[1]]
-case = json.loads(sys.argv[2])
-if case["job"] == "evaluation":
-    run = bench.evaluation(network(), case["sequences"], case["length"])
-else:
-    more = {name: case[name] for name in ("repetitions", "length", "batch") if name in case}
-    tuner = SoftPrompt(length=case["prompt"]) if "prompt" in case else None
-    run = bench.ours(network(), case["job"], case.get("symbols", 2), tuner, **more)
-started = time.perf_counter()
-run(case.get("updates", 8))
-first, spent, programs = time.perf_counter() - started, sum(compiling), len(compiling)
-times = sorted(run(case.get("updates", 8)) for _ in range(case.get("rounds", 5)))
-print(json.dumps({"seconds": times[len(times) // 2], "first": first, "compiling": spent,
-                  "programs": programs, "later": len(compiling) - programs,
-                  "memory": peak() - before}))
-"""
+import promptax as px
+from promptax.experiments import bench
+from promptax.predictors import LSTM, Transformer
+from promptax.steering import SoftPrompt
+
+NETWORKS = {"Transformer": Transformer, "LSTM": LSTM}
+COMPILED = "/jax/core/compile/backend_compile_duration"
 EVALUATION = {"job": "evaluation", "length": 200, "updates": 1}
 SOFT = {"job": "soft prompt"}
 CASES = {
@@ -59,10 +38,48 @@ CASES = {
 }
 
 
+def peak_memory() -> float:
+    """The largest resident set of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_case(network: str, case: dict) -> dict:
+    """One case in this process: seconds, compiled programs and MiB."""
+    px.use_cores()
+    jax.numpy.ones(3).sum().block_until_ready()
+    before, compiling = peak_memory(), []
+
+    def listen(event: str, duration_secs: float, **kwargs: object) -> None:
+        del kwargs
+        if event == COMPILED:
+            compiling.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    architecture, updates = NETWORKS[network](), case.get("updates", 8)
+    if case["job"] == "evaluation":
+        run = bench.evaluation(architecture, case["sequences"], case["length"])
+    else:
+        sizes = {name: case[name] for name in ("repetitions", "length", "batch") if name in case}
+        tuner = SoftPrompt(length=case["prompt"]) if "prompt" in case else None
+        run = bench.ours(architecture, case["job"], case.get("symbols", 2), tuner, **sizes)
+    started = time.perf_counter()
+    run(updates)
+    first, spent, programs = time.perf_counter() - started, sum(compiling), len(compiling)
+    times = sorted(run(updates) for _ in range(case.get("rounds", 5)))
+    return {
+        "seconds": times[len(times) // 2],
+        "first": first,
+        "compiling": spent,
+        "programs": programs,
+        "later": len(compiling) - programs,
+        "memory": peak_memory() - before,
+    }
+
+
 def measure(network: str, case: dict) -> dict:
     """One case in a fresh process, without a cache of compiled programs."""
     child = subprocess.run(
-        [sys.executable, "-c", CASE, network, json.dumps(case)],
+        [sys.executable, __file__, network, json.dumps(case)],
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "0"},
         stdout=subprocess.PIPE,
         text=True,
@@ -73,6 +90,9 @@ def measure(network: str, case: dict) -> dict:
 
 def main() -> None:
     """Print a table for each network."""
+    if len(sys.argv) == 3 and sys.argv[2].startswith("{"):  # a process of a case
+        print(json.dumps(run_case(sys.argv[1], json.loads(sys.argv[2]))))
+        return
     for network in sys.argv[1:] or ("Transformer", "LSTM"):
         print(
             f"\n| {network} | s an update | first run, s | of it compiling | programs | "
@@ -80,11 +100,11 @@ def main() -> None:
         )
         print("|---" * 7 + "|")
         for name, case in CASES.items():
-            found = measure(network, case)
+            cost = measure(network, case)
             print(
-                f"| {name} | {found['seconds']:.3f} | {found['first']:.1f} | "
-                f"{found['compiling']:.1f} | {found['programs']} | {found['later']} | "
-                f"{found['memory']:.0f} |",
+                f"| {name} | {cost['seconds']:.3f} | {cost['first']:.1f} | "
+                f"{cost['compiling']:.1f} | {cost['programs']} | {cost['later']} | "
+                f"{cost['memory']:.0f} |",
                 flush=True,
             )
 
