@@ -295,6 +295,7 @@ def test_peft_predicts_as_what_was_saved(tmp_path, elsewhere, tuner, begin):
 
 ADAPTERS = {
     "soft prompt": ("PromptTuningConfig", {"num_virtual_tokens": 3}),
+    "encoded prompt": ("PromptEncoderConfig", {"num_virtual_tokens": 3, "encoder_hidden_size": 8}),
     "keys and values": ("PrefixTuningConfig", {"num_virtual_tokens": 3}),
     "projected": ("PrefixTuningConfig", {"num_virtual_tokens": 3, "prefix_projection": True}),
     "low rank": ("LoraConfig", {"r": 2, "lora_alpha": 5, "target_modules": ["q_proj", "v_proj"]}),
