@@ -1,6 +1,7 @@
 """The demo: the main paper's experiment in small."""
 
-from promptax.experiments.experiment import METHODS, Experiment
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.plan import METHODS
 from promptax.fit.settings import FitSettings
 from promptax.predictors import Architecture
 from promptax.steering import HardPrompt

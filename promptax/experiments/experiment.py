@@ -1,117 +1,26 @@
-"""One experiment as data: a network, its pretraining, and every way to steer it to some targets.
+"""One experiment: a network is pretrained, and steered to some targets in every way.
 
-It is the measurement of Genewein et al. 2025; `promptax.experiments.stages` does the work. The demo
-runs an experiment, studies are made of them; neither is known here.
+It is the measurement of Genewein et al. 2025. Its fields are those of a `Plan`, and
+`promptax.experiments.stages` does the work. The demo runs an experiment, studies are made of them;
+neither is known here.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-import equinox as eqx
-import jax
 import xarray as xr
 
-from promptax.experiments.groups import PRETRAINING, UNTUNED, regret_rows, slug
-from promptax.experiments.measurement import (
-    Announce,
-    Keep,
-    Measurement,
-    Stage,
-    keep_nothing,
-    silent,
-)
+from promptax.experiments.groups import regret_rows
+from promptax.experiments.measurement import Announce, Keep, Stage, keep_nothing, silent
+from promptax.experiments.plan import Plan
+from promptax.experiments.stages import measure_experiment
 from promptax.fit.settings import FitSettings
-from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.specs import check, later
-from promptax.steering import (
-    EmbeddingWeights,
-    FullWeights,
-    HardPrompt,
-    LowRank,
-    RandomPrompt,
-    RealPrompt,
-    SimplexPrompt,
-    SoftPrompt,
-    Tuner,
-)
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
-
-RANDOM = "random prompt"
-
-METHODS = {
-    "hard prompt": HardPrompt(),
-    "simplex prompt": SimplexPrompt(),
-    "real prompt": RealPrompt(),
-    "soft prompt": SoftPrompt(),
-    "full weights": FullWeights(),
-    "low rank": LowRank(),
-    "embedding": EmbeddingWeights(unembedding=False),
-    "unembedding": EmbeddingWeights(embedding=False),
-    "both embeddings": EmbeddingWeights(),
-    RANDOM: RandomPrompt(),
-}
-"""The nine methods of Genewein et al. 2025 and their control."""
+from promptax.predictors import LSTM
+from promptax.steering import SoftPrompt
+from promptax.tasks import Categorical
 
 
-class Experiment(Measurement):
+class Experiment(Plan):
     """What to pretrain, what to steer it to, how, and how to measure."""
-
-    network: Architecture = Transformer()
-    """Architecture."""
-    prior: Task = DirichletCategorical()
-    """What the network is pretrained on."""
-    targets: dict[str, Task] = eqx.field(
-        default_factory=lambda: {"single coin": Categorical(), "two coins": CategoricalMixture()}
-    )
-    """What it is steered to, by name."""
-    methods: dict[str, Tuner] = eqx.field(default_factory=lambda: dict(METHODS))
-    """How, by name."""
-    pretraining: FitSettings = FitSettings()
-    """How to pretrain."""
-    tuning: FitSettings = FitSettings(repetitions=3)
-    """How to tune: length, steps, repetitions."""
-    sequences: int = 2048
-    """Sequences to evaluate on, the same for all predictors."""
-    length: int = 200
-    """Steps of each of them."""
-    also_on_prior: bool = False
-    """Measure everything on the pretraining task too, over its length: what tuning forgets."""
-    prior_sequences: int = later(0)
-    """Sequences of each target on which to fit the prior that every predictor behaves like, over
-    the length of tuning (`effective_prior`); 0: leave it."""
-
-    def __check_init__(self) -> None:
-        check(
-            self.sequences >= 2 and self.length >= 1,
-            f"Expected at least 2 sequences of length 1; got {self.sequences} of {self.length}.",
-        )
-        check(
-            self.prior_sequences >= 0,
-            f"Expected prior_sequences of at least 0; got {self.prior_sequences}.",
-        )
-        slugs = [PRETRAINING, *map(slug, self.targets)]
-        check(
-            len(set(slugs)) == len(slugs),
-            f"Expected targets whose letters and digits differ, and none named {PRETRAINING!r}; "
-            f"got {list(self.targets)}.",
-        )
-        taken = {UNTUNED, "oracle", "bayes", "prior bayes", "prior bayes, best prompt"}
-        taken &= set(self.methods)
-        check(not taken, f"Expected methods not named as baselines are; got {sorted(taken)}.")
-        for tuner in self.methods.values():
-            tuner.check_alphabet(self.prior)
-        kind = self.prior.outcome
-        check(
-            self.prior_sequences == 0 or kind.alphabet is not None,
-            f"Expected prior_sequences=0, since no Dirichlet prior is over {kind.words()}; got "
-            f"{self.prior_sequences}.",
-        )
-        for name, target in self.targets.items():
-            check(
-                target.outcome == kind,
-                f"Expected targets over {kind.words()}, as the prior; {name!r} is over "
-                f"{target.outcome.words()}.",
-            )
 
     @classmethod
     def examples(cls) -> "tuple[Experiment, ...]":
@@ -127,35 +36,11 @@ class Experiment(Measurement):
         )
         return (small,)
 
-    def lengths(self) -> tuple[int, int]:
-        """Steps of time of a tuning and of a pretraining sequence."""
-        return self.tuning.length or 50, self.pretraining.length or 100
-
     def stages(
         self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
     ) -> Iterator[Stage]:
         """The pretraining; then each target's regret, and what belongs to it (`groups_of`)."""
-        from promptax.experiments import stages  # written for this class, which it imports
-
-        return stages.measure_experiment(self, seed, announce, keep)
-
-    def work(self) -> float:
-        """Numbers touched by all updates, and by measuring, which is a third of the work for each
-        token."""
-        tuning_length, training_length = self.lengths()
-
-        def build(key: jax.Array) -> Any:
-            return self.network.build(key, self.prior.outcome)
-
-        shapes = eqx.filter_eval_shape(build, jax.random.key(0))
-        size = sum(
-            leaf.size for leaf in jax.tree.leaves(shapes) if isinstance(leaf, jax.ShapeDtypeStruct)
-        )
-        read = self.pretraining.steps * self.pretraining.batch * training_length
-        fits = len(self.methods) * len(self.targets) * self.tuning.repetitions
-        read += fits * self.tuning.steps * self.tuning.batch * tuning_length
-        measured = (fits + len(self.targets)) * self.sequences * self.length
-        return size * (read + measured / 3)
+        return measure_experiment(self, seed, announce, keep)
 
     def shared(self) -> "Experiment":
         """The pretraining."""

@@ -7,8 +7,8 @@ import xarray as xr
 
 from promptax.axes import NATS
 from promptax.evaluation.exact.expectations import Expectations
-from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import UNTUNED
+from promptax.experiments.plan import Plan
 from promptax.fit.cost import UNITS
 from promptax.fit.fitted import Fitted
 from promptax.tasks import Task
@@ -16,14 +16,14 @@ from promptax.tasks import Task
 
 def label_results(
     results: xr.Dataset,
-    experiment: Experiment,
+    plan: Plan,
     fits: dict[str, Fitted],
     name: str,
     expectations: Expectations | None,
 ) -> xr.Dataset:
     """Regret, with tuning losses, scores of searches, groups, prompts, and the settings."""
-    tuning, training = experiment.lengths()
-    groups = {method: tuner.group for method, tuner in experiment.methods.items()}
+    tuning, training = plan.lengths()
+    groups = {method: tuner.group for method, tuner in plan.methods.items()}
     order = [n for g in ("prompts", "weights") for n in groups if groups[n] == g]
     present = results.predictor.values.tolist()
     baselines = [name for name in present if name not in order and name != "oracle"]
@@ -31,7 +31,7 @@ def label_results(
     results = results.sel(predictor=order + baselines)
     names = results.predictor.values.tolist()
     # the steps of an exhaustive search are no updates that could be drawn beside others
-    curves = {n: fit.loss for n, fit in fits.items() if not experiment.methods[n].tries_all}
+    curves = {n: fit.loss for n, fit in fits.items() if not plan.methods[n].tries_all}
     steps = max((curve.shape[1] for curve in curves.values()), default=0)
     loss = np.full((len(names), results.sizes["repetition"], steps), np.nan, np.float32)
     diverged = np.full(loss.shape[:2], -1)
@@ -45,7 +45,7 @@ def label_results(
             tuning_loss=(("predictor", "repetition", "step"), loss, {"unit": NATS}),
             diverged=(("predictor", "repetition"), diverged),
             **_floor(expectations, tuning),
-            **_scores(experiment, fits),
+            **_scores(plan, fits),
             **_costs(fits, names, results.sizes["repetition"]),
         )
         .assign_coords(
@@ -57,8 +57,8 @@ def label_results(
             target=name,
             tuning_length=tuning,
             training_length=training,
-            network=type(experiment.network).__name__,
-            pretraining=_pretrained_on(experiment),
+            network=type(plan.network).__name__,
+            pretraining=_pretrained_on(plan),
             reference=results.attrs.get("reference", "oracle"),
         )
     )
@@ -74,9 +74,9 @@ def _floor(expectations: Expectations | None, length: int) -> dict[str, Any]:
         return {}
 
 
-def _scores(experiment: Experiment, fits: dict[str, Fitted]) -> dict[str, Any]:
+def _scores(plan: Plan, fits: dict[str, Fitted]) -> dict[str, Any]:
     """Every candidate's loss in the first exhaustive search [repetition, candidate]."""
-    for method, tuner in experiment.methods.items():
+    for method, tuner in plan.methods.items():
         if tuner.tries_all:
             return {"scores": (("repetition", "candidate"), fits[method].scores, {"unit": NATS})}
     return {}
@@ -105,10 +105,10 @@ def _prompts_in_words(fitted: Fitted) -> str:
     return " · ".join(" ".join(map(str, row)) for row in rows.tolist())
 
 
-def _pretrained_on(experiment: Experiment) -> str:
-    if experiment.pretraining.steps:
-        return _class_in_words(experiment.prior)
-    return "text" if experiment.network.trained else "nothing"
+def _pretrained_on(plan: Plan) -> str:
+    if plan.pretraining.steps:
+        return _class_in_words(plan.prior)
+    return "text" if plan.network.trained else "nothing"
 
 
 def _class_in_words(task: Task) -> str:

@@ -18,10 +18,10 @@ from promptax.axes import labelled
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import PROMPT_STEPS, evaluate
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
-from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, UNTUNED, Steered, groups_of, slug
 from promptax.experiments.labelling import label_results
 from promptax.experiments.measurement import Announce, Keep, Stage, keep_nothing, silent
+from promptax.experiments.plan import Plan
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import pretrain
 from promptax.progress import Together
@@ -36,16 +36,16 @@ STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 
 
 
 def measure_experiment(
-    experiment: Experiment, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
+    plan: Plan, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
 ) -> Iterator[Stage]:
     """The experiment's groups of results, by name."""
     workers = platforms.tunings_at_once()
-    for stage in run_stages(experiment, seed, announce, workers, keep):
+    for stage in run_stages(plan, seed, announce, workers, keep):
         yield from groups_of(stage)
 
 
 def run_stages(
-    experiment: Experiment,
+    plan: Plan,
     seed: int,
     announce: Announce = silent,
     workers: int = 1,
@@ -54,29 +54,29 @@ def run_stages(
     """The experiment from the beginning: the pretraining, then each target in turn."""
     key = jax.random.key(seed)
     checkpoint = keep(PRETRAINING)
-    fitted = pretrain_network(jax.random.fold_in(key, 0), experiment, announce, checkpoint)
+    fitted = pretrain_network(jax.random.fold_in(key, 0), plan, announce, checkpoint)
     yield fitted
     base = fitted.predictor
     assert isinstance(base, Predictor)
     if platforms.size(base) > platforms.MOST_COPIED:  # its products keep all cores busy
         workers = 1
-    for index, name in enumerate(experiment.targets):
+    for index, name in enumerate(plan.targets):
         target_key = jax.random.fold_in(key, 1 + index)
-        yield steer_to(target_key, base, experiment, name, announce, workers, keep)
+        yield steer_to(target_key, base, plan, name, announce, workers, keep)
 
 
 def pretrain_network(
     key: Key[Array, ""],
-    experiment: Experiment,
+    plan: Plan,
     announce: Announce = silent,
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """The experiment's network after pretraining."""
     return pretrain(
         key,
-        experiment.network,
-        experiment.prior,
-        experiment.pretraining,
+        plan.network,
+        plan.prior,
+        plan.pretraining,
         checkpoint=checkpoint,
         callbacks=announce("pretraining"),
     )
@@ -85,7 +85,7 @@ def pretrain_network(
 def steer_to(
     key: Key[Array, ""],
     base: Predictor,
-    experiment: Experiment,
+    plan: Plan,
     name: str,
     announce: Announce = silent,
     workers: int = 1,
@@ -96,61 +96,61 @@ def steer_to(
     `workers`: how many methods to tune at the same time. A small network cannot keep several cores
     busy; a large one can, and gains nothing. The results do not depend on it.
     """
-    target = experiment.targets[name]
+    target = plan.targets[name]
     tune_key, evaluate_key, state_key = jax.random.split(key, 3)
-    together = Together(announce(f"{name}: tuning"), len(experiment.methods))
+    together = Together(announce(f"{name}: tuning"), len(plan.methods))
 
     def tune(index: int) -> Fitted:
-        method, tuner = list(experiment.methods.items())[index]
+        method, tuner = list(plan.methods.items())[index]
         return tuner.tune(
             jax.random.fold_in(tune_key, index),
             base,
             target,
-            experiment.tuning,
+            plan.tuning,
             checkpoint=keep(f"{slug(name)}-{slug(method)}"),
             callbacks=(together.part(index),),
         )
 
     with ThreadPoolExecutor(workers) as pool:
-        fits_in_order = list(pool.map(tune, range(len(experiment.methods))))
-    fits = dict(zip(experiment.methods, fits_in_order, strict=True))
+        fits_in_order = list(pool.map(tune, range(len(plan.methods))))
+    fits = dict(zip(plan.methods, fits_in_order, strict=True))
     together.close()
     tuned = {method: fitted.predictor for method, fitted in fits.items()}
     # without pretraining there is no prior to compare with
-    trained = experiment.network.trained or experiment.pretraining.steps > 0
-    prior_is_exact = experiment.prior.has_bayes and trained
-    expectations = Expectations(target, experiment.length) if can_be_expected(target) else None
+    trained = plan.network.trained or plan.pretraining.steps > 0
+    prior_is_exact = plan.prior.has_bayes and trained
+    expectations = Expectations(target, plan.length) if can_be_expected(target) else None
     losses = evaluate(
         evaluate_key,
         {UNTUNED: base, **tuned},
         target,
-        experiment.sequences,
-        experiment.length,
-        prior=experiment.prior if prior_is_exact else None,
-        prior_prompt_length=_prompt_length(experiment, expectations) if prior_is_exact else None,
+        plan.sequences,
+        plan.length,
+        prior=plan.prior if prior_is_exact else None,
+        prior_prompt_length=_prompt_length(plan, expectations) if prior_is_exact else None,
         expectations=expectations,
         callbacks=announce(f"{name}: evaluation"),
     )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
-    results = label_results(results, experiment, fits, name, expectations)
-    priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce)
+    results = label_results(results, plan, fits, name, expectations)
+    priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, plan, name, announce)
     return Steered(
         results.assign(priors.reindex(predictor=results.predictor).data_vars),
-        _states(state_key, base, tuned, experiment, name),
-        _on_prior(evaluate_key, {UNTUNED: base, **tuned}, experiment, name, announce),
+        _states(state_key, base, tuned, plan, name),
+        _on_prior(evaluate_key, {UNTUNED: base, **tuned}, plan, name, announce),
         tuned,
     )
 
 
-def _prompt_length(experiment: Experiment, expectations: Expectations | None) -> int | None:
+def _prompt_length(plan: Plan, expectations: Expectations | None) -> int | None:
     """The length of the prior's best hard prompt, where it can be found exactly."""
-    searches = [tuner for tuner in experiment.methods.values() if isinstance(tuner, Search)]
+    searches = [tuner for tuner in plan.methods.values() if isinstance(tuner, Search)]
     lengths = [search.length for search in searches if search.tries_all]
     if not lengths or expectations is None:
         return None
-    short = expectations.at(min(PROMPT_STEPS, experiment.length))
+    short = expectations.at(min(PROMPT_STEPS, plan.length))
     try:
-        short.best_prompt(experiment.prior.bayes(), lengths[0])  # `evaluate` asks for it again
+        short.best_prompt(plan.prior.bayes(), lengths[0])  # `evaluate` asks for it again
     except ValueError:  # too much to try
         return None
     return lengths[0]
@@ -159,19 +159,19 @@ def _prompt_length(experiment: Experiment, expectations: Expectations | None) ->
 def _on_prior(
     key: Key[Array, ""],
     predictors: dict[str, Predictor | Repeated],
-    experiment: Experiment,
+    plan: Plan,
     name: str,
     announce: Announce,
 ) -> xr.Dataset | None:
     """Regret to exact Bayes on sequences of the pretraining task, as long as it was trained on."""
-    if not (experiment.also_on_prior and experiment.prior.has_bayes):
+    if not (plan.also_on_prior and plan.prior.has_bayes):
         return None
     losses = evaluate(
         jax.random.fold_in(key, 1),
         predictors,
-        experiment.prior,
-        experiment.sequences,
-        experiment.lengths()[1],
+        plan.prior,
+        plan.sequences,
+        plan.lengths()[1],
         callbacks=announce(f"{name}: what was forgotten"),
     )
     return regret(losses, "bayes").assign_attrs(target=name)
@@ -180,21 +180,21 @@ def _on_prior(
 def _priors(
     key: Key[Array, ""],
     predictors: dict[str, Predictor | Repeated],
-    experiment: Experiment,
+    plan: Plan,
     name: str,
     announce: Announce,
 ) -> xr.Dataset:
     """The prior that each predictor behaves like on the target; nothing if it was not asked for,
     and no variables where there is no alphabet, over which a prior would be."""
-    if experiment.prior.outcome.alphabet is None:
+    if plan.prior.outcome.alphabet is None:
         return labelled({}, coords={"predictor": np.array([], dtype=str)})
     return effective_priors(
-        predictors if experiment.prior_sequences else {},
-        experiment.targets[name],
-        experiment.lengths()[0],
+        predictors if plan.prior_sequences else {},
+        plan.targets[name],
+        plan.lengths()[0],
         key=jax.random.fold_in(key, 2),
-        sequences=max(1, experiment.prior_sequences),
-        callbacks=announce(f"{name}: effective priors") if experiment.prior_sequences else (),
+        sequences=max(1, plan.prior_sequences),
+        callbacks=announce(f"{name}: effective priors") if plan.prior_sequences else (),
     )
 
 
@@ -202,18 +202,18 @@ def _states(
     key: Key[Array, ""],
     base: Predictor,
     tuned: dict[str, Predictor | Repeated],
-    experiment: Experiment,
+    plan: Plan,
     name: str,
 ) -> xr.Dataset | None:
     """Internal states of the untuned network and of every prompted one, first repetitions; nothing
     if there is none to compare with, or no alphabet, whose symbols the components are held
     against."""
-    if not experiment.methods or experiment.prior.outcome.alphabet is None:
+    if not plan.methods or plan.prior.outcome.alphabet is None:
         return None
-    length, _ = experiment.lengths()
+    length, _ = plan.lengths()
     background_key, target_key = jax.random.split(key)
     prompts: dict[str, Predictor] = {UNTUNED: base}
-    for method, tuner in experiment.methods.items():
+    for method, tuner in plan.methods.items():
         if tuner.group == "prompts":
             predictor = tuned[method]
             prompts[method] = predictor[0] if isinstance(predictor, Repeated) else predictor
@@ -224,7 +224,7 @@ def _states(
     states = state_map(
         prompts,
         base,
-        draw(background_key, experiment.prior, BACKGROUND_SEQUENCES),
-        draw(target_key, experiment.targets[name], STATE_SEQUENCES),
+        draw(background_key, plan.prior, BACKGROUND_SEQUENCES),
+        draw(target_key, plan.targets[name], STATE_SEQUENCES),
     )
     return states.assign_attrs(target=name)

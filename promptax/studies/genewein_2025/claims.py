@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from promptax.experiments.experiment import RANDOM
 from promptax.experiments.groups import UNTUNED
+from promptax.experiments.plan import RANDOM
 from promptax.studies.genewein_2025.conditions import (
     BAYES,
     BOTH,

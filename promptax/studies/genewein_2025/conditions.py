@@ -7,7 +7,8 @@ name says which: "LSTM · pretrained · single coin · seed 0".
 from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
-from promptax.experiments.experiment import METHODS, RANDOM, Experiment
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.plan import METHODS, RANDOM
 from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.specs import Spec, check

@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 
 from promptax import files
-from promptax.experiments.experiment import RANDOM
 from promptax.experiments.groups import ON_PRIOR, STATES, UNTUNED, target_groups
+from promptax.experiments.plan import RANDOM
 from promptax.report.summaries import quiet_about_empty_rows
 from promptax.studies.genewein_2025.conditions import (
     BAYES,
