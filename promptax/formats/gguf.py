@@ -51,10 +51,13 @@ class Header(NamedTuple):
 def is_gguf(path: str | os.PathLike) -> bool:
     """Whether a file is in this format: its first bytes say so, whatever its name."""
     path = Path(path)
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return False
+        with files.mapped(path) as data:
+            return bytes(data[:4]) == MARK
+    except OSError:  # a name that is too long, a file that may not be read
         return False
-    with files.mapped(path) as data:
-        return bytes(data[:4]) == MARK
 
 
 def read(path: str | os.PathLike) -> Header:

@@ -128,7 +128,7 @@ def read_object_if_there(path: Path) -> Object:
 
 
 def read_whole_text(path: Path) -> str:
-    """A foreign file's text, without the mark that some editors put first.
+    """A foreign file's text.
 
     Raises:
         FileNotFoundError: naming the files that are there.
@@ -140,12 +140,7 @@ def read_whole_text(path: Path) -> str:
         size <= MOST_JSON_BYTES,
         f"Expected at most {MOST_JSON_BYTES:,} bytes of text in {path}; got {size:,}.",
     )
-    try:
-        text = files.read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise files.StoreError(
-            f"Expected UTF-8 text in {path}; got other bytes at {error.start:,}. Copy it again."
-        ) from error
+    text = files.read_text(path)
     expect_no_pointer(path, text[: len(POINTER)])
     return text
 

@@ -22,6 +22,7 @@ from promptax.formats.settings import (
 from promptax.formats.tokenizers import FLAGS, Parts, checked_template, model_of, package
 
 NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # special tokens with a part to play
+MOST_SYMBOLS = 2**24  # the largest alphabet known has 2**18
 CONFIGS = ("tokenizer_config", "config", "generation_config")
 
 
@@ -47,7 +48,12 @@ def from_folder(folder: Path) -> Parts:
     of_generation = generation if generation.get("eos_token_id") is not None else config
     end = _first(model, special, "eos", config)
     ends = [end, *_numbers(of_generation, "eos_token_id")]
-    symbols = max(model.get_vocab_size(), config.whole_number("vocab_size", 0, least=0))
+    highest = max(model.get_vocab().values(), default=0)  # numbers may have gaps
+    expect(
+        highest < MOST_SYMBOLS,
+        f"Expected numbers of tokens below {MOST_SYMBOLS:,} in {path}; got {highest:,}.",
+    )
+    symbols = max(highest + 1, config.whole_number("vocab_size", 0, least=0))
     return Parts(
         model,
         symbols,

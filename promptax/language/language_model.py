@@ -119,7 +119,7 @@ def read_model(weights: str, dtype: Literal["float32", "bfloat16"] = "float32") 
     """
     path = weights_path(weights)
     parts = path.iterdir() if path.is_dir() else [path]
-    changed = max(part.stat().st_mtime_ns for part in parts)
+    changed = max((part.stat().st_mtime_ns for part in parts), default=0)
     return _read_once(path.resolve(), changed, dtype)
 
 

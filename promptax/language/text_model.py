@@ -30,12 +30,13 @@ Dtype = Literal["float32", "bfloat16"]
 def is_named(word: str | os.PathLike) -> bool:
     """Whether the word names a language model: smollm2, a folder with config.json, a GGUF file."""
     path = Path(word)
-    return (
-        word == SMOLLM2
-        or gguf.is_gguf(path)
-        or (path.suffix == ".gguf" and not path.exists())  # its message says what is there
-        or (path / "config.json").is_file()
-    )
+    if word == SMOLLM2 or gguf.is_gguf(path):
+        return True
+    try:
+        is_missing = path.suffix == ".gguf" and not path.exists()  # its message says what is there
+        return is_missing or (path / "config.json").is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:

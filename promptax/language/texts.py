@@ -63,6 +63,12 @@ class Texts(Task):
             self.template in ("plain", "chat"),
             f"Expected template 'plain' or 'chat'; got {self.template!r}.",
         )
+        for name, least in (("context", 1), ("vocabulary", 0)):
+            value = getattr(self, name)
+            check(
+                isinstance(value, int) and value >= least,
+                f"Expected {name} to be a whole number of at least {least}; got {value!r}.",
+            )
         places = ()
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a file; got neither.")
@@ -85,8 +91,15 @@ class Texts(Task):
         lengths = (rows != PAD).sum(axis=1)
         self.sequences = rows[:, : max(1, lengths.max())]
         if self.prompt_lengths is None:
-            self.prompt_lengths = np.zeros(len(rows))
-        self.prompt_lengths = np.asarray(self.prompt_lengths).astype(np.int32)
+            self.prompt_lengths = np.zeros(len(rows), np.int32)
+        given = np.asarray(self.prompt_lengths)
+        are_numbers = np.issubdtype(given.dtype, np.number)
+        bad = given[~((given >= 0) & (given == np.floor(given)))] if are_numbers else given
+        check(
+            are_numbers and bad.size == 0,
+            f"Expected prompt_lengths that are whole numbers of at least 0; got {bad[:1]}.",
+        )
+        self.prompt_lengths = np.minimum(given, rows.shape[1]).astype(np.int32)
         self.vocabulary = self.vocabulary or Tokenizer.named(self.tokenizer).symbols
         self._check(lengths, lambda index: places[index] if places else f"sequence {index}")
 
@@ -98,7 +111,7 @@ class Texts(Task):
             f"{least} to {largest}. Name their tokenizer.",
         )
         check(
-            self.prompt_lengths.shape == lengths.shape and int(self.prompt_lengths.min()) >= 0,
+            self.prompt_lengths.shape == lengths.shape,
             f"Expected prompt_lengths of at least 0 for {len(lengths)} sequences; got shape "
             f"{self.prompt_lengths.shape}.",
         )
@@ -225,6 +238,10 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
     """The prompt, if there is one, and what is scored."""
     if isinstance(given, str):
         return None, given
+    check(
+        isinstance(given, Mapping),
+        f"Expected texts or {SHAPES}, and no tokens among them; {place} is {given!r:.80}.",
+    )
     keys = ("text",) if "text" in given else ("prompt", "completion")
     is_ambiguous = {"text", "prompt"} <= set(given)
     check(

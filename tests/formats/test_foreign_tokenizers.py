@@ -142,6 +142,19 @@ def test_files_that_contradict_one_another_are_named(tmp_path, files, message):
     assert str(folder) in str(error.value)
 
 
+def test_numbers_of_tokens_may_have_gaps(tmp_path):
+    folder = small_llama.write(tmp_path / "a")
+    written = json.loads((folder / "tokenizer.json").read_text())
+    for number, symbols in ((300, 301), (2**31, None)):
+        written["model"]["vocab"]["a word"] = number
+        (folder / "tokenizer.json").write_text(json.dumps(written))
+        if symbols is None:
+            with pytest.raises(StoreError, match="numbers of tokens below 16,777,216 in"):
+                Tokenizer.named(str(folder))
+        else:
+            assert Tokenizer.named(str(folder)).symbols == symbols
+
+
 # --- chats ----------------------------------------------------------------------------------
 
 SAYS = "if a < b & c: <|b|> é"

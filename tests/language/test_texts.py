@@ -145,6 +145,32 @@ BAD = {
         {"sequences": ((0, 1, 2),), "prompt_lengths": (1, 1), "vocabulary": 3},
         "Expected prompt_lengths of at least 0 for 1 sequences; got shape (2,).",
     ),
+    "parts of tokens": (
+        {"sequences": ((0, 1, 2),), "prompt_lengths": (1.5,), "vocabulary": 3},
+        "Expected prompt_lengths that are whole numbers of at least 0; got [1.5].",
+    ),
+    "a prompt that is no number": (
+        {"sequences": ((0, 1, 2),), "prompt_lengths": ("one",), "vocabulary": 3},
+        "Expected prompt_lengths that are whole numbers of at least 0; got ['one'].",
+    ),
+    "more prompt than 32 bits hold": (
+        {"sequences": ((0, 1, 2),), "prompt_lengths": (2**32,), "vocabulary": 3},
+        "Expected something to score in every text; sequence 0 has nothing after its prompt. "
+        "Complete it or leave it out.",
+    ),
+    "half a symbol": (
+        {"sequences": ((0, 1),), "vocabulary": 2.5},
+        "Expected vocabulary to be a whole number of at least 0; got 2.5.",
+    ),
+    "no room": (
+        {"sequences": ((0, 1),), "vocabulary": 2, "context": 0},
+        "Expected context to be a whole number of at least 1; got 0.",
+    ),
+    "texts and tokens": (
+        {"sequences": ("the cat", (1, 2))},
+        'Expected texts or {"text": …} or {"prompt": …, "completion": …}, and no tokens among '
+        "them; sequence 1 is (1, 2).",
+    ),
     "prompt lengths of texts": (
         {"sequences": ("the cat",), "prompt_lengths": (1,)},
         "Expected prompt_lengths for tokens only; got them for texts, which have their prompts "
