@@ -16,8 +16,9 @@ from promptax import files
 from promptax.formats import fetch
 from promptax.language.spelled import Spelled, spelled
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
-from promptax.predictors.base import Architecture, Network, Torso
+from promptax.predictors.base import Architecture, Network
 from promptax.predictors.llama import Llama
+from promptax.predictors.torso import Torso
 from promptax.protocol.outcomes import Outcome, Symbols, as_outcome
 from promptax.specs import check
 

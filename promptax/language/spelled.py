@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
-from promptax.predictors.base import Architecture, Network, NetworkState, Reading, Torso
+from promptax.predictors.base import Architecture, Network, NetworkState, Reading
 from promptax.predictors.llama import Llama
+from promptax.predictors.torso import Torso
 from promptax.protocol.outcomes import Outcome, Symbols, as_outcome
 from promptax.protocol.predictions import Prediction
 from promptax.protocol.predictor import Embedded, Inputs, KeyValues

@@ -2,11 +2,11 @@
 
 from promptax.predictors.base import Architecture as Architecture
 from promptax.predictors.base import Network as Network
-from promptax.predictors.base import Torso as Torso
 from promptax.predictors.gru import GRU as GRU
 from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
 from promptax.predictors.rnn import RNN as RNN
+from promptax.predictors.torso import Torso as Torso
 from promptax.predictors.transformer import Transformer as Transformer
 from promptax.protocol.exchangeable import Uniform as Uniform
 from promptax.protocol.predictor import Embedded as Embedded

@@ -18,19 +18,18 @@ from jaxtyping import Array, Float, Int, Key
 from promptax import platforms
 from promptax.formats import fetch
 from promptax.formats import llama as formats
-from promptax.predictors.base import (
-    Architecture,
+from promptax.predictors.base import Architecture, Network
+from promptax.predictors.parts.attention import Heads, KeptRows, Past, Queries, append, attention
+from promptax.predictors.parts.layers import Dense, Layer, Transposed
+from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
     Internals,
-    Network,
     Outputs,
     Remembered,
     Rows,
     Torso,
 )
-from promptax.predictors.parts.attention import Heads, KeptRows, Past, Queries, append, attention
-from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.protocol.outcomes import Outcome, as_outcome
 from promptax.specs import Record, check
 

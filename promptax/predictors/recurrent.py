@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.predictors.base import (
-    Architecture,
+from promptax.predictors.base import Architecture
+from promptax.predictors.parts.layers import Dense, Layer, choose, dense
+from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
     BatchTokens,
@@ -28,7 +29,6 @@ from promptax.predictors.base import (
     Table,
     Torso,
 )
-from promptax.predictors.parts.layers import Dense, Layer, choose, dense
 from promptax.specs import Record, check
 
 CellState = dict[str, Array]  # "hidden" and what else a cell remembers: [..., state] by name

@@ -16,18 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.predictors.base import (
-    Architecture,
-    BatchOutputs,
-    BatchRows,
-    BatchTokens,
-    Internals,
-    Outputs,
-    Remembered,
-    Rows,
-    Table,
-    Torso,
-)
+from promptax.predictors.base import Architecture
 from promptax.predictors.parts.attention import Heads, KeptRows, append, attention
 from promptax.predictors.parts.layers import (
     Layer,
@@ -37,6 +26,17 @@ from promptax.predictors.parts.layers import (
     gelu,
     layer_norm,
     positions,
+)
+from promptax.predictors.torso import (
+    BatchOutputs,
+    BatchRows,
+    BatchTokens,
+    Internals,
+    Outputs,
+    Remembered,
+    Rows,
+    Table,
+    Torso,
 )
 from promptax.specs import Record, check
 
