@@ -8,7 +8,6 @@ processes that compute together, the first one writes.
 import codecs
 import contextlib
 import difflib
-import hashlib
 import json
 import mmap
 import os
@@ -25,6 +24,7 @@ from typing import Any
 import safetensors
 
 from promptax import platforms
+from promptax.specs import DIGEST, as_written, digest_of_json
 
 MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16, which they contain
     codecs.BOM_UTF8: "utf-8-sig",
@@ -35,8 +35,6 @@ MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16,
 }
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
-DIGEST = "digest"  # the key of what verifies a JSON file
-DIGITS = 16  # of a digest: 64 bits, which no damage meets
 TEMPORARY = ".tmp"  # how the names of files end that are being written
 
 
@@ -90,12 +88,14 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
             "Copy it again or write it again."
         ) from error
     expect(isinstance(content, dict), f"Expected a JSON object in {path}; got another kind.")
-    written = content.pop(DIGEST, None)
-    expect(
-        written is None or written == digest_of_json(content),
-        f"Expected {path} as it was written; its content differs from its digest, so that it was "
-        f"damaged or edited. Copy it again; if you edited it, delete its {DIGEST!r}.",
-    )
+    try:
+        content = as_written(content, str(path))
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+    for name, value in content.items():  # is it the digest, under a name that was damaged?
+        others = {key: other for key, other in content.items() if key != name}
+        is_digest = isinstance(value, str) and value == digest_of_json(others)
+        expect(not is_digest, f"Expected {DIGEST!r} in {path}; got {name!r}: it was damaged.")
     return content
 
 
@@ -103,12 +103,6 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     """Write a JSON object with a digest of its content, which `read_json` verifies."""
     whole = {**content, DIGEST: digest_of_json(content)}
     return write_text(path, json.dumps(whole, indent=1) + "\n")
-
-
-def digest_of_json(content: Mapping[str, Any]) -> str:
-    """A digest of a JSON object: the same for the same content, however it is laid out."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ new file, wherever it lives.
 
 import dataclasses
 import difflib
+import hashlib
 import importlib
 import inspect
 import json
@@ -24,7 +25,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -214,37 +215,24 @@ plugins: list[str] = []  # what was imported by name, for processes that must kn
 
 
 class _InWorkingFolder:
-    """Finds plugins in the working folder, and nothing else there.
+    """Finds plugins in the working folder, and nothing else there: Python asks it last. On Python's
+    path, a file in that folder would be run in place of a library of that name."""
 
-    It is asked last, after everything that is installed. The working folder is not on Python's
-    path: any file there that has the name of a library would be run in the library's place.
-    """
+    names: ClassVar[set[str]] = set()
 
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """As Python's import system asks: where the module of that name is, None: not here."""
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         del target
-        is_plugin = path is None and name in self.names
+        is_plugin = path is None and name in cls.names
         return PathFinder.find_spec(name, [os.getcwd()]) if is_plugin else None
 
 
-_in_working_folder = _InWorkingFolder()
-
-
 def import_plugin(module: str) -> None:
-    """Import a user's module so that the members it defines are found.
-
-    It may be installed, or lie in the working folder: from there it alone can be imported, and of a
-    package its own modules.
-
-    Raises:
-        ValueError: there is no such module.
-    """
-    if _in_working_folder not in sys.meta_path:
-        sys.meta_path.append(_in_working_folder)
-    _in_working_folder.names.add(module.split(".")[0])
+    """Import a user's module, installed or in the working folder, so that the members it defines
+    are found."""
+    if _InWorkingFolder not in sys.meta_path:
+        sys.meta_path.append(_InWorkingFolder)
+    _InWorkingFolder.names.add(module.split(".")[0])
     try:
         importlib.import_module(module)
         plugins.append(module)
@@ -345,6 +333,25 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
     return thing
 
 
+DIGEST = "digest"  # the key of what verifies a JSON file
+
+
+def digest_of_json(content: Mapping[str, Any]) -> str:
+    """A digest of a JSON object: the same for the same content, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def as_written(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """The content of a JSON file without its digest, if that is its own."""
+    written, content = content.get(DIGEST), {k: v for k, v in content.items() if k != DIGEST}
+    check(
+        written in (None, digest_of_json(content)),
+        f"Expected {where} as it was written; its content differs from its digest: it was damaged "
+        f"or edited. Copy it again; if you edited it, delete its {DIGEST!r}.",
+    )
+    return content
+
+
 JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="JSON",
@@ -373,7 +380,7 @@ def parse(base: type[T]) -> Callable[[str], T]:
                 f'Expected JSON{where} such as {{"class": "{next(iter(members(base)))}"}}; got '
                 f"{whole[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."
             ) from error
-        thing = from_json(data)
+        thing = from_json(as_written(data, where) if isinstance(data, dict) else data)
         if not isinstance(thing, base):
             raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
         return thing

@@ -1,12 +1,16 @@
 """What files hold: specs as JSON, records as safetensors, results as netCDF, figures.
 
-No pickle, and nothing in a file is ever run. How they get to disk, in one step: `files`.
+No pickle, and nothing in a file is ever run. How they get to disk, in one step: `files`. Each
+carries a digest of its content, so that a flipped bit is noticed when it is read.
 """
 
+import codecs
+import hashlib
 import io
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,16 @@ import safetensors.numpy
 from jax.tree_util import DictKey, keystr
 
 from promptax import platforms
-from promptax.files import StoreError, expect, expect_file, replacing, write_text
+from promptax.files import (
+    DIGEST,
+    StoreError,
+    expect,
+    expect_file,
+    read_json,
+    replacing,
+    write_bytes,
+    write_json,
+)
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 if TYPE_CHECKING:
@@ -52,8 +65,9 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
 
     A record (predictor, `Repeated`, fitted result, spec) or a nest of dicts, tuples and lists with
     records and arrays becomes safetensors; lists come back as tuples, NumPy arrays as JAX arrays.
-    An xarray Dataset or DataTree becomes netCDF. A spec becomes plain JSON, as the command line
-    reads it (`@FILE`), if the path ends in .json.
+    An xarray Dataset, DataTree or DataArray becomes netCDF. A spec becomes plain JSON, as the
+    command line reads it (`@FILE`), if the path ends in .json. Every file carries a digest, which
+    `load` verifies.
 
     Raises:
         StoreError: the thing has no form on disk, or the path cannot be a file.
@@ -61,24 +75,19 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
     import xarray as xr
 
     path = Path(path)
-    if isinstance(thing, xr.Dataset | xr.DataTree):
-        marked = thing.copy()
-        note = {
-            "format": FORMAT,
-            "kind": type(thing).__name__,
-            "environment": platforms.environment(),
-        }
-        marked.attrs[ENTRY] = json.dumps(note)
-        with replacing(path) as temporary:
-            # through memory: HDF5 brings the process down if the disk is full
-            temporary.write_bytes(marked.to_netcdf(engine="h5netcdf"))
+    if isinstance(thing, xr.Dataset | xr.DataTree | xr.DataArray):
+        from promptax.formats import netcdf
+
+        note = {"format": FORMAT, "environment": platforms.environment()}
+        # through memory: HDF5 brings the process down if the disk is full
+        write_bytes(path, netcdf.encoded(thing, note))
     elif path.suffix == ".json":
         expect(
             isinstance(thing, Spec),
             f"Expected a spec (task, architecture, tuner, settings) for {path}; got "
             f"{type(thing).__name__}. Give the path another ending, such as .safetensors.",
         )
-        write_text(path, json.dumps(to_json(thing), indent=1) + "\n")
+        write_json(path, to_json(thing))
     else:
         _check_dict_keys(thing)
         _write(path, "record", thing)
@@ -100,8 +109,8 @@ def load(path: str | os.PathLike) -> Any:
         return _load_labelled(path)
     if b"\0" in head[:8]:  # the length of a safetensors header; no text has a zero byte
         return _read(path, "record")[0]
-    if head.lstrip()[:1] == b"{":
-        data = _json(path, path.read_text(encoding="utf-8", errors="replace"))
+    if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
+        data = read_json(path)
         expect("class" in data, f'Expected the JSON of a spec, with a "class"; {path} has none.')
         return _from_json(path, data)
     raise StoreError(
@@ -110,19 +119,13 @@ def load(path: str | os.PathLike) -> Any:
     )
 
 
-def _load_labelled(path: Path) -> "xr.Dataset | xr.DataTree":
-    """netCDF into memory. Files by other programs are read too: their labels say what they are."""
-    import xarray as xr
+def _load_labelled(path: Path) -> "xr.Dataset | xr.DataTree | xr.DataArray":
+    """Read netCDF into memory. Files by other programs are read too; they have no digest."""
+    from promptax.formats import netcdf
 
-    units_stay_words = xr.coders.CFTimedeltaCoder(decode_via_units=False)
-    try:
-        with xr.open_datatree(path, engine="h5netcdf", decode_timedelta=units_stay_words) as file:
-            tree = file.load()
-    except Exception as error:  # h5py has no exception of its own for a damaged file
-        raise _damaged(path, "netCDF", error) from error
-    note = _note(path, tree.attrs.pop(ENTRY, f'{{"format": {FORMAT}}}'))
-    is_tree = bool(tree.children) or note.get("kind") == "DataTree"
-    return tree if is_tree else tree.to_dataset()
+    thing, note = netcdf.decoded(path)
+    _check_note(path, note or {"format": FORMAT, "digest": True})
+    return thing
 
 
 def _from_json(path: Path, data: Any, arrays: Arrays | None = None) -> Any:
@@ -139,15 +142,28 @@ def _json(path: Path, text: str) -> dict:
         raise _damaged(path, "JSON", error) from error
 
 
-def _note(path: Path, text: str) -> dict:
-    """The note of a file, if this version can read that format."""
-    note = _json(path, text)
+def _check_note(path: Path, note: dict) -> None:
+    """Complain if this version cannot read that format. Tell if damage could not be noticed."""
     expect(
         note.get("format") == FORMAT,
         f"Expected format {FORMAT}; got format {note.get('format')} in {path}. Read it with the "
         "version of promptax that wrote it, or update promptax.",
     )
-    return note
+    if not note.get("digest"):
+        warnings.warn(
+            f"{path} was written before files had digests: damage to it cannot be noticed. Save "
+            "it again.",
+            stacklevel=3,
+        )
+
+
+def _digest(note: str, arrays: Arrays) -> str:
+    """A digest of the note of a file and of all bytes of its arrays."""
+    digest = hashlib.sha256(note.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
@@ -155,12 +171,15 @@ def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
     described = to_json(_exchanged(thing, _is_key, StoredKey.of), arrays)
     note = {"format": FORMAT, "kind": kind, "environment": platforms.environment(), **extra}
     note |= {
+        "digest": True,
         "thing": described,
         "arrays": {name: _look(content) for name, content in arrays.items()},
     }
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = json.dumps(note)
+    metadata = {ENTRY: text, DIGEST: _digest(text, whole)}
     with replacing(path) as temporary:
-        safetensors.numpy.save_file(whole, temporary, {ENTRY: json.dumps(note)})
+        safetensors.numpy.save_file(whole, temporary, metadata)
 
 
 def _read(path: Path, kind: str) -> tuple[Any, dict]:
@@ -176,7 +195,11 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
         f"Expected a file that promptax wrote; got {path}, safetensors without a {ENTRY!r} entry "
         f"in its metadata ({len(arrays)} arrays). It comes from another program.",
     )
-    note = _note(path, metadata[ENTRY])
+    note = _json(path, metadata[ENTRY])
+    _check_note(path, note)
+    is_as_written = metadata.get(DIGEST) == _digest(metadata[ENTRY], arrays)
+    if not is_as_written and (note.get("digest") or DIGEST in metadata):
+        raise _damaged(path, "safetensors", "its content differs from its digest")
     expect(
         note.get("kind") == kind,
         f"Expected a {kind}; got {path}, a {note.get('kind')}. Records are read by promptax.load, "
@@ -308,7 +331,7 @@ def write_figure(
     return path
 
 
-def _damaged(path: Path, kind: str, error: Exception) -> StoreError:
+def _damaged(path: Path, kind: str, error: Exception | str) -> StoreError:
     return StoreError(
         f"Expected a whole {kind} file; got {path} with {path.stat().st_size} bytes, which is "
         f"truncated or damaged ({error}). Copy it again or write it again."

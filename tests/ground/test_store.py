@@ -4,6 +4,7 @@ import ast
 import errno
 import json
 import os
+import warnings
 from pathlib import Path
 
 import equinox as eqx
@@ -25,7 +26,7 @@ from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM, Architecture
 from promptax.protocol.entries import condition
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Record, Spec
+from promptax.specs import Record, Spec, parse
 from promptax.tasks import Categorical, Task
 
 specs_of = pytest.mark.parametrize("spec", laws.examples(Spec, quick=99))
@@ -149,6 +150,8 @@ def test_netcdf_of_others_is_read_too(tmp_path):
 def test_a_json_spec_is_what_the_command_line_reads(tmp_path):
     store.save(tmp_path / "spec.json", Categorical())
     data = json.loads((tmp_path / "spec.json").read_text())
+    assert len(data.pop("digest")) == 16
+    assert parse(Task)(f"@{tmp_path / 'spec.json'}") == Categorical((0.2, 0.8))
     assert data == {"class": "Categorical", "probabilities": [0.2, 0.8]}
 
 
@@ -188,7 +191,9 @@ def rewritten(path, change):
         note = json.loads(file.metadata()[store.ENTRY])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(note, arrays)
-    safetensors.numpy.save_file(arrays, path, {store.ENTRY: json.dumps(note)})
+    text = json.dumps(note)
+    metadata = {store.ENTRY: text, store.DIGEST: store._digest(text, arrays)}
+    safetensors.numpy.save_file(arrays, path, metadata)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +244,117 @@ def test_what_has_no_form_on_disk_says_so(tmp_path):
     with pytest.raises(files.StoreError, match="is a folder"):
         store.save(tmp_path, jnp.ones(1))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- digests --------------------------------------------------------------------------------
+
+
+def written_by_kind(folder):
+    """A file of every kind that promptax writes to read it again, and how it is read."""
+    network = LSTM(width=2).build(jax.random.key(0), 2)
+    checkpoint = store.Checkpoint(folder / "checkpoint")
+    checkpoint.save("run", {"a": jnp.arange(3.0)})
+    files.write_json(folder / "spec.json", {"seed": 3, "names": ["τ", "b"], "x": 0.25})
+    return {
+        store.save(folder / "record", network): store.load,
+        store.save(folder / "results.nc", some_results()): store.load,
+        store.save(folder / "task.json", Categorical((0.2, 0.8))): store.load,
+        folder / "spec.json": files.read_json,
+        checkpoint.path: lambda path: checkpoint.restore("run", {"a": jnp.zeros(3)}),
+    }
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path):
+    """At hundreds of places: an error that names the file, or the same content as before."""
+    random = np.random.default_rng(0)
+    for path, read in written_by_kind(tmp_path).items():
+        raw, whole = path.read_bytes(), read(path)
+        ends = [*range(40), *range(len(raw) - 120, len(raw))]
+        for at in {*(n for n in ends if 0 <= n < len(raw)), *random.integers(0, len(raw), 60)}:
+            flipped = bytearray(raw)
+            flipped[at] ^= 1 << int(random.integers(8))
+            path.write_bytes(flipped)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that there is no digest
+                    got = read(path)
+            except ValueError as error:
+                assert path.name in str(error), (path, at)
+                continue
+            same_labels = getattr(got, "identical", None)
+            assert same_labels(whole) if same_labels else eqx.tree_equal(got, whole), (path, at)
+        path.write_bytes(raw)
+
+
+def test_files_without_a_digest_are_read_with_a_note(tmp_path):
+    thing = {"a": jnp.ones(2)}
+    path = store.save(tmp_path / "it", thing)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        note = json.loads(file.metadata()[store.ENTRY])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del note["digest"]
+    safetensors.numpy.save_file(arrays, path, {store.ENTRY: json.dumps(note)})
+    with pytest.warns(UserWarning, match="written before files had digests"):
+        same(store.load(path), thing)
+    results = some_results().assign_attrs({store.ENTRY: '{"format": 1}'})
+    results.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    with pytest.warns(UserWarning, match="written before files had digests"):
+        assert store.load(tmp_path / "it.nc").identical(some_results())
+    (tmp_path / "spec.json").write_text('{"class": "Categorical", "probabilities": [0.5, 0.5]}')
+    assert store.load(tmp_path / "spec.json") == Categorical((0.5, 0.5))
+
+
+def test_an_edited_spec_says_how_it_is_taken(tmp_path):
+    path = store.save(tmp_path / "it.json", Categorical((0.25, 0.75)))
+    path.write_text(path.read_text().replace("0.25", "0.125").replace("0.75", "0.875"))
+    for read in (store.load, lambda path: parse(Task)(f"@{path}")):
+        with pytest.raises(ValueError, match="if you edited it, delete its 'digest'"):
+            read(path)
+    data = json.loads(path.read_text())
+    del data["digest"]
+    path.write_text(json.dumps(data))
+    assert store.load(path) == Categorical((0.125, 0.875))
+
+
+# --- what netCDF does not have ---------------------------------------------------------------
+
+ATTRIBUTES = {
+    "none": None, "true": True, "false": False, "numpy": np.True_, "empty": [], "one": [1],
+    "word": ["a"], "words": ["a", "b"], "mixed": [1, "a", None], "nested": {"a": [1, {"b": None}]},
+    "long": 2**70, "empty word": "", "zero": "a\0b", "surrogate": "\udcff",
+    "rows": [[1, 2], [3, 4]],
+    "τ": "naïve",
+}  # fmt: skip
+
+
+def test_attributes_of_any_kind_come_back(tmp_path):
+    results = some_results().assign_attrs(ATTRIBUTES)
+    results["regret"].attrs |= ATTRIBUTES
+    results["time"].attrs |= ATTRIBUTES
+    for thing in (results, xr.DataTree.from_dict({"/": results, "/deep": results})):
+        got = again(tmp_path / "it", thing)
+        for place in (got, got["regret"], got["time"]):
+            there = {name: place.attrs[name] for name in ATTRIBUTES}
+            assert repr(there) == repr(ATTRIBUTES | {"numpy": True})
+    assert results.attrs["nested"] is ATTRIBUTES["nested"]  # untouched
+    with pytest.raises(files.StoreError, match="Expected attributes of numbers, words"):
+        store.save(tmp_path / "it", results.assign_attrs(a=object()))
+
+
+@pytest.mark.parametrize("name", [None, "loss", "step"])
+def test_data_arrays_come_back(tmp_path, name):
+    array = xr.DataArray(
+        np.ones((2, 3)), {"step": [1, 2, 3]}, ("repetition", "step"), name, {"unit": None}
+    )
+    got = again(tmp_path / "it", array)
+    assert isinstance(got, xr.DataArray) and got.identical(array) and got.name == name
+
+
+def test_losses_of_a_fit_can_be_saved(tmp_path):
+    network = LSTM(width=2).build(jax.random.key(0), 2)
+    fitted = Fitted(network, np.ones((3, 5), np.float32), np.array([-1, 2, -1], np.int32))
+    for thing in (fitted.losses, fitted.probes, fitted.history):
+        assert again(tmp_path / "it", thing).identical(thing)
 
 
 # --- one step on disk ------------------------------------------------------------------------
