@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from promptax import files
 from promptax.files import StoreError
 
 ENTRY = "promptax"  # the attribute that is ours
@@ -121,7 +122,7 @@ def _is_as_written(path: Path) -> bool:
     Raises:
         StoreError: the content is another.
     """
-    raw = memoryview(path.read_bytes())
+    raw = memoryview(files.read_bytes(path))
     tail = bytes(raw[-TAIL:])
     if not tail.startswith(MARK):
         return False
