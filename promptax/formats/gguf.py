@@ -42,7 +42,7 @@ class TensorPlace(NamedTuple):
 class Header(NamedTuple):
     """What a GGUF file says before its tensors: values by key, and the places of the tensors."""
 
-    about: dict[str, Any]
+    values: dict[str, Any]
     """Numbers, words, and lists or tuples of them, by key."""
     tensors: dict[str, TensorPlace]
     """By name, in the file's order."""
@@ -148,11 +148,11 @@ def _header(cursor: _Cursor, path: Path) -> Header:
     )
     tensors, values = cursor.numbers("Q", 2)
     cursor.expect_room(values, LEAST_VALUE, "values")
-    about: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for _ in range(values):
         key = cursor.string()
-        expect_once(key, about)
-        about[key] = cursor.value(cursor.number("I"))
+        expect_once(key, settings)
+        settings[key] = cursor.value(cursor.number("I"))
     cursor.expect_room(tensors, LEAST_TENSOR, "tensors")
     places: dict[str, TensorPlace] = {}
     for _ in range(tensors):
@@ -162,14 +162,14 @@ def _header(cursor: _Cursor, path: Path) -> Header:
             raise struct.error(f"{name} has {axes:,} axes, more than {MOST_AXES}")
         shape = cursor.numbers("Q", axes)[::-1]
         places[name] = TensorPlace(shape, cursor.number("I"), cursor.number("Q"))
-    unit = about.get("general.alignment", 32)
+    unit = settings.get("general.alignment", 32)
     expect(
         type(unit) is int and 0 < unit < 2**20,
         f"Expected an alignment of at least 1 byte in {path}; got {shown(unit)}. {AGAIN}",
     )
     start = -(-cursor.place // unit) * unit
     places = {name: place._replace(offset=start + place.offset) for name, place in places.items()}
-    return Header(about, places)
+    return Header(settings, places)
 
 
 def expect_once(name: str, names: dict[str, Any]) -> None:

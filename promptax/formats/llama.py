@@ -99,9 +99,9 @@ def from_folder(folder: Path, dtype: Any) -> LlamaFile:
     fields = llama_settings.from_config(settings)
     _expect_enough(fields["depth"], tensors)
     tensors = _with_prefix(tensors)
-    where: dict[str, Place] = {f"model.layers.{i}.{theirs}.weight": (i, ours)
-             for ours, (_, theirs) in LAYER.items() for i in range(fields["depth"])}  # fmt: skip
-    where |= {f"{theirs}.weight": (None, ours) for ours, (_, theirs) in OUTSIDE.items()}
+    where: dict[str, Place] = {f"model.layers.{i}.{module}.weight": (i, ours)
+             for ours, (_, module) in LAYER.items() for i in range(fields["depth"])}  # fmt: skip
+    where |= {f"{module}.weight": (None, ours) for ours, (_, module) in OUTSIDE.items()}
     return _read(fields, tensors, where, lambda ours, tensor: tensor, dtype)
 
 
@@ -198,28 +198,28 @@ def _expect_fitting(
     symbols: int | None,
 ) -> None:
     """Complain unless a file has each tensor of the network, in its shape, and nothing else."""
-    place, there = tensors.place, tensors.shapes
+    place, listed = tensors.place, tensors.shapes
     names = {ours: name for name, (layer, ours) in where.items() if layer is None}
     left_out = names["unembedding"]
-    if fields["tied"] and names["embedding"] not in there:  # either of the two is both
+    if fields["tied"] and names["embedding"] not in listed:  # either of the two is both
         left_out = names["embedding"]
-    missing = sorted(set(where) - set(there) - ({left_out} if fields["tied"] else set()))
+    missing = sorted(set(where) - set(listed) - ({left_out} if fields["tied"] else set()))
     expect(not missing, f"Expected {missing[:3]} and more in {place}; they are missing.")
-    others = sorted(n for n in there if n not in where and not INVERSE_RATES.fullmatch(n))
+    others = sorted(n for n in listed if n not in where and not INVERSE_RATES.fullmatch(n))
     expect(
         not others,
         f"Expected the tensors of a llama and no others in {place}; got {shown(others[:3])} "
         f"({len(others)} in all), such as biases or the scales of quantised weights. They would "
         "change what it computes: save the model plain, dequantised and with adapters merged.",
     )
-    of_table = there.get(names["embedding"], there.get(names["unembedding"], ()))
+    of_table = listed.get(names["embedding"], listed.get(names["unembedding"], ()))
     rows = symbols or (of_table[0] if of_table else 1)
     table = rows, fields["width"]
     expected = {"embedding": table, "unembedding": table, "norm": (fields["width"],), **shapes}
     for name, (_, ours) in where.items():
         expect(
-            name not in there or there[name] == expected[ours],
-            f"Expected {name} of shape {expected[ours]}; got {there.get(name)} in {place}. Its "
+            name not in listed or listed[name] == expected[ours],
+            f"Expected {name} of shape {expected[ours]}; got {listed.get(name)} in {place}. Its "
             "settings and its weights are of different models.",
         )
 

@@ -37,12 +37,12 @@ def from_folder(folder: Path) -> Parts:
     """
     path = folder / "tokenizer.json"
     model = model_of(read_whole_text(path), path)
-    about, config, generation = (
+    settings, config, generation = (
         Settings(read_object_if_there(folder / f"{name}.json"), folder / f"{name}.json")
         for name in CONFIGS
     )
-    special = _special_tokens(folder, about)
-    _add_tokens(model, _declared_tokens(folder, about, special), special, folder)
+    special = _special_tokens(folder, settings)
+    _add_tokens(model, _declared_tokens(folder, settings, special), special, folder)
     if "unk" in special and getattr(model.model, "unk_token", "") is None:
         model.model.unk_token = special["unk"]  # else characters without a token are lost silently
     of_generation = generation if generation.get("eos_token_id") is not None else config
@@ -59,7 +59,7 @@ def from_folder(folder: Path) -> Parts:
         symbols,
         _first(model, special, "bos", config),
         end,
-        _chat_template(folder, about),
+        _chat_template(folder, settings),
         tuple(dict.fromkeys(number for number in ends if number is not None)),
         {f"{key}_token": text for key, text in special.items()},
     )
@@ -75,14 +75,14 @@ def begin_token_of_folder(config: Settings) -> int | None:
         StoreError: a file is something else.
     """
     folder, named_by_config = config.path.parent, _numbers(config, "bos_token_id")
-    about = Settings(
+    settings = Settings(
         read_object_if_there(folder / "tokenizer_config.json"), folder / "tokenizer_config.json"
     )
-    special = _special_tokens(folder, about)
+    special = _special_tokens(folder, settings)
     written = folder / "tokenizer.json"
     if "bos" in special and written.is_file():
         number = _token_in_json(read_whole_text(written), written, special["bos"])
-        declared = _declared_tokens(folder, about, special)
+        declared = _declared_tokens(folder, settings, special)
         numbers = [token for token, flags in declared.items() if flags["content"] == special["bos"]]
         if number is not None or numbers:
             return numbers[0] if number is None else number
@@ -100,10 +100,10 @@ def _token_in_json(written: str, path: Path, text: str) -> int | None:
     return words.get(text) if isinstance(words, dict) else None
 
 
-def _special_tokens(folder: Path, about: Settings) -> dict[str, str]:
+def _special_tokens(folder: Path, settings: Settings) -> dict[str, str]:
     """How the special tokens that have a part to play are written, such as {"bos": "<s>"}."""
-    values = dict(about.values)
-    if about.get("added_tokens_decoder") is None:
+    values = dict(settings.values)
+    if settings.get("added_tokens_decoder") is None:
         values |= read_object_if_there(folder / "special_tokens_map.json")
     texts = {key: _text(values.get(f"{key}_token"), f"{key}_token", folder) for key in NAMED}
     return {key: text for key, text in texts.items() if text is not None}
@@ -120,9 +120,11 @@ def _text(token: Any, key: str, folder: Path) -> str | None:
     return text
 
 
-def _declared_tokens(folder: Path, about: Settings, special: dict[str, str]) -> dict[int, Object]:
+def _declared_tokens(
+    folder: Path, settings: Settings, special: dict[str, str]
+) -> dict[int, Object]:
     """Tokens by number that files beside tokenizer.json declare, each with its flags."""
-    declared, place = about.get("added_tokens_decoder"), about.path
+    declared, place = settings.get("added_tokens_decoder"), settings.path
     if declared is None:
         place = folder / "added_tokens.json"
         numbers, parts = read_object_if_there(place), set(special.values())
@@ -156,11 +158,11 @@ def _add_tokens(
         is_special |= text in special.values()
         token = tokenizers.AddedToken(text, special=is_special, **flags)
         (model.add_special_tokens if is_special else model.add_tokens)([token])
-        got = model.token_to_id(text)
+        place = model.token_to_id(text)
         expect(
-            got == number,
+            place == number,
             f"Expected the token {shown(text)} to be number {number}, as files beside "
-            f"tokenizer.json in {folder} say; its place there is {got}. Save the tokenizer again.",
+            f"tokenizer.json in {folder} say; there it is {place}. Save the tokenizer again.",
         )
     others = [text for text in special.values() if model.token_to_id(text) is None]
     model.add_special_tokens([tokenizers.AddedToken(text, special=True) for text in others])
@@ -185,13 +187,13 @@ def _numbers(settings: Settings, key: str) -> list[int]:
     return numbers
 
 
-def _chat_template(folder: Path, about: Settings) -> str | None:
+def _chat_template(folder: Path, settings: Settings) -> str | None:
     """The chat template of a folder: a file of its own comes first."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return read_whole_text(path)
-    template = about.get("chat_template")
+    template = settings.get("chat_template")
     if isinstance(template, list):  # several with names
         named = [one for one in template if isinstance(one, dict) and one.get("name") == "default"]
         template = named[0].get("template") if named else None
-    return checked_template(template, about.path)
+    return checked_template(template, settings.path)

@@ -50,7 +50,7 @@ def from_gguf(path: Path) -> Parts:
         FileNotFoundError: naming the files that are there.
         StoreError: the file is truncated, contradicts itself, or its way to cut text is not known.
     """
-    settings = Settings(gguf.read(path).about, path)
+    settings = Settings(gguf.read(path).values, path)
     values = {key: settings.get(f"tokenizer.ggml.{key}") for key in ("model", "pre", *LISTS)}
     kind = values["model"], values["pre"]
     expect(

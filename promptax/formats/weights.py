@@ -92,7 +92,7 @@ def read_gguf(path: Path) -> tuple[Settings, Tensors]:
             yield name, plain
 
     shapes = {name: place.shape for name, place in header.tensors.items()}
-    return Settings(header.about, path), Tensors(path, shapes, tensors)
+    return Settings(header.values, path), Tensors(path, shapes, tensors)
 
 
 def _expect_apart(path: Path, size: int, places: dict[str, tuple[int, int]]) -> None:
@@ -134,10 +134,11 @@ def read_folder(folder: Path) -> tuple[Settings, Tensors]:
         names = _shards(folder / INDEX)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        there = sorted(file.name for file in folder.iterdir())
+        files_there = sorted(file.name for file in folder.iterdir())
+        has_pickle = any(name.endswith((".bin", ".pt")) for name in files_there)
         raise FileNotFoundError(
-            f"Expected the weights {missing[0]} in {folder}; there are {there}. Copy the whole "
-            f"folder. {PICKLE if any(n.endswith(('.bin', '.pt')) for n in there) else ''}".rstrip()
+            f"Expected the weights {missing[0]} in {folder}; there are {files_there}. Copy the "
+            f"whole folder. {PICKLE if has_pickle else ''}".rstrip()
         )
     return settings, _listed(folder, [folder / name for name in names])
 
@@ -151,9 +152,10 @@ def _hint(folder: Path) -> str:
 def _shards(index: Path) -> list[str]:
     """The names of the files that an index names, each a file of the index's own folder."""
     places = read_object(index).get("weight_map")
-    good = isinstance(places, dict) and all(isinstance(name, str) for name in places.values())
     expect(
-        good and bool(places),
+        isinstance(places, dict)
+        and len(places) > 0
+        and all(isinstance(name, str) for name in places.values()),
         f"Expected weight_map in {index}, which names the file of each tensor; got "
         f"{shown(places)}. Copy it again.",
     )
@@ -241,12 +243,12 @@ def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:
     """Complain about numbers that are not finite."""
     flat = tensor.reshape(-1)
     if tensor.dtype.name == "bfloat16":  # slow to add up; all ones in the exponent: not finite
-        good = not ((flat.view(np.uint16) & 0x7F80) == 0x7F80).any()
+        is_finite = not ((flat.view(np.uint16) & 0x7F80) == 0x7F80).any()
     else:  # a sum shows it in a third of the time; it may overflow where no number does
         with np.errstate(all="ignore"):
-            good = bool(np.isfinite(flat.sum())) or bool(np.isfinite(flat).all())
+            is_finite = bool(np.isfinite(flat.sum())) or bool(np.isfinite(flat).all())
     expect(
-        good,
+        is_finite,
         f"Expected finite numbers in {name} of {place}; got NaN or infinity. The file is damaged, "
         "or its training went astray: copy it again.",
     )

@@ -314,8 +314,9 @@ def _check_characters(text: str) -> None:
 
 def _check_messages(messages: Sequence[Message]) -> None:
     for message in messages:
-        good = isinstance(message, Mapping) and {"role", "content"} <= set(message)
         check(
-            good and all(isinstance(text, str) for text in message.values()),
+            isinstance(message, Mapping)
+            and {"role", "content"} <= set(message)
+            and all(isinstance(text, str) for text in message.values()),
             f'Expected messages such as {{"role": "user", "content": "…"}}; got {message!r}.',
         )

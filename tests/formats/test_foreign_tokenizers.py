@@ -114,9 +114,9 @@ def test_special_tokens_of_all_files_are_one_token(tmp_path, files, expected):
 CONTRADICTIONS = {
     "a number that is taken": (
         {"about": {"added_tokens_decoder": {"7": END}}},
-        "number 7, .* is 259",
+        "number 7, .* it is 259",
     ),
-    "a number too far": ({"added_tokens": {"<|end|>": 400}}, "number 400, .* is 259"),
+    "a number too far": ({"added_tokens": {"<|end|>": 400}}, "number 400, .* it is 259"),
     "no number": ({"about": {"added_tokens_decoder": {"x": END}}}, "Expected tokens by number in"),
     "no text": (
         {"about": {"added_tokens_decoder": {"259": {"a": 1}}}},

@@ -292,7 +292,10 @@ FILES = {
     "config is a list": (spoiled("config.json", b"[1]"), r"JSON object in .*config.json; got"),
     "config is cut": (spoiled("config.json", b'{"model_type": "lla'), "JSON object in .*config"),
     "config is nested": (spoiled("config.json", b"[" * 100_000), "nested too deeply"),
-    "config is Latin-1": (spoiled("config.json", b'{"a": "\xe9"}'), r"text in UTF-8; .*config.json"),
+    "config is Latin-1": (
+        spoiled("config.json", b'{"a": "\xe9"}'),
+        r"text in UTF-8; .*config.json",
+    ),
     "config says it twice": (
         spoiled("config.json", b'{"hidden_size": 8, "hidden_size": 9}'),
         "two values for the key 'hidden_size'",

@@ -291,10 +291,10 @@ def test_a_broken_folder_is_refused(folder, tmp_path):
 def test_a_header_is_what_the_package_gguf_reads(folder):
     path = folder / "small.gguf"
     header, reader = headers.read(path), gguf.GGUFReader(path)
-    for key, value in header.about.items():
+    for key, value in header.values.items():
         known = reader.fields[key].contents()
         assert (list(value) if isinstance(value, tuple) else value) == known, key
-    assert header.about["some.numbers"] == (1.5, 2.5) and header.about["some.flag"] is True
+    assert header.values["some.numbers"] == (1.5, 2.5) and header.values["some.flag"] is True
     for tensor in reader.tensors:
         place = header.tensors[tensor.name]
         assert place == (tuple(tensor.shape[::-1]), tensor.tensor_type, tensor.data_offset)

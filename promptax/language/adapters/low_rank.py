@@ -25,7 +25,7 @@ Factors = dict[int, dict[str, np.ndarray]]  # lora_A and lora_B by layer
 
 FACTORS = ("lora_A", "lora_B")  # the transposes of down and up
 MODULES = {  # matrices alone: "self_attn.q_proj": "query"
-    theirs: ours for ours, (_, theirs) in LAYER.items() if theirs.endswith("_proj")
+    module: ours for ours, (_, module) in LAYER.items() if module.endswith("_proj")
 }
 # as PEFT saves them, of a whole model or of one without its unembedding, or by an adapter's name
 TENSOR = re.compile(
@@ -39,12 +39,12 @@ def changes_in(network: Network) -> Changes:
     """Low-rank changes by PEFT's names of the modules; changes of a change, side by side as one."""
     changes: Changes = {}
     layers = _layers(network)
-    for theirs, ours in MODULES.items():
+    for module, ours in MODULES.items():
         layer, downs, ups = getattr(layers, ours), [], []
         while isinstance(layer, LowRankDense):
             downs, ups, layer = [*downs, layer.down], [*ups, layer.up], layer.base
         if downs:
-            changes[theirs] = jnp.concatenate(downs, -1), jnp.concatenate(ups, -2)
+            changes[module] = jnp.concatenate(downs, -1), jnp.concatenate(ups, -2)
     return changes
 
 

@@ -82,10 +82,10 @@ def _rows(
         f"Expected the tensor {PROMPT!r} alone in {place}; got {sorted(tensors)[:4]}. Was it saved "
         "by PEFT?",
     )
-    got, expected = tensors[PROMPT].shape, (config.whole_number("num_virtual_tokens"), width)
+    shape, expected = tensors[PROMPT].shape, (config.whole_number("num_virtual_tokens"), width)
     expect(
-        got == expected,
-        f"Expected {PROMPT} of shape {expected}: num_virtual_tokens, and {what}; got {got} in "
+        shape == expected,
+        f"Expected {PROMPT} of shape {expected}: num_virtual_tokens, and {what}; got {shape} in "
         f"{place}. The adapter belongs to another model, or was edited.",
     )
     return jnp.asarray(tensors[PROMPT], jnp.float32)

@@ -21,8 +21,8 @@ from promptax.steering.weights.low_rank import LowRankDense
 # what PEFT puts around a module's own name, in various versions
 WRAPPED = re.compile(r"base_model\.model\.|\.base_layer|\.modules_to_save(\.default)?")
 IN_LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)\.weight")
-OUTER = {theirs.removeprefix("model."): ours for ours, (_, theirs) in OUTSIDE.items()}
-INNER = {theirs: ours for ours, (_, theirs) in LAYER.items()}
+OUTER = {module.removeprefix("model."): ours for ours, (_, module) in OUTSIDE.items()}
+INNER = {module: ours for ours, (_, module) in LAYER.items()}
 
 
 def without(network: Network, tensors: Weights, folder: Path) -> Weights:

@@ -22,7 +22,7 @@ from promptax.streaming import stepping
 
 CONTENT_FREE = "N/A"  # Zhao et al. 2021, section 5
 MOST_INPUTS = 16  # training inputs that are read for a class prior
-AT_ONCE = 16  # inputs to read at a time: a hundred rows keep two cores busy
+INPUTS_AT_ONCE = 16  # a hundred rows keep two cores busy
 
 
 class Format(Spec):
@@ -49,14 +49,16 @@ class Format(Spec):
 
 
 class Scores(NamedTuple):
-    """What came out for held-out inputs. `log_loss` [sequence]: nats per answer, over the whole
-    alphabet; `correct` [sequence]: the right label is the likeliest, or, without labels, every
-    token of the answer is; `label_log_probs` [row, label], with labels: those of the held-out
-    inputs, of the content-free one, and of some training inputs."""
+    """How well the held-out inputs were answered."""
 
     log_loss: Float[np.ndarray, " sequence"]
+    """−log p(answer | input), in nats, over the whole alphabet."""
     correct: Bool[np.ndarray, " sequence"]
+    """Whether the right label is the likeliest; without labels, whether every token of the answer
+    is."""
     label_log_probs: Float[np.ndarray, "row label"] | None
+    """Of tasks with labels: of the held-out inputs, of the content-free one, and of some training
+    inputs."""
 
 
 class Exam:
@@ -132,7 +134,7 @@ class Exam:
         """Tokens and what of them is scored [piece, sequence, time], the last piece filled up."""
         rows, lengths = np.asarray(self.rows.sequences), np.asarray(self.rows.prompt_lengths)
         scored = (rows >= 0) & (np.arange(rows.shape[1]) >= lengths[:, None])
-        size = min(AT_ONCE, len(rows))
+        size = min(INPUTS_AT_ONCE, len(rows))
         missing = [(0, -len(rows) % size), (0, 0)]
         shape = -1, size, rows.shape[1]
 

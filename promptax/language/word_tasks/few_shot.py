@@ -79,10 +79,10 @@ def few_shot(
     room = exam.room(max(shots))
     scores: dict[tuple[Pair, ...], Scores] = {}
     with reporting("demonstrations", callbacks) as progress:
-        for done, pairs in enumerate(shown, start=1):
+        for count, pairs in enumerate(shown, start=1):
             if pairs not in scores:  # without demonstrations all draws are one
                 scores[pairs] = exam.judge(predictor, pairs, room=room)
-            progress(done, len(shown))
+            progress(count, len(shown))
     shape = len(answers), len(shots), draws
     coordinates = {"answers": list(answers), "shots": list(shots), "draw": np.arange(draws)}
     return _label_scores([scores[pairs] for pairs in shown], exam, shape, coordinates)
@@ -91,7 +91,7 @@ def few_shot(
 def _label_scores(
     scores: Sequence[Scores], exam: Exam, shape: tuple[int, ...], coordinates: dict[str, Any]
 ) -> xr.Dataset:
-    """Scores under their names; `shape`: of the axes before `sequence`."""
+    """Name the axes of scores. `shape`: the sizes of the axes before `sequence`."""
     axes = (*coordinates, "sequence")
 
     def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -124,13 +124,14 @@ def calibrated(
     label_log_probs: Float[np.ndarray, "row label"], held_out: int
 ) -> Float[np.ndarray, "calibration sequence label"]:
     """Log probabilities among the labels, divided by each of the `PRIORS` and made to sum to 1."""
-    among = _normalised(label_log_probs)
-    asked, content_free, training = np.split(among, [held_out, held_out + 1])
+    rows = _normalised(label_log_probs)
+    asked, content_free, training = np.split(rows, [held_out, held_out + 1])
     mean = np.log(np.mean(np.exp(training), axis=0, keepdims=True))
     return np.stack([_normalised(asked - prior) for prior in (0.0, content_free, mean)])
 
 
 def _normalised(log_probs: Float[np.ndarray, "row label"]) -> Float[np.ndarray, "row label"]:
+    """Log probabilities of which each row sums to 1 as probabilities."""
     return log_probs - np.logaddexp.reduce(log_probs, axis=-1, keepdims=True)
 
 
@@ -182,8 +183,8 @@ def tune(
     shape = len(steps), settings.repetitions
     coordinates = {"step": steps, "repetition": np.arange(settings.repetitions)}
     curve = _label_scores(scores, exam, shape, coordinates)
-    for name, each in zip(("seconds", "processor_seconds"), np.transpose(seconds), strict=True):
-        curve[name] = ("step", each, {"unit": "seconds"})
+    for name, clock in zip(("seconds", "processor_seconds"), np.transpose(seconds), strict=True):
+        curve[name] = ("step", clock, {"unit": "seconds"})
     curve.attrs |= {"tuner": repr(tuner), "training_pairs": len(texts.sequences)}
     return fitted, curve
 
@@ -202,11 +203,11 @@ def summarise(scores: xr.Dataset) -> xr.Dataset:
     loss = scores["log_loss"]
     by_input = loss.mean(repeated)
     count = math.sqrt(loss.sizes["sequence"])
-    several = loss.sizes[repeated] > 1
+    has_several = loss.sizes[repeated] > 1
     means = {
         "log_loss": by_input.mean("sequence"),
         "standard_error": by_input.std("sequence", ddof=1) / count,
-        "between": loss.mean("sequence").std(repeated, ddof=1 if several else 0),
+        "between": loss.mean("sequence").std(repeated, ddof=1 if has_several else 0),
         "accuracy": scores["correct"].mean((repeated, "sequence")),
     }
     if "label_correct" in scores:

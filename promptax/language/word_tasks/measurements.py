@@ -38,14 +38,15 @@ from promptax.steering import GradientTuner, SoftPrompt
 
 SHOWN, TUNED = "shown", "tuned"  # the groups of results
 NUMBERS_OF_A_MODEL = 1.35e8  # of SmolLM2: how large a model is that has not been read yet
-ROWS_OF_AN_INPUT = 16  # about: an input, what separates it, and its answer
+ROWS_OF_AN_INPUT = 16  # an estimate: an input, what separates it, and its answer
 TINY = Llama(width=8, depth=1, heads=2, key_heads=1, head_width=4, hidden=12)
 SCRATCH: dict[str, Any] = {"weights": BYTES, "network": TINY}
 """What examples are of: it needs no weights."""
 
 
 class WordExam(Measurement):
-    """To implement one: `stages` and `work`, out of `exam`, `model` and `size`."""
+    """What measurements on a word task share. A member brings the fields below, and the methods
+    `stages` and `work`, which use `exam`, `model` and `size`."""
 
     task: eqx.AbstractVar[str]
     """A word task by its name (`pairs.WORD_TASKS`)."""
@@ -91,7 +92,7 @@ class WordExam(Measurement):
         return self.network.build(jax.random.key(seed), exam.tokenizer.symbols)
 
     def size(self) -> float:
-        """How many numbers the model has, about."""
+        """About how many numbers the model has."""
         if self.network is None:
             return NUMBERS_OF_A_MODEL
         network, symbols = self.network, Tokenizer.named(self.weights).symbols
@@ -103,7 +104,7 @@ class WordExam(Measurement):
         return float(sum(leaf.size for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)))
 
     def rows(self) -> int:
-        """How many rows one look at the held-out inputs reads, about."""
+        """About how many rows one look at the held-out inputs reads."""
         return ROWS_OF_AN_INPUT * (self.held_out or 100)
 
 
@@ -168,7 +169,8 @@ class Demonstrations(WordExam):
         )
 
     def work(self) -> float:
-        """Rows that are read, a third of the work of an update for each, times the model's size."""
+        """The rows that are read, times the model's size; reading takes a third of the work of an
+        update."""
         looks = len(self.answers) * len(self.shots) * self.draws
         return self.size() * self.rows() * looks / 3
 
@@ -224,8 +226,13 @@ class PairTuning(WordExam):
     @classmethod
     def examples(cls) -> "tuple[PairTuning, ...]":
         soft, short = SoftPrompt(length=2), FitSettings(steps=2, batch=2)
-        what: dict[str, Any] = {"tuner": soft, "tuning": short, "instruction": "Write:", "every": 2}
-        return (cls("number words", pool=3, held_out=3, **what, **SCRATCH),)
+        fields: dict[str, Any] = {
+            "tuner": soft,
+            "tuning": short,
+            "instruction": "Write:",
+            "every": 2,
+        }
+        return (cls("number words", pool=3, held_out=3, **fields, **SCRATCH),)
 
     def stages(
         self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
@@ -249,8 +256,8 @@ class PairTuning(WordExam):
         yield TUNED, curve
 
     def work(self) -> float:
-        """Rows that updates and looks read, the latter a third of the work for each, times the
-        model's size."""
+        """The rows that updates and looks read, times the model's size; a look takes a third of
+        the work of an update."""
         updates = self.tuning.steps * self.tuning.batch * ROWS_OF_AN_INPUT
         looks = (2 + self.tuning.steps / self.every) * self.rows() / 3
         return self.size() * self.tuning.repetitions * (updates + looks)

@@ -42,27 +42,35 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class WordTask:
-    """Pairs, the commonest first. `labels`: the classes, where the answers are but a few."""
+    """Pairs of one kind; a predictor is asked for the answer to each input."""
 
     name: str
+    """What `WORD_TASKS` calls it."""
     pairs: tuple[Pair, ...]
+    """The commonest first."""
     labels: tuple[str, ...] = ()
+    """The classes, where there are few different answers."""
 
     def __post_init__(self) -> None:
         counts = collections.Counter(pair.given for pair in self.pairs)
         repeated = sorted(given for given, count in counts.items() if count > 1)
         check(not repeated, f"Expected each input once; got {repeated[:3]} more than once.")
-        other = {pair.answer for pair in self.pairs} - set(self.labels)
+        unlabelled = {pair.answer for pair in self.pairs} - set(self.labels)
         check(
-            not self.labels or not other,
-            f"Expected answers among the labels {self.labels}; got {sorted(other)[:3]}.",
+            not self.labels or not unlabelled,
+            f"Expected answers among the labels {self.labels}; got {sorted(unlabelled)[:3]}.",
         )
 
     def split(
         self, seed: int = 0, *, demonstrations: int = 12, held_out: int | None = None
     ) -> Split:
-        """At random, the same for the same seed: so many to show, so many to judge by (None: half
-        of all, at most 100), and all others to tune to."""
+        """Divide the pairs at random into three sides; the same seed divides them alike.
+
+        Args:
+            demonstrations: how many pairs to show.
+            held_out: how many pairs to judge by (None: half of all, at most 100). All others are
+                for tuning.
+        """
         count = len(self.pairs)
         held_out = min(100, count // 2) if held_out is None else held_out
         check(
@@ -87,10 +95,10 @@ def capitals(common: Sequence[str] = ()) -> WordTask:
     """
     del common
     countries = _package("countryinfo").all_countries()
-    known = [(c.population() or 0, str(c.name()), str(c.capital())) for c in countries]
+    rows = [(c.population() or 0, str(c.name()), str(c.capital())) for c in countries]
     pairs = [
         Pair(name, capital)
-        for people, name, capital in sorted(known, reverse=True)
+        for people, name, capital in sorted(rows, reverse=True)
         if people >= LEAST_PEOPLE
         and NAME.fullmatch(name)
         and NAME.fullmatch(capital)
@@ -105,16 +113,16 @@ def past_tenses(common: Sequence[str]) -> WordTask:
     Both are common words, and the form is the only one and another than the verb. One verb of a
     family: not "overtake" beside "take".
     """
-    lemminflect, known = _package("lemminflect"), set(common)
+    lemminflect, words = _package("lemminflect"), set(common)
     pairs = []
     for word in common:
         forms = lemminflect.getInflection(word, "VBD", inflect_oov=False)
         lemma = lemminflect.getLemma(word, "VERB", lemmatize_oov=False)[:1]
-        full = "VBG" in lemminflect.getAllInflections(word)  # which "can" is not
-        if full and lemma == (word,) and len(forms) == 1 and forms[0] in known - {word}:
+        is_full_verb = "VBG" in lemminflect.getAllInflections(word)  # "can" is none
+        if is_full_verb and lemma == (word,) and len(forms) == 1 and forms[0] in words - {word}:
             pairs.append(Pair(word, forms[0]))
     given = {pair.given for pair in pairs}
-    roots = [pair for pair in pairs if not _derived(pair.given, given)]
+    roots = [pair for pair in pairs if not _is_derived(pair.given, given)]
     return WordTask("past tenses", _with_new_answers(roots))
 
 
@@ -129,9 +137,9 @@ def sentiments(common: Sequence[str]) -> WordTask:
             pair = Pair(word, "positive" if valence > 0 else "negative")
             families.setdefault(word[:FAMILY], pair)
     labels = ("negative", "positive")
-    by_label = [[pair for pair in families.values() if pair.answer == each] for each in labels]
-    # the shorter of the two ends both
-    pairs = [pair for both in zip(*by_label, strict=False) for pair in both]
+    by_label = [[pair for pair in families.values() if pair.answer == label] for label in labels]
+    # the shorter of the two lists ends both
+    pairs = [pair for opposites in zip(*by_label, strict=False) for pair in opposites]
     return WordTask("sentiments", tuple(pairs), labels)
 
 
@@ -164,26 +172,26 @@ def in_words(number: int) -> str:
     """A number from 0 to 999 in words: "four hundred and seven"."""
     check(0 <= number <= 999, f"Expected a number from 0 to 999; got {number}.")
     names, names_of_tens = ONES.split(), TENS.split()
-    hundreds, rest = divmod(number, 100)
+    hundreds, below = divmod(number, 100)
     if hundreds:
         begin = f"{names[hundreds]} hundred"
-        return f"{begin} and {in_words(rest)}" if rest else begin
-    if rest < 20:
-        return names[rest]
-    tens, ones = divmod(rest, 10)
+        return f"{begin} and {in_words(below)}" if below else begin
+    if below < 20:
+        return names[below]
+    tens, ones = divmod(below, 10)
     return names_of_tens[tens - 2] + (f"-{names[ones]}" if ones else "")
 
 
 def common_words(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Words of at least three small letters that are one token behind a space, the commonest
     first."""
-    each = (tokenizer.decode([token]) for token in range(tokenizer.symbols))
-    return tuple(text[1:] for text in each if re.fullmatch(" [a-z]{3,}", text))
+    texts = (tokenizer.decode([token]) for token in range(tokenizer.symbols))
+    return tuple(text[1:] for text in texts if re.fullmatch(" [a-z]{3,}", text))
 
 
-def _derived(word: str, known: set[str]) -> bool:
-    """Whether it is a prefix and another word."""
-    return any(word.startswith(each) and word[len(each) :] in known for each in PREFIXES)
+def _is_derived(word: str, words: set[str]) -> bool:
+    """Whether a word is a prefix and another one of the words."""
+    return any(word.startswith(prefix) and word[len(prefix) :] in words for prefix in PREFIXES)
 
 
 def _with_new_answers(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
