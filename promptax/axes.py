@@ -1,4 +1,4 @@
-"""The one table of axis words and units, and the type aliases that use them.
+"""The one table of axis words and units, the type aliases that use them, and quartiles.
 
 Every annotation, every labelled dataset and every figure names its axes from this table, so that
 an array can be followed through the whole library by its words alone.
@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 if TYPE_CHECKING:
@@ -90,3 +91,19 @@ def labelled(
 def _word_of(axis: str) -> str:
     """The word of an axis, without the length that may follow it."""
     return re.sub(r"_\d+$", "", axis)
+
+
+_HUGE = 1e300  # stands in for ∞, of which no mean can be taken
+
+
+def quartiles(
+    values: Float[np.ndarray, "predictor repetition time"],
+) -> Float[np.ndarray, "quartile=3 predictor time"]:
+    """Lower quartile, median and upper quartile over repetitions that are not NaN, in the unit of
+    the values; NaN where there is none."""
+    import scipy  # takes long to import
+
+    finite = np.nan_to_num(np.asarray(values, float), nan=np.nan, posinf=_HUGE, neginf=-_HUGE)
+    levels = np.array([0.25, 0.5, 0.75])[None, :, None]
+    at_levels = np.moveaxis(scipy.stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
+    return np.where(np.abs(at_levels) > _HUGE * 1e-10, np.copysign(np.inf, at_levels), at_levels)

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from promptax.axes import NATS, labelled
+from promptax.axes import NATS, labelled, quartiles
 from promptax.specs import check
-from promptax.statistics import quartiles
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here

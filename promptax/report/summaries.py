@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import xarray as xr
 
-from promptax.axes import labelled
-from promptax.statistics import quartiles
+from promptax.axes import labelled, quartiles
 
 GROUPS = ("prompts", "weights", "baselines")
 TARGET_BAYES = ("target bayes", "bayes")
