@@ -32,7 +32,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jax.core import Tracer
+
+from promptax.fields import behind_fields, check_fields
+from promptax.fields import floats as floats
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -56,16 +58,21 @@ class Record(eqx.Module):
 class Spec(Record):
     """A record of plain fields: what to build, not the built thing.
 
-    Subclasses validate in `__check_init__`, with messages that say what was expected, what came
-    and how to fix it.
+    Every field is checked against its annotation first (`promptax.fields`). Subclasses validate the
+    rest in `__check_init__`, with messages that say what was expected, what came and how to fix it.
 
     `class Base(Spec, open_as=WORD, default=MEMBER)` makes an open set of the subclasses of `Base`.
     """
 
     def __init_subclass__(cls, open_as: str = "", default: str = "") -> None:
+        if "__check_init__" in cls.__dict__:
+            cls.__check_init__ = behind_fields(cls.__check_init__)  # pyright: ignore[reportAttributeAccessIssue] - any method
         if open_as:
             check(default != "", f"Expected default=MEMBER beside open_as={open_as!r}; got none.")
             open_sets[open_as] = OpenSet(cls, default)
+
+    def __check_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def examples(cls) -> "tuple[Spec, ...]":
@@ -87,17 +94,6 @@ def renamed_from(name: str) -> dict[str, str]:
     What was stored under the old name is read into the field. Give it to `eqx.field(metadata=…)`.
     """
     return {"was": name}
-
-
-def floats(values: Any) -> Any:
-    """Nested sequences or arrays of numbers as nested tuples of floats; tracers stay."""
-    if isinstance(values, Tracer | jax.ShapeDtypeStruct):
-        return values
-    if isinstance(values, np.ndarray | jax.Array):
-        values = np.asarray(values).tolist()
-    if isinstance(values, list | tuple):
-        return tuple(floats(value) for value in values)
-    return float(values)
 
 
 def as_key(key: Any) -> jax.Array:

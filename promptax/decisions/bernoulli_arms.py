@@ -18,6 +18,8 @@ from promptax.tasks.independent.dirichlet_categorical import DirichletPosterior
 Chances = Float[Array, "context arm"]  # of reward 1
 CountsOfArms = Float[Array, "context arm symbol=2"]  # how often each arm paid 0 and 1
 
+MOST_ARMS = 2**20  # with 100 repetitions side by side, their beliefs are 800 MiB
+
 
 class BernoulliArms(Environment):
     """Independent arms in independent, equally likely contexts. The chance of reward 1 is drawn for
@@ -37,7 +39,12 @@ class BernoulliArms(Environment):
             f"Expected at least 1 arm and 1 context; got {self.arms} and {self.contexts}.",
         )
         check(
-            len(self.prior) == 2 and min(self.prior) > 0 and max(self.prior) < float("inf"),
+            self.arms * self.contexts <= MOST_ARMS,
+            f"Expected at most {MOST_ARMS:,} arms in all contexts together; got {self.arms:,} in "
+            f"each of {self.contexts:,}.",
+        )
+        check(
+            min(self.prior) > 0 and max(self.prior) < float("inf"),
             f"Expected the two positive numbers of a beta distribution as the prior; got "
             f"{self.prior}. (1.0, 1.0) is the uniform prior.",
         )

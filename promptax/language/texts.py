@@ -16,6 +16,7 @@ import tyro
 from jaxtyping import Array, Key
 
 from promptax import files
+from promptax.fields import check_fields
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
@@ -59,16 +60,10 @@ class Texts(Task):
     """How many tokens of each sequence are its prompt [sequence]; by default none."""
 
     def __post_init__(self) -> None:
-        check(
-            self.template in ("plain", "chat"),
-            f"Expected template 'plain' or 'chat'; got {self.template!r}.",
-        )
+        check_fields(self)  # now, for files are read by them
         for name, least in (("context", 1), ("vocabulary", 0)):
             value = getattr(self, name)
-            check(
-                isinstance(value, int) and value >= least,
-                f"Expected {name} to be a whole number of at least {least}; got {value!r}.",
-            )
+            check(value >= least, f"Expected {name} of at least {least}; got {value!r}.")
         places = ()
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a file; got neither.")

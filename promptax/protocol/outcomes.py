@@ -14,6 +14,7 @@ sums over all sequences) asks for `alphabet` first.
 
 import abc
 import math
+import numbers
 from typing import Any
 
 import equinox as eqx
@@ -115,9 +116,7 @@ class Outcome(Spec, open_as="outcome", default="Symbols"):
 class Symbols(Outcome):
     """Letters of an alphabet. Parameters are log probabilities."""
 
-    count: int = eqx.field(
-        converter=int
-    )  # no default: a repr leaves defaults out, and messages print outcomes
+    count: int  # no default: a repr leaves defaults out, and messages print outcomes
     """Size of the alphabet."""
 
     def __check_init__(self) -> None:
@@ -203,20 +202,26 @@ class Points(Outcome):
     which one attention block can learn.
     """
 
-    features: int = eqx.field(converter=int)
+    features: int
     """How many numbers x has."""
     answer: Outcome
     """What y is."""
 
     def __check_init__(self) -> None:
         check(self.features >= 1, f"Expected at least 1 feature; got {self.features}.")
+        check(
+            not isinstance(self.answer, Points),
+            f"Expected an answer that is one symbol or number, such as Symbols(2); got "
+            f"{self.answer}. Points do not answer points.",
+        )
 
     @classmethod
     def examples(cls) -> "tuple[Points, ...]":
         return cls(2, Gaussian()), cls(1, Symbols(3))
 
     def words(self) -> str:
-        return f"points of {self.features} features, answered by {self.answer.words()}"
+        features = "1 feature" if self.features == 1 else f"{self.features} features"
+        return f"points of {features}, answered by {self.answer.words()}"
 
     def input_width(self) -> int:
         return self.features + self.answer.input_width() + 1
@@ -266,8 +271,19 @@ class Points(Outcome):
 
 
 def as_outcome(given: Outcome | int) -> Outcome:
-    """The outcome; of a whole number, that many symbols."""
-    return given if isinstance(given, Outcome) else Symbols(given)
+    """The outcome; of a whole number, that many symbols.
+
+    Raises:
+        TypeError: neither an outcome nor a whole number.
+    """
+    if isinstance(given, Outcome):
+        return given
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+        raise TypeError(
+            f"Expected an outcome, such as Symbols(2) or task.outcome, or a number of symbols; got "
+            f"{given!r}."
+        )
+    return Symbols(int(given))
 
 
 def alphabet_of(thing: Any) -> int:

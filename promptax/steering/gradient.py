@@ -224,9 +224,6 @@ class WeightTuner(GradientTuner):
             )
 
 
-INITIAL = ("one_hot", "uniform", "zeros")
-
-
 def initial_rows(
     key: Key[Array, ""], how: str, length: int, width: int
 ) -> Float[Array, "prompt width"]:
@@ -269,8 +266,3 @@ def check_initial_tokens(how: str, given: tuple[int, ...]) -> None:
         not given or how == "tokens",
         f"Expected initial_tokens with initial='tokens' alone; got them with initial={how!r}.",
     )
-
-
-def check_initial(how: str, allowed: tuple[str, ...] = INITIAL) -> None:
-    """Complain about an unknown way to start a prompt."""
-    check(how in allowed, f"Expected initial to be one of {allowed}; got {how!r}.")

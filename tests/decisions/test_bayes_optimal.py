@@ -165,8 +165,8 @@ WRONG = {
     ),
     "a prior of one number": (
         lambda: BernoulliBandit(prior=(1.0,)),  # pyright: ignore[reportArgumentType]
-        "Expected the two positive numbers of a beta distribution as the prior; got (1.0,). "
-        "(1.0, 1.0) is the uniform prior.",
+        "Expected a tuple of 2 numbers as BernoulliBandit.prior; got (1.0,). The default is "
+        "(1.0, 1.0).",
     ),
     "no round": (
         lambda: play(KEY, {"it": UniformChoice()}, BANDIT, 0),

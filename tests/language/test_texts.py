@@ -135,7 +135,7 @@ BAD = {
     ),
     "template": (
         {"sequences": ((0, 1),), "template": "poem"},
-        "Expected template 'plain' or 'chat'; got 'poem'.",
+        "Expected one of 'plain', 'chat' as Texts.template; got 'poem'. The default is 'plain'.",
     ),
     "alphabet": (
         {"sequences": ((0, 1, 7),), "vocabulary": 3},
@@ -160,11 +160,11 @@ BAD = {
     ),
     "half a symbol": (
         {"sequences": ((0, 1),), "vocabulary": 2.5},
-        "Expected vocabulary to be a whole number of at least 0; got 2.5.",
+        "Expected a whole number as Texts.vocabulary; got 2.5. The default is 0.",
     ),
     "no room": (
         {"sequences": ((0, 1),), "vocabulary": 2, "context": 0},
-        "Expected context to be a whole number of at least 1; got 0.",
+        "Expected context of at least 1; got 0.",
     ),
     "texts and tokens": (
         {"sequences": ("the cat", (1, 2))},

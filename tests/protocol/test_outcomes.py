@@ -57,7 +57,9 @@ def test_outcomes_are_equal_by_their_fields(outcome):
     assert again == outcome and hash(again) == hash(outcome)
     others = [case.values[0] for case in laws.examples(Outcome)]
     assert sum(other == outcome for other in others) == 1
-    assert sum(Points(7, other) == Points(7, outcome) for other in others) == 1
+    answers = [other for other in others if not isinstance(other, Points)]
+    if outcome in answers:  # nested ones too
+        assert sum(Points(7, other) == Points(7, outcome) for other in answers) == 1
 
 
 @every_outcome

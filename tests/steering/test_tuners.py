@@ -70,7 +70,9 @@ def test_texts_of_errors(make, text):
 
 @pytest.mark.parametrize("cls", [SoftPrompt, RealPrompt, SimplexPrompt])
 def test_an_unknown_start_is_named(cls, as_users_see_it):
-    with pytest.raises(ValueError, match=r"Expected initial to be one of .*'zeros'.*; got 'ones'"):
+    with pytest.raises(
+        ValueError, match=rf"Expected one of .*'zeros'.* as {cls.__name__}.initial; got 'ones'"
+    ):
         cls(initial="ones")
 
 

@@ -173,7 +173,10 @@ def test_missing_packages_are_refused_before_anything_is_measured(monkeypatch, t
         (lambda: Demonstrations(shots=(0, 12)), "fewer than the pool of 12; got (0, 12)"),
         (lambda: Demonstrations(answers=("wrong",)), "Expected answers from ('right', 'shuffled')"),
         (lambda: Demonstrations(draws=0), "Expected at least one draw; got 0"),
-        (lambda: PairTuning(side="both"), "Expected side 'training' or 'demonstrations'"),
+        (
+            lambda: PairTuning(side="both"),
+            "Expected one of 'training', 'demonstrations' as PairTuning.side",
+        ),
         (lambda: PairTuning(every=0), "Expected every of at least 1 step; got 0"),
         (lambda: PairTuning(tuner=LowRank(), instruction="Write:"), "got LowRank. Leave the"),
     ],

@@ -112,13 +112,15 @@ def test_questions_teach_nothing_and_an_odd_length_ends_with_one():
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"dimensions": 0}, "at least 1 dimension; got 0"),
+        ({"dimensions": 0}, "at least 1 dimension, and at most 4,096; got 0"),
+        ({"dimensions": 1.5}, "a whole number as LinearRegression.dimensions; got 1.5"),
+        ({"noise_scale": 1e-7}, "noise_scale of at least 6e-06 beside a prior_scale of 1, since"),
         ({"prior_scale": 0.0}, "prior_scale above 0 and finite, a standard deviation; got 0.0"),
         ({"noise_scale": -1.0}, "noise_scale above 0 and finite, a standard deviation; got -1.0"),
-        ({"noise_scale": float("nan")}, "noise_scale above 0 and finite"),
+        ({"noise_scale": float("nan")}, "a number as LinearRegression.noise_scale; got nan"),
         ({"prior_scale": float("inf")}, "prior_scale above 0 and finite"),
     ],
 )
-def test_wrong_fields(fields, text):
+def test_wrong_fields(fields, text, as_users_see_it):
     with pytest.raises(ValueError, match=text):
         LinearRegression(**fields)

@@ -341,7 +341,15 @@ def test_networks_learn_them_and_are_measured(network):
 
 WRONG = {
     "Expected an order, a whole number of at least 1; got 0": lambda: MarkovChain(0),
-    "Expected an order, a whole number of at least 1; got 1.5": lambda: MarkovChain(1.5),
+    "Expected a whole number as MarkovChain.order; got 1.5. The default is 1": lambda: MarkovChain(
+        1.5
+    ),
+    "Expected a tuple of numbers as MarkovChain.concentration; got 1.0": lambda: MarkovChain(
+        concentration=1.0
+    ),
+    "tuple of tuples of whole numbers as KnownTree.suffixes": lambda: KnownTree(
+        ((0.5,), (1,)), ((0.5, 0.5),) * 2
+    ),
     "needs 2,147,483,648": lambda: MarkovChain(30),
     "Expected symbols, a whole number of at least 2; got 1": lambda: MarkovChain(symbols=1),
     "for each of the 3 symbols; got 2": lambda: MarkovChain(1, 3, (0.3, 1.5)),

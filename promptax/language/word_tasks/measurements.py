@@ -217,10 +217,6 @@ class PairTuning(WordExam):
             f"Expected a tuner whose prompt can begin as the instruction, such as SoftPrompt; got "
             f"{type(self.tuner).__name__}. Leave the instruction out.",
         )
-        check(
-            self.side in ("training", "demonstrations"),
-            f"Expected side 'training' or 'demonstrations'; got {self.side!r}.",
-        )
         check(self.every >= 1, f"Expected every of at least 1 step; got {self.every}.")
 
     @classmethod

@@ -11,7 +11,6 @@ from promptax.protocol.predictor import KeyValues, Predictor
 from promptax.protocol.prompted import Prompt
 from promptax.steering.gradient import (
     PromptTuner,
-    check_initial,
     check_initial_tokens,
     initial_inputs,
     network_of,
@@ -43,7 +42,6 @@ class KeyValuePrompt(PromptTuner):
     """Adam's learning rate where the fit settings give none."""
 
     def __check_init__(self) -> None:
-        check_initial(self.initial, ("tokens", "normal", "zeros"))
         check_initial_tokens(self.initial, self.initial_tokens)
 
     @classmethod

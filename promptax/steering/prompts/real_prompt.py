@@ -6,7 +6,7 @@ from jaxtyping import Array, Key
 
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import GivenPrompt
-from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
+from promptax.steering.gradient import PromptTuner, initial_rows, network_of
 
 
 class RealPrompt(PromptTuner):
@@ -22,9 +22,6 @@ class RealPrompt(PromptTuner):
     """The rows at the start."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
-
-    def __check_init__(self) -> None:
-        check_initial(self.initial)
 
     @classmethod
     def examples(cls) -> "tuple[RealPrompt, ...]":

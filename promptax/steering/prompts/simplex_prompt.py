@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 
 from promptax.protocol.predictor import WEIGHTS, Predictor, check_reads
 from promptax.protocol.prompted import Prompt
-from promptax.steering.gradient import PromptTuner, check_initial, initial_rows
+from promptax.steering.gradient import PromptTuner, initial_rows
 
 
 class SimplexPrompt(PromptTuner):
@@ -28,9 +28,6 @@ class SimplexPrompt(PromptTuner):
     """Values before the softmax at the start."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
-
-    def __check_init__(self) -> None:
-        check_initial(self.initial)
 
     @classmethod
     def examples(cls) -> "tuple[SimplexPrompt, ...]":

@@ -9,9 +9,7 @@ from promptax.protocol.predictor import Embedded, Predictor
 from promptax.protocol.prompted import Prompt
 from promptax.specs import later
 from promptax.steering.gradient import (
-    INITIAL,
     PromptTuner,
-    check_initial,
     check_initial_tokens,
     initial_inputs,
     initial_rows,
@@ -40,7 +38,6 @@ class SoftPrompt(PromptTuner):
     """Put the rows before the begin row, as PEFT does, not after it, as the paper does."""
 
     def __check_init__(self) -> None:
-        check_initial(self.initial, (*INITIAL, "tokens"))
         check_initial_tokens(self.initial, self.initial_tokens)
 
     @classmethod

@@ -29,7 +29,7 @@ from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Embedded, Predictor
 from promptax.protocol.prompted import Prompt, Prompted
 from promptax.specs import check
-from promptax.steering.gradient import PromptTuner, check_initial, initial_rows, network_of
+from promptax.steering.gradient import PromptTuner, initial_rows, network_of
 
 
 class VariationalPrompt(PromptTuner):
@@ -55,7 +55,6 @@ class VariationalPrompt(PromptTuner):
     """Adam's learning rate where the fit settings give none."""
 
     def __check_init__(self) -> None:
-        check_initial(self.initial)
         check(
             self.initial_scale > 0 and self.prior_scale > 0,
             f"Expected an initial_scale and a prior_scale above 0; got {self.initial_scale} and "

@@ -1,5 +1,6 @@
 """One known context tree: nothing to learn, and a target to steer to."""
 
+import numbers
 from typing import Annotated, Any
 
 import equinox as eqx
@@ -16,8 +17,12 @@ from promptax.tasks.markov.known_chain import KnownTransitions, expected_entropi
 
 
 def suffixes_of(values: Any) -> tuple[tuple[int, ...], ...]:
-    """Sequences of whole numbers as tuples of tuples."""
-    return tuple(tuple(int(symbol) for symbol in suffix) for suffix in values)
+    """Sequences of whole numbers as tuples of tuples; other things stay, and are refused."""
+    return tuple(tuple(map(_whole, suffix)) for suffix in values)
+
+
+def _whole(symbol: Any) -> Any:
+    return int(symbol) if isinstance(symbol, numbers.Integral) else symbol
 
 
 class KnownTree(Task):

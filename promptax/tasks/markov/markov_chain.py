@@ -41,10 +41,11 @@ class MarkovChain(Task):
     never comes. None given: 1 for each, the uniform prior."""
 
     def __post_init__(self) -> None:
-        if len(self.concentration) == 0:
+        whole = isinstance(self.symbols, int)  # what is not is refused when the fields are checked
+        if np.size(self.concentration) == 0 and whole:
             self.concentration = (1.0,) * (self.symbols or 2)
-        if self.symbols == 0:
-            self.symbols = len(self.concentration)
+        if whole and self.symbols == 0:
+            self.symbols = np.size(self.concentration)
 
     def __check_init__(self) -> None:
         histories.check_whole(

@@ -18,6 +18,8 @@ from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, real_ro
 from promptax.specs import check, floats
 from promptax.tasks.base import Task
 
+MOST_DIMENSIONS = 4096  # the root of a belief's covariance: 64 MiB for each sequence
+
 
 class LinearRegression(Task):
     """Points x from a standard normal distribution, answered by y = w · x + noise, with w drawn
@@ -37,13 +39,23 @@ class LinearRegression(Task):
     """Standard deviation of the noise in y."""
 
     def __check_init__(self) -> None:
-        check(self.dimensions >= 1, f"Expected at least 1 dimension; got {self.dimensions}.")
+        check(
+            1 <= self.dimensions <= MOST_DIMENSIONS,
+            f"Expected at least 1 dimension, and at most {MOST_DIMENSIONS:,}; got "
+            f"{self.dimensions:,}. A belief holds the square of that.",
+        )
         for name in ("prior_scale", "noise_scale"):
             value = getattr(self, name)
             check(
                 0 < value < float("inf"),
                 f"Expected a {name} above 0 and finite, a standard deviation; got {value}.",
             )
+        least = 50 * float(jnp.finfo(jnp.result_type(float)).eps) * self.prior_scale
+        check(  # below, rounding y costs nats: 1.4 at a single point of noise 1e-6
+            self.noise_scale >= least,
+            f"Expected a noise_scale of at least {least:.2g} beside a prior_scale of "
+            f"{self.prior_scale:g}, since answers show no less; got {self.noise_scale:g}.",
+        )
 
     @property
     def outcome(self) -> Points:

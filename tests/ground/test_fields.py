@@ -1,0 +1,73 @@
+"""Fields: every member of every open set refuses, by name, what is not of a field's kind."""
+
+import dataclasses
+import itertools
+import math
+import re
+import typing
+
+import numpy as np
+import pytest
+
+from promptax import specs
+from promptax.decisions import BernoulliBandit
+from promptax.predictors import GRU
+from promptax.specs import Spec, members
+from promptax.tasks import MarkovChain, Points, Symbols
+
+WRONG = {
+    int: (1.5, True, "1", None, (1,)),
+    float: (math.nan, "0.5", None, (0.5,)),
+    bool: (1, "yes"),
+    str: (3, None),
+    tuple[float, ...]: (0.5, ("a",), (math.nan, 1.0)),
+    tuple[int, ...]: ((0.5,), ("a",)),
+    tuple[str, ...]: ((1,),),
+}
+MEMBERS = {**members(Spec)}  # of promptax alone: taken before tests define more
+
+
+def fields_of(member):
+    kinds = typing.get_type_hints(member)
+    for field in dataclasses.fields(member):
+        for value in WRONG.get(kinds[field.name], ()):
+            yield field.name, value
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_is_not_of_the_kind_is_refused_by_name(name, as_users_see_it):
+    for spec, (field, value) in itertools.product(
+        MEMBERS[name].examples()[:1], fields_of(MEMBERS[name])
+    ):
+        with pytest.raises((ValueError, TypeError)) as error:
+            dataclasses.replace(spec, **{field: value})
+        assert "Expected" in str(error.value), (field, value, error.value)
+
+
+SAID = {
+    "Expected a whole number as GRU.width; got 2.5. The default is 128.": lambda: GRU(width=2.5),
+    "Expected an instance of Outcome as Points.answer; got 2.": lambda: Points(2, 2),
+    "Expected a tuple of 2 numbers as BernoulliBandit.prior; got (1.0,). The default is "
+    "(1.0, 1.0).": lambda: BernoulliBandit(prior=(1,)),
+    "Points do not answer points.": lambda: Points(1, Points(1, Symbols(2))),
+    "Expected an outcome, such as Symbols(2)": lambda: GRU(width=2).build(None, 2.5),
+}
+
+
+@pytest.mark.parametrize("message", SAID)
+def test_messages_say_the_kind_the_value_and_the_default(message, as_users_see_it):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        SAID[message]()
+
+
+def test_whole_numbers_of_numpy_are_structure(as_users_see_it):
+    (order,) = np.arange(2, 3)
+    assert type(MarkovChain(order).order) is int
+    assert MarkovChain(order) == MarkovChain(2)
+
+
+def test_annotations_that_cannot_be_read_check_nothing(as_users_see_it):
+    class Odd(Spec):
+        size: "Unheard" = 3
+
+    specs.check(Odd(2.5).size == 2.5, "what has no readable kind takes everything")
