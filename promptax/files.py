@@ -145,6 +145,18 @@ def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
     return data
 
 
+def real_path(path: Path) -> Path:
+    """The path without links.
+
+    Raises:
+        StoreError: its links go round in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # what it is differs between versions of Python
+        raise StoreError(f"Expected a path that leads somewhere; got {path}: {error}.") from error
+
+
 def write_together(folder: str | os.PathLike, contents: Mapping[str, bytes]) -> Path:
     """Write files, by name, that belong together: all are whole before the first of them takes its
     name, and the first in `contents` does so last."""
@@ -166,7 +178,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield Path(nowhere) / path.name
         return
     expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
-    path = path.resolve()  # a link stays a link
+    path = real_path(path)  # a link stays a link
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -196,7 +196,11 @@ def stoppable() -> Iterator[None]:
         _asked.set()
         os.write(2, ASKED.encode())
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # what the shell ignores for a job in the background stays ignored
+    before = {number: was for number, was in before.items() if was != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield
     finally:

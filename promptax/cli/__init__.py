@@ -14,9 +14,11 @@ from typing import Any
 
 from promptax.cli import overview
 from promptax.cli.printing import complaints, lost_output, note, prepare_streams
-from promptax.cli.words import import_plugins, join_processes, take_process_flags
+from promptax.cli.words import import_plugins, join_processes, take_process_flags, with_home
 from promptax.progress import stoppable
 
+EXPECTED = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""Errors that input can bring about, JAX's own among them; others are faults of promptax."""
 REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141  # exit codes, as shells know them
 
 
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     Ctrl-C and SIGTERM end a command with exit code 130, after a checkpoint if it keeps one. What
     was done is on disk although it could not be printed (`printing.lost_output`).
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = with_home(sys.argv[1:] if arguments is None else arguments)
     line = shlex.join(["promptax", *arguments])
     prepare_streams()
     lost_output.clear()
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         warnings.showwarning = _warn
         try:
             _run(arguments, line)
-        except (ValueError, TypeError, MemoryError, OSError) as error:
+        except EXPECTED as error:
             if os.environ.get("PROMPTAX_TRACEBACK"):
                 raise
             _complain("error:", error)
@@ -52,6 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _complain(what: str, error: BaseException) -> None:
     """Print why a command ended, and the advice that came with it (`BaseException.add_note`)."""
     why = "nothing was kept" if isinstance(error, KeyboardInterrupt) else str(error)
+    if isinstance(error, MemoryError) or "out of memory" in why.lower():
+        why = f"Expected something that fits into memory; got: {why[:300]}. Choose smaller sizes."
+    elif type(error).__module__.startswith("jax"):
+        why = f"JAX cannot compute this: {why[:600]}"
     advice = getattr(error, "__notes__", [])
     if isinstance(error, KeyboardInterrupt) and advice:
         why = ""

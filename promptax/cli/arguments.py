@@ -6,8 +6,9 @@ takes JSON of the whole spec, or @FILE with it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tyro
 
@@ -70,7 +71,43 @@ def parse(flags: type, name: str, arguments: list[str], about: str) -> Any:
         kw_only=True,
     )
     description = "\n\n".join([about, *notes, ANYWHERE])
-    return tyro.cli(made, args=arguments, prog=f"promptax {name}", description=description)
+    given = tyro.cli(made, args=arguments, prog=f"promptax {name}", description=description)
+    _check_numbers(given)
+    return given
+
+
+class Bounds(NamedTuple):
+    """The least and the most that a flag takes."""
+
+    least: int
+    most: int = 2**31 - 1  # what JAX counts with
+
+
+NUMBERS = {
+    **dict.fromkeys(("seed",), Bounds(-(2**31), 2**32 - 1)),
+    **dict.fromkeys(("length", "longest", "prior_prompt_length", "pretraining_steps"), Bounds(0)),
+    **dict.fromkeys(("steps", "sequences", "repetitions", "updates", "rounds"), Bounds(1)),
+    **dict.fromkeys(("mixture", "trained_length", "top_k", "context", "cores"), Bounds(1)),
+}
+"""What the whole numbers of commands may be, by their flags; what is built from flags, such as a
+task, checks itself."""
+
+
+def _check_numbers(flags: Any) -> None:
+    """Complain about numbers that no command takes, before any of them does something."""
+    for name, bounds in NUMBERS.items():
+        value = getattr(flags, name, None)
+        expect(
+            not isinstance(value, int) or bounds.least <= value <= bounds.most,
+            f"Expected --{name.replace('_', '-')} from {bounds.least:,} to {bounds.most:,}; got "
+            f"{value}.",
+        )
+    for name in ("temperature", "top_p", "typical_p", "tolerance"):
+        value = getattr(flags, name, None)
+        expect(
+            not isinstance(value, float) or (math.isfinite(value) and value >= 0),
+            f"Expected --{name.replace('_', '-')} of at least 0; got {value}.",
+        )
 
 
 def _open_sets() -> "list[OpenSet]":

@@ -17,10 +17,13 @@ from promptax.experiments import run_folder
 from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
 from promptax.language.adapters import save_adapter
+from promptax.language.tokenizer import SMOLLM2
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.protocol.repeated import Repeated
 from promptax.tasks import Task
+
+HUB_NAMES = {SMOLLM2: "HuggingFaceTB/SmolLM2-135M-Instruct"}  # as PEFT finds them
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,13 @@ def tell_data(task: Task) -> None:
         note(f"{type(task).__name__}: {task.in_words()}")
 
 
-def keep(folder: Path, fitted: Fitted, small: bool = False) -> None:
+def keep(folder: Path, fitted: Fitted, base: str = "") -> None:
     """Keep the predictor and its losses.
 
-    `small`: keep of the predictor only what was tuned, if that has the form of an adapter.
+    `base`: the language model that was tuned. Of the predictor only what was tuned is kept then, if
+    that has the form of an adapter.
     """
-    if not (small and _as_adapter(folder / ADAPTER, fitted.predictor)):
+    if base == "" or not _as_adapter(folder / ADAPTER, fitted.predictor, base):
         store.save(folder / "predictor.safetensors", fitted.predictor)
     store.save(folder / "results.nc", fitted.history)
 
@@ -89,12 +93,12 @@ def prompts_of(predictor: Predictor | Repeated) -> list[str]:
     return [" ".join(map(str, np.asarray(shown).tolist()))] if is_of_tokens else []
 
 
-def _as_adapter(folder: Path, predictor: Predictor | Repeated) -> bool:
-    """Save an adapter; whether there is a form for it."""
+def _as_adapter(folder: Path, predictor: Predictor | Repeated, base: str) -> bool:
+    """Save an adapter for a language model. Returns whether there is a form for it."""
     if isinstance(predictor, Repeated):
         return False
     try:
-        save_adapter(folder, predictor)
+        save_adapter(folder, predictor, HUB_NAMES.get(base, base))
     except (ValueError, TypeError) as error:
         note(f"saving the whole predictor, because no adapter can hold it: {error}")
         return False

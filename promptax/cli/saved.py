@@ -43,8 +43,7 @@ def predictor(path: str) -> Predictor | Repeated:
         return text_model.predictor(path)
     adapter, spec = Path(path) / ADAPTER, Path(path) / "spec.json"
     if adapter.is_dir() and spec.is_file():
-        base = files.read_json(spec)["predictor"]
-        return load_adapter(adapter, text_model.predictor(base))
+        return load_adapter(adapter, text_model.predictor(_base_of(Path(path))))
     inside = ("predictor.safetensors", "base.safetensors")  # of a fit, of a demo
     there = [Path(path) / name for name in inside if (Path(path) / name).exists()]
     file = there[0] if there else Path(path)
@@ -53,6 +52,18 @@ def predictor(path: str) -> Predictor | Repeated:
     if not isinstance(thing, Predictor | Repeated):
         raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
     return thing
+
+
+def _base_of(folder: Path) -> str:
+    """The language model that a run folder's adapter is for.
+
+    A relative path was once kept as it was typed: it is looked for here, and from the folders
+    around the run folder.
+    """
+    base = str(files.read_json(folder / "spec.json").get("predictor", ""))
+    check(base != "", f"Expected the name of a predictor in {folder}/spec.json; got none.")
+    around = [Path(), *folder.absolute().parents]
+    return next((str(place / base) for place in around if (place / base).exists()), base)
 
 
 def one_predictor(path: str) -> Predictor:

@@ -3,6 +3,9 @@
 This file is read before it is known whether the command needs JAX, so it brings none.
 """
 
+import os
+from collections.abc import Iterable
+
 PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
 
 
@@ -12,15 +15,33 @@ def expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def with_home(arguments: Iterable[str]) -> list[str]:
+    """The arguments with the home folder in place of "~", also where shells leave it: --out=~/a."""
+    return [
+        flag + "=" + os.path.expanduser(path) if flag.startswith("--") and path[:1] == "~" else word
+        for word in arguments
+        for flag, _, path in [word.partition("=")]
+    ]
+
+
 def take(flag: str, arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The word after a flag, and the arguments without both."""
-    for index, word in enumerate(arguments):
+    """The word after a flag, and the arguments without both.
+
+    Raises:
+        ValueError: nothing follows the flag, or it is there twice.
+    """
+    taken, others, remaining = [], [], list(arguments)
+    while remaining:
+        word = remaining.pop(0)
         if word.startswith(flag + "="):
-            return word.split("=", 1)[1], arguments[:index] + arguments[index + 1 :]
-        if word == flag:
-            expect(index + 1 < len(arguments), f"Expected a name after {flag}; got none.")
-            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
-    return None, arguments
+            taken.append(word.split("=", 1)[1])
+        elif word == flag:
+            expect(len(remaining) > 0, f"Expected a name after {flag}; got none.")
+            taken.append(remaining.pop(0))
+        else:
+            others.append(word)
+    expect(len(taken) <= 1, f"Expected {flag} once; got it with {', '.join(map(repr, taken))}.")
+    return (taken[0] if taken else None), others
 
 
 def import_plugins(arguments: list[str]) -> list[str]:
@@ -33,12 +54,30 @@ def import_plugins(arguments: list[str]) -> list[str]:
             names.append(word.split("=", 1)[1] if "=" in word else remaining.pop(0))
         else:
             others.append(word)
-    if names:
-        from promptax import specs
-
-        for name in names:
-            specs.import_plugin(name)
+    for name in names:
+        _import_plugin(name)
     return others
+
+
+def _import_plugin(name: str) -> None:
+    """Import a plugin; what goes wrong inside it is told with its name.
+
+    Raises:
+        ValueError: it is not there, or cannot be imported.
+    """
+    from promptax import specs
+
+    is_name = all(part.isidentifier() for part in name.split("."))
+    expect(is_name, f"Expected --plugin MODULE, as Python imports it (a.b, no path); got {name!r}.")
+    try:
+        specs.import_plugin(name)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"Expected a plugin that can be imported; {name!r} ends in {type(error).__name__}: "
+            f"{error}. PROMPTAX_TRACEBACK=1 shows where."
+        ) from error
 
 
 def take_process_flags(arguments: list[str]) -> tuple[dict[str, str | None], list[str]]:

@@ -17,7 +17,7 @@ from promptax import files, store
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
 from promptax.experiments.measurement import Announce
-from promptax.experiments.run_folder import FITS, details_of, write_spec
+from promptax.experiments.run_folder import FITS, details_of, read_spec, write_spec
 from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
 from promptax.report import figures, page, readings, table, to_csv
@@ -73,7 +73,7 @@ def write_page(folder: Path) -> Path:
         ValueError: the results are not those of an experiment.
     """
     tree = store.load(folder / "results.nc")
-    spec = files.read_json(folder / "spec.json")
+    spec = read_spec(folder, "command", "seed", "started", "environment", "experiment")
     check(
         isinstance(tree, xr.DataTree) and PRETRAINING in tree.children,
         f"Expected the results of a demo, with a group for each target; {folder}/results.nc has "

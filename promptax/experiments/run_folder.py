@@ -72,8 +72,10 @@ def at_work(
     Raises:
         ValueError: the folder holds something else, is in use, or has nothing to resume.
     """
+    expect(out != "", "Expected a folder's path for --out; got an empty one.")
     target = Path(out).expanduser()
-    target = target.resolve() if target.is_symlink() else target
+    if target.is_symlink() or target.name in ("", ".."):
+        target = files.real_path(target)
     place = _place(target, overwrite, resume, reads)
     if not platforms.leads():
         yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
@@ -190,6 +192,22 @@ def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     files.write_json(folder / "spec.json", written)
+
+
+def read_spec(folder: Path, *needed: str) -> dict[str, Any]:
+    """What spec.json of a run folder says was run; it has the fields `needed`.
+
+    Raises:
+        FileNotFoundError, StoreError: it is not there, damaged, or has other fields.
+    """
+    spec = files.read_json(folder / "spec.json")
+    missing = [name for name in needed if name not in spec]
+    expect(
+        not missing,
+        f"Expected {', '.join(map(repr, missing))} in {folder}/spec.json; got {list(spec)}. Another "
+        "command made this folder, or the file was edited.",
+    )
+    return spec
 
 
 def details_of(spec: dict, what: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from promptax.report import summaries
 
+FORMULAS = tuple("=+-@\t\r")  # how formulas begin
 _COLUMNS = {"regret": "median", "standard_error": "standard_error", "low": "low", "high": "high"}
 
 
@@ -45,11 +46,27 @@ def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dic
 
 
 def to_csv(rows: Sequence[dict[str, object]]) -> str:
-    """Rows as comma-separated text with a header; an undefined number is an empty field."""
+    """Rows as comma-separated text with a header; an undefined number is an empty field.
+
+    A word that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({column: "" if value != value else value for column, value in row.items()})
+        writer.writerow({column: _cell(value) for column, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A value as it is written: nothing for NaN, and words that no spreadsheet computes."""
+    if value != value:
+        return ""
+    if not isinstance(value, str) or value[:1] not in FORMULAS:
+        return value
+    try:
+        float(value.replace("−", "-"))
+    except ValueError:
+        return f"'{value}"
+    return value

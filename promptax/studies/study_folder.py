@@ -18,7 +18,7 @@ import xarray as xr
 
 from promptax import files
 from promptax.experiments.conditions import Condition, Measurements, result_path
-from promptax.experiments.run_folder import details_of, write_spec
+from promptax.experiments.run_folder import details_of, read_spec, write_spec
 from promptax.report import to_csv, wording
 from promptax.report.pages.study import study_page, tally
 from promptax.specs import check, from_json, to_json
@@ -62,7 +62,7 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     Returns:
         The page's path, and the claims as they stand now.
     """
-    spec = files.read_json(folder / "spec.json")
+    spec = read_spec(folder, "command", "seed", "started", "environment", "study", "scale")
     study = from_json(spec["study"])
     assert isinstance(study, Study)
     conditions = study.conditions(spec["scale"])

@@ -47,5 +47,5 @@ def run(flags: Flags, command: str) -> None:
             checkpoint=at.checkpoint,
             callbacks=None,
         )
-        keep(at.folder, fitted, small=text_model.is_named(flags.predictor))
+        keep(at.folder, fitted, base=where if text_model.is_named(where) else "")
     show_fit(fitted, flags.out)

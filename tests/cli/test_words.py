@@ -1,0 +1,107 @@
+"""What the command line takes: bad words are refused at once, and nothing is left behind."""
+
+import os
+
+import numpy as np
+import pytest
+from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
+
+from promptax import files
+from promptax.cli import saved, words
+from promptax.cli.arguments import NUMBERS
+from promptax.report import to_csv
+
+SMALL = ["pretrain", "--out", "o", "--network", "lstm", "--network.width", "4"]
+MISTAKES = {
+    "a huge seed": ([*SMALL, "--seed", str(10**30)], "--seed from -2,147,483,648"),
+    "no sequences": (["evaluate", "x", "--sequences", "0"], "--sequences from 1"),
+    "endless sequences": (["evaluate", "x", "--sequences", str(10**12)], "--sequences from 1"),
+    "no updates": (["bench", "--updates", "0"], "--updates from 1"),
+    "no rounds": (["bench", "--rounds", "-1"], "--rounds from 1"),
+    "no prompts": (["diagnose", "--mixture", "0"], "--mixture from 1"),
+    "no tolerance": (["diagnose", "--tolerance", "nan"], "--tolerance of at least 0"),
+    "a hot model": (["lm", "write", "x", "--temperature", "inf"], "--temperature of at least 0"),
+    "a flag twice": ([*SMALL, "--network=rnn"], "Expected --network once"),
+    "no plugin": (["list", "--plugin"], "no module"),
+    "a plugin's path": (["list", "--plugin", "../x.py"], "no path"),
+    "an empty plugin": (["list", "--plugin="], "no path"),
+    "a broken plugin": (["list", "--plugin", "broken"], "'broken' ends in ZeroDivisionError"),
+    "no folder": (["pretrain", "--out", ""], "path for --out; got an empty one"),
+    "a circle of links": ([*SMALL[:2], "loop"], "leads somewhere; got loop"),
+    "a broken spec": (["report", "broken_spec"], "spec.json"),
+    "an empty spec": (["report", "empty_spec"], "results.nc"),
+    "a command that acts": (["\x1b[2J"], "got '\\x1b[2J'"),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, text in {"broken_spec": "{", "empty_spec": "{}"}.items():
+        files.write_text(tmp_path / name / "spec.json", text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_refused_at_once(mistake, capsys, place):
+    before = sorted(place.rglob("*"))
+    arguments, expected = MISTAKES[mistake]
+    assert expected in complaint(capsys, *arguments)
+    assert [path for path in sorted(place.rglob("*")) if "__pycache__" not in str(path)] == before
+
+
+def test_bounds_are_bounds():
+    assert all(bounds.least <= bounds.most for bounds in NUMBERS.values())
+
+
+# --- paths ----------------------------------------------------------------------------------
+
+
+def test_paths_are_taken_as_people_name_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("runs/lr=0.01", "base.v2", "a=b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "it.safetensors").write_text("")
+    assert saved.named(("runs/lr=0.01", "base.v2", "mine=it.safetensors", "it.safetensors")) == {
+        "lr=0.01": "runs/lr=0.01",
+        "base.v2": "base.v2",
+        "mine": "it.safetensors",
+        "it": "it.safetensors",
+    }
+    assert saved.named(("x=a=b", "~/a=b")) == {"x": "a=b", "a=b": f"{tmp_path}/a=b"}
+    assert saved.named(("x=~/it.safetensors",)) == {"x": f"{tmp_path}/it.safetensors"}
+    given = ["--out=~/runs/a", "--a.path=~", "x=~/b", "--text", "~"]
+    assert words.with_home(given) == [
+        f"--out={tmp_path}/runs/a", f"--a.path={tmp_path}", "x=~/b", "--text", "~"
+    ]  # fmt: skip
+    assert saved.lasting("a=b") == f"{tmp_path}/a=b" and saved.lasting("smollm2") == "smollm2"
+
+
+def test_a_base_that_was_kept_as_a_relative_path_is_found_from_elsewhere(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "runs" / "a" / "spec.json", {"predictor": "models/small"})
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder in (tmp_path, other):
+        monkeypatch.chdir(folder)
+        found = saved._base_of(tmp_path / "runs" / "a")
+        assert os.path.samefile(found, tmp_path / "models" / "small")
+
+
+# --- tables ---------------------------------------------------------------------------------
+
+
+def test_no_cell_of_a_table_is_a_formula():
+    words = ["=1+1", "+a", "-x", "@SUM(A1)", "\t=1", "\r=1"]
+    plain = ["-0.5", "+3", "−0.5", "-", "a=b", "", "≤ 0.2", "-inf", 0.5, -1]
+    rows = [{"cell": value} for value in [*words, *plain, np.nan]]
+    lines = to_csv(rows).split("\n")[1:-1]
+    text = to_csv(rows)
+    for word in words:
+        assert "'" + word in text
+    for value in plain[:3]:
+        assert str(value) in lines
+    assert "-1" in lines and "'-" in lines  # a dash alone begins a formula too
