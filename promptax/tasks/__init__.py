@@ -19,5 +19,7 @@ from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
 from promptax.tasks.recorded import Recorded as Recorded
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
+from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie
+from promptax.tasks.switching.partition_tree import PartitionTree as PartitionTree
 
 __getattr__ = members_elsewhere(Task, __name__)

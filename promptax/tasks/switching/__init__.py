@@ -1,0 +1,1 @@
+"""Sources that switch: independent symbols within a segment, and a new row for each segment."""
