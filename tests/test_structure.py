@@ -24,6 +24,7 @@ MAY_OPEN = {
     "store.py",
     "specs.py",
     "platforms.py",
+    "formats/netcdf.py",
     "formats/weights.py",
     "formats/fetch.py",
     "cli/printing.py",
