@@ -23,8 +23,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from promptax import platforms
+from promptax.axes import AnyKey
 from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
+from promptax.fit.masters import low_precision, rounded, wide_copies
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
 from promptax.fit.settings import FitSettings
@@ -33,7 +35,7 @@ from promptax.predictors.base import Architecture
 from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
-from promptax.specs import check, on_device, traced
+from promptax.specs import as_key, check, on_device, traced
 from promptax.tasks.base import Task, sample_batch
 
 BLOCK_BYTES = 2**23  # data of one block of steps
@@ -51,7 +53,7 @@ class _State(NamedTuple):
 
 
 def pretrain(
-    key: Key[Array, ""],
+    key: AnyKey,
     architecture: Architecture,
     task: Task,
     settings: FitSettings | None = None,
@@ -80,6 +82,7 @@ def pretrain(
             f"Expected an architecture such as Transformer(width=128); got "
             f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
         )
+    key = as_key(key)
     settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
 
     def build(key: Key[Array, ""]) -> Predictor:
@@ -104,7 +107,7 @@ def pretrain(
 
 
 def fit(
-    key: Key[Array, ""],
+    key: AnyKey,
     make: Callable[[Key[Array, ""]], Predictor],
     where: Callable[[Predictor], Tree],
     task: Task,
@@ -127,6 +130,7 @@ def fit(
         probes: what to measure along the way; kept in `Fitted.probes`.
         watched: which frozen leaves also count in the norm that is clipped.
     """
+    key = as_key(key)
     check_outcome(make, key, task)
     first = [
         make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
@@ -136,16 +140,17 @@ def fit(
     _check_leaves(halves.tuned, first[0], objective)
     watch = watched(first[0]) if watched is not None else False
     parts = eqx.partition(halves.frozen, watch)
+    dtypes, copies = low_precision(halves.tuned), wide_copies(halves.tuned)
     clip = on_device(np.float32(np.inf if settings.clip is None else settings.clip))
-    program = Program(*parts, clip, traced(objective))
-    looks = Looks(tuple(probes), halves.frozen, settings)
+    program = Program(*parts, clip, traced(objective), dtypes)
+    looks = Looks(tuple(probes), halves.frozen, settings, dtypes)
     state = _State(
-        tuned=halves.tuned,
-        moments=_moments(halves.tuned),
+        tuned=copies,
+        moments=_moments(copies),
         diverged=on_device(np.full(settings.repetitions, -1, np.int32)),
         step=np.array(0),
         loss=np.full((settings.repetitions, settings.steps), np.nan, np.float32),
-        probed=looks.start(halves.tuned),
+        probed=looks.start(copies),
     )
     identity = ""
     if checkpoint is not None:
@@ -300,7 +305,8 @@ def _fitted(state: _State, halves: Repeated, looks: Looks, cost: Cost) -> Fitted
             "learning_rate or clip usually helps.",
             stacklevel=3,
         )
-    predictor = one_or_all(Repeated(state.tuned, halves.frozen, halves.repetitions))
+    tuned = rounded(state.tuned, low_precision(halves.tuned))
+    predictor = one_or_all(Repeated(tuned, halves.frozen, halves.repetitions))
     done = int(state.step)
     probed = looks.kept(state.probed, done)
     return Fitted(predictor, state.loss[:, :done], diverged, probed=probed, cost=cost)

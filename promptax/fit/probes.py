@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from promptax import platforms
+from promptax.fit.masters import rounded
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
@@ -50,6 +51,7 @@ class Looks(NamedTuple):
     probes: tuple[Probe, ...]
     frozen: Any  # the frozen half of the predictors
     settings: FitSettings
+    dtypes: Any = None  # of the tuned leaves that are copied (`masters`)
 
     def steps(self) -> Int[np.ndarray, " look"]:
         """After how many updates at least one of the probes looks, in order."""
@@ -85,7 +87,8 @@ class Looks(NamedTuple):
 
     def _look(self, tuned: Any, step: int) -> dict[str, list[float]]:
         """The numbers of all probes that are due, by name, one for each repetition."""
-        predictors = list(Repeated(tuned, self.frozen, self.settings.repetitions))
+        leaves = rounded(tuned, self.dtypes)
+        predictors = list(Repeated(leaves, self.frozen, self.settings.repetitions))
         numbers: dict[str, list[float]] = {}
         for probe in self.probes:
             if probe.due(step, self.settings.steps):

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.fit.masters import rounded
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
@@ -41,6 +42,7 @@ class Program(NamedTuple):
     frozen: Tree
     clip: Array
     objective: Objective = LogLoss()  # traced: its floats are data
+    dtypes: Tree = None  # of the tuned leaves that are copied (`masters.low_precision`)
 
 
 class Moving(NamedTuple):
@@ -66,7 +68,7 @@ class Span(NamedTuple):
     first: Int[Array, ""]
 
 
-Losses = Float[Array, "*repetition step"]  # nats per sequence, NaN where there was no update
+Losses = Float[Array, "*repetition step"]  # nats per sequence; 0 where there was no update
 
 
 @eqx.filter_jit
@@ -121,9 +123,9 @@ def _run_on_device(
             number = span.first + i
             moving = _moved(moving, loss, gradient, program.clip, block.rates[i], number)
             fine = moving.diverged < 0
-            return moving, losses.at[i].set(jnp.where(fine, loss, jnp.nan))
+            return moving, losses.at[i].set(jnp.where(fine, loss, jnp.nan).astype(losses.dtype))
 
-        carry = moving, jnp.full(block.rates.shape, jnp.nan)
+        carry = moving, jnp.zeros(block.rates.shape)
         return jax.lax.fori_loop(span.bounds[0], span.bounds[1], update, carry)
 
     if platforms.repetitions_at_once(len(moving.diverged)) == 1:
@@ -152,9 +154,9 @@ def _moved(
     moves = fine & (diverged < 0)
 
     def keep(new: Tree, old: Tree) -> Tree:
-        return jax.tree.map(lambda a, b: jnp.where(moves, a, b), new, old)
+        return jax.tree.map(lambda a, b: jnp.where(moves, a.astype(b.dtype), b), new, old)
 
-    diverged = jnp.where((diverged < 0) & ~fine, number, diverged)
+    diverged = jnp.where((diverged < 0) & ~fine, number.astype(diverged.dtype), diverged)
     return Moving(keep(new, tuned), keep(new_moments, moments), diverged)
 
 
@@ -185,8 +187,12 @@ def loss_and_gradient(
     if shared is not None:
         loss_key = jax.random.fold_in(loss_key, jax.lax.axis_index(shared))
 
+    def whole(parts: tuple[Tree, Tree]) -> Predictor:
+        tuned, watched = parts
+        return eqx.combine(rounded(tuned, program.dtypes), watched, program.frozen)
+
     def prepare(parts: tuple[Tree, Tree]) -> tuple[Predictor, Array]:
-        return objective.prepare(noise_key, eqx.combine(*parts, program.frozen))
+        return objective.prepare(noise_key, whole(parts))
 
     def start(parts: tuple[Tree, Tree]) -> tuple[tuple[Tree, Array], Tree]:
         predictor, penalty = prepare(parts)
@@ -196,12 +202,13 @@ def loss_and_gradient(
     (state, penalty), pull, counts = jax.vjp(start, parts, has_aux=True)
 
     def micro_loss(parts: tuple[Tree, Tree], state: Tree, piece: Episode, index: Array) -> Array:
-        whole, key = eqx.combine(state, counts), jax.random.fold_in(loss_key, index)
-        return jnp.sum(objective.losses(key, prepare(parts)[0], whole, piece, outcome)) / batch
+        state, key = eqx.combine(state, counts), jax.random.fold_in(loss_key, index)
+        losses = objective.losses(key, prepare(parts)[0], state, piece, outcome)
+        return (jnp.sum(losses) / batch).astype(jnp.zeros(()).dtype)
 
     gradient_of = as_long_as_scored(
         jax.value_and_grad(micro_loss, argnums=(0, 1)),
-        eqx.combine(*parts, program.frozen),
+        whole(parts),
         episodes.inputs.shape[1],
     )
     if micro == share:

@@ -326,7 +326,7 @@ def rms_norm(
     rows: Float[Array, "*batch width"], scale: Float[Array, " width"], epsilon: float
 ) -> Float[Array, "*batch width"]:
     """Rows over the root of their mean square, times `scale` (Zhang and Sennrich 2019)."""
-    wide = rows.astype(jnp.float32)
+    wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
     return (wide * inverse).astype(rows.dtype) * scale
 

@@ -256,7 +256,7 @@ def _steps(
             )
 
         blank = Readings(*(jnp.zeros(block, jnp.int32) for _ in Readings._fields))
-        carry = member, (jnp.full(block, jnp.nan), blank)
+        carry = member, (jnp.zeros(block), blank)
         return jax.lax.fori_loop(begin, end, step, carry)
 
     numbers = jnp.arange(episodes.inputs.shape[0])

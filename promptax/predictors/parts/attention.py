@@ -56,7 +56,7 @@ def _block_by_block(
     counts are skipped."""
     keys, values, _ = past
     rows = keys.shape[-2]
-    wide = jnp.float32  # sums of many blocks
+    wide = jnp.promote_types(products.dtype, jnp.float32)  # sums of many blocks
     products = products.astype(wide)
     top = _top(products)
     products = jnp.exp(products - top)

@@ -14,6 +14,7 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.tasks.base import Task
 
+UNTRIED = -math.inf  # in place of a loss. NaN would look like a fault, as to jax_debug_nans
 PROMPTS_IN_A_STEP = 8  # so many prompts lie between two reports of progress
 
 
@@ -85,7 +86,7 @@ class HardPrompt(ExhaustiveSearch):
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> "Tried":
         del key
         prompts = jnp.asarray(self.candidates(problem.symbols))
-        return Tried(prompts, jnp.full(len(prompts), jnp.nan))
+        return Tried(prompts, jnp.full(len(prompts), UNTRIED))
 
     def step(
         self, key: Key[Array, ""], state: "Tried", problem: SearchProblem
@@ -93,19 +94,21 @@ class HardPrompt(ExhaustiveSearch):
         del key
         losses, places = next_losses(problem, len(state.sums))
         sums = state.sums.at[places].set(pairwise_sum(losses), mode="drop")
-        return Tried(state.prompts, sums), jnp.nanmin(sums) / self.sequences
+        tried = jnp.where(sums == UNTRIED, jnp.inf, sums)
+        return Tried(state.prompts, sums), jnp.nanmin(tried) / self.sequences
 
     def prompt(self, state: "Tried") -> Int[Any, " prompt"]:
         scores = self.scores(state)
         return state.prompts[np.argmin(np.where(np.isnan(scores), np.inf, scores))]
 
     def scores(self, state: "Tried") -> Float[np.ndarray, " candidate"]:
-        return state.sums / np.float32(self.sequences)
+        sums = np.where(state.sums == UNTRIED, np.nan, state.sums)
+        return sums / np.float32(self.sequences)
 
 
 class Tried(NamedTuple):
     """All prompts [candidate, prompt], and the sums of their losses over the sequences [candidate],
-    nats, NaN where still to try."""
+    nats, `UNTRIED` where still to try."""
 
     prompts: Any
     sums: Any

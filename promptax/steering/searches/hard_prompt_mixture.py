@@ -11,7 +11,7 @@ from promptax.protocol.mixture import mix
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering.search import SearchProblem
-from promptax.steering.searches.hard_prompt import ExhaustiveSearch, next_losses
+from promptax.steering.searches.hard_prompt import UNTRIED, ExhaustiveSearch, next_losses
 
 
 class HardPromptMixture(ExhaustiveSearch):
@@ -54,7 +54,7 @@ class HardPromptMixture(ExhaustiveSearch):
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> "AllLosses":
         del key
         prompts = jnp.asarray(self.candidates(problem.symbols))
-        return AllLosses(prompts, jnp.full((len(prompts), self.sequences), jnp.nan))
+        return AllLosses(prompts, jnp.full((len(prompts), self.sequences), UNTRIED))
 
     def step(
         self, key: Key[Array, ""], state: "AllLosses", problem: SearchProblem
@@ -62,22 +62,23 @@ class HardPromptMixture(ExhaustiveSearch):
         del key
         losses, places = next_losses(problem, len(state.losses))
         losses = state.losses.at[places].set(losses, mode="drop")
-        return AllLosses(state.prompts, losses), jnp.nanmin(jnp.mean(losses, axis=1))
+        means = jnp.mean(jnp.where(losses == UNTRIED, jnp.inf, losses), axis=1)
+        return AllLosses(state.prompts, losses), jnp.nanmin(means)
 
     def prompt(self, state: "AllLosses") -> Int[Any, "component prompt"]:
-        tried = state.losses[~np.isnan(state.losses[:, 0])]  # what was not tried is left out
+        tried = state.losses[state.losses[:, 0] != UNTRIED]  # what was not tried is left out
         return state.prompts[best_set(-tried, self.components, self.pairs)]
 
     def scores(self, state: "AllLosses") -> Float[np.ndarray, " candidate"]:
-        return state.losses.mean(axis=1)
+        return np.where(state.losses == UNTRIED, np.nan, state.losses).mean(axis=1)
 
     def steer(self, predictor: Predictor, prompt: Int[np.ndarray, "component prompt"]) -> Predictor:
         return mix(predictor, list(prompt))
 
 
 class AllLosses(NamedTuple):
-    """Every prompt [candidate, prompt], and its losses [candidate, sequence] in nats, NaN where
-    still to try."""
+    """Every prompt [candidate, prompt], and its losses [candidate, sequence] in nats, `UNTRIED`
+    where still to try."""
 
     prompts: Any
     losses: Any

@@ -69,7 +69,11 @@ class LowRank(WeightTuner):
 
 
 class LowRankDense(Layer):
-    """rows @ (matrix + down @ up) + bias, with the matrix and the bias of another layer."""
+    """rows @ (matrix + down @ up) + bias, with the matrix and the bias of another layer.
+
+    The change may have more digits than the layer: it is computed in its own, and added in the
+    layer's.
+    """
 
     base: Layer
     down: Float[Array, "*batch input rank"]
@@ -80,17 +84,20 @@ class LowRankDense(Layer):
         return self.base.bias
 
     def matrix(self) -> Float[Array, "*layer input output"]:
-        return self.base.matrix() + self.down @ self.up
+        matrix = self.base.matrix()
+        return matrix + (self.down @ self.up).astype(matrix.dtype)
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
-        return self.base(rows) + rows_times(rows_times(rows, self.down), self.up)
+        outputs = self.base(rows)
+        change = rows_times(rows_times(rows, self.down), self.up)
+        return outputs + change.astype(outputs.dtype)
 
 
 def _adapted(key: Key[Array, ""], layer: Layer, rank: int) -> LowRankDense:
     """The layer with a change that is zero: down is random, up is zero (Hu et al. 2021)."""
     *stacked, inputs, outputs = layer.shape()
     initial = jax.nn.initializers.lecun_normal(batch_axis=range(len(stacked)))
-    dtype = jax.eval_shape(layer.matrix).dtype
+    dtype = jnp.promote_types(jax.eval_shape(layer.matrix).dtype, jnp.float32)  # for small steps
     down = initial(key, (*stacked, inputs, rank), dtype)
     return LowRankDense(layer, down, jnp.zeros((*stacked, rank, outputs), dtype))
 
