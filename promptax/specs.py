@@ -20,7 +20,6 @@ import hashlib
 import importlib
 import inspect
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,12 +28,17 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from promptax.fields import behind_fields, check_fields
-from promptax.fields import floats as floats
+from promptax.checks import as_key as as_key
+from promptax.checks import behind_fields, check_fields
+from promptax.checks import check as check
+from promptax.checks import check_concentration as check_concentration
+from promptax.checks import check_distribution as check_distribution
+from promptax.checks import check_kind as check_kind
+from promptax.checks import check_whole_numbers as check_whole_numbers
+from promptax.checks import floats as floats
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -58,7 +62,7 @@ class Record(eqx.Module):
 class Spec(Record):
     """A record of plain fields: what to build, not the built thing.
 
-    Every field is checked against its annotation first (`promptax.fields`). Subclasses validate the
+    Every field is checked against its annotation first (`promptax.checks`). Subclasses validate the
     rest in `__check_init__`, with messages that say what was expected, what came and how to fix it.
 
     `class Base(Spec, open_as=WORD, default=MEMBER)` makes an open set of the subclasses of `Base`.
@@ -94,41 +98,6 @@ def renamed_from(name: str) -> dict[str, str]:
     What was stored under the old name is read into the field. Give it to `eqx.field(metadata=…)`.
     """
     return {"was": name}
-
-
-def as_key(key: Any) -> jax.Array:
-    """One random key, as `jax.random.key` makes it; that of `jax.random.PRNGKey` becomes one, and
-    draws the same numbers.
-
-    Raises:
-        TypeError: no key, or several.
-    """
-    given = f"{type(key).__name__} {key!r}" if isinstance(key, int | None) else type(key).__name__
-    if isinstance(key, jax.Array | np.ndarray):
-        given = f"an array of shape {key.shape}, {key.dtype}"
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-            if key.shape == ():
-                return key  # pyright: ignore[reportReturnType]
-            given = f"{key.size} keys of shape {key.shape}"
-        elif key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
-            return jax.random.wrap_key_data(jnp.asarray(key))
-    raise TypeError(f"Expected one random key, such as jax.random.key(0); got {given}.")
-
-
-def check(condition: bool | np.bool_, message: str) -> None:
-    """Raise ValueError(message) unless the condition holds."""
-    if not condition:
-        raise ValueError(message)
-
-
-def check_distribution(name: str, values: tuple[float, ...]) -> None:
-    """Complain unless the values are a probability distribution (to 1e-6)."""
-    total = math.fsum(values)
-    check(
-        len(values) > 0 and all(value >= 0 for value in values) and abs(total - 1) <= 1e-6,
-        f"Expected {name} that are not negative and sum to 1; got {values}, which sum to "
-        f"{total:.6g}. Divide by the sum, or correct the entry that is off.",
-    )
 
 
 def traced(spec: T) -> T:

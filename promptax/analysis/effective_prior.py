@@ -28,7 +28,7 @@ from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise
-from promptax.specs import as_key, check, traced
+from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
 from promptax.tasks.base import Task, sample_batch
 
 STRENGTHS = (1.0, 10.0, 100.0)  # where the search for pseudo-counts begins
@@ -127,6 +127,8 @@ def effective_prior(
             f"Expected one predictor; got {type(predictor).__name__}. Of repetitions pick one: "
             "predictor[0]."
         )
+    check_kind(target, Task, "Categorical((0.2, 0.8))")
+    check_whole_numbers(length=length, sequences=sequences)
     check(
         predictor.symbols == target.symbols,
         f"Expected a predictor over {target.symbols} symbols, as the target has; got "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from promptax.decisions.base import Environment, Index
-from promptax.specs import check, floats
+from promptax.specs import check, check_concentration, floats
 from promptax.tasks.independent.dirichlet_categorical import DirichletPosterior
 
 Chances = Float[Array, "context arm"]  # of reward 1
@@ -48,6 +48,7 @@ class BernoulliArms(Environment):
             f"Expected the two positive numbers of a beta distribution as the prior; got "
             f"{self.prior}. (1.0, 1.0) is the uniform prior.",
         )
+        check_concentration("a prior", self.prior)
 
     def arm_predictor(self) -> DirichletPosterior:
         """The exact predictor of one arm's rewards, symbols 0 and 1; its state counts them."""

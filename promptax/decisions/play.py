@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.axes import labelled
+from promptax.axes import AnyKey, labelled
 from promptax.decisions.base import Environment, Policy
-from promptax.specs import check, to_json, traced
+from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
@@ -30,7 +30,7 @@ class Round(NamedTuple):
 
 
 def play(
-    key: Key[Array, ""],
+    key: AnyKey,
     policies: Mapping[str, Policy],
     environment: Environment,
     rounds: int,
@@ -60,6 +60,7 @@ def play(
         played = play(key, {"Thompson": ThompsonSampling()}, BernoulliBandit(arms=5), rounds=200)
         played.regret.mean("repetition")
     """
+    key = as_key(key)
     _check_sizes(rounds, repetitions)
     _check_players(policies, environment, rounds)
     keys = _repetition_keys(key, repetitions)
@@ -128,6 +129,7 @@ def _labelled(
 
 
 def _check_sizes(rounds: int, repetitions: int) -> None:
+    check_whole_numbers(rounds=rounds, repetitions=repetitions)
     check(
         rounds >= 1 and repetitions >= 1,
         f"Expected at least 1 round and 1 repetition; got {rounds} and {repetitions}.",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from promptax import platforms
-from promptax.axes import NATS, labelled
+from promptax.axes import NATS, AnyKey, labelled
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses
@@ -23,7 +23,7 @@ from promptax.predictors.base import Architecture
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import check, to_json, traced
+from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 from promptax.tasks.base import Task, sample_batch
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ Progress = Callable[[int, int], Any]
 
 
 def evaluate(
-    key: Key[Array, ""],
+    key: AnyKey,
     predictors: dict[str, Predictor | Repeated],
     target: Task,
     sequences: int = 2048,
@@ -82,6 +82,10 @@ def evaluate(
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
+    key = as_key(key)
+    check_whole_numbers(
+        sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length
+    )
     check(
         sequences >= 1 and length >= 1 and (chunk is None or chunk >= 1),
         f"Expected sequences, length and chunk of at least 1; got {sequences}, {length}, {chunk}.",

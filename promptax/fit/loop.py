@@ -35,7 +35,7 @@ from promptax.predictors.base import Architecture
 from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
-from promptax.specs import as_key, check, on_device, traced
+from promptax.specs import as_key, check, check_kind, on_device, traced
 from promptax.tasks.base import Task, sample_batch
 
 BLOCK_BYTES = 2**23  # data of one block of steps
@@ -83,7 +83,10 @@ def pretrain(
             f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
         )
     key = as_key(key)
-    settings = (settings or FitSettings()).filled(length=100, learning_rate=1e-3)
+    check_kind(task, Task, "DirichletCategorical()")
+    settings = FitSettings() if settings is None else settings
+    check_kind(settings, FitSettings, "FitSettings(steps=100)")
+    settings = settings.filled(length=100, learning_rate=1e-3)
 
     def build(key: Key[Array, ""]) -> Predictor:
         return architecture.build(key, task.outcome)

@@ -50,6 +50,11 @@ class FitSettings(Spec):
             least = min(value, default=0) if isinstance(value, tuple) else value
             fine = least is None or least > 0
             check(fine, f"Expected {name} above zero or None; got {value}.")
+        check(
+            self.warmup <= self.steps,
+            f"Expected a warmup of at most the {self.steps} steps; got {self.warmup}, after which "
+            "the learning rate would still be rising. Take fewer steps of warmup, or more steps.",
+        )
         rates = self.learning_rate
         check(
             not isinstance(rates, tuple) or len(rates) == self.repetitions,

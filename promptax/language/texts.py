@@ -16,7 +16,7 @@ import tyro
 from jaxtyping import Array, Key
 
 from promptax import files
-from promptax.fields import check_fields
+from promptax.checks import check_fields
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import (
+    ROWS,
     WEIGHTS,
     Embedded,
     Inputs,
@@ -21,7 +23,7 @@ from promptax.protocol.predictor import (
 )
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import Repeated
-from promptax.specs import on_device, traced
+from promptax.specs import check, on_device, traced
 
 WHO_READS_ROWS = (
     "Networks read rows behind an embedding; those with attention read keys and values."
@@ -73,6 +75,8 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
     if isinstance(inputs, Embedded | KeyValues):
         check_reads(predictor, kind_of(inputs, predictor.outcome), " " + WHO_READS_ROWS)
+        for array in jax.tree.leaves(inputs):
+            _check_finite(array, "rows")
         return inputs
     if isinstance(inputs, Tracer):
         return inputs
@@ -85,6 +89,7 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
         if len(inputs) == 0 and WEIGHTS not in predictor.reads:
             return on_device(np.zeros(0, np.int32))  # no weights are no tokens
         check_reads(predictor, WEIGHTS, " Give it tokens.")
+        _check_weights(predictor, inputs)
         return inputs if isinstance(inputs, Array) else on_device(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
         raise ValueError(
@@ -101,8 +106,32 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     return inputs if ready else on_device(tokens.astype(np.int32))
 
 
+def _check_finite(numbers: Any, what: str) -> None:
+    """Complain about numbers that are none, or infinite, where they are known."""
+    if isinstance(numbers, Tracer):
+        return
+    with np.errstate(over="ignore"):
+        bad = int(np.sum(~np.isfinite(np.asarray(numbers).astype(np.float32))))
+    check(
+        bad == 0,
+        f"Expected {what} of finite numbers that float32 can hold; got {bad} that are not. What "
+        "was tuned may have diverged: a lower learning_rate usually helps.",
+    )
+
+
+def _check_weights(predictor: Predictor | Repeated, weights: Any) -> None:
+    """Complain about weights over symbols that mean nothing to the predictor."""
+    _check_finite(weights, "weights")
+    embeds = ROWS in predictor.reads  # a network reads any rows of numbers
+    if not embeds and np.any(np.asarray(weights) < 0):
+        raise ValueError(
+            f"Expected weights of at least 0, which {type(predictor).__name__} can count; got "
+            f"{float(np.min(np.asarray(weights))):g}."
+        )
+
+
 def _checked_rows(outcome: Outcome, rows: Any) -> Any:
-    """Rows of an outcome without an alphabet, after a look at their shape."""
+    """Rows of an outcome without an alphabet, after a look at their shape and their numbers."""
     if rows.size == 0:
         rows = np.zeros((0, outcome.input_width()))
     if rows.ndim == 3:
@@ -111,4 +140,6 @@ def _checked_rows(outcome: Outcome, rows: Any) -> Any:
             "jax.vmap or promptax.evaluate."
         )
     rows = rows if isinstance(rows, Array) or rows.ndim == 1 else on_device(np.asarray(rows, float))
-    return real_rows(rows, outcome)
+    rows = real_rows(rows, outcome)
+    _check_finite(rows, "rows")
+    return rows

@@ -20,7 +20,7 @@ from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Spec, as_key
+from promptax.specs import Spec, as_key, check_kind
 from promptax.tasks.base import Task
 
 Mask = Any  # a tree of booleans, one for each leaf of a predictor
@@ -101,7 +101,9 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
 
         Example: `SoftPrompt(length=6).tune(key, base, Categorical((0.2, 0.8))).predictor`
         """
-        settings = settings or FitSettings()
+        check_kind(target, Task, "Categorical((0.2, 0.8))")
+        settings = FitSettings() if settings is None else settings
+        check_kind(settings, FitSettings, "FitSettings(steps=100)")
         settings = settings.filled(
             length=target.longest or 50, learning_rate=self.default_learning_rate
         )

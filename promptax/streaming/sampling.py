@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from promptax.axes import Tokens
+from promptax.axes import AnyKey, Tokens
 from promptax.protocol.predictor import Predictor, State
-from promptax.specs import check
+from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
 from promptax.streaming.stepping import Row
 
@@ -51,7 +51,7 @@ class Picking(TypedDict, total=False):
 
 
 def generate(
-    key: Key[Array, ""],
+    key: AnyKey,
     predictor: Predictor,
     length: int,
     prompt: Any = None,
@@ -89,7 +89,7 @@ def generate(
 
 
 def stream(
-    key: Key[Array, ""],
+    key: AnyKey,
     predictor: Predictor,
     length: int,
     prompt: Any = None,
@@ -175,7 +175,7 @@ def _fewest(goodness: Row, weights: Row, needed: Number | Array) -> Bool[Array, 
 
 
 def _pieces(
-    key: Key[Array, ""],
+    key: AnyKey,
     predictor: Predictor,
     length: int,
     prompt: Any,
@@ -184,7 +184,8 @@ def _pieces(
 ) -> Iterator[np.ndarray]:
     """Check everything now. What is returned samples `at_once` tokens whenever it is asked."""
     stop, filters = picking.get("stop", ()), _filters(picking)
-    predictor = stepping.ready(predictor)
+    predictor, key = stepping.ready(predictor), as_key(key)
+    check_whole_numbers(length=length)
     check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
     tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
     stops = np.zeros(predictor.symbols, bool)

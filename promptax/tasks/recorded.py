@@ -21,6 +21,7 @@ from promptax.tasks.base import Task
 
 PAD = -1
 MOST_TOKENS = 2**29  # 2 GB, the padding included
+MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
 
 
 def as_rows(sequences: Any) -> Any:
@@ -105,6 +106,11 @@ class Recorded(Task):
             self.sequences = _encode(self.path, rows, self.alphabet)
         largest = int(self.sequences.max())
         if not self.alphabet:
+            check(
+                largest < MOST_SYMBOLS,
+                f"Expected tokens below {MOST_SYMBOLS:,}, each number a symbol; got {largest:,}. "
+                "Number the symbols from 0 on without gaps.",
+            )
             self.alphabet = tuple(str(i) for i in range(max(2, largest + 1)))
         check(
             int(self.sequences.min()) >= PAD and largest < len(self.alphabet),

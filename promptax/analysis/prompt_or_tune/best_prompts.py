@@ -21,7 +21,7 @@ from promptax.axes import NATS, labelled
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind, check_whole_numbers
 from promptax.tasks.base import Task
 
 
@@ -89,6 +89,9 @@ def exact_expectations(prior: Task, target: Task, prompt_length: int, length: in
     Raises:
         ValueError: sizes that make no sense, a task that is not exact, or alphabets that differ.
     """
+    check_kind(prior, Task, "DirichletCategorical()")
+    check_kind(target, Task, "Categorical((0.2, 0.8))")
+    check_whole_numbers(length=prompt_length, steps=length)
     check(
         prompt_length >= 0 and length >= 1,
         "Expected a prompt length of at least 0 and at least 1 step; got "

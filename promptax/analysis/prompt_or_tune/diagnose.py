@@ -20,7 +20,7 @@ from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures
 from promptax.analysis.prompt_or_tune.verdict import limit, verdict
 from promptax.axes import NATS
 from promptax.protocol.entries import predict
-from promptax.specs import check, to_json
+from promptax.specs import check, check_whole_numbers, to_json
 from promptax.tasks.base import Task
 
 
@@ -110,6 +110,7 @@ def diagnose(
     Example: `diagnose(DirichletCategorical(), Categorical((0.2, 0.8))).status` is "a prompt
     suffices".
     """
+    check_whole_numbers(components=components, longest=longest)
     check(components >= 1, f"Expected at least 1 prompt in a mixture; got {components}.")
     check(longest >= 0, f"Expected a longest length of at least 0 symbols; got {longest}.")
     check(tolerance > 0, f"Expected a tolerance above 0 nats; got {tolerance:g}.")

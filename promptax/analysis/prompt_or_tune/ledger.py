@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Int, Key
+from jaxtyping import Int
 
 from promptax.analysis.prompt_or_tune.best_prompts import (
     behind,
@@ -31,14 +31,14 @@ from promptax.analysis.prompt_or_tune.best_prompts import (
 )
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
-from promptax.axes import NATS, labelled
+from promptax.axes import NATS, AnyKey, labelled
 from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor, rows_in
 from promptax.protocol.prompted import Prompted, Wrapper
 from promptax.protocol.repeated import Repeated
-from promptax.specs import check
+from promptax.specs import check, check_whole_numbers
 from promptax.tasks.base import Task
 
 FLOOR, MISMATCH = "floor", "prior mismatch"
@@ -52,7 +52,7 @@ MEASURED, BEHIND_PROMPT = "measured", "prior bayes behind the prompt"
 
 
 def ledger(
-    key: Key[Array, ""],
+    key: AnyKey,
     predictor: Predictor,
     prior: Task,
     target: Task,
@@ -91,6 +91,7 @@ def ledger(
 
     Example: `ledger(key, base, coins, target, prompt=[0, 1, 1, 1, 1, 1]).nats.to_series()`.
     """
+    check_whole_numbers(steps=steps, trained_length=trained_length, sequences=sequences)
     check(
         steps >= 1 and trained_length >= 1,
         f"Expected at least 1 step and a trained length of at least 1; got {steps} and "

@@ -27,7 +27,7 @@ from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.best_set import best_set
 from promptax.evaluation.exact.final_counts import Finals, finals, log_chances, mixed_regret
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind, check_whole_numbers
 from promptax.tasks.base import Task
 
 MOST_PAIRED = 120_000_000  # pairs times final counts: a few seconds
@@ -151,6 +151,9 @@ def prompt_mixtures(
 
     Example: `prompt_mixtures(DirichletCategorical(), CategoricalMixture(), [6]).regret` is 1.2493.
     """
+    check_kind(prior, Task, "DirichletCategorical()")
+    check_kind(target, Task, "CategoricalMixture()")
+    check_whole_numbers(components=components, length=length)
     check(
         components >= 1 and len(prompt_lengths) > 0 and min(prompt_lengths) >= 0,
         f"Expected at least 1 prompt and lengths from 0 up; got {components} and "

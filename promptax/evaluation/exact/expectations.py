@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.evaluation.exact.beliefs import MOST_BELIEFS
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check, traced
+from promptax.specs import check, check_kind, check_whole_numbers, traced
 from promptax.tasks.base import Task
 
 EQUAL = 9  # decimals, in nats: prompts that differ by less are equally good
@@ -229,6 +229,7 @@ def _sorted_word(counts: Int[np.ndarray, " symbol"]) -> tuple[int, ...]:
 def _exact_predictor(target: Predictor | Task) -> Predictor:
     if isinstance(target, Predictor):
         return target
+    check_kind(target, Task, "Categorical((0.2, 0.8))")
     check(
         target.has_bayes,
         f"Expected a target with an exact predictor; got {type(target).__name__}, which has none. "
@@ -239,6 +240,7 @@ def _exact_predictor(target: Predictor | Task) -> Predictor:
 
 
 def _check_length(length: int) -> None:
+    check_whole_numbers(length=length)
     check(length >= 1, f"Expected a length of at least 1 step; got {length}.")
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from promptax.axes import Counts, LogProbs, Tokens
 from promptax.protocol.exchangeable import Exchangeable, uniform_if
 from promptax.protocol.outcomes import Episode
-from promptax.specs import check, floats
+from promptax.specs import check, check_concentration, floats
 from promptax.tasks.base import Task, draw
 
 
@@ -38,6 +38,7 @@ class DirichletCategorical(Task):
             "Expected concentrations that are not negative, at least one of them positive; got "
             f"{values}. (1.0, 1.0) is the uniform prior over coins.",
         )
+        check_concentration("concentrations", values)
 
     @property
     def symbols(self) -> int:

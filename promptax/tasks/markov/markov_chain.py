@@ -13,7 +13,7 @@ from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictions import Prediction
 from promptax.protocol.predictor import TOKENS, Inputs, Predictor
-from promptax.specs import check, floats
+from promptax.specs import check, check_concentration, floats
 from promptax.tasks.base import Task
 from promptax.tasks.markov import contexts as histories
 from promptax.tasks.markov.counted import Beliefs, expected_oracle_loss
@@ -63,6 +63,7 @@ class MarkovChain(Task):
             "Expected concentrations that are not negative, at least one of them positive; got "
             f"{values}. (1.0, 1.0) is the uniform prior over rows of two symbols.",
         )
+        check_concentration("concentrations", values)
         numbers = self.symbols ** (min(self.order, 64) + 1)
         histories.check_room("an order", self.order, self.symbols, numbers)
 

@@ -1,7 +1,8 @@
-"""What a field of a spec may hold: its annotation says it, and whoever builds the spec is told.
+"""What is asked of everything that comes in, before it is cast or computed with.
 
-A dataclass takes anything for any field. A width of 2.5 would travel far, and fail where nobody
-knows its name; 1.5 inner steps would become another number of them in silence.
+A number is looked at as it was given: once 2^33 has become an int32 it is 0, and nobody can tell. A
+dataclass takes anything for any field: a width of 2.5 would travel far, and fail where nobody knows
+its name. So the fields of a spec are held against their annotations, and whoever builds it is told.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -28,10 +30,86 @@ PLAIN = {
 """The plain kinds: one of them, and several, in the words of a message."""
 
 
+LARGEST, SMALLEST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
+"""The largest float32, and the smallest that is not rounded to 0 where it is computed with."""
+LEAST_CONCENTRATION = 1e-36  # below, log gamma draws overflow float32, and no row comes out
+
+
+def check(condition: bool | np.bool_, message: str) -> None:
+    """Raise ValueError(message) unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def check_distribution(name: str, values: tuple[float, ...]) -> None:
+    """Complain unless the values are a probability distribution (to 1e-6)."""
+    total = math.fsum(values)
+    check(
+        len(values) > 0 and all(value >= 0 for value in values) and abs(total - 1) <= 1e-6,
+        f"Expected {name} that are not negative and sum to 1; got {values}, which sum to "
+        f"{total:.6g}. Divide by the sum, or correct the entry that is off.",
+    )
+
+
+def check_concentration(name: str, values: tuple[float, ...]) -> None:
+    """Complain about concentrations of which float32 can draw no row of probabilities."""
+    smallest = min((value for value in values if value > 0), default=1.0)
+    check(
+        smallest >= LEAST_CONCENTRATION and math.fsum(values) <= LARGEST,
+        f"Expected {name} of 0 or at least {LEAST_CONCENTRATION:g}, with a sum of at most "
+        f"{LARGEST:.3g}; got {values}. Write 0 for a symbol that never comes.",
+    )
+
+
+def as_key(key: Any) -> jax.Array:
+    """One random key, as `jax.random.key` makes it; that of `jax.random.PRNGKey` becomes one, and
+    draws the same numbers.
+
+    Raises:
+        TypeError: no key, or several.
+    """
+    given = f"{type(key).__name__} {key!r}" if isinstance(key, int | None) else type(key).__name__
+    if isinstance(key, jax.Array | np.ndarray):
+        given = f"an array of shape {key.shape}, {key.dtype}"
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            if key.shape == ():
+                return key  # pyright: ignore[reportReturnType]
+            given = f"{key.size} keys of shape {key.shape}"
+        elif key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    raise TypeError(f"Expected one random key, such as jax.random.key(0); got {given}.")
+
+
+def check_whole_numbers(**values: Any) -> None:
+    """Complain about arguments, given by their names, that are neither whole numbers nor None."""
+    for name, value in values.items():
+        check(
+            value is None or _fits(value, int),
+            f"Expected {name}, a whole number; got {value!r}.",
+        )
+
+
+def check_kind(value: Any, kind: type, example: str) -> None:
+    """Complain about an argument that is no instance of a class.
+
+    Raises:
+        TypeError: it is not; `example` shows one that is.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"Expected {article} {kind.__name__}, such as {example}; got {got}.")
+
+
+# --- the fields of a spec ---------------------------------------------------------------------
+
+
 def check_fields(spec: Any) -> None:
     """Complain about the first field whose value is not of the kind that its annotation names.
 
     Whole numbers of NumPy become whole numbers of Python, which are structure, not data.
+
+    Floats must be finite, unless the default is not, and float32 must hold them.
 
     Raises:
         ValueError: says the field, the kind, the value, and the default if there is one.
@@ -47,6 +125,18 @@ def check_fields(spec: Any) -> None:
                 f"Expected {_words(kind)} as {type(spec).__name__}.{field.name}; got {value!r}."
                 f"{hint}"
             )
+        endless = isinstance(field.default, float) and math.isinf(field.default)
+        wrong = [number for number in _floats(value) if not _is_held(number)]
+        check(
+            endless or not wrong,
+            f"Expected what is finite and held by float32 as {type(spec).__name__}.{field.name}: "
+            f"0, or from {SMALLEST:.3g} to {LARGEST:.3g} in size; got {value!r}.",
+        )
+
+
+def _is_held(number: float) -> bool:
+    """Whether float32 holds a number: neither infinite, nor 0 where it is not."""
+    return number == 0 or SMALLEST <= abs(number) <= LARGEST
 
 
 def behind_fields(check_init: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -106,6 +196,13 @@ def _fits_tuple(value: Any, parts: tuple[Any, ...]) -> bool:
     if parts[-1] is Ellipsis:
         return all(_fits(entry, parts[0]) for entry in value)
     return len(value) == len(parts) and all(map(_fits, value, parts))
+
+
+def _floats(value: Any) -> list[float]:
+    """The floats in a field; whole numbers and arrays are no business of float32."""
+    if isinstance(value, tuple):
+        return [number for part in value for number in _floats(part)]
+    return [float(value)] if isinstance(value, float | np.floating) else []
 
 
 def _is_number(value: Any) -> bool:

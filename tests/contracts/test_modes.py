@@ -1,0 +1,99 @@
+"""Laws of JAX's settings: what users may switch on changes no member's right to work.
+
+Under jax_enable_x64 numbers have 64 bits; under jax_debug_nans a NaN in a compiled program's output
+is an error, so that a healthy fit may have none; under disable_jit nothing is compiled.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import judges as laws
+
+import promptax as px
+from promptax.predictors import LSTM, Architecture, Llama, Transformer
+from promptax.steering import FullWeights, KeyValuePrompt, LowRank, SoftPrompt, Tuner
+from promptax.tasks import Categorical, DirichletCategorical
+
+COINS, TARGET = DirichletCategorical(), Categorical()
+SMALL = px.FitSettings(steps=2, batch=2, length=4)
+MODES = {
+    "x64": lambda: jax.enable_x64(True),
+    "debug_nans": lambda: jax.debug_nans(True),
+    "disable_jit": jax.disable_jit,
+}
+every_mode = pytest.mark.parametrize("mode", MODES)
+fast_modes = [
+    pytest.param(mode, marks=[pytest.mark.slow] * (mode == "disable_jit")) for mode in MODES
+]
+NARROW = Llama(width=8, heads=2, key_heads=1, head_width=4, hidden=12, dtype="bfloat16")
+
+SHOWN = [cls.examples()[:1] for cls in laws.members(Architecture).values()]
+NETWORKS = [*(spec for specs in SHOWN for spec in specs), NARROW]
+
+
+def pretrained(architecture):
+    fitted = px.pretrain(jax.random.key(0), architecture, COINS, SMALL, callbacks=())
+    assert np.isfinite(fitted.loss).all() and np.all(fitted.diverged == -1)
+    return fitted.predictor
+
+
+def tuned(tuner, network, settings=SMALL):
+    fitted = tuner.tune(jax.random.key(1), network, TARGET, settings, callbacks=())
+    assert np.isfinite(fitted.loss).all() and np.all(fitted.diverged == -1)
+    return fitted.predictor
+
+
+@pytest.mark.parametrize("mode", fast_modes)
+def test_the_way_through_the_front_door(mode):
+    with MODES[mode]():
+        network = pretrained(LSTM(width=2))
+        steered = tuned(SoftPrompt(length=1), network)
+        results = px.evaluate(jax.random.key(2), {"soft": steered}, TARGET, 4, 3)
+        assert np.isfinite(px.regret(results)["regret"].values).all()
+
+
+@pytest.mark.slow
+@every_mode
+@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda spec: type(spec).__name__)
+def test_every_network_trains_and_speaks(mode, architecture):
+    with MODES[mode]():
+        network = pretrained(architecture)
+        px.generate(jax.random.key(2), network, 3, prompt=[1])
+        tokens = jnp.array([0, 1, 1])
+        assert px.decompress(network, px.compress(network, tokens)).tolist() == [0, 1, 1]
+
+
+@pytest.mark.slow
+@every_mode
+@pytest.mark.parametrize(
+    "tuner", [cls.examples()[0] for cls in laws.members(Tuner).values()], ids=laws.members(Tuner)
+)
+def test_every_tuner_tunes(mode, tuner):
+    wide = Transformer(width=4, heads=2) if isinstance(tuner, KeyValuePrompt) else LSTM(width=2)
+    with MODES[mode]():
+        tuned(tuner, wide.build(jax.random.key(0), 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", [FullWeights(), LowRank(rank=1)], ids=["FullWeights", "LowRank"])
+def test_a_bfloat16_network_is_tuned_in_its_own_dtype(tuner):
+    network = NARROW.build(jax.random.key(0), 2)
+    steered = tuned(tuner, network)
+    assert px.predict(steered, [0, 1]).dtype == jnp.float32
+    layer = steered.torso.layers.query
+    added = isinstance(tuner, LowRank)
+    assert (layer.base if added else layer).weight.dtype == jnp.bfloat16
+    assert not added or layer.up.dtype == jnp.float32  # small steps need its digits
+
+
+def test_small_steps_add_up_in_bfloat16():
+    """A step is less than a sixth of the distance between two bfloat16 numbers; 40 are not."""
+    network = NARROW.build(jax.random.key(0), 2)
+    settings = px.FitSettings(steps=40, batch=2, length=4, learning_rate=1e-5)
+    steered = tuned(FullWeights(), network, settings)
+    before = np.asarray(network.torso.layers.query.weight, np.float32)
+    after = np.asarray(steered.torso.layers.query.weight, np.float32)
+    seen = (np.abs(before) > 2.0**-6) & (np.abs(before) < 2.0**-5)  # neighbours are 2^-13.. apart
+    assert seen.sum() > 20
+    assert np.mean(before[seen] != after[seen]) > 0.5

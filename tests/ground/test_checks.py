@@ -1,0 +1,136 @@
+"""What comes in is looked at as it was given, and refused by the name of what is wrong."""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.processes import python
+
+import promptax as px
+from promptax.decisions import UCB1, BernoulliBandit, play
+from promptax.predictors import LSTM, Embedded
+from promptax.specs import as_key
+from promptax.tasks import DirichletCategorical
+
+COINS, NAN, INF = DirichletCategorical(), float("nan"), float("inf")
+HELD = "what is finite and held by float32"
+
+SPECS = {
+    "px.FitSettings(steps=1.5)": "Expected a whole number as FitSettings.steps; got 1.5.",
+    "px.FitSettings(steps='9')": "Expected a whole number as FitSettings.steps; got '9'.",
+    "px.FitSettings(batch=True)": "Expected a whole number as FitSettings.batch; got True.",
+    "px.FitSettings(length=2.5)": "Expected a whole number or None as FitSettings.length; got 2.5",
+    "px.FitSettings(learning_rate=inf)": f"Expected {HELD} as FitSettings.learning_rate",
+    "px.FitSettings(learning_rate=(.1, inf), repetitions=2)": f"Expected {HELD} as FitSettings.le",
+    "px.FitSettings(learning_rate=1e-50)": f"Expected {HELD} as FitSettings.learning_rate",
+    "px.FitSettings(steps=3, warmup=4)": "Expected a warmup of at most the 3 steps; got 4, after",
+    "SoftPrompt(learning_rate=inf)": f"Expected {HELD} as SoftPrompt.learning_rate: 0, or from",
+    "SoftPrompt(1.5)": "Expected a whole number as SoftPrompt.length; got 1.5",
+    "LSTM(width='a')": "Expected a whole number as LSTM.width; got 'a'.",
+    "Transformer(heads=2.0)": "Expected a whole number as Transformer.heads; got 2.0.",
+    "LowRank(rank=None)": "Expected a whole number as LowRank.rank; got None.",
+    "HardPrompt(2, sequences=2.5)": "Expected a whole number as HardPrompt.sequences; got 2.5",
+    "Annealing(start_temperature=inf)": f"Expected {HELD} as Annealing.start_temperature",
+    "VariationalPrompt(prior_scale=1e-50)": f"Expected {HELD} as VariationalPrompt.prior_scale",
+    "MAML(inner_rate=inf)": f"Expected {HELD} as MAML.inner_rate",
+    "Symbols(2.7)": "Expected a whole number as Symbols.count; got 2.7.",
+    "Points(1.5, Symbols(2))": "Expected a whole number as Points.features; got 1.5.",
+    "KnownTree(((1,), (0.5, 0), (1, 0)))": "Expected a tuple of tuples of whole numbers as KnownTr",
+    "LinearRegression(1.5)": "Expected a whole number as LinearRegression.dimensions; got 1.5.",
+    "MarkovChain(symbols=2.5)": "Expected a whole number as MarkovChain.symbols; got 2.5.",
+    "Categorical((1e-50, 1))": f"Expected {HELD} as Categorical.probabilities",
+    "Categorical(('a', 1))": "Expected a tuple of numbers as Categorical.probabilities; got",
+    "CategoricalMixture(weights=(1e-45, 1.0))": f"Expected {HELD} as CategoricalMixture.weights",
+    "KnownChain(((1e-45, 1.0), (0.5, 0.5)))": f"Expected {HELD} as KnownChain.transition",
+    "DirichletCategorical((2e-38, 2e-38))": "Expected concentrations of 0 or at least 1e-36",
+    "DirichletCategorical((3e38, 3e38))": "Expected concentrations of 0 or at least 1e-36",
+    "MarkovChain(concentration=(2e-38, 1.0))": "Expected concentrations of 0 or at least 1e-36",
+    "BernoulliBandit(arms=1.5)": "Expected a whole number as BernoulliBandit.arms; got 1.5.",
+    "BernoulliBandit(prior=(2e-38, 1.0))": "Expected a prior of 0 or at least 1e-36",
+    "EpsilonGreedy(nan)": "Expected a number as EpsilonGreedy.exploration; got nan.",
+    "Recorded(sequences=[[2**30, 0]])": "Expected tokens below 1,048,576",
+    "px.evaluate(key, {}, COINS, 4.5)": "Expected sequences, a whole number; got 4.5.",
+    "px.evaluate(0, {}, COINS)": "Expected one random key, such as jax.random.key(0); got int 0.",
+    "px.pretrain(key, LSTM(width=2), 'coins')": "Expected a Task, such as DirichletCategorical(); ",
+    "px.pretrain(key, LSTM(width=2), COINS, 10)": "Expected a FitSettings, such as FitSettings(",
+    "HardPrompt().tune(key, COINS.bayes(), Symbols)": "Expected a Task, such as Categorical((0."
+    "2, 0.8)); got the class",
+    "play(key, {'ucb': UCB1()}, BernoulliBandit(), 3.5)": "Expected rounds, a whole number; got",
+    "px.generate(key, COINS.bayes(), 2.5)": "Expected length, a whole number; got 2.5.",
+}
+HEAD = """
+import json, jax, numpy as np, promptax as px
+from promptax.decisions import *
+from promptax.fit import MAML
+from promptax.predictors import *
+from promptax.steering import *
+from promptax.tasks import *
+inf, nan, key, COINS = float("inf"), float("nan"), jax.random.key(0), DirichletCategorical()
+def said(source):
+    try:
+        return "accepted " + repr(eval(source))
+    except (TypeError, ValueError) as error:
+        return str(error)
+assert px.FitSettings(steps=np.int64(3), learning_rate=np.float32(0.5)).steps == 3
+assert Symbols(np.int32(3)) == Symbols(3)
+"""
+
+
+def test_doors_refuse_what_they_cannot_hold(tmp_path):
+    """In a process of its own: the types that tests check would refuse some of it first."""
+    script = tmp_path / "doors.py"
+    script.write_text(f"{HEAD}\nprint(json.dumps(list(map(said, {list(SPECS)!r}))))\n")
+    messages = json.loads(python(tmp_path, script))
+    for (source, text), message in zip(SPECS.items(), messages, strict=True):
+        assert message.startswith(text), f"{source} says {message!r}, not {text!r}"
+
+
+def network():
+    return LSTM(width=2).build(jax.random.key(0), 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: px.condition(network(), np.array([[NAN, 1.0]])), "Expected weights of finite"),
+        (lambda: px.predict(network(), np.array([[INF, 1.0]])), "Expected weights of finite"),
+        (lambda: px.condition(COINS.bayes(), np.array([[1e50, 1.0]])), "Expected weights of fin"),
+        (lambda: px.condition(COINS.bayes(), np.array([[-1.0, 2.0]])), "Expected weights of at"),
+        (lambda: px.condition(network(), Embedded(jnp.full((1, 2), NAN))), "Expected rows of"),
+        (lambda: px.predict(network(), [0, -1, 1]), "Expected tokens from 0 to 1; got -1 to 1"),
+        (lambda: px.predict(network(), [2**33]), "Expected tokens from 0 to 1; got 8589934592"),
+    ],
+)
+def test_prompts_are_finite(make, text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
+        make()
+
+
+@pytest.mark.parametrize("power", [-36, -20, 10, 30, 38])
+def test_any_concentration_that_is_held_is_computed_with(power):
+    """Symbols are of the alphabet, and no loss is NaN."""
+    for concentration in ((10.0**power, 10.0**power), (10.0**power, 1.0)):
+        results = px.evaluate(jax.random.key(0), {}, DirichletCategorical(concentration), 8, 5)
+        losses = results["log_loss"].sel(predictor=["oracle", "bayes"]).values
+        assert not np.isnan(losses).any(), (concentration, losses)
+        assert (losses > -1e-6).all()
+
+
+def test_keys_of_the_older_kind_draw_the_same_numbers():
+    old, new = jax.random.PRNGKey(3), jax.random.key(3)
+    assert (jax.random.key_data(as_key(old)) == jax.random.key_data(new)).all()
+    for draw in (
+        lambda key: px.evaluate(key, {}, COINS, 4, 3)["log_loss"].values,
+        lambda key: np.asarray(px.generate(key, COINS.bayes(), 4)),
+        lambda key: play(key, {"ucb": UCB1()}, BernoulliBandit(), 3, 2)["reward"].values,
+    ):
+        np.testing.assert_array_equal(draw(old), draw(new))
+
+
+@pytest.mark.parametrize("key", [0, None, "key", np.zeros(3), jax.random.split(jax.random.key(0))])
+def test_what_is_no_key_is_refused(key):
+    with pytest.raises(TypeError, match=r"^Expected one random key, such as jax\.random\.key"):
+        as_key(key)
