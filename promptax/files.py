@@ -288,6 +288,22 @@ def expect(condition: bool, message: str) -> None:
         raise StoreError(message)
 
 
+def path_of(word: str | os.PathLike) -> Path:
+    """A path as people name it, with "~" for the home folder.
+
+    Raises:
+        StoreError: the system has no such paths, such as one that is too long.
+    """
+    path = Path(word)
+    try:
+        path = path.expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(f"Expected a path; got {str(word)[:80]!r}: {problem}.") from error
+    return path
+
+
 def expect_file(path: Path) -> None:
     """Complain, with the names that come close, unless a file is there."""
     expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")

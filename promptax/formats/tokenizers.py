@@ -6,6 +6,7 @@ the text of the chat template are taken; nothing in it is run here.
 
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from promptax.formats.settings import Settings, shown
 
 SPECIAL, USER_DEFINED = 3, 4  # GGUF's types of tokens; the latter is whole in any text
 READABLE = "gpt2", "smollm"  # byte-level pairs, and how text is cut before
+MOST_GROWTH = 1000  # of a text by replacements; tokenizers put one character for another
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
@@ -145,7 +147,30 @@ def model_of(written: str, path: Path) -> Any:
         ) from error
     model.no_truncation()
     model.no_padding()
+    if getattr(model.model, "dropout", None):
+        model.model.dropout = None  # for training: it would cut the same text in different ways
+    for part in (model.normalizer, model.pre_tokenizer, model.decoder):
+        growth = 1 if part is None else growth_of(json.loads(part.__getstate__()))
+        expect(
+            growth <= MOST_GROWTH,
+            f"Expected a tokenizer that makes a text at most {MOST_GROWTH:,} times as long; in "
+            f"{path} replacements make it {growth:,} times as long, and would take all memory.",
+        )
     return model
+
+
+def growth_of(step: Any) -> int:
+    """How many times as long a text may become by the replacements of a step, and of those in it.
+
+    One step replaces each character by `content`; steps in a sequence follow on one another.
+    """
+    if isinstance(step, list):
+        return math.prod(map(growth_of, step))
+    if not isinstance(step, dict):
+        return 1
+    content = step.get("content") if step.get("type") == "Replace" else None
+    growth = max(1, len(content)) if isinstance(content, str) else 1
+    return growth * math.prod(growth_of(value) for value in step.values())
 
 
 def package(name: str) -> Any:

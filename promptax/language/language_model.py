@@ -104,7 +104,7 @@ def weights_path(weights: str) -> Path:
     Raises:
         FileNotFoundError: it is not here; the message says how to fetch it.
     """
-    path = fetch.smollm2_path() if weights == SMOLLM2 else Path(weights)
+    path = fetch.smollm2_path() if weights == SMOLLM2 else files.path_of(weights)
     if not path.is_dir():
         files.expect_file(path)
     return path

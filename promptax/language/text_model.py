@@ -8,12 +8,12 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from promptax import files
 from promptax.formats import gguf
 from promptax.language.language_model import weights_path
 from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer
@@ -29,14 +29,14 @@ Dtype = Literal["float32", "bfloat16"]
 
 def is_named(word: str | os.PathLike) -> bool:
     """Whether the word names a language model: smollm2, a folder with config.json, a GGUF file."""
-    path = Path(word)
-    if word == SMOLLM2 or gguf.is_gguf(path):
+    if word == SMOLLM2:
         return True
     try:
-        is_missing = path.suffix == ".gguf" and not path.exists()  # its message says what is there
-        return is_missing or (path / "config.json").is_file()
-    except OSError:  # a name that is too long
+        path = files.path_of(word)
+    except files.StoreError:
         return False
+    is_missing = path.suffix == ".gguf" and not path.exists()  # its message says what is there
+    return is_missing or gguf.is_gguf(path) or (path / "config.json").is_file()
 
 
 def predictor(word: str | os.PathLike, dtype: Dtype = "float32") -> Predictor:

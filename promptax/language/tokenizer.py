@@ -62,7 +62,7 @@ class Tokenizer:
         """
         if word == BYTES:
             return Tokenizer.of_bytes()
-        path = fetch.smollm2_path() if word == SMOLLM2 else Path(word)
+        path = fetch.smollm2_path() if word == SMOLLM2 else files.path_of(word)
         if path.is_dir():
             return Tokenizer.from_folder(path)
         if not path.exists() and path.suffix != ".gguf":
@@ -116,7 +116,7 @@ class Tokenizer:
         """
         _check_characters(text)
         self.model.encode_special_tokens = not special
-        with _panics_named():
+        with _failures_named():
             encoding = self.model.encode(text, add_special_tokens=False)
         unknown = getattr(self.model.model, "unk_token", None)
         if unknown and (lost := self.model.token_to_id(unknown)) in encoding.ids:
@@ -132,7 +132,7 @@ class Tokenizer:
     def decode(self, tokens: Tokens, special: bool = True) -> str:
         """The text of tokens [time]; `special`: with the special ones as they are written."""
         numbers = self._checked(tokens)
-        with _panics_named():
+        with _failures_named():
             return self.model.decode(numbers, skip_special_tokens=not special)
 
     def stream(self, tokens: Tokens, special: bool = True) -> Iterator[str]:
@@ -272,16 +272,16 @@ def escaped(character: str) -> str:
 
 
 @contextlib.contextmanager
-def _panics_named() -> Iterator[None]:
-    """The package `tokenizers` panics over some patterns, with an error of no common class."""
+def _failures_named() -> Iterator[None]:
+    """The package `tokenizers` has no error of its own, and panics over some patterns."""
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ValueError(
-            f"Expected a tokenizer that can cut the text; its package gives up: {error}. One of "
-            "the patterns in its tokenizer.json has no end on such text."
+            f"Expected a tokenizer that can read the text; its package gives up: {error}. Its "
+            "tokenizer.json contradicts itself, or has a pattern without end on such text."
         ) from error
 
 

@@ -13,7 +13,7 @@ from support import small_llama, small_tokenizer
 from promptax.files import StoreError
 from promptax.formats import evaluating, llama
 from promptax.formats.evaluating_process import MOST_CHARACTERS
-from promptax.language import TextModel, Tokenizer
+from promptax.language import TextModel, Tokenizer, text_model
 from promptax.predictors import Llama
 
 BEGINS = {  # config.json, what tokenizer_config.json says, the begin token
@@ -252,9 +252,72 @@ def test_a_tokenizer_whose_pattern_has_no_end_gives_up(tmp_path, capfd):
     (folder / "tokenizer.json").write_text(json.dumps(written))
     tokenizer = Tokenizer.named(str(folder))
     assert tokenizer.encode("aa").tolist() == [67, 67]
-    with pytest.raises(ValueError, match="a tokenizer that can cut the text; its package gives up"):
+    with pytest.raises(
+        ValueError, match="a tokenizer that can read the text; its package gives up"
+    ):
         tokenizer.encode("a" * 40 + "b")
     capfd.readouterr()  # where the package prints what it thinks of it
+
+
+FAILING = {  # what is put into tokenizer.json, and what becomes of it
+    "no word for what is unknown": (
+        {"model": {"type": "WordLevel", "vocab": {"hi": 0}, "unk_token": "[UNK]"}},
+        "its package gives up",
+    ),
+    "nothing for what is unknown": (
+        {"model": {"type": "Unigram", "vocab": [["h", -1.0]], "unk_id": None}},
+        "its package gives up",
+    ),
+    "an empty vocabulary": (
+        {"model": {"type": "Unigram", "vocab": [], "unk_id": 0}},
+        "Expected a tokenizer of the package",
+    ),
+    "replacements that grow": (
+        {
+            "normalizer": {
+                "type": "Sequence",
+                "normalizers": [
+                    {"type": "Replace", "pattern": {"Regex": "."}, "content": "x" * 100}
+                ]
+                * 5,
+            }
+        },
+        "replacements make it 10,000,000,000 times as long",
+    ),
+    "a decoder that grows": (
+        {"decoder": {"type": "Replace", "pattern": {"String": "a"}, "content": "x" * 2000}},
+        "replacements make it 2,000 times as long",
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "message"), FAILING.values(), ids=FAILING)
+def test_tokenizers_that_fail_on_a_text_are_named(tmp_path, parts, message):
+    folder = small_llama.write(tmp_path / "a")
+    written = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(written | {"added_tokens": []} | parts))
+    with pytest.raises(ValueError, match=message):
+        Tokenizer.named(str(folder)).encode("hello")
+
+
+def test_a_text_is_cut_in_one_way(tmp_path):
+    """Some tokenizers were trained with random cuts, and say so for ever."""
+    folder = small_llama.write(tmp_path / "a")
+    written = json.loads((folder / "tokenizer.json").read_text())
+    letters = written["model"]["vocab"]
+    letters["ab"] = len(letters)
+    written["model"] |= {"merges": [["a", "b"]], "dropout": 0.9}
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    tokenizer = Tokenizer.named(str(folder))
+    assert tokenizer.encode("ab" * 20).tolist() == [letters["ab"]] * 20
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "no\0name", "", "~nobody-of-that-name/a"])
+def test_names_that_are_no_paths_are_refused(word):
+    assert not text_model.is_named(word)
+    for read in (Tokenizer.named, TextModel.named):
+        with pytest.raises((StoreError, FileNotFoundError), match=r"^Expected "):
+            read(word)
 
 
 # --- texts that come back -------------------------------------------------------------------
