@@ -263,8 +263,18 @@ def remove_temporaries(folder: Path) -> None:
     Only whoever holds the folder alone may do so: others' writes look the same.
     """
     for path in folder.rglob(f".*{TEMPORARY}"):
-        if re.search(rf"\.[0-9a-f]{{12}}{re.escape(TEMPORARY)}$", path.name):
-            path.unlink(missing_ok=True)
+        _remove_temporary(path)
+
+
+def remove_temporaries_of(path: Path) -> None:
+    """Remove what killed writes of that file left behind. Only its one writer may do so."""
+    for temporary in path.parent.glob(f".{path.name}.*{TEMPORARY}"):
+        _remove_temporary(temporary)
+
+
+def _remove_temporary(path: Path) -> None:
+    if re.search(rf"\.[0-9a-f]{{12}}{re.escape(TEMPORARY)}$", path.name):
+        path.unlink(missing_ok=True)
 
 
 def _room(path: Path) -> str:

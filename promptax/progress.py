@@ -12,8 +12,10 @@ move the cursor, hide words or answer for the user; `visible` shows them instead
 """
 
 import contextlib
+import importlib.util
 import os
 import signal
+import sys
 import threading
 import time
 import unicodedata
@@ -39,11 +41,17 @@ class Bar:
         self.patience = patience
         self.began = time.monotonic()
         self.display: Progress | None = None
+        self.is_text = False  # in notebooks without widgets: one line, which is written over
 
     def __call__(self, done: int, total: int, note: str = "") -> bool:
         waited = time.monotonic() - self.began >= self.patience
-        if self.display is None and waited and done < total:
+        if self.display is None and not self.is_text and waited and done < total:
             self._open(total)
+        if self.is_text:
+            self.is_text = done < total
+            line = visible(f"{self.description} {done:,}/{total:,} {note}")
+            sys.stderr.write(f"\r{line}\x1b[K" + "\n" * (done >= total))
+            sys.stderr.flush()
         if self.display is not None:
             self.display.update(self.display.task_ids[0], completed=done, note=visible(note))
             if done >= total:
@@ -54,6 +62,9 @@ class Bar:
         console = Console(stderr=True)
         if not (console.is_terminal or console.is_jupyter):
             self.patience = float("inf")
+            return
+        if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+            self.is_text = True
             return
         from rich.progress import Progress  # takes long to import, and most runs are short
 

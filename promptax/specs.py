@@ -259,6 +259,7 @@ def from_json(data: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
         return _array_from_json(data, arrays)
     if "class" not in data:
         return {key: from_json(part, arrays) for key, part in data.items()}
+    check(isinstance(data["class"], str), f"Expected the name of a class; got {data['class']!r}.")
     cls = member(Record, data["class"])
     fields = {key: from_json(part, arrays) for key, part in data.items() if key != "class"}
     return _build(cls, fields)
@@ -340,7 +341,7 @@ def parse(base: type[T]) -> Callable[[str], T]:
                 whole = file.read()
         try:
             data = json.loads(whole)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f'Expected JSON{where} such as {{"class": "{next(iter(members(base)))}"}}; got '
                 f"{whole[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."

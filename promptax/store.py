@@ -30,6 +30,7 @@ from promptax.files import (
     expect,
     expect_file,
     read_json,
+    remove_temporaries_of,
     replacing,
     write_bytes,
     write_json,
@@ -259,6 +260,7 @@ class Checkpoint:
 
     def save(self, identity: str, state: Any) -> None:
         """Write the leaves of `state`, by their place in the tree, and which run they belong to."""
+        remove_temporaries_of(self.path)  # one run writes it; earlier ones may have been killed
         _write(self.path, "checkpoint", _named_leaves(state), identity=identity)
         self._saved = time.monotonic()
 

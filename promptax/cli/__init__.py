@@ -56,7 +56,7 @@ def _complain(what: str, error: BaseException) -> None:
     why = "nothing was kept" if isinstance(error, KeyboardInterrupt) else str(error)
     if isinstance(error, MemoryError) or "out of memory" in why.lower():
         why = f"Expected something that fits into memory; got: {why[:300]}. Choose smaller sizes."
-    elif type(error).__module__.startswith("jax"):
+    elif type(error).__module__.split(".")[0] in ("jax", "jaxlib"):
         why = f"JAX cannot compute this: {why[:600]}"
     advice = getattr(error, "__notes__", [])
     if isinstance(error, KeyboardInterrupt) and advice:

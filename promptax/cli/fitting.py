@@ -17,7 +17,7 @@ from promptax.experiments import run_folder
 from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
 from promptax.language.adapters import save_adapter
-from promptax.language.tokenizer import SMOLLM2
+from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.protocol.repeated import Repeated
@@ -72,25 +72,42 @@ def keep(folder: Path, fitted: Fitted, base: str = "") -> None:
     store.save(folder / "results.nc", fitted.history)
 
 
-def show_fit(fitted: Fitted, out: str) -> None:
-    """Print what a fit came to: its last losses, its cost, and a prompt of tokens."""
+def show_fit(fitted: Fitted, out: str, tokenizer: Tokenizer | None = None) -> None:
+    """Print what a fit came to: its last losses, its cost, and a prompt of tokens.
+
+    `tokenizer`: of the language model that was tuned; the prompt is then shown as text, too.
+    """
     last = fitted.loss[:, -20:]
     if last.size:
         say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
     if fitted.cost is not None:
         say(f"cost: {fitted.cost.in_words()}")
-    for prompt in prompts_of(fitted.predictor):
-        say(f"prompt: {prompt}")
+    for tokens in prompts_of(fitted.predictor):
+        say(f"prompt: {' '.join(map(str, tokens))}")
+        if tokenizer is not None:
+            say(f"as text: {in_text(tokenizer, tokens)}")
     note(f"written to {out}")
 
 
-def prompts_of(predictor: Predictor | Repeated) -> list[str]:
-    """The prompts of tokens that a predictor reads first, as words, one for each repetition."""
+def in_text(tokenizer: Tokenizer, tokens: list[int]) -> str:
+    """A prompt as text, and whether the text stands for it: not every row of tokens is what its
+    own text is encoded to."""
+    text = tokenizer.decode(tokens)
+    try:
+        survives = tokenizer.encode(text).tolist() == tokens
+    except ValueError:  # the text has characters that the tokenizer does not take
+        survives = False
+    verdict = "is encoded to these tokens" if survives else "is encoded to other tokens: keep these"
+    return f"{text!r}, which {verdict}"
+
+
+def prompts_of(predictor: Predictor | Repeated) -> list[list[int]]:
+    """The prompts of tokens that a predictor reads first, one for each repetition."""
     if isinstance(predictor, Repeated):
         return [prompt for part in predictor for prompt in prompts_of(part)]
     shown = predictor.prompt if isinstance(predictor, Prompted) else np.zeros(0)
     is_of_tokens = isinstance(shown, jax.Array) and jnp.issubdtype(shown.dtype, jnp.integer)
-    return [" ".join(map(str, np.asarray(shown).tolist()))] if is_of_tokens else []
+    return [np.asarray(shown).tolist()] if is_of_tokens and shown.ndim == 1 else []
 
 
 def _as_adapter(folder: Path, predictor: Predictor | Repeated, base: str) -> bool:

@@ -102,8 +102,8 @@ def at_work(
 
 def _place(target: Path, overwrite: bool, resume: bool, reads: Iterable[str]) -> Path:
     """Where a run writes whose results go to `target`. Everything is checked, nothing changed."""
-    beside = target.with_name(target.name + UNFINISHED)
     expect(target.name != "", f"Expected a folder with a name for the results; got {target}.")
+    beside = target.with_name(target.name + UNFINISHED)
     expect(not target.exists() or target.is_dir(), f"Expected a folder; {target} is a file.")
     is_taken = target.is_dir() and any(path.name != RUN_MARK for path in target.iterdir())
     if resume:
@@ -204,8 +204,8 @@ def read_spec(folder: Path, *needed: str) -> dict[str, Any]:
     missing = [name for name in needed if name not in spec]
     expect(
         not missing,
-        f"Expected {', '.join(map(repr, missing))} in {folder}/spec.json; got {list(spec)}. Another "
-        "command made this folder, or the file was edited.",
+        f"Expected {', '.join(map(repr, missing))} in {folder}/spec.json; got {list(spec)}. "
+        "Another command made this folder, or the file was edited.",
     )
     return spec
 

@@ -56,7 +56,9 @@ def sweep(
             if isinstance(outcome, Failure):
                 failures[name] = outcome
             else:
-                store.save(result_path(folder, todo[name]), outcome)
+                path = result_path(folder, todo[name])
+                files.remove_temporaries_of(path)  # of a process that was killed in this write
+                store.save(path, outcome)
                 files.remove(unfinished_path(folder, todo[name]))
             done += 1
             lost = f", {len(failures)} failed" if failures else ""

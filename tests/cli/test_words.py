@@ -7,9 +7,12 @@ import pytest
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 
 from promptax import files
-from promptax.cli import saved, words
+from promptax.cli import fitting, saved, words
 from promptax.cli.arguments import NUMBERS
+from promptax.language.tokenizer import Tokenizer
+from promptax.protocol.entries import condition
 from promptax.report import to_csv
+from promptax.tasks import DirichletCategorical
 
 SMALL = ["pretrain", "--out", "o", "--network", "lstm", "--network.width", "4"]
 MISTAKES = {
@@ -30,6 +33,9 @@ MISTAKES = {
     "a circle of links": ([*SMALL[:2], "loop"], "leads somewhere; got loop"),
     "a broken spec": (["report", "broken_spec"], "spec.json"),
     "an empty spec": (["report", "empty_spec"], "results.nc"),
+    "a class that is a number": ([*SMALL, "--task", '{"class": 3}'], "got 3"),
+    "brackets without end": ([*SMALL, "--task", "[" * 100_000], "Expected JSON such as"),
+    "the whole disk": (["pretrain", "--out", "/"], "a folder with a name"),
     "a command that acts": (["\x1b[2J"], "got '\\x1b[2J'"),
 }
 
@@ -105,3 +111,20 @@ def test_no_cell_of_a_table_is_a_formula():
     for value in plain[:3]:
         assert str(value) in lines
     assert "-1" in lines and "'-" in lines  # a dash alone begins a formula too
+
+
+# --- prompts --------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_shown_as_text_with_what_becomes_of_it():
+    tokenizer = Tokenizer.of_bytes()
+    tokens = tokenizer.encode("née").tolist()
+    assert fitting.in_text(tokenizer, tokens) == "'née', which is encoded to these tokens"
+    assert fitting.in_text(tokenizer, tokens[:2]).endswith("is encoded to other tokens: keep these")
+
+
+def test_every_prompt_of_tokens_is_shown():
+    coins = DirichletCategorical().bayes()
+    prompted = condition(coins, [1, 0, 1])
+    assert fitting.prompts_of(prompted) == [[1, 0, 1]] and fitting.prompts_of(coins) == []
+    assert fitting.prompts_of(condition(coins, np.ones((2, 2), np.float32) / 2)) == []

@@ -47,6 +47,31 @@ def test_a_quick_bar_never_shows(monkeypatch):
     assert written.getvalue() == ""
 
 
+def test_a_notebook_without_widgets_gets_a_line(monkeypatch, capsys):
+    fake = lambda **_: Console(file=io.StringIO(), force_jupyter=True)  # noqa: E731
+    monkeypatch.setattr(progress, "Console", fake)
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
+    bar = progress.Bar("tuning", patience=0.0)
+    for done in range(1, 4):
+        bar(done, 3, "loss \x1b 1.5")
+    bar.close()
+    said = capsys.readouterr()
+    assert (
+        said.out == ""
+        and said.err == "".join(f"\rtuning {done}/3 loss ␛ 1.5\x1b[K" for done in (1, 2, 3)) + "\n"
+    )
+
+
+def test_names_and_notes_are_no_markup(monkeypatch):
+    written = console(monkeypatch, terminal=True)
+    bar = progress.Bar("[/b] \x1b[2J", patience=0.0)
+    bar(1, 4, "[red]:o:")
+    assert bar.display is not None
+    bar.display.refresh()
+    bar.close()
+    assert "[/b] ␛[2J" in written.getvalue() and "[red]:o:" in written.getvalue()
+
+
 def test_a_bar_closes_on_an_error(monkeypatch):
     console(monkeypatch, terminal=True)
     bar = progress.Bar("tuning", patience=0.0)

@@ -10,6 +10,7 @@ from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.cli.printing import note
 from promptax.experiments import run_folder
 from promptax.language import text_model
+from promptax.language.tokenizer import Tokenizer
 from promptax.steering import Tuner
 from promptax.tasks import Task
 
@@ -48,4 +49,5 @@ def run(flags: Flags, command: str) -> None:
             callbacks=None,
         )
         keep(at.folder, fitted, base=where if text_model.is_named(where) else "")
-    show_fit(fitted, flags.out)
+    is_of_text = text_model.is_named(where)
+    show_fit(fitted, flags.out, Tokenizer.named(where) if is_of_text else None)
