@@ -36,6 +36,11 @@ def from_folder(folder: Path) -> Parts:
         StoreError: a file is truncated, something else, or contradicts another one.
     """
     path = folder / "tokenizer.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected a file at {path}; there is none. Let transformers write it: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
     model = model_of(read_whole_text(path), path)
     settings, config, generation = (
         Settings(read_object_if_there(folder / f"{name}.json"), folder / f"{name}.json")

@@ -282,12 +282,21 @@ def header_of(claim):
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+FP8 = {"dtype": "F8_E4M3", "shape": [8, 8], "data_offsets": [0, 64]}
 HUGE = {"dtype": "F32", "shape": [2**31, 2**20], "data_offsets": [0, 2**53]}
 FILES = {
     "a pointer of Git": (spoiled("model.safetensors", POINTER), "pointer of Git LFS"),
     "a pickle": (spoiled("model.safetensors", b"\x80\x04K\x01."), "whole safetensors file"),
     "empty": (spoiled("model.safetensors", b""), "whole safetensors file"),
     "a huge header": (spoiled("model.safetensors", b"\xff" * 7 + b"\0{"), "whole safetensors file"),
+    "fp8 without scales": (
+        spoiled("model.safetensors", header_of({Q_PROJ: FP8}) + bytes(64)),
+        "q_proj.weight of F8_E4M3",
+    ),
+    "whole numbers of 4 bits": (
+        spoiled("model.safetensors", header_of({Q_PROJ: FP8 | {"dtype": "I4"}}) + bytes(64)),
+        "whole safetensors file|of I4",
+    ),
     "a huge tensor": (spoiled("model.safetensors", header_of({Q_PROJ: HUGE})), "whole safetensors"),
     "config is a list": (spoiled("config.json", b"[1]"), r"JSON object in .*config.json; got"),
     "config is cut": (spoiled("config.json", b'{"model_type": "lla'), "JSON object in .*config"),
