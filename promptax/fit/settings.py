@@ -62,18 +62,6 @@ class FitSettings(Spec):
             f"{rates}.",
         )
         check(
-            self.schedule in ("constant", "linear", "cosine"),
-            f"Expected schedule 'constant', 'linear' or 'cosine'; got {self.schedule!r}.",
-        )
-        check(
-            self.clip_over in ("tuned", "all"),
-            f"Expected clip_over 'tuned' or 'all'; got {self.clip_over!r}.",
-        )
-        check(
-            self.precision in ("float32", "tensorfloat32", "bfloat16"),
-            f"Expected precision 'float32', 'tensorfloat32' or 'bfloat16'; got {self.precision!r}.",
-        )
-        check(
             self.micro_batch is None or self.batch % self.micro_batch == 0,
             f"Expected a micro_batch that divides the batch {self.batch}; got {self.micro_batch}.",
         )

@@ -351,7 +351,11 @@ def test_no_steps_is_the_start():
         ({"length": 0}, "Expected length above zero or None; got 0."),
         ({"micro_batch": 0}, "Expected micro_batch above zero or None; got 0."),
         ({"learning_rate": 0.0}, "Expected learning_rate above zero or None; got 0.0."),
-        ({"learning_rate": float("nan")}, "Expected learning_rate above zero or None; got nan."),
+        (
+            {"learning_rate": float("nan")},
+            "Expected a number or a tuple of numbers or None as FitSettings.learning_rate; got nan. "
+            "The default is None.",
+        ),
         (
             {"learning_rate": (0.1, -0.1), "repetitions": 2},
             "Expected learning_rate above zero or None; got (0.1, -0.1).",
@@ -363,12 +367,18 @@ def test_no_steps_is_the_start():
         ({"clip": -1.0}, "Expected clip above zero or None; got -1.0."),
         (
             {"schedule": "step"},
-            "Expected schedule 'constant', 'linear' or 'cosine'; got 'step'.",
+            "Expected one of 'constant', 'linear', 'cosine' as FitSettings.schedule; got 'step'. "
+            "The default is 'constant'.",
         ),
-        ({"clip_over": "some"}, "Expected clip_over 'tuned' or 'all'; got 'some'."),
+        (
+            {"clip_over": "some"},
+            "Expected one of 'tuned', 'all' as FitSettings.clip_over; got 'some'. The default is "
+            "'tuned'.",
+        ),
         (
             {"precision": "half"},
-            "Expected precision 'float32', 'tensorfloat32' or 'bfloat16'; got 'half'.",
+            "Expected one of 'float32', 'tensorfloat32', 'bfloat16' as FitSettings.precision; got "
+            "'half'. The default is 'float32'.",
         ),
         (
             {"batch": 6, "micro_batch": 4},

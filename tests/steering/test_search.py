@@ -11,6 +11,7 @@ from promptax import FitSettings, platforms
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition
 from promptax.steering import GradientSearch, HardPrompt, HardPromptMixture
+from promptax.steering.base import Tuning
 from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
 from promptax.steering.searches.hard_prompt import pairwise_sum
@@ -100,9 +101,9 @@ class Scanning(NamedTuple):
 
 def test_readings_that_cannot_be_counted_are_refused():
     settings = FitSettings(length=5, repetitions=1)
-    given = DICE.bayes(), DIE, settings, None, ()
+    tuning = Tuning(KEY, DICE.bayes(), DIE, settings, (), None, ())
     with pytest.raises(TypeError, match="Expected a search's step to ask for losses and gradients"):
-        run_search(KEY, Scanning(), *given)
+        run_search(Scanning(), tuning)
     early = SearchProblem(DICE.bayes(), Sizes(DIE.outcome, 3, None, 1))
     with pytest.raises(TypeError, match="asked for in `step`; `start` has no episodes"):
         early.losses(PROMPTS)
