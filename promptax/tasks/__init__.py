@@ -8,6 +8,8 @@ from promptax.protocol.outcomes import Points as Points
 from promptax.protocol.outcomes import Symbols as Symbols
 from promptax.specs import members_elsewhere
 from promptax.tasks.base import Task as Task
+from promptax.tasks.hidden.hidden_markov import HiddenMarkov as HiddenMarkov
+from promptax.tasks.hidden.hidden_markov_mixture import HiddenMarkovMixture as HiddenMarkovMixture
 from promptax.tasks.independent.categorical import Categorical as Categorical
 from promptax.tasks.independent.categorical_mixture import CategoricalMixture as CategoricalMixture
 from promptax.tasks.independent.dirichlet_categorical import (

@@ -1,0 +1,1 @@
+"""Sources with hidden states: hidden Markov models, and mixtures of them."""
