@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
-from promptax.protocol.predictor import Predictor
+from promptax.protocol.predictor import WEIGHTS, Predictor, check_reads
 from promptax.specs import check
 from promptax.steering.gradient import check_tokens, initial_inputs
 from promptax.steering.search import Search, SearchProblem
@@ -33,8 +33,8 @@ class GradientSearch(Search):
 
     Each step has a batch of its own: swaps to the most promising symbols are tried on it, and the
     best is made if it predicts the batch better than the prompt as it is. `loss` [repetition,
-    step] is that of the prompt before the step's swap, nats per sequence. Works on any predictor,
-    exact ones included.
+    step] is that of the prompt before the step's swap, nats per sequence. Works on any predictor
+    that reads weights over symbols, exact ones included.
     """
 
     length: int = 6
@@ -50,6 +50,9 @@ class GradientSearch(Search):
         for name, least in {"candidates": 1, "top": 1}.items():
             value = getattr(self, name)
             check(value >= least, f"Expected {name} of at least {least}; got {value}.")
+
+    def suits(self, predictor: Predictor) -> None:
+        check_reads(predictor, WEIGHTS, " Annealing and HardPrompt need no gradients.")
 
     @classmethod
     def examples(cls) -> "tuple[GradientSearch, ...]":
