@@ -193,5 +193,5 @@ def test_where_order_matters_long_sequences_are_exact_or_refused():
     prompted = condition(chain.bayes(), best.best_prompt)
     after = Expectations(TWO, 50).regret(prompted).sum()
     np.testing.assert_allclose(best.best_regret, after, atol=1e-9)
-    with pytest.raises(ValueError, match=r"most 200,000 .*TreePosterior.* got 2\d\d,\d+ after"):
+    with pytest.raises(ValueError, match=r"most 200,000 .*TreePosterior.* or more after 49"):
         promptability(ContextTree(depth=3), ContextTree(depth=3))

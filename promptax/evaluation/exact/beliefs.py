@@ -29,13 +29,16 @@ from jaxtyping import Array, Float, Int
 from scipy import sparse
 
 from promptax.evaluation.exact.enumeration import double_precision, expected_terms
+from promptax.protocol.birthdays import DRAWS, least_number, random_words
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import traced
 
 MOST_BELIEFS = 200_000  # after any one step: some seconds for a sequence of 50 tokens
 MOST_BYTES = 2**31  # of all states that may follow after one step
+MANY = 1_000  # with more, it is worth a second to foresee whether there will be too many
 SIDE_BY_SIDE = (64, 1024)  # states that advance together: two programs for a kind of predictor
 BYTES_AT_ONCE = 2**28  # of the states that follow those
+WAY_OUT = "Choose fewer steps or shorter prompts, or sample: promptax.evaluate."
 GRID = 2.0**36  # steps of the grid between 0 and 1
 
 
@@ -92,8 +95,12 @@ def merged_losses(
         predictors = (traced(target),) if same else (traced(judged), traced(target))
         layer = _first_layer(predictors, length, starts)
         losses = np.empty((layer.chances.shape[0], length))
+        foreseen = False
         for step in range(length):
             _check_number(layer.pools, len(layer.rows), most, predictors, step, length)
+            if len(layer.rows) >= MANY and not foreseen:
+                foreseen = True
+                _foresee(predictors, layer, length, most)
             advanced = [advance_all(*pair) for pair in zip(predictors, layer.pools, strict=True)]
             log_probs = advanced[0].log_probs[layer.rows[:, 0]]
             chances = np.exp(advanced[-1].log_probs[layer.rows[:, -1]])
@@ -262,6 +269,44 @@ def _advance(predictor: Predictor, states: Any) -> tuple[Array, Any]:
     return jax.vmap(read_all)(states)
 
 
+def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most: int) -> None:
+    """Complain now if there will surely be too many beliefs before the last step.
+
+    Random words are read by all predictors. If too few of them end in equal beliefs, there are too
+    many beliefs (`promptax.protocol.birthdays`). Words that the target excludes are left out.
+    """
+    size = sum(
+        _following_bytes(*pair) // len(jax.tree.leaves(pair[1])[0])
+        for pair in zip(predictors, layer.pools, strict=True)
+    )
+    draws = min(DRAWS, BYTES_AT_ONCE // size)
+    words = random_words(predictors[0].symbols, length - 1, draws)
+    states, chances = zip(
+        *(_read(predictor, length, words) for predictor in predictors), strict=True
+    )
+    possible = np.flatnonzero(np.asarray(chances[-1]) > -np.inf)
+    first, _ = distinct(take(jax.tree.map(np.asarray, states), possible))
+    number = least_number(len(possible), len(first), most)
+    if number is not None:
+        raise TooManyBeliefs(
+            f"Expected at most {most:,} different beliefs of {_names(predictors)}; got some "
+            f"{number:,} or more after {length - 1} of {length} steps. {WAY_OUT}"
+        )
+
+
+@eqx.filter_jit
+def _read(
+    predictor: Predictor, length: int, words: Int[Array, "draw time"]
+) -> tuple[State, Float[Array, " draw"]]:
+    """The states behind words, and the words' log probabilities."""
+    states, prediction = predictor.advance_batch(predictor.start(length), words)
+    return states, jnp.sum(prediction.of(words), axis=1)
+
+
+def _names(predictors: tuple[Predictor, ...]) -> str:
+    return " and ".join(dict.fromkeys(type(predictor).__name__ for predictor in predictors))
+
+
 def _check_number(
     pools: tuple[Any, ...],
     count: int,
@@ -275,10 +320,8 @@ def _check_number(
     size = sum(_following_bytes(predictor, states) for predictor, states in pairs)
     if count <= most and size <= MOST_BYTES:
         return
-    names = " and ".join(dict.fromkeys(type(predictor).__name__ for predictor in predictors))
     raise TooManyBeliefs(
-        f"Expected at most {most:,} different beliefs of {names}, whose states need at most "
-        f"{MOST_BYTES / 2**30:g} GiB; got {count:,} after {done} of {steps} steps, and "
-        f"{size / 2**30:.2g} GiB. Choose fewer steps or shorter prompts, or sample: "
-        "promptax.evaluate."
+        f"Expected at most {most:,} different beliefs of {_names(predictors)}, whose states need "
+        f"at most {MOST_BYTES / 2**30:g} GiB; got {count:,} after {done} of {steps} steps, and "
+        f"{size / 2**30:.2g} GiB. {WAY_OUT}"
     )

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from promptax.protocol.birthdays import DRAWS, least_number, random_words
 from promptax.specs import check
 
+MOST_DRAWN = 2**26  # counts of all words that are drawn to foresee the number of beliefs
 MOST_BELIEFS = 2**18  # after one step; all steps up to it take some ten seconds
 
 
@@ -58,6 +60,7 @@ def beliefs_by_step(
         ValueError: more than MOST_BELIEFS of them at some step.
     """
     contexts = symbols**order
+    _foresee(symbols, order, length, np.asarray(possible))
     beliefs = Beliefs(np.zeros((1, contexts, symbols), np.int32), np.zeros(1, int), np.zeros(1))
     for step in range(length):
         yield beliefs
@@ -67,11 +70,34 @@ def beliefs_by_step(
         size = len(beliefs.contexts)
         check(
             size <= MOST_BELIEFS,
-            f"Expected at most {MOST_BELIEFS:,} beliefs to sum over exactly; sequences of "
-            f"{length} symbols have {size:,} after {step + 1} steps already. Take a smaller "
-            f"length (at most {step + 1}), or sample: in promptax.evaluate, the mean log loss of "
-            '"oracle" estimates the same expectation, with its standard error.',
+            _too_many(f"have {size:,} after {step + 1} steps already", length)
+            + f" A length of {step + 1} is short enough.",
         )
+
+
+def _too_many(number: str, length: int) -> str:
+    return (
+        f"Expected at most {MOST_BELIEFS:,} beliefs to sum over exactly; sequences of {length} "
+        f"symbols {number}. Take a smaller length, or sample: in promptax.evaluate, the mean log "
+        'loss of "oracle" estimates the same expectation, with its standard error.'
+    )
+
+
+def _foresee(symbols: int, order: int, length: int, possible: np.ndarray) -> None:
+    """Complain at once if random words tell that there are too many beliefs before the last step
+    (`promptax.protocol.birthdays`)."""
+    numbers = symbols ** (order + 1)
+    draws = min(DRAWS, MOST_DRAWN // numbers)
+    if len(possible) ** (length - 1) <= MOST_BELIEFS or draws < 2:
+        return
+    words = possible[random_words(len(possible), length - 1, draws)]
+    counts = np.zeros((draws, symbols**order, symbols), np.int32)
+    last = np.zeros(draws, int)
+    for tokens in words.T:
+        counts[np.arange(draws), last, tokens] += 1
+        last = (last * symbols + tokens) % symbols**order
+    number = least_number(draws, len(np.unique(_keys(counts, last, length))), MOST_BELIEFS)
+    check(number is None, _too_many(f"have some {number or 0:,} or more", length))
 
 
 def _read_one_more(beliefs: Beliefs, possible: np.ndarray, length: int) -> Beliefs:
