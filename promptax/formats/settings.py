@@ -162,6 +162,8 @@ def parse_object(text: str, place: str) -> Object:
     """
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
+        if "\\ud" in text.lower():  # escapes of characters in two halves, or of half a one
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         raise files.StoreError(

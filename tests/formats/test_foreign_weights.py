@@ -309,6 +309,10 @@ FILES = {
         spoiled("config.json", b'{"hidden_size": 8, "hidden_size": 9}'),
         "two values for the key 'hidden_size'",
     ),
+    "config has half a character": (
+        spoiled("config.json", b'{"a": "\\ud800"}'),
+        "surrogates not allowed",
+    ),
     "config has a long number": (
         spoiled("config.json", b'{"a": ' + b"9" * 5000 + b"}"),
         "JSON obj",
