@@ -144,6 +144,25 @@ def test_float32_predicts_as_float64_also_late(task, length):
     assert abs((single[came] - double[came]).sum()) < 1e-3
 
 
+def test_few_starts_are_exact_until_they_are_full():
+    tokens = jax.random.randint(KEY, (15,), 0, 2)
+    exact = predict(LiveAndDie().bayes(), tokens)
+    np.testing.assert_allclose(predict(LiveAndDie().nearly_bayes(16), tokens), exact, atol=2e-6)
+    assert np.abs(predict(LiveAndDie().nearly_bayes(2), tokens) - exact).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [2_000, 20_000])
+def test_few_starts_are_as_close_as_they_say(length):
+    biases = np.resize(np.repeat(CHAIN, 63), length)
+    tokens = (np.random.default_rng(0).random(length) < biases).astype(np.int32)
+    exact, near = (
+        np.exp(np.asarray(predict(predictor, tokens), float))
+        for predictor in (LiveAndDie().bayes(), LiveAndDie().nearly_bayes())
+    )
+    assert np.abs(exact - near).max() < 1e-4
+
+
 def test_a_state_that_is_full_says_nothing():
     posterior = LiveAndDie().bayes()
     state, prediction = posterior.advance(posterior.start(capacity=3), jnp.array([0, 1, 1]))

@@ -19,6 +19,7 @@ from promptax.tasks.base import Task
 from promptax.tasks.markov.contexts import check_whole, only_tokens
 from promptax.tasks.markov.weighting import KT, log_of
 from promptax.tasks.switching import segments
+from promptax.tasks.switching.few_starts import FewStarts
 from promptax.tasks.switching.segments import Segments
 
 AT_ONCE = 128  # numbers that are added one after the other; see `add_up`
@@ -61,6 +62,11 @@ class LiveAndDie(Task):
 
     def bayes(self) -> "LiveAndDiePosterior":
         return LiveAndDiePosterior(self.symbols)
+
+    def nearly_bayes(self, slots: int = 64) -> FewStarts:
+        """The exact predictor, but for at most so many places where the segment may have begun:
+        a fixed cost for each symbol, and an error that `FewStarts` states."""
+        return FewStarts(self.symbols, slots)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
         return segments.entropy_of_a_drawn_row(self.symbols, length)
