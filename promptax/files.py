@@ -304,6 +304,7 @@ def path_of(word: str | os.PathLike) -> Path:
     Raises:
         StoreError: the system has no such paths, such as one that is too long.
     """
+    expect(isinstance(word, str | os.PathLike), f"Expected a path; got {type(word).__name__}.")
     path = Path(word)
     try:
         path = path.expanduser()

@@ -152,12 +152,14 @@ def _read(
         if INVERSE_RATES.fullmatch(name):
             _expect_rates(name, tensor, fields, place)
             continue
-        expect_finite(name, tensor, place)
+        with np.errstate(over="ignore"):  # which then shows
+            numbers = tensor.astype(dtype, copy=False)
+        expect_finite(name, numbers, place)
         layer, ours = where[name]
         if layer is None:
-            outside[ours] = tensor
+            outside[ours] = numbers
         else:
-            layers[ours][layer] = halves(ours, tensor)
+            layers[ours][layer] = halves(ours, numbers)
     last = outside.pop("unembedding", None)
     embedding = outside.get("embedding", last)
     assert embedding is not None

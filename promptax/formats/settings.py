@@ -6,7 +6,6 @@ could change what is computed is refused by its name. Whatever is wrong ends in 
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ POINTER = "version https://git-lfs.github.com/spec"  # what Git leaves in place 
 HUGGING_FACE = (
     "Name a folder in the Hugging Face format: config.json, tokenizer.json, model.safetensors."
 )
+LEAST_FLOAT, MOST_FLOAT = 2.0**-126, 2.0**127  # of float32, without the numbers near its ends
 Object = dict[str, Any]
 _SHORT = reprlib.Repr()
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong, _SHORT.maxlist = 100, 100, 40, 4
@@ -49,12 +49,12 @@ class Settings:
         return value
 
     def positive_number(self, key: str, default: float | None = None) -> float:
-        """Take a finite number above 0; without a default it must be there."""
+        """Take a number above 0 that float32 can hold; without a default it must be there."""
         value = self._there(key, default)
         expect(
-            type(value) in (int, float) and value > 0 and math.isfinite(value),
-            f"Expected {key} in {self.path} to be a finite number above 0; got {shown(value)}. "
-            "Correct it, or copy the file again.",
+            type(value) in (int, float) and LEAST_FLOAT <= value <= MOST_FLOAT,
+            f"Expected {key} in {self.path} to be a finite number above 0 that float32 can hold; "
+            f"got {shown(value)}. Correct it, or copy the file again.",
         )
         return float(value)
 

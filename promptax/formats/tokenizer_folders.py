@@ -50,22 +50,23 @@ def from_folder(folder: Path) -> Parts:
     _add_tokens(model, _declared_tokens(folder, settings, special), special, folder)
     if "unk" in special and getattr(model.model, "unk_token", "") is None:
         model.model.unk_token = special["unk"]  # else characters without a token are lost silently
-    of_generation = generation if generation.get("eos_token_id") is not None else config
-    end = _first(model, special, "eos", config)
-    ends = [end, *_numbers(of_generation, "eos_token_id")]
     highest = max(model.get_vocab().values(), default=0)  # numbers may have gaps
     expect(
         highest < MOST_SYMBOLS,
         f"Expected numbers of tokens below {MOST_SYMBOLS:,} in {path}; got {highest:,}.",
     )
     symbols = max(highest + 1, config.whole_number("vocab_size", 0, least=0))
+    of_generation = generation if generation.get("eos_token_id") is not None else config
+    end = _first(model, special, "eos", config)
+    ends = [end, *_numbers(of_generation, "eos_token_id")]
     return Parts(
         model,
         symbols,
         _first(model, special, "bos", config),
-        end,
+        end if end is not None and end < symbols else None,
         _chat_template(folder, settings),
-        tuple(dict.fromkeys(number for number in ends if number is not None)),
+        # one outside the alphabet never comes
+        tuple(dict.fromkeys(token for token in ends if token is not None and token < symbols)),
         {f"{key}_token": text for key, text in special.items()},
     )
 

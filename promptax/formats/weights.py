@@ -249,6 +249,6 @@ def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:
             is_finite = bool(np.isfinite(flat.sum())) or bool(np.isfinite(flat).all())
     expect(
         is_finite,
-        f"Expected finite numbers in {name} of {place}; got NaN or infinity. The file is damaged, "
-        "or its training went astray: copy it again.",
+        f"Expected finite numbers in {name} of {place}; got NaN, infinity, or more than "
+        f"{tensor.dtype} can hold. The file is damaged, or its training went astray: copy it again.",
     )

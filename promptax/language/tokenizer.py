@@ -303,6 +303,7 @@ def _bytes_of_letters() -> dict[str, int]:
 
 
 def _check_characters(text: str) -> None:
+    check(isinstance(text, str), f"Expected a text; got {type(text).__name__}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -57,6 +57,7 @@ ENDS = {  # config.json, generation_config.json, all ends; the tokenizer says 2
     "generation wins": ([2, 1], 0, {0, 2}),
     "generation says nothing": ([2, 1], {}, {1, 2}),
     "none but the tokenizer's": (None, None, {2}),
+    "one outside the alphabet, which never comes": ([2, 7000], None, {2}),
 }
 
 
