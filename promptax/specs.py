@@ -299,7 +299,7 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
     return thing
 
 
-DIGEST = "digest"  # the key of what verifies a JSON file
+DIGEST, DIGESTED = "digest", "digested"  # keys in a JSON file: what verifies it, and that it can be
 
 
 def digest_of_json(content: Mapping[str, Any]) -> str:
@@ -309,13 +309,14 @@ def digest_of_json(content: Mapping[str, Any]) -> str:
 
 def as_written(content: dict[str, Any], where: str) -> dict[str, Any]:
     """The content of a JSON file without its digest, if that is its own."""
-    written, content = content.get(DIGEST), {k: v for k, v in content.items() if k != DIGEST}
+    marks = content.keys() & {DIGEST, DIGESTED}
+    plain = {key: value for key, value in content.items() if key not in marks}
     check(
-        written in (None, digest_of_json(content)),
+        not marks or content.get(DIGEST) == digest_of_json(plain),
         f"Expected {where} as it was written; its content differs from its digest: it was damaged "
-        f"or edited. Copy it again; if you edited it, delete its {DIGEST!r}.",
+        f"or edited. Copy it again; if you edited it, delete its {DIGEST!r} and {DIGESTED!r}.",
     )
-    return content
+    return plain
 
 
 JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(

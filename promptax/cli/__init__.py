@@ -75,7 +75,10 @@ def _run(arguments: list[str], line: str) -> None:
         _prepare_devices(processes)
     from promptax.cli.arguments import parse  # with tyro, which a page of help can do without
 
-    flags = parse(command.Flags, name, arguments[len(name.split()) :], overview.about(name))
+    arguments = arguments[len(name.split()) :]
+    imply = vars(command).get("imply")
+    given = imply(arguments) if imply else arguments
+    flags = parse(command.Flags, name, given, overview.about(name))
     started = time.monotonic()
     command.run(flags, line)
     note(f"{time.monotonic() - started:.0f} s", style="dim")

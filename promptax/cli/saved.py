@@ -1,15 +1,18 @@
 """Saved predictors as people name them: run folders or files, with names of their own."""
 
+import dataclasses
 from pathlib import Path
 
-from promptax import files, store
+from promptax import files, specs, store
 from promptax.cli.printing import note
+from promptax.cli.words import take
 from promptax.fit.fitted import Fitted
 from promptax.language import text_model
 from promptax.language.adapters import load_adapter
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import check
+from promptax.tasks import Task
 
 ADAPTER = "adapter"  # in a run folder: what was tuned of a language model
 
@@ -52,6 +55,28 @@ def predictor(path: str) -> Predictor | Repeated:
     if not isinstance(thing, Predictor | Repeated):
         raise ValueError(f"Expected a saved predictor; {file} holds {type(thing).__name__}.")
     return thing
+
+
+def with_tokenizer(arguments: list[str]) -> list[str]:
+    """The arguments with the tokenizer of the language model that is steered or measured, where the
+    target has one and none was named: `--target texts` alone then means texts of that model."""
+    word, others = take("--target", arguments)
+    is_named = any(given.split("=")[0] == "--target.tokenizer" for given in arguments)
+    if word is None or word[:1] in ("{", "[", "@") or is_named:
+        return arguments
+    fields = {field.name for field in dataclasses.fields(specs.member(Task, word))}
+    models = [model for given in others if (model := _language_model(given))]
+    has_one = "tokenizer" in fields and len(models) > 0
+    return [*arguments, "--target.tokenizer", models[0]] if has_one else arguments
+
+
+def _language_model(word: str) -> str:
+    """The language model that a word of the command line names, or that the run folder there was
+    made from; "" if there is none."""
+    path = Path(word if Path(word).exists() else word.split("=", 1)[-1]).expanduser()
+    if text_model.is_named(str(path)):
+        return str(path)
+    return _base_of(path) if (path / ADAPTER).is_dir() else ""
 
 
 def _base_of(folder: Path) -> str:

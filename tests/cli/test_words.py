@@ -97,6 +97,25 @@ def test_a_base_that_was_kept_as_a_relative_path_is_found_from_elsewhere(tmp_pat
         assert os.path.samefile(found, tmp_path / "models" / "small")
 
 
+@pytest.mark.parametrize("named", ["model", "it=model", "run"])
+def test_a_target_of_text_takes_the_models_own_tokenizer(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    files.write_text(tmp_path / "model" / "config.json", "{}")
+    (tmp_path / "run" / "adapter").mkdir(parents=True)
+    files.write_json(tmp_path / "run" / "spec.json", {"predictor": "model"})
+    texts = [named, "--target", "texts"]
+    assert saved.with_tokenizer(texts) == [*texts, "--target.tokenizer", "model"]
+    for others in (
+        [named, "--target", "categorical"],
+        [named],
+        [*texts, "--target.tokenizer", "bytes"],
+        [*texts, "--target.tokenizer=bytes"],
+        ["elsewhere", "--target=texts"],
+        [named, "--target", '{"class": "Texts"}'],
+    ):
+        assert saved.with_tokenizer(others) == others
+
+
 # --- tables ---------------------------------------------------------------------------------
 
 

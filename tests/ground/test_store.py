@@ -150,7 +150,7 @@ def test_netcdf_of_others_is_read_too(tmp_path):
 def test_a_json_spec_is_what_the_command_line_reads(tmp_path):
     store.save(tmp_path / "spec.json", Categorical())
     data = json.loads((tmp_path / "spec.json").read_text())
-    assert len(data.pop("digest")) == 16
+    assert len(data.pop("digest")) == 16 and data.pop("digested")
     assert parse(Task)(f"@{tmp_path / 'spec.json'}") == Categorical((0.2, 0.8))
     assert data == {"class": "Categorical", "probabilities": [0.2, 0.8]}
 
@@ -308,10 +308,12 @@ def test_an_edited_spec_says_how_it_is_taken(tmp_path):
     path = store.save(tmp_path / "it.json", Categorical((0.25, 0.75)))
     path.write_text(path.read_text().replace("0.25", "0.125").replace("0.75", "0.875"))
     for read in (store.load, lambda path: parse(Task)(f"@{path}")):
-        with pytest.raises(ValueError, match="if you edited it, delete its 'digest'"):
+        with pytest.raises(
+            ValueError, match="if you edited it, delete its 'digest' and 'digested'"
+        ):
             read(path)
     data = json.loads(path.read_text())
-    del data["digest"]
+    del data["digest"], data["digested"]
     path.write_text(json.dumps(data))
     assert store.load(path) == Categorical((0.125, 0.875))
 

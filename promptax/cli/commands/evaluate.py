@@ -46,6 +46,9 @@ class Flags:
     """Replace the results of an earlier run in that folder."""
 
 
+imply = saved.with_tokenizer
+
+
 def run(flags: Flags, command: str) -> None:
     """Print the table of regrets; write it beside the dataset where a folder is named."""
     check(len(flags.predictors) > 0, "Expected predictors to evaluate: promptax evaluate RUN …")

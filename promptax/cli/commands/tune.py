@@ -27,6 +27,9 @@ class Flags(Fitting):
     """What to steer to: the name of a task, JSON, or @FILE."""
 
 
+imply = saved.with_tokenizer
+
+
 def run(flags: Flags, command: str) -> None:
     """Steer a predictor and keep it, or what was tuned of it, in its run folder."""
     base = saved.one_predictor(flags.predictor)
