@@ -63,9 +63,9 @@ class _Process:
 
     def ask(self, **request: Any) -> Any:
         with self.lock:
-            child = self._running()
-            assert child.stdin is not None
             try:
+                child = self._running()
+                assert child.stdin is not None
                 child.stdin.write(json.dumps(request).encode() + b"\n")
                 child.stdin.flush()
                 answer = json.loads(self._line(child))

@@ -250,5 +250,5 @@ def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:
     expect(
         is_finite,
         f"Expected finite numbers in {name} of {place}; got NaN, infinity, or more than "
-        f"{tensor.dtype} can hold. The file is damaged, or its training went astray: copy it again.",
+        f"{tensor.dtype} can hold. The file is damaged, or its training went astray.",
     )

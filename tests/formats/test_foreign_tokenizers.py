@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import time
 
 import numpy as np
@@ -299,6 +300,14 @@ def test_tokenizers_that_fail_on_a_text_are_named(tmp_path, parts, message):
     (folder / "tokenizer.json").write_text(json.dumps(written | {"added_tokens": []} | parts))
     with pytest.raises(ValueError, match=message):
         Tokenizer.named(str(folder)).encode("hello")
+
+
+def test_folders_may_have_names_that_are_no_text(tmp_path):
+    folder = small_llama.write(tmp_path / "a").rename(tmp_path / os.fsdecode(b"caf\xe9 [b]"))
+    assert TextModel.named(folder).tokens("a").tolist() == [67]
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(StoreError, match=r"Expected a JSON object in .*config\.json"):
+        TextModel.named(folder)
 
 
 def test_a_text_is_cut_in_one_way(tmp_path):
