@@ -353,8 +353,8 @@ def test_no_steps_is_the_start():
         ({"learning_rate": 0.0}, "Expected learning_rate above zero or None; got 0.0."),
         (
             {"learning_rate": float("nan")},
-            "Expected a number or a tuple of numbers or None as FitSettings.learning_rate; got nan. "
-            "The default is None.",
+            "Expected a number or a tuple of numbers or None as FitSettings.learning_rate; got nan."
+            " The default is None.",
         ),
         (
             {"learning_rate": (0.1, -0.1), "repetitions": 2},
