@@ -8,11 +8,13 @@ devices, of one process or of many, form a mesh.
 
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -20,6 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +31,9 @@ CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a
 
 
 PROMPTS_SIDE_BY_SIDE = 32  # more gains nothing, and takes memory
+
+MOST_MAPPINGS = 0.6  # of what the system allows; the rest is for a large program still to come
+LOOKS_APART = 1.0  # seconds: few programs are compiled in that time
 
 MOST_COPIED = 2**27  # bytes of a model of which each core may have a copy
 MOST_CORES = 16  # more shares of a batch than that are too small
@@ -81,6 +87,44 @@ def in_float32(function: F) -> F:
             return function(*args, **kwargs)
 
     return cast(F, run)
+
+
+def drop_programs() -> None:
+    """Forget compiled programs before they are too many for this process.
+
+    JAX keeps the program of every shape for good, in some 245 pieces of memory for a new length of
+    text, and Linux kills the process that maps more than `vm.max_map_count` pieces (65,530). Called
+    at the doors, where nothing is being traced; programs that are used again are compiled again.
+    """
+    now = time.monotonic()
+    if now - _last_look[0] < LOOKS_APART:
+        return
+    _last_look[0] = now
+    if _mappings() > MOST_MAPPINGS * _most_mappings() and not isinstance(jnp.zeros(()), Tracer):
+        jax.clear_caches()
+        gc.collect()  # what held the programs may stand in circles
+
+
+_last_look = [0.0]
+
+
+def _mappings() -> int:
+    """How many pieces of memory this process maps; 0 where that is not known."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            return file.read().count(b"\n")
+    except OSError:
+        return 0
+
+
+@functools.cache
+def _most_mappings() -> int:
+    """How many it may map."""
+    try:
+        with open("/proc/sys/vm/max_map_count", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 65_530
 
 
 def on_cpu() -> bool:

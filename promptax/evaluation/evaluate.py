@@ -83,6 +83,7 @@ def evaluate(
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
     key = as_key(key)
+    platforms.drop_programs()
     check_whole_numbers(
         sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length
     )

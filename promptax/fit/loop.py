@@ -134,6 +134,7 @@ def fit(
         watched: which frozen leaves also count in the norm that is clipped.
     """
     key = as_key(key)
+    platforms.drop_programs()
     check_outcome(make, key, task)
     first = [
         make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)

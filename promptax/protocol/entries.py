@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from promptax import platforms
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import (
     ROWS,
@@ -59,6 +60,7 @@ def one(predictor: Any) -> Predictor:
     Raises:
         TypeError: several repetitions, or no predictor at all.
     """
+    platforms.drop_programs()
     if isinstance(predictor, Repeated):
         raise TypeError(
             f"Expected one predictor; got {len(predictor)} repetitions. Pick one: predictor[0]."

@@ -76,6 +76,7 @@ class SearchState(NamedTuple):
 def run_search(search: Steps, tuning: Tuning) -> SearchState:
     """Run all steps of all repetitions, or those before a callback stops them."""
     key, predictor, target, settings, _, checkpoint, callbacks = tuning
+    platforms.drop_programs()
     run = _Run(search, predictor, target, settings, keys_of(key, search.same_episodes))
     state, steps, identity = run.start(), run.steps, ""
     if checkpoint is not None:

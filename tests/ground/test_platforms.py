@@ -1,0 +1,30 @@
+"""A process that meets ever new shapes does not keep the programs of all of them."""
+
+import jax
+import numpy as np
+import pytest
+
+import promptax as px
+from promptax import platforms
+from promptax.tasks import DirichletCategorical
+
+
+@pytest.mark.skipif(platforms._mappings() == 0, reason="mappings are not known here")
+def test_programs_are_dropped_before_they_are_too_many(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(platforms, "LOOKS_APART", 0.0)
+    monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(platforms._mappings()))
+    bayes = DirichletCategorical().bayes()
+    before = np.asarray(px.predict(bayes, [0, 1]))
+    assert not dropped
+    monkeypatch.setattr(platforms, "MOST_MAPPINGS", 0.0)
+    np.testing.assert_array_equal(px.predict(bayes, [0, 1]), before)
+    assert dropped
+
+    @jax.jit
+    def traced(tokens):
+        return px.predict(bayes, tokens)
+
+    dropped.clear()
+    np.testing.assert_allclose(traced(np.array([0, 1])), before, rtol=1e-6)
+    assert not dropped  # nothing is forgotten in the middle of a trace
