@@ -185,7 +185,7 @@ def widths(log_probs: Row) -> tuple[Widths, Array]:
     scale = (TOTAL - symbols) * (1 - 2**-18)
     counts = jnp.floor(chances / mass * scale).astype(jnp.int32) + (log_probs > -jnp.inf)
     missing = TOTAL - jnp.sum(counts)
-    return counts.at[jnp.argmax(log_probs)].add(missing), usable
+    return counts.at[jnp.argmax(log_probs)].add(missing.astype(counts.dtype)), usable
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -206,7 +206,11 @@ def _code(
         token = jnp.where(point == GIVEN, tokens[done], jnp.minimum(symbol, len(ends) - 1))
         width = intervals[token]
         row = jnp.stack([token, ends[token] - width, jnp.where(usable, width, UNUSABLE)])
-        return stepping.step(predictor, state, token), rows.at[done].set(row), done + 1
+        return (
+            stepping.step(predictor, state, token),
+            rows.at[done].set(row.astype(rows.dtype)),
+            done + 1,
+        )
 
     begin = state, jnp.zeros((TOKENS_AT_ONCE, 3), jnp.int32), jnp.array(0)
     return jax.lax.while_loop(lambda carry: carry[2] < count, code_token, begin)[:2]
