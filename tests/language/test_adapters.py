@@ -89,7 +89,7 @@ def test_an_adapter_is_replaced_whole_or_not_at_all(tmp_path, base, monkeypatch)
         save_adapter(tmp_path, second)
     monkeypatch.undo()
     names = ["adapter_config.json", "adapter_model.safetensors"]
-    assert sorted(each.name for each in tmp_path.iterdir()) == names
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
     assert eqx.tree_equal(load_adapter(tmp_path, base), first)
     save_adapter(tmp_path, second)
     assert eqx.tree_equal(load_adapter(tmp_path, base), second)
@@ -117,9 +117,9 @@ def test_layers_may_differ_in_rank_and_scale(tmp_path, base):
     path = "model.layers.{}.self_attn.q_proj"
 
     def uneven(tensors):  # layer 0: twice the rank, with zeros; layer 1: none
-        new = {name: each for name, each in tensors.items() if ".layers.0." in name}
+        new = {name: array for name, array in tensors.items() if ".layers.0." in name}
         axis = {name: 0 if "lora_A" in name else 1 for name in new}
-        return {n: np.concatenate([each, 0 * each], axis[n]) for n, each in new.items()}
+        return {n: np.concatenate([array, 0 * array], axis[n]) for n, array in new.items()}
 
     change(tmp_path, uneven)
     edit(tmp_path, alpha_pattern={path.format(0): 12, "q_proj": 1}, rank_pattern={"q_proj": 4})
@@ -207,7 +207,7 @@ def test_adapters_of_other_kinds_are_named(tmp_path, base):
     change(folder, lambda tensors: tensors | {magnitudes: np.ones(3, np.float32)})
     with pytest.raises(ValueError, match="changes more than matrices"):
         load_adapter(folder, base)
-    change(folder, lambda tensors: {n: each for n, each in tensors.items() if "lora_A" in n})
+    change(folder, lambda tensors: {n: x for n, x in tensors.items() if "lora_A" in n})
     with pytest.raises(ValueError, match=r"layer 0; got \(2, 16\) and None"):
         load_adapter(folder, base)
 
@@ -325,9 +325,9 @@ def test_what_peft_saves_predicts_the_same_here(tmp_path, elsewhere, adapter):
     name, settings = adapter
     config = getattr(peft, name)(task_type="CAUSAL_LM", **settings)
     model = peft.get_peft_model(theirs(folder), config)
-    for each in model.parameters():
-        if each.requires_grad:
-            torch.nn.init.normal_(each, std=0.5)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.5)
     model.save_pretrained(tmp_path)
     base = Llama.from_safetensors(folder)
     ours = px.predict(load_adapter(tmp_path, base), TOKENS)

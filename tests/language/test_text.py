@@ -69,7 +69,7 @@ def test_decoding_gives_the_text_back(tokenizer):
 
 
 def test_text_of_a_user_has_no_special_token(tokenizer):
-    special = [tokenizer.token(each) for each in small_tokenizer.SPECIAL]
+    special = [tokenizer.token(text) for text in small_tokenizer.SPECIAL]
     for written in [*HAND, *random_texts(50)]:
         assert not set(special) & set(tokenizer.encode(written).tolist())
     tokens = tokenizer.encode("a<|im_end|>", special=True)

@@ -49,7 +49,7 @@ def write(folder):
     (folder / "config.json").write_text(json.dumps({"bos_token_id": 1, "eos_token_id": [0, 2]}))
     words = [model.id_to_token(token) for token in range(model.get_vocab_size())]
     merges = json.loads(model.to_str())["model"]["merges"]
-    write_gguf(folder / "small.gguf", words, [" ".join(each) for each in merges])
+    write_gguf(folder / "small.gguf", words, [" ".join(pair) for pair in merges])
     return folder
 
 
