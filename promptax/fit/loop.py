@@ -134,6 +134,7 @@ def fit(
         watched: which frozen leaves also count in the norm that is clipped.
     """
     key = as_key(key)
+    check_kind(objective, Objective, "LogLoss()")
     platforms.drop_programs()
     check_outcome(make, key, task)
     first = [
