@@ -81,7 +81,7 @@ def in_float32(function: F) -> F:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if jax.config.jax_default_matmul_precision is not None:
+        if jax.config.jax_default_matmul_precision is not None:  # pyright: ignore[reportAttributeAccessIssue]
             return function(*args, **kwargs)
         with jax.default_matmul_precision("float32"):
             return function(*args, **kwargs)

@@ -172,12 +172,12 @@ def states_after(predictor: Predictor, words: Int[np.ndarray, "word prompt"], le
     """The states after each of these words, a tree of host arrays [word, ...], with room for
     `length` more tokens."""
     with double_precision():
-        states = _read(traced(predictor), jnp.asarray(words), words.shape[1] + length)
+        states = _read_words(traced(predictor), jnp.asarray(words), words.shape[1] + length)
         return jax.tree.map(np.asarray, states)
 
 
 @eqx.filter_jit
-def _read(predictor: Predictor, words: Int[Array, "word prompt"], capacity: int) -> Any:
+def _read_words(predictor: Predictor, words: Int[Array, "word prompt"], capacity: int) -> Any:
     start = predictor.start(capacity)
     return jax.vmap(lambda word: predictor.advance(start, word)[0])(words)
 
@@ -282,7 +282,7 @@ def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most:
     draws = min(DRAWS, BYTES_AT_ONCE // size)
     words = random_words(predictors[0].symbols, length - 1, draws)
     states, chances = zip(
-        *(_read(predictor, length, words) for predictor in predictors), strict=True
+        *(_read(predictor, length, jnp.asarray(words)) for predictor in predictors), strict=True
     )
     possible = np.flatnonzero(np.asarray(chances[-1]) > -np.inf)
     first, _ = distinct(take(jax.tree.map(np.asarray, states), possible))
