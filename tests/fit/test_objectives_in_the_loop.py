@@ -116,3 +116,11 @@ def test_what_does_not_fit_an_inner_step_is_refused(as_users_see_it):
     for changes in ({"support": 0}, {"inner_steps": 0}, {"inner_rate": 0.0}, {"inner_loss": "max"}):
         with pytest.raises(ValueError, match="Expected"):
             MAML(**changes)
+
+
+@pytest.mark.parametrize(
+    ("objective", "got"), [(MAML, "the class MAML"), (SoftPrompt(), "SoftPrompt")]
+)
+def test_what_is_no_objective_is_named(objective, got, as_users_see_it):
+    with pytest.raises(TypeError, match=rf"an Objective, such as LogLoss\(\); got {got}"):
+        pretrain(jax.random.key(0), LSTM(width=2), COINS, FitSettings(steps=1), objective=objective)
