@@ -114,7 +114,7 @@ def _run_on_device(
     def run_repetition(given: tuple[Moving, Block]) -> tuple[Moving, Losses]:
         moving, block = given
 
-        def update(i: Array, carry: tuple[Moving, Losses]) -> tuple[Moving, Losses]:
+        def update(i: Array | int, carry: tuple[Moving, Losses]) -> tuple[Moving, Losses]:
             moving, losses = carry
             key, batch = block.keys[i], jax.tree.map(lambda leaf: leaf[i], block.episodes)
             loss, gradient = loss_and_gradient(

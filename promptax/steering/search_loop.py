@@ -245,8 +245,9 @@ def _steps(
         member, number, episodes = given
         repetition_key = jax.random.fold_in(key, number)
 
-        def step(index: Array, carry: tuple) -> tuple:
+        def step(index: Array | int, carry: tuple) -> tuple:
             member, recorded = carry
+            index = jnp.asarray(index)  # a number of Python where nothing is compiled
             place = 0 if search.same_episodes else index - first
             batch = jax.tree.map(lambda leaf: leaf[place], episodes)
             problem = SearchProblem(predictor, sizes, batch, index, steps)

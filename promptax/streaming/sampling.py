@@ -159,8 +159,8 @@ def _fewest(goodness: Row, weights: Row, needed: Number | Array) -> Bool[Array, 
     top = jnp.uint32(1 << 31)
     ranks = jnp.where(bits < top, bits | top, ~bits)  # whole numbers in the order of the floats
 
-    def bit(index: Array, threshold: Array) -> Array:
-        higher = threshold | (top >> index.astype(jnp.uint32))
+    def bit(index: Array | int, threshold: Array) -> Array:
+        higher = threshold | (top >> jnp.asarray(index, jnp.uint32))
         reached = jnp.sum(jnp.where(ranks >= higher, weights, 0.0)) >= needed
         return jnp.where(reached, higher, threshold)
 

@@ -163,6 +163,7 @@ def network():
 TOKENS = np.array([[0, 1, 1, 0, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]])
 
 
+@pytest.mark.slow
 def test_states_are_those_after_reading_each_token(network):
     rows = jax.random.normal(jax.random.key(1), (2, 4))
     prompted = Prompted(condition(network, jnp.array([1, 0, 0])), Rows(rows))  # nested
@@ -306,6 +307,7 @@ def test_the_map_can_be_drawn_and_saved(states, tmp_path):
     xr.testing.assert_identical(got, states)
 
 
+@pytest.mark.slow
 def test_a_map_names_what_is_shown(network):
     attention = Transformer(width=4, heads=2).build(jax.random.key(0), 2)
     found = state_map({"it": attention}, attention, TOKENS, TOKENS)

@@ -66,6 +66,7 @@ def test_a_mixture_s_mismatch_is_that_of_no_prompt():
     np.testing.assert_allclose(found["prompt too short"], 0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.0, 10_000.0])
 @pytest.mark.parametrize("prompt", [None, [1, 1, 1]])
 def test_what_a_longer_prompt_removes_is_no_mismatch(strength, prompt):

@@ -162,13 +162,14 @@ def test_where_order_matters_short_words_are_repeated():
 def test_no_long_prompt_is_below_its_bound(prior, target):
     regrets = promptability(prior, target, 60, 12).table["regret"].values
     for length in (0, 1, 5, 20, 60):
-        bound = _least_of_long_prompts(prior.bayes(), target, 12, length)
+        bound = _least_of_long_prompts(prior.bayes().pseudo_counts, target, 12, length)
         assert bound <= regrets[length:].min() + 1e-9
-    far = _least_of_long_prompts(prior.bayes(), target, 12, 10**9)
+    far = _least_of_long_prompts(prior.bayes().pseudo_counts, target, 12, 10**9)
     mean = Categorical(np.exp(predict(target.bayes(), [0])[0]))
     np.testing.assert_allclose(far, Expectations(target, 12).regret(mean.bayes()).sum(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [COIN, TWO, Categorical((0.5, 0.5)), FAR[1]])
 def test_the_least_of_all_beliefs_in_two_sources(target):
     prior, steps = FAR[0], 12

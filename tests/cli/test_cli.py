@@ -157,7 +157,7 @@ MISTAKES = {
         ["pretrain", "--out", "x", "--task.concentration", "-1", "1"],
         "not negative",
     ),
-    "nothing to diagnose": (["diagnose", "--steps", "0"], "at least 1 step"),
+    "nothing to diagnose": (["diagnose", "--steps", "0"], "--steps from 1 to"),
     "too much to diagnose": (
         [
             "diagnose",

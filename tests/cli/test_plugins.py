@@ -63,6 +63,7 @@ def planted(tmp_path):
     return work
 
 
+@pytest.mark.slow
 def test_planted_modules_are_never_run(planted):
     script = planted.parent / "promptax-script"
     code, said = run_in(planted, script, "list", "--plugin", "mine.members")
@@ -72,6 +73,7 @@ def test_planted_modules_are_never_run(planted):
     assert (planted.parent / "traces").read_text() == "helper\n"
 
 
+@pytest.mark.slow
 def test_python_m_promptax_leaves_them_alone_too(planted):
     for name in sys.stdlib_module_names:  # Python itself would import these
         (planted / f"{name}.py").unlink(missing_ok=True)

@@ -17,8 +17,13 @@ ROUNDS, REPETITIONS = 6, 2000
 KEY = jax.random.key(3)
 ENVIRONMENTS = {case.id: case.values[0] for case in laws.examples(Environment)}
 POLICIES = {case.id: case.values[0] for case in laws.examples(Policy)}
+# The first one shows what a law needs; those after it are judged by the slow tests.
 every_environment = pytest.mark.parametrize(
-    "environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS.keys()
+    "environment",
+    [
+        pytest.param(environment, id=name, marks=laws.SLOW if index else ())
+        for index, (name, environment) in enumerate(ENVIRONMENTS.items())
+    ],
 )
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 

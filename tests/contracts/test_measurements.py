@@ -55,6 +55,7 @@ def test_it_is_data_with_an_identity(measurement):
     assert math.isfinite(measurement.work()) and measurement.work() > 0
 
 
+@pytest.mark.slow
 @every_measurement
 def test_stages_are_labelled_groups(measurement, results):
     groups = results(measurement).children

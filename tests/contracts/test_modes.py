@@ -22,10 +22,8 @@ MODES = {
     "debug_nans": lambda: jax.debug_nans(True),
     "disable_jit": jax.disable_jit,
 }
-every_mode = pytest.mark.parametrize("mode", MODES)
-fast_modes = [
-    pytest.param(mode, marks=[pytest.mark.slow] * (mode == "disable_jit")) for mode in MODES
-]
+# Without compilation each takes a minute: one way through the front door is what can be afforded.
+compiled_modes = pytest.mark.parametrize("mode", ["x64", "debug_nans"])
 NARROW = Llama(width=8, heads=2, key_heads=1, head_width=4, hidden=12, dtype="bfloat16")
 
 SHOWN = [cls.examples()[:1] for cls in laws.members(Architecture).values()]
@@ -44,7 +42,8 @@ def tuned(tuner, network, settings=SMALL):
     return fitted.predictor
 
 
-@pytest.mark.parametrize("mode", fast_modes)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_the_way_through_the_front_door(mode):
     with MODES[mode]():
         network = pretrained(LSTM(width=2))
@@ -54,7 +53,7 @@ def test_the_way_through_the_front_door(mode):
 
 
 @pytest.mark.slow
-@every_mode
+@compiled_modes
 @pytest.mark.parametrize("architecture", NETWORKS, ids=lambda spec: type(spec).__name__)
 def test_every_network_trains_and_speaks(mode, architecture):
     with MODES[mode]():
@@ -65,7 +64,7 @@ def test_every_network_trains_and_speaks(mode, architecture):
 
 
 @pytest.mark.slow
-@every_mode
+@compiled_modes
 @pytest.mark.parametrize(
     "tuner", [cls.examples()[0] for cls in laws.members(Tuner).values()], ids=laws.members(Tuner)
 )
@@ -87,6 +86,7 @@ def test_a_bfloat16_network_is_tuned_in_its_own_dtype(tuner):
     assert not added or layer.up.dtype == jnp.float32  # small steps need its digits
 
 
+@pytest.mark.slow
 def test_small_steps_add_up_in_bfloat16():
     """A step is less than a sixth of the distance between two bfloat16 numbers; 40 are not."""
     network = NARROW.build(jax.random.key(0), 2)

@@ -77,6 +77,7 @@ def cases():
             yield pytest.param(*case.values, "Transformer", **how)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "architecture"), list(cases()))
 def test_gradients_are_finite_differences(objective, architecture):
     """In float64, along a random direction, and through all inner steps."""

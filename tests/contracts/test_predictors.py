@@ -41,7 +41,7 @@ NETWORKS, EXACT = list(networks()), list(exact())
 ARCHITECTURES, BAYES = by_name(NETWORKS), by_name(EXACT)
 # Mixtures of prompts: of a network, of exact predictors, one of which rules histories out
 BELOW = {
-    "LSTM-0-2": (),
+    "LSTM-0-2": laws.SLOW,
     "DirichletCategorical-0-bayes": (),
     "CategoricalMixture-2-bayes": laws.SLOW,
 }
@@ -221,6 +221,7 @@ def test_nothing_to_read_is_legal(predictor):
     assert protocol.predict(predictor, []).shape == (0, predictor.symbols)
 
 
+@pytest.mark.slow
 @every_predictor
 def test_an_empty_prompt_is_no_prompt(predictor):
     tokens = tokens_for(predictor)
@@ -332,6 +333,7 @@ def test_large_alphabets_look_their_rows_up(architecture):
 # --- one tree -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_predictor
 def test_json_and_arrays_give_the_same_predictor_back(predictor):
     arrays, again = {}, {}

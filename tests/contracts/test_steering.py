@@ -290,6 +290,7 @@ def test_initial_rows_are_as_named(cls):
 # --- what does not fit ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @first_tuners
 @pytest.mark.parametrize("predictor", [Uniform(2), DirichletCategorical().bayes()], ids=type)
 def test_exact_predictors_are_steered_by_what_they_read(tuner, predictor):

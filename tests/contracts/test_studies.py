@@ -12,6 +12,7 @@ from promptax.studies import Study
 every_study = pytest.mark.parametrize("study", laws.examples(Study))
 
 
+@pytest.mark.slow
 @every_study
 def test_conditions_are_data_with_names_of_their_own(study):
     for scale in study.scales:
@@ -30,6 +31,7 @@ def test_an_unknown_scale_is_named(study):
         study.conditions("huge")
 
 
+@pytest.mark.slow
 @every_study
 def test_claims_have_names_numbers_and_a_verdict_before_anything_was_measured(study):
     claims = study.claims({})

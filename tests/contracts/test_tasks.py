@@ -130,6 +130,7 @@ def test_steps_that_are_not_scored_lose_nothing(task):
 # --- oracle and exact predictor -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_exact_task_of_any_outcome
 def test_rows_are_distributions_also_after_long_histories(task):
     episode = eqx.filter_jit(lambda key: task.sample(key, 400))(jax.random.key(1))
@@ -243,6 +244,7 @@ def sampled():
     return sampled
 
 
+@pytest.mark.slow
 @every_exact_task_of_any_outcome
 def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
     episodes, oracle, bayes = sampled(task)
@@ -290,6 +292,7 @@ def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
     np.testing.assert_allclose(rows[2:], -np.log(task.symbols), rtol=1e-6)
 
 
+@pytest.mark.slow
 @every_exact_task_of_any_outcome
 def test_the_loss_has_finite_derivatives_in_a_prompt(task):
     """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way. Or

@@ -69,6 +69,7 @@ def known_regret(predictor, target, length):
 # --- evaluate -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_axes_and_attributes():
     network = Transformer(width=8, heads=2).build(KEY, 2)
     results = evaluate(KEY, {"network": network}, COIN, 6, 4, prior=COINS, prior_prompt_length=2)
@@ -214,6 +215,7 @@ def test_plain_regret_of_exact_rows_is_within_errors(target):
         np.testing.assert_array_equal(at["regret"], at["plain"])
 
 
+@pytest.mark.slow
 # On a symmetric target the controls are symmetric too: they cannot know which side is favoured.
 @pytest.mark.parametrize(("target", "share"), [(COIN, 0.1), (TWO, 0.6), (COINS, 0.6)])
 def test_controls_sharpen_the_regret_of_an_unknown_predictor(target, share):
@@ -291,6 +293,7 @@ def test_infinite_and_missing_losses_stay_where_they_are():
         np.testing.assert_allclose(mine, alone[name].sel(predictor="opaque"), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_references_that_cannot_be_used():
     given = {"sure": Sure(), "several": repeated([0.5, 1.0])}
     results = evaluate(KEY, given, COIN, 32, 6)

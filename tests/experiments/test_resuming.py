@@ -66,6 +66,7 @@ pretrain(jax.random.key(11), LSTM(width=4), DirichletCategorical(), settings,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["writing", "between"])
 def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
     place = tmp_path / "checkpoint"

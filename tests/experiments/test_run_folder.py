@@ -111,6 +111,7 @@ def test_advice_leads_out_of_every_folder(tmp_path):
     assert contents(tmp_path / "none")["deep/results.txt"] == b"newer"
 
 
+@pytest.mark.slow
 def test_a_folder_in_work_is_refused_and_freed_by_a_kill(tmp_path):
     hold = (
         "import sys, time\nfrom promptax.experiments.run_folder import at_work\n"

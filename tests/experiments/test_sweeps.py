@@ -123,6 +123,7 @@ def test_a_condition_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch
         same(uninterrupted["single-coin"][name].values, resumed["single-coin"][name].values)
 
 
+@pytest.mark.slow
 def test_a_condition_that_fails_is_reported_and_the_others_go_on(tmp_path):
     bad = condition(0, methods={"low rank": LowRank(layers=("nowhere",))})
     failed = sweep({"bad": bad, "good": condition(1)}, tmp_path, callbacks=())

@@ -249,6 +249,7 @@ def test_a_repetition_that_diverges_later_keeps_what_it_had():
     np.testing.assert_array_equal(fitted.prompt[0], run(settings).prompt[0])
 
 
+@pytest.mark.slow
 def test_an_exploding_step_is_not_taken():
     settings = FitSettings(steps=4, batch=4, length=5, learning_rate=1e38, clip=None)
     with pytest.warns(UserWarning, match="A lower learning_rate or clip usually helps"):

@@ -80,6 +80,7 @@ def test_other_floats_compile_nothing(monkeypatch):
     assert len(traces) == 2
 
 
+@pytest.mark.slow
 def test_an_objective_is_part_of_what_a_run_is(tmp_path):
     one, other = (Checkpoint(tmp_path / "checkpoint") for _ in range(2))
     run(Pulled(), checkpoint=one)

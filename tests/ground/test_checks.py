@@ -119,6 +119,7 @@ def test_any_concentration_that_is_held_is_computed_with(power):
         assert (losses > -1e-6).all()
 
 
+@pytest.mark.slow
 def test_keys_of_the_older_kind_draw_the_same_numbers():
     old, new = jax.random.PRNGKey(3), jax.random.key(3)
     assert (jax.random.key_data(as_key(old)) == jax.random.key_data(new)).all()

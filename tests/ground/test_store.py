@@ -68,6 +68,7 @@ def test_every_spec_comes_back(tmp_path, spec, name):
     assert [each.name for each in (tmp_path / "new" / "folder").iterdir()] == [name]
 
 
+@pytest.mark.slow
 @architectures
 def test_every_network_comes_back_bit_by_bit(tmp_path, architecture):
     network = architecture.build(jax.random.key(0), 3)

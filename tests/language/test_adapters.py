@@ -74,6 +74,7 @@ def test_what_is_saved_comes_back_exactly(tmp_path, base, tuner):
     assert config_of(tmp_path / "new" / "adapter")["base_model_name_or_path"] == "a/base"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_replaced_whole_or_not_at_all(tmp_path, base, monkeypatch):
     first, second = (scrambled(TUNERS[name], base) for name in ("soft prompt", "low rank"))
     save_adapter(tmp_path, first)
@@ -160,6 +161,7 @@ def test_what_peft_cannot_read_is_not_saved(tmp_path, base):
     assert not (tmp_path / "adapter").exists()
 
 
+@pytest.mark.slow
 def test_adapters_that_do_not_fit_are_named(tmp_path, base):
     wide = Llama(**SIZES | {"width": 20}).build(KEY, SYMBOLS)
     shallow = Llama(**SIZES | {"depth": 1}).build(KEY, SYMBOLS)

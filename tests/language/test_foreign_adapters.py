@@ -104,6 +104,7 @@ ALIKE = {  # tuner, settings, change of the tensors, given the base
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tuner", "settings", "change"), ALIKE.values(), ids=ALIKE)
 def test_adapters_that_mean_the_same_load_alike(tmp_path, base, tuned, tuner, settings, change):
     changed = {} if change is None else {"change": change(base)}

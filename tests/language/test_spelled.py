@@ -95,6 +95,7 @@ def test_pieces_steps_batches_and_one_hot_rows_read_alike(words, opening):
     assert together.internals["residual"].shape == (2, 5, 8)
 
 
+@pytest.mark.slow
 @every_spelling
 def test_predictions_know_nothing_of_what_comes(words, opening):
     predictor, symbols = spelled(NETWORK, words, opening), flips(words, 6)
@@ -235,6 +236,7 @@ def test_a_model_that_is_not_here_is_named(monkeypatch, tmp_path):
         LanguageModel().build(jax.random.key(0), 3)
 
 
+@pytest.mark.slow
 def test_smollm2_flips_coins():
     try:
         fetch.smollm2_path()

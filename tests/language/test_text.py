@@ -91,6 +91,7 @@ def test_digits_are_single_tokens(tokenizer):
     assert len(tokenizer.encode("2026")) == 4
 
 
+@pytest.mark.slow
 def test_pieces_as_they_come_are_the_whole_text(tokenizer):
     rng = random.Random(1)
     for written in HAND:

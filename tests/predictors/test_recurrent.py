@@ -19,6 +19,7 @@ def network_of(architecture):
     return architecture.build(jax.random.key(4), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", laws.members(Recurrent).values())
 def test_a_gradient_step_has_a_derivative(member):
     """d/dw loss(w - RATE ∇loss(w)) along a direction, against central differences in float64."""

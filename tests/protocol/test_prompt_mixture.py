@@ -207,6 +207,7 @@ def test_single_symbols_of_many_are_scored_without_all():
     np.testing.assert_allclose(prediction.of(tokens), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_embedding_rows_are_no_evidence():
     mixture = mix(network("LSTM"), [[0], [1]])
     with pytest.raises(TypeError, match=r"got embedding rows, which say nothing for one prompt"):
@@ -246,12 +247,12 @@ def test_embedding_rows_are_no_evidence():
         (
             lambda: PromptMixture(weights="free"),
             ValueError,
-            "Expected weights 'equal' or 'tuned'; got 'free'.",
+            "Expected one of 'equal', 'tuned' as PromptMixture.weights; got 'free'.",
         ),
         (
             lambda: PromptMixture(HardPrompt()),
-            TypeError,
-            "Expected a prompt tuner that gradients fit, such as SoftPrompt(); got HardPrompt. To",
+            ValueError,
+            "Expected an instance of PromptTuner as PromptMixture.prompt; got HardPrompt(). The",
         ),
         (
             lambda: HardPromptMixture(length=14).candidates(2),

@@ -207,6 +207,7 @@ def html() -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_is_whole_and_keeps_to_itself(html: str, width: int) -> None:
     found = inspect(html, width)

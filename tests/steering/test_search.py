@@ -109,6 +109,7 @@ def test_readings_that_cannot_be_counted_are_refused():
         early.losses(PROMPTS)
 
 
+@pytest.mark.slow
 def test_what_searches_cost():
     settings = FitSettings(steps=3, batch=4, length=5)
     cost = HardPrompt(length=2, sequences=16).tune(KEY, DICE.bayes(), DIE, settings, callbacks=())

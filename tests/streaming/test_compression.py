@@ -63,6 +63,7 @@ def test_long_texts_are_as_short_as_their_log_loss(name):
     assert_round_trip(predictor, tokens)
 
 
+@pytest.mark.slow
 @every_predictor
 def test_the_state_starts_afresh_after_each_context(predictor):
     tokens = assorted.tokens_for(predictor, 23)

@@ -170,6 +170,7 @@ def test_samples_follow_the_filters(settings):
     assert np.abs(sigmas).max() < 4, sigmas
 
 
+@pytest.mark.slow
 @every_predictor
 def test_a_stream_is_the_same_text_and_a_shorter_one_its_beginning(predictor):
     whole = px.generate(KEY, predictor, LENGTH, temperature=0.8)

@@ -190,6 +190,7 @@ OFF = [  # a claim, a condition, and what is otherwise there
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("claim", "condition", "change"), OFF)
 def test_a_number_that_is_off_makes_its_claim_fail(claim, condition, change):
     assert judged(claim, changed(condition, *change)).verdict == "fails"
@@ -217,6 +218,7 @@ def test_what_diverged_counts_against_a_claim():
         assert compared(here, "no") == [(TRANSFORMER, "soft prompt", n) for n in (50, 200)]
 
 
+@pytest.mark.slow
 def test_every_printed_number_is_compared():
     rows = STUDY.comparison(as_printed(jitter=0.01))
     assert len(rows) == len(printed()) == 240

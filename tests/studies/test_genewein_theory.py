@@ -64,6 +64,7 @@ def test_the_study_shows_all_theory_claims():
     assert set(theory.claims()) <= set(Genewein2025().claims({}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_claim_holds_but_the_printed_chain_of_bounds(name):
     claim = claim_of(name)

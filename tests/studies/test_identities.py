@@ -67,6 +67,7 @@ def test_identities_of_conditions_stay(study, scale, name, identity, shared):
     assert condition.shared().identity() == shared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "scale", "digest"),
     [
@@ -92,6 +93,7 @@ def test_so_do_all_of_them(study, scale, digest):
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20] == digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_kept_results_name_conditions_of_their_study(path):
     spec = json.loads(path.read_text(encoding="utf-8"))

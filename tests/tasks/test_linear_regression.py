@@ -118,7 +118,10 @@ def test_questions_teach_nothing_and_an_odd_length_ends_with_one():
         ({"prior_scale": 0.0}, "prior_scale above 0 and finite, a standard deviation; got 0.0"),
         ({"noise_scale": -1.0}, "noise_scale above 0 and finite, a standard deviation; got -1.0"),
         ({"noise_scale": float("nan")}, "a number as LinearRegression.noise_scale; got nan"),
-        ({"prior_scale": float("inf")}, "prior_scale above 0 and finite"),
+        (
+            {"prior_scale": float("inf")},
+            "finite and held by float32 as LinearRegression.prior_scale",
+        ),
     ],
 )
 def test_wrong_fields(fields, text, as_users_see_it):

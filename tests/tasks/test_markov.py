@@ -285,6 +285,7 @@ def test_float32_reads_long_sequences_as_their_closed_form_says(name, depth):
     np.testing.assert_allclose(total, expected, atol=0.05)
 
 
+@pytest.mark.slow
 def test_it_comes_back_from_a_split_that_was_certain():
     """The split's odds are e^15,000 and more before the source turns into a coin: a weight of
     float32 is exactly 1 long before, and would stay."""
