@@ -76,10 +76,11 @@ def at_work(
     target = Path(out).expanduser()
     if target.is_symlink() or target.name in ("", ".."):
         target = files.real_path(target)
-    place = _place(target, overwrite, resume, reads)
-    if not platforms.leads():
+    if not platforms.leads():  # the first process decides, and may have written there already
+        place = _place(target, overwrite, resume, reads) if resume else target
         yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
         return
+    place = _place(target, overwrite, resume, reads)
     with contextlib.ExitStack() as stack:
         for folder in dict.fromkeys([place, target] if target.exists() else [place]):
             _hold(stack, folder)

@@ -97,8 +97,8 @@ def test_two_processes_give_what_one_gives_and_only_the_first_writes(one_device,
     children = [
         start(tmp_path, "-c", TOGETHER, where, number, path) for number, path in enumerate(paths)
     ]
-    for child in children:
-        said, complaint = child.communicate(timeout=300)
+    ended = [child.communicate(timeout=300) for child in children]  # all, before one may fail
+    for child, (said, complaint) in zip(children, ended, strict=True):
         assert child.returncode == 0, said + complaint
     same(load(paths[0]), one_device)
     assert not paths[1].exists()
@@ -111,11 +111,9 @@ COMMAND += ["--fit.steps", "3", "--fit.batch", "4", "--fit.length", "5", "--out"
 def test_the_command_line_joins_two_processes(tmp_path):
     where = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id"]
     children = [start(tmp_path, *COMMAND, *where, number) for number in range(2)]
-    said = []
-    for child in children:
-        out, complaint = child.communicate(timeout=300)
-        assert child.returncode == 0, out + complaint
-        said.append(out)
+    ended = [child.communicate(timeout=300) for child in children]
+    assert all(child.returncode == 0 for child in children), ended
+    said = [out + complaint for out, complaint in ended]
     assert "written to run" in said[0] and "written" not in said[1]
     assert (tmp_path / "run" / "predictor.safetensors").exists()
 
