@@ -32,6 +32,7 @@ class Adapting(Predictor):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({TOKENS})
+    merges: ClassVar[bool] = False  # its state is all that was read
 
     predictor: Predictor
     steps: InnerSteps

@@ -30,8 +30,8 @@ SHOWN = [cls.examples()[:1] for cls in laws.members(Architecture).values()]
 NETWORKS = [*(spec for specs in SHOWN for spec in specs), NARROW]
 
 
-def pretrained(architecture):
-    fitted = px.pretrain(jax.random.key(0), architecture, COINS, SMALL, callbacks=())
+def pretrained(architecture, settings=SMALL):
+    fitted = px.pretrain(jax.random.key(0), architecture, COINS, settings, callbacks=())
     assert np.isfinite(fitted.loss).all() and np.all(fitted.diverged == -1)
     return fitted.predictor
 
@@ -45,9 +45,10 @@ def tuned(tuner, network, settings=SMALL):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_way_through_the_front_door(mode):
+    settings = px.FitSettings(steps=1, batch=1, length=2) if mode == "disable_jit" else SMALL
     with MODES[mode]():
-        network = pretrained(LSTM(width=2))
-        steered = tuned(SoftPrompt(length=1), network)
+        network = pretrained(LSTM(width=2), settings)
+        steered = tuned(SoftPrompt(length=1), network, settings)
         results = px.evaluate(jax.random.key(2), {"soft": steered}, TARGET, 4, 3)
         assert np.isfinite(px.regret(results)["regret"].values).all()
 
