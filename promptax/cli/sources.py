@@ -143,12 +143,17 @@ def _class(module: str, node: ast.ClassDef) -> Class:
     return Class(
         node.name,
         tuple((module, base.id) for base in bases),
-        ast.literal_eval(words["open_as"]) if "open_as" in words else "",
+        _word(words.get("open_as")),
         _summary(node),
         tuple(ast.unparse(part.target) for part in annotated if not _is_of_class(part)),
         abstract,
         frozenset(names) - abstract,
     )
+
+
+def _word(node: ast.expr | None) -> str:
+    """The text that is written there, "" for anything else; nothing is evaluated."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_abstract(function: ast.FunctionDef) -> bool:
