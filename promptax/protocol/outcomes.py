@@ -64,7 +64,8 @@ class Outcome(Spec, open_as="outcome", default="Symbols"):
     - `encode(observations)` and `decode(rows)`: from what is scored to rows, and back;
     - `draw(key, length)`: random inputs that a prompt may start from;
     - `prediction(parameters)` and `of_outputs(rows, layer)`: predictions of exact numbers, and of
-      a network's outputs.
+      a network's outputs. What they say of the number 0 is finite, and so is its gradient, also
+      where 0 cannot come: questions of `Points` hold it, and 0 · ∞ would be NaN.
 
     Optional: `alphabet`, the number of symbols where there are symbols; `log_loss`; `examples()`.
     """
