@@ -1,51 +1,37 @@
 """Laws that every predictor obeys: each architecture's networks, exact and prompted predictors."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import judges as laws
+from support.reading import (
+    BELOW,
+    EXACT,
+    LENGTH,
+    NETWORKS,
+    PIECE,
+    TRACES,
+    EmbeddedPrompt,
+    build,
+    go_on,
+    named,
+    prompted,
+    read,
+    read_apart,
+    read_batch,
+    rows_of,
+    single_steps,
+    start,
+    tokens_for,
+)
 
 from promptax import protocol, specs
-from promptax.predictors import Architecture, Network, Transformer
-from promptax.protocol import mixture
-from promptax.protocol.exchangeable import Uniform
-from promptax.protocol.predictor import WEIGHTS, Embedded
-from promptax.protocol.prompted import Prompt, Prompted
+from promptax.predictors import Architecture, Transformer
+from promptax.protocol.predictor import WEIGHTS, Embedded, Predictor
+from promptax.protocol.prompted import Prompted
 
-LENGTH = 7
-
-
-def networks():
-    """Every architecture's examples: its first over 2 symbols, the others over 3."""
-    for case in laws.examples(Architecture):
-        symbols = 3 if case.marks else 2
-        yield pytest.param(f"{case.id}-{symbols}", marks=case.marks), (case.values[0], symbols)
-
-
-def exact():
-    """The exact predictor of every task that has one, and the uniform one."""
-    for case in laws.exact_tasks():
-        yield pytest.param(f"{case.id}-bayes", marks=case.marks), case.values[0].bayes()
-    yield pytest.param("Uniform-3"), Uniform(3)
-
-
-def by_name(cases):
-    return {case.values[0]: made for case, made in cases}
-
-
-NETWORKS, EXACT = list(networks()), list(exact())
-ARCHITECTURES, BAYES = by_name(NETWORKS), by_name(EXACT)
-# Mixtures of prompts: of a network, of exact predictors, one of which rules histories out
-BELOW = {
-    "LSTM-0-2": laws.SLOW,
-    "DirichletCategorical-0-bayes": (),
-    "CategoricalMixture-2-bayes": laws.SLOW,
-}
-MIXTURES = {f"mixture-{name}": name for name in BELOW}
 every_network = pytest.mark.parametrize("network", [case for case, _ in NETWORKS], indirect=True)
 every_predictor = pytest.mark.parametrize(
     "predictor",
@@ -53,23 +39,6 @@ every_predictor = pytest.mark.parametrize(
     + [pytest.param(f"mixture-{name}", marks=marks) for name, marks in BELOW.items()],
     indirect=True,
 )
-
-
-@eqx.filter_jit
-def build(architecture, seed, symbols):
-    return architecture.build(jax.random.key(seed), symbols)
-
-
-@functools.cache
-def named(name):
-    """A predictor, made when a test asks for it."""
-    if name in MIXTURES:
-        prompts = [[0, 1], [0, 0], [1, 1]]
-        return mixture.mix(named(MIXTURES[name]), prompts, (0.2, 0.5, 0.3))
-    if name in BAYES:
-        return BAYES[name]
-    architecture, symbols = ARCHITECTURES[name]
-    return build(architecture, 1, symbols)
 
 
 @pytest.fixture
@@ -82,73 +51,9 @@ def predictor(request):
     return named(request.param)
 
 
-_start = eqx.filter_jit(lambda predictor, capacity: predictor.start(capacity))
-_advance = eqx.filter_jit(lambda predictor, state, inputs: predictor.advance(state, inputs))
-read_batch = eqx.filter_jit(lambda predictor, state, batch: predictor.advance_batch(state, batch))
-read_apart = eqx.filter_jit(
-    lambda predictor, state, batch: jax.vmap(lambda row: predictor.advance(state, row))(batch)
-)
-
-
-@eqx.filter_jit
-def single_steps(predictor, state, tokens):
-    def step(state, token):
-        state, prediction = predictor.advance(state, token[None])
-        return state, prediction.log_probs[0]
-
-    return jax.lax.scan(step, state, tokens)[1]
-
-
-# Numbers are traced and the prompts of a predictor have one length, so that most laws share what
-# was compiled: reading behind any of its prompts is one function of (predictor, state, tokens).
-
-
-def start(predictor, capacity=None):
-    return _start(specs.traced(predictor), capacity)
-
-
-def go_on(predictor, state, inputs):
-    return _advance(specs.traced(predictor), state, inputs)
-
-
-def read(predictor, inputs):
-    """From the start, which reads the prompt."""
-    inner = predictor.predictor if isinstance(predictor, Prompted) else predictor
-    return go_on(inner, start(predictor), inputs)
-
-
-def rows_of(predictor, tokens):
-    return np.asarray(read(predictor, tokens)[1].log_probs)
-
-
-class EmbeddedPrompt(Prompt):
-    """Embedding rows as a prompt."""
-
-    rows: jax.Array
-
-    def inputs(self):
-        return Embedded(self.rows)
-
-
-def tokens_for(predictor, length=LENGTH, seed=0):
-    return jax.random.randint(jax.random.key(seed), (length,), 0, predictor.symbols)
-
-
 def close(one, other, tolerance=1e-5):
     """Equal probabilities; log probabilities may be -inf on both sides."""
     np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
-
-
-def prompted(predictor):
-    """The predictor behind each kind of prompt that it can read."""
-    tokens = tokens_for(predictor, 3, seed=5)
-    yield protocol.condition(predictor, tokens)
-    if WEIGHTS in predictor.reads:
-        weights = jnp.full((3, predictor.symbols), 1 / predictor.symbols)
-        yield protocol.condition(predictor, weights)
-    if isinstance(predictor, Network):
-        rows = jax.random.normal(jax.random.key(2), (3, predictor.embedding_width))
-        yield Prompted(predictor, EmbeddedPrompt(rows))
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -195,11 +100,11 @@ def test_one_piece_is_two_pieces(predictor):
     for each in (predictor, *prompted(predictor)):
         tokens = tokens_for(predictor)
         _, whole = read(each, tokens)
-        state, first = read(each, tokens[:3])
-        _, second = go_on(predictor, state, tokens[3:])
-        close(jnp.concatenate([first.log_probs, second.log_probs]), whole.log_probs)
+        state, first = read(each, tokens[:PIECE])
+        _, second = go_on(predictor, state, tokens[PIECE:])
+        close(np.concatenate([first.log_probs, second.log_probs]), whole.log_probs)
         for name, values in whole.internals.items():
-            close(jnp.concatenate([first.internals[name], second.internals[name]]), values)
+            close(np.concatenate([first.internals[name], second.internals[name]]), values)
 
 
 @pytest.mark.slow
@@ -211,6 +116,16 @@ def test_one_piece_is_single_steps_inside_a_scan(predictor):
         close(rows, read(each, tokens)[1].log_probs)
 
 
+@every_predictor
+def test_nothing_to_read_has_a_shape(predictor):
+    state = start(predictor)
+    after, prediction = eqx.filter_eval_shape(predictor.advance, state, jnp.zeros((0,), int))
+    assert prediction.log_probs.shape == (0, predictor.symbols)
+    shapes = [[leaf.shape for leaf in jax.tree.leaves(each)] for each in (state, after)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_users_see_it")
 @every_predictor
 def test_nothing_to_read_is_legal(predictor):
@@ -232,17 +147,28 @@ def test_an_empty_prompt_is_no_prompt(predictor):
 
 @every_predictor
 def test_a_prompt_is_what_was_read_before(predictor):
-    before, tokens = tokens_for(predictor, 3, seed=3), tokens_for(predictor)
-    both = protocol.predict(predictor, jnp.concatenate([before, tokens]))
+    before, tokens = (tokens_for(predictor, PIECE, seed) for seed in (3, 0))
+    whole = rows_of(predictor, jnp.concatenate([before, tokens]))
     conditioned = protocol.condition(predictor, before)
-    close(protocol.predict(conditioned, tokens), both[3:])
+    close(rows_of(conditioned, tokens), whole[PIECE:])
     np.testing.assert_array_equal(conditioned.prompt, before)
+
+
+@pytest.mark.slow
+@every_predictor
+def test_prompts_follow_each_other_at_the_door(predictor):
+    before, tokens = (tokens_for(predictor, PIECE, seed) for seed in (3, 0))
+    whole = protocol.predict(predictor, jnp.concatenate([before, tokens]))
+    close(whole, rows_of(predictor, jnp.concatenate([before, tokens])))
+    close(protocol.predict(protocol.condition(predictor, before), tokens), whole[PIECE:])
     twice = protocol.condition(protocol.condition(predictor, before[:1]), before[1:])
-    close(protocol.predict(twice, tokens), both[3:])
+    close(protocol.predict(twice, tokens), whole[PIECE:])
 
 
 @every_predictor
 def test_a_batch_is_vmap(predictor):
+    if type(predictor).advance_batch is Predictor.advance_batch:
+        return  # it is, word for word
     batch = jnp.stack([tokens_for(predictor, seed=seed) for seed in range(3)])
     for each in (predictor, *prompted(predictor)):
         arguments = specs.traced(predictor), start(each), batch
@@ -281,7 +207,7 @@ def test_what_is_forgotten_was_never_read(network):
             network.advance_first(start(network, LENGTH), tokens, jnp.array(3))
         return
     rows = read(behind, tokens)[1].log_probs
-    for count in (0, 3, LENGTH):
+    for count in (0, PIECE, LENGTH):
         state = _advance_first(behind, start(behind, LENGTH), tokens, jnp.array(count))
         same = _opened(behind, tokens, jnp.array(count), LENGTH)
         if count < LENGTH:
@@ -297,9 +223,9 @@ def test_tokens_are_their_embedding_rows(network):
     rows = network.embedding(jax.nn.one_hot(tokens, network.symbols))
     expected = read(network, tokens)[1].log_probs
     close(read(network, Embedded(rows))[1].log_probs, expected)
-    behind = Prompted(network, EmbeddedPrompt(rows[:3]))
-    close(read(behind, tokens[3:])[1].log_probs, expected[3:])
-    np.testing.assert_array_equal(behind.prompt, rows[:3])
+    behind = Prompted(network, EmbeddedPrompt(rows[:PIECE]))
+    close(rows_of(behind, tokens[PIECE:]), expected[PIECE:])
+    np.testing.assert_array_equal(behind.prompt, rows[:PIECE])
 
 
 @every_network
@@ -365,13 +291,16 @@ def test_every_leaf_of_a_network_is_a_float_array_that_matters(network):
 
 @every_predictor
 def test_other_numbers_compile_nothing(predictor):
-    here = specs.traced(predictor)
-    halved = lambda leaf: leaf * 0.5 if eqx.is_inexact_array(leaf) else leaf  # noqa: E731
-    other = eqx.filter_jit(lambda tree: jax.tree.map(halved, tree))(here)
-    traces = laws.Traces(lambda p, tokens: p.advance(p.start(), tokens)[1].log_probs)
-    for seed, each in enumerate((here, other)):
-        traces.compiled(each, tokens_for(predictor, seed=seed))
-    assert traces.count == 1
+    def halved(leaf):
+        if not eqx.is_inexact_array(leaf):
+            return leaf
+        return specs.on_device((np.asarray(leaf) / 2).astype(leaf.dtype))
+
+    read(predictor, tokens_for(predictor))
+    traces = TRACES.total()
+    other = jax.tree.map(halved, specs.traced(predictor))
+    read(other, tokens_for(predictor, seed=1))
+    assert TRACES.total() == traces > 0
 
 
 @pytest.mark.slow
@@ -403,7 +332,7 @@ def test_more_than_the_capacity_is_never_a_silent_wrong_number(network):
     """Rows either equal the right ones (a recurrent state has no capacity) or are NaN."""
     tokens, room = tokens_for(network), 3
     expected = read(network, tokens)[1].log_probs
-    for pieces in ([1] * LENGTH, [3, 1, 3]):
+    for pieces in ([1] * LENGTH, [3, 1, PIECE]):
         state, rows, at = start(network, room), [], 0
         for piece in pieces:
             state, prediction = go_on(network, state, tokens[at : at + piece])

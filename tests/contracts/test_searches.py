@@ -17,8 +17,8 @@ KEY = jax.random.key(11)
 PREDICTOR = DirichletCategorical((2.0, 0.5, 0.7)).bayes()
 ONES, DIE = Categorical((0.0, 1.0, 0.0)), Categorical((0.2, 0.3, 0.5))
 SETTINGS = FitSettings(steps=7, batch=4, length=5, repetitions=2)
-SEARCHES = {case.id: case.values[0] for case in laws.examples(Search)}
-every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+SEARCHES = laws.examples(Search)
+every_search = pytest.mark.parametrize("search", SEARCHES)
 first_searches = pytest.mark.parametrize(
     "search",
     [cls.examples()[0] for cls in laws.members(Search).values()],
@@ -32,19 +32,41 @@ def searched(search, target=DIE, **changes):
     return search.tune(KEY, PREDICTOR, target, settings, callbacks=())
 
 
+@functools.cache
+def searched_longer(search):
+    """The same on sequences of 8 steps, and how often JAX traced a step of the search: for that,
+    and then in all, with another target, key and number of steps."""
+    traces, step = [], type(search).step
+
+    def counted(self, key, state, problem):
+        traces.append(problem)
+        return step(self, key, state, problem)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(search), "step", counted)
+        fitted = searched(search, length=8)
+        first = len(traces)
+        fewer = FitSettings(steps=3, batch=4, length=8, repetitions=2)
+        search.tune(jax.random.key(1), PREDICTOR, ONES, fewer, callbacks=())
+    return fitted, first, len(traces)
+
+
+@functools.cache
+def losses_of_all_prompts(length):
+    """The loss of five ones behind every prompt of that length, in their order."""
+    ones = np.ones((1, 5), np.int32)
+    return [
+        float(-laws.of_tokens(laws.read(condition(PREDICTOR, prompt), ones), ones).sum())
+        for prompt in all_prompts(3, length, 1000)
+    ]
+
+
 @every_search
 def test_no_search_reports_less_than_the_exhaustive_optimum(search):
     """Where all sequences are the same, a prompt has one loss, whatever the batch; a prompt that
     grows is shorter on the way."""
     fitted = searched(search, ONES)
-    ones = np.ones((1, 5), np.int32)
-    losses = [
-        [
-            float(-laws.of_tokens(laws.read(condition(PREDICTOR, prompt), ones), ones).sum())
-            for prompt in all_prompts(3, length, 1000)
-        ]
-        for length in range(search.length + 1)
-    ]
+    losses = [losses_of_all_prompts(length) for length in range(search.length + 1)]
     every = losses[-1]
     assert np.isfinite(fitted.loss).all()
     apart = np.abs(fitted.loss[..., None] - np.concatenate(losses)).min(axis=-1)
@@ -72,7 +94,7 @@ def test_a_search_that_was_stopped_resumes_bit_for_bit(search, tmp_path):
 @every_search
 def test_cost_is_what_was_read(search):
     """Every sequence is read to its end: a longer one costs its additional steps and no more."""
-    short, long = searched(search), searched(search, length=8)
+    short, (long, *_) = searched(search), searched_longer(search)
     steps = search.updates(SETTINGS, 3)
     assert short.loss.shape == short.cost.updates.shape == (2, steps)
     np.testing.assert_array_equal(short.cost.updates, [np.arange(1, steps + 1)] * 2)
@@ -86,22 +108,10 @@ def test_cost_is_what_was_read(search):
     assert short.costs.tokens_forward.dims == ("repetition", "step")
 
 
-@first_searches
-def test_another_target_key_and_number_of_steps_compile_nothing(search, monkeypatch):
-    traces, step = [], type(search).step
-    # another length of time than in the other laws, so that nothing is compiled yet
-    settings = FitSettings(steps=3, batch=4, length=6, repetitions=2)
-
-    def counted(self, key, state, problem):
-        traces.append(problem)
-        return step(self, key, state, problem)
-
-    monkeypatch.setattr(type(search), "step", counted)
-    search.tune(KEY, PREDICTOR, DIE, settings, callbacks=())
-    once = len(traces)
-    again = FitSettings(steps=5, batch=4, length=6, repetitions=2)
-    search.tune(jax.random.key(1), PREDICTOR, ONES, again, callbacks=())
-    assert 1 <= once == len(traces)
+@every_search
+def test_another_target_key_and_number_of_steps_compile_nothing(search):
+    _, first, all_of_them = searched_longer(search)
+    assert 1 <= first == all_of_them
 
 
 @first_searches

@@ -1,6 +1,12 @@
-"""Laws that every task obeys. A new member is judged by its `examples()` alone."""
+"""Laws that every task obeys. A new member is judged by its `examples()` alone.
 
-import functools
+Compiling takes most of the time, so that laws share programs: all episodes come from one, and all
+that an oracle and an exact predictor say of them from another, whatever is asked of it. A new exact
+task compiles five.
+"""
+
+import collections
+import json
 import math
 
 import equinox as eqx
@@ -21,16 +27,85 @@ every_exact_task = pytest.mark.parametrize("task", ALPHABETS)  # whose short seq
 every_exact_task_of_rows = pytest.mark.parametrize("task", OTHERS)
 every_exact_task_of_any_outcome = pytest.mark.parametrize("task", ALPHABETS + OTHERS)
 
+EPISODES, LENGTH = 2000, 24  # of what all laws share
+SHORT = 9  # where each step has its price
+TRACES = collections.Counter()
 
-LENGTH = 9  # the same in most laws, so that they share what was compiled
 
-sample = eqx.filter_jit(lambda task, key, length=LENGTH: task.sample(key, length))
+@eqx.filter_jit
+def draw(task, keys):
+    TRACES["draw"] += 1
+    return jax.vmap(lambda key: task.sample(key, LENGTH))(keys)
 
 
-def sequences_of(task):
+@eqx.filter_jit
+def say(task, latents, inputs):
+    """The oracle's parameters and the exact predictor's prediction [sequence, time]; None where
+    there is no such thing."""
+    TRACES["say"] += 1
+    oracle = jax.vmap(task.oracle)(latents, inputs) if task.has_oracle else None
+    prediction = None
+    if task.has_bayes:
+        bayes = task.bayes()
+        prediction = bayes.advance_batch(bayes.start(), inputs)[1]
+    return oracle, prediction
+
+
+def once_for_each(function):
+    """Remembers what a function of a task gave. Tasks may hold arrays, which have no hash."""
+    given = {}
+
+    def look_up(task):
+        key = json.dumps(specs.to_json(task))
+        if key not in given:
+            given[key] = function(task)
+        return given[key]
+
+    return look_up
+
+
+@once_for_each
+def episodes_of(task):
+    return draw(specs.traced(task), keys())
+
+
+@once_for_each
+def said_of(task):
+    """What is said of `episodes_of`."""
+    episodes = episodes_of(task)
+    return say(specs.traced(task), episodes.latent, episodes.inputs)
+
+
+def keys():
+    return jax.random.split(jax.random.key(7), EPISODES)
+
+
+def one_episode(task, length=LENGTH):
+    """The beginning of the first of them."""
+    episodes = episodes_of(task)
+    first = jax.tree.map(lambda leaf: specs.on_device(leaf[0]), jax.device_get(episodes))
+    scored = None if first.scored is None else first.scored[:length]
+    inputs = specs.on_device(np.asarray(first.inputs)[:length])
+    return protocol.Episode(inputs, latent=first.latent, scored=scored)
+
+
+def all_short(task):
     """Every sequence of the greatest length that gives at most 3^8 of them."""
     length = min(8, int(math.log(3**8 + 1) / math.log(task.symbols)))
     return laws.all_sequences(task.symbols, length)
+
+
+@once_for_each
+def judged(task):
+    """Of `all_short`: conditional and joint log probabilities by brute force."""
+    return laws.judge(task, all_short(task))
+
+
+@once_for_each
+def read_precisely(task):
+    """Log probabilities [sequence, time, symbol] of `all_short` by the exact predictor, float64."""
+    with enumeration.double_precision():
+        return np.asarray(laws.read(task.bayes(), all_short(task)))
 
 
 @pytest.mark.parametrize("member", laws.members(tasks.Task).values())
@@ -43,65 +118,69 @@ def test_members_bring_examples(member):
 
 @every_task
 def test_an_episode_has_its_length_and_its_alphabet(task):
-    outcome = task.outcome
-    for length in (0, LENGTH):
-        episode = sample(task, jax.random.key(0), length)
-        if outcome.alphabet is None:
-            assert episode.inputs.shape == (length, outcome.input_width())
-            assert bool(jnp.all(jnp.isfinite(episode.inputs)))
-        else:
-            assert episode.tokens.shape == (length,)
-            assert jnp.issubdtype(episode.tokens.dtype, jnp.integer)
-            assert bool(jnp.all((episode.tokens >= 0) & (episode.tokens < task.symbols)))
-        assert episode.scored is None or episode.scored.shape == (length,)
+    outcome, episodes = task.outcome, episodes_of(task)
+    inputs = np.asarray(episodes.inputs)
+    if outcome.alphabet is None:
+        assert inputs.shape == (EPISODES, LENGTH, outcome.input_width())
+        assert np.isfinite(inputs).all()
+    else:
+        assert inputs.shape == (EPISODES, LENGTH)
+        assert np.issubdtype(inputs.dtype, np.integer)
+        assert (inputs >= 0).all() and (inputs < task.symbols).all()
+    assert episodes.scored is None or episodes.scored.shape == (EPISODES, LENGTH)
+    for length in (0, 1):
+        shapes = jax.eval_shape(lambda key: task.sample(key, length), jax.random.key(0))  # noqa: B023
+        assert shapes.observations.shape == (length, *inputs.shape[2:])
+        assert shapes.scored is None or shapes.scored.shape == (length,)
+
+
+@pytest.mark.slow
+@every_task
+def test_an_episode_may_be_empty(task):
+    episode = eqx.filter_jit(task.sample)(jax.random.key(0), 0)
+    assert len(episode.inputs) == 0 and (episode.scored is None or len(episode.scored) == 0)
 
 
 @every_task
 def test_the_same_key_gives_the_same_episode(task):
-    first, again = (sample(task, jax.random.key(3)) for _ in range(2))
-    assert eqx.tree_equal(first, again)
-    episodes = tasks.base.sample_batch(task, jax.random.split(jax.random.key(3), 64), LENGTH)
+    episodes = episodes_of(task)
+    laws.same(episodes, draw(specs.traced(task), keys()))
     listed = task.has_bayes and task.outcome.alphabet is not None
-    possible = laws.read(task.bayes(), episodes.tokens) if listed else None
-    if possible is None or np.max(possible[:, 0]) < 0:  # else the task has one sequence only
-        assert len(np.unique(np.asarray(episodes.tokens), axis=0)) > 1
+    first_row = np.asarray(said_of(task)[1].log_probs)[0, 0] if listed else None
+    if first_row is None or first_row.max() < 0:  # else the task has one sequence only
+        assert len(np.unique(np.asarray(episodes.tokens)[:64, :SHORT], axis=0)) > 1
 
 
 @pytest.mark.slow
 @every_task
 def test_compiled_equals_eager(task):
-    key = jax.random.key(5)
-    eager = task.sample(key, LENGTH)
-    np.testing.assert_allclose(eager.inputs, sample(task, key).inputs, rtol=1e-5, atol=1e-6)
-    batch = tasks.base.sample_batch(specs.traced(task), key[None], LENGTH)
-    np.testing.assert_allclose(eager.inputs, batch.inputs[0], rtol=1e-5, atol=1e-6)
+    eager = task.sample(keys()[0], LENGTH)
+    compiled = np.asarray(episodes_of(task).inputs)[0]
+    np.testing.assert_allclose(eager.inputs, compiled, rtol=1e-5, atol=1e-6)
     if task.has_bayes:
         bayes = task.bayes()
         with jax.disable_jit():
-            slow = bayes.advance(bayes.start(), eager.inputs[:3])[1].shown()
-        fast = protocol.predict(bayes, eager.inputs)[:3]
-        np.testing.assert_allclose(slow, fast, rtol=1e-6, atol=1e-6)
+            rows = bayes.advance(bayes.start(), eager.inputs[:3])[1].shown()
+        fast = np.asarray(said_of(task)[1].shown())[0, :3]
+        np.testing.assert_allclose(rows, fast, rtol=1e-6, atol=1e-6)
 
 
 @every_task
 def test_other_numbers_of_the_same_shape_compile_nothing(task):
-    def use(task, key):
-        episode = task.sample(key, LENGTH)
-        rows = task.oracle(episode.latent, episode.inputs) if task.has_oracle else ()
-        read = task.bayes().advance(task.bayes().start(), episode.inputs) if task.has_bayes else ()
-        return episode, rows, read
-
     def changed(leaf):
         if not eqx.is_array(leaf):
             return leaf
-        return leaf[::-1] if leaf.ndim else 1.5 * leaf
+        values = np.asarray(leaf)
+        return specs.on_device(values[::-1] if values.ndim else (1.5 * values).astype(leaf.dtype))
 
-    here = specs.traced(task)
-    other = jax.tree.map(changed, here)
-    traces = laws.Traces(use)
-    for seed, each in enumerate((here, other)):
-        traces.compiled(each, jax.random.key(seed))
-    assert traces.count == 1
+    def use(task):
+        episodes = draw(task, keys())
+        say(task, episodes.latent, episodes.inputs)
+
+    use(specs.traced(task))
+    traces = TRACES.total()
+    use(jax.tree.map(changed, specs.traced(task)))
+    assert TRACES.total() == traces > 0
 
 
 @every_task
@@ -111,16 +190,16 @@ def test_json_gives_the_same_task_back(task):
     description = specs.to_json(task, arrays)
     back = specs.from_json(description, arrays)
     assert eqx.tree_equal(back, task) and specs.to_json(back) == specs.to_json(task)
-    assert eqx.tree_equal(sample(task, jax.random.key(1)), sample(back, jax.random.key(1)))
+    laws.same(draw(specs.traced(back), keys()), episodes_of(task))
 
 
 @every_task
 def test_steps_that_are_not_scored_lose_nothing(task):
-    outcome, episode = task.outcome, sample(task, jax.random.key(2))
+    outcome, inputs = task.outcome, one_episode(task).inputs
     prediction = outcome.prediction(jnp.ones((LENGTH, outcome.parameter_width())))
     scored = jnp.arange(LENGTH) % 3 < 2
     masked, whole = (
-        outcome.log_loss(prediction, protocol.Episode(episode.inputs, scored=mask))
+        outcome.log_loss(prediction, protocol.Episode(inputs, scored=mask))
         for mask in (scored, None)
     )
     np.testing.assert_array_equal(masked, np.where(scored, whole, 0.0))
@@ -130,14 +209,18 @@ def test_steps_that_are_not_scored_lose_nothing(task):
 # --- oracle and exact predictor -------------------------------------------------------------
 
 
+@eqx.filter_jit
+def read_long(task, key):
+    """The oracle's parameters and the exact predictor's over 400 steps."""
+    episode, bayes = task.sample(key, 400), task.bayes()
+    shown = bayes.advance(bayes.start(), episode.inputs)[1].shown()
+    return task.oracle(episode.latent, episode.inputs), shown
+
+
 @pytest.mark.slow
 @every_exact_task_of_any_outcome
 def test_rows_are_distributions_also_after_long_histories(task):
-    episode = eqx.filter_jit(lambda key: task.sample(key, 400))(jax.random.key(1))
-    for rows in (
-        task.oracle(episode.latent, episode.inputs),
-        protocol.predict(task.bayes(), episode.inputs),
-    ):
+    for rows in read_long(specs.traced(task), jax.random.key(1)):
         assert rows.shape == (400, task.outcome.parameter_width())
         if task.outcome.alphabet is None:  # whose parameters make a density whatever they are
             assert np.isfinite(rows).all()
@@ -147,48 +230,44 @@ def test_rows_are_distributions_also_after_long_histories(task):
 
 @every_exact_task_of_any_outcome
 def test_row_t_ignores_the_inputs_from_t_on(task):
-    episode = sample(task, jax.random.key(1))
-    inputs = np.asarray(episode.inputs)
+    episodes, (oracle, bayes) = episodes_of(task), said_of(task)
+    inputs = np.asarray(episodes.inputs)
     if task.outcome.alphabet is None:
-        others = np.asarray(sample(task, jax.random.key(2)).inputs)
+        others = np.roll(inputs, 1, axis=0)
     else:
         others = (inputs + 1) % task.symbols
-
-    def bayes(inputs):
-        return np.asarray(protocol.predict(task.bayes(), inputs))
-
-    def oracle(inputs):
-        return np.asarray(task.oracle(episode.latent, jnp.asarray(inputs)))
-
-    for step in range(LENGTH):
-        changed = np.concatenate([inputs[:step], others[step:]])
-        for rows in (bayes, oracle):
-            seen = slice(step + 1)
-            np.testing.assert_array_equal(rows(changed)[seen], rows(inputs)[seen])
+    step = np.arange(EPISODES)[:, None] % LENGTH  # from which each sequence is another
+    is_changed = np.arange(LENGTH) >= step
+    changed = np.where(
+        is_changed.reshape(is_changed.shape + (1,) * (inputs.ndim - 2)), others, inputs
+    )
+    again = say(specs.traced(task), episodes.latent, specs.on_device(changed))
+    seen = np.arange(LENGTH) <= step
+    for rows, ours in ((again[0], oracle), (again[1].shown(), bayes.shown())):
+        np.testing.assert_array_equal(np.asarray(rows)[seen], np.asarray(ours)[seen])
 
 
 @every_exact_task_of_rows
 def test_bayes_equals_brute_force_for_beginnings_of_random_sequences(task):
-    drawn = tasks.base.sample_batch(task, jax.random.split(jax.random.key(4), 20), LENGTH).inputs
-    single = task.outcome.log_loss(
-        laws.predictions(task.bayes(), drawn), protocol.Episode(drawn)
-    ).sum(axis=1)
+    def losses_of(prediction, inputs):
+        return np.asarray(task.outcome.log_loss(prediction, protocol.Episode(inputs)))
+
+    episodes = episodes_of(task)
+    drawn = np.asarray(episodes.inputs)[:20, :SHORT]
+    single = losses_of(said_of(task)[1], episodes.inputs)[:20, :SHORT].sum(axis=1)
     with enumeration.double_precision():
-        inputs = jnp.asarray(np.asarray(drawn, float))
-        prediction = laws.predictions(task.bayes(), inputs)
-        losses = np.asarray(task.outcome.log_loss(prediction, protocol.Episode(inputs)))
-        for length in (0, 1, 4, LENGTH):
-            evidence = laws.log_evidence(task, inputs[:, :length])
-            np.testing.assert_allclose(-losses[:, :length].sum(axis=1), evidence, atol=1e-8)
+        inputs = specs.on_device(drawn.astype(float))
+        losses = losses_of(laws.predictions(task.bayes(), inputs), inputs)
+    lengths = (0, 1, 4, SHORT)
+    for length, evidence in zip(lengths, laws.log_evidences(task, drawn, lengths), strict=True):
+        np.testing.assert_allclose(-losses[:, :length].sum(axis=1), evidence, atol=1e-8)
     np.testing.assert_allclose(single, losses.sum(axis=1), atol=1e-3)
 
 
 @every_exact_task
 def test_bayes_equals_brute_force_for_every_sequence(task):
-    tokens = sequences_of(task)
-    conditional, evidence = laws.judge(task, tokens)
-    with enumeration.double_precision():
-        log_probs = np.asarray(laws.read(task.bayes(), tokens))
+    tokens, log_probs = np.asarray(all_short(task)), read_precisely(task)
+    conditional, evidence = judged(task)
     assert not np.isnan(log_probs).any()
     possible = np.concatenate([np.ones((len(tokens), 1), bool), evidence[:, :-1] > -np.inf], 1)
     np.testing.assert_allclose(
@@ -204,20 +283,23 @@ def test_bayes_equals_brute_force_for_every_sequence(task):
 
 @every_exact_task
 def test_single_precision_is_close_to_double(task):
-    tokens = sequences_of(task)[::37]
-    with enumeration.double_precision():
-        precise = np.asarray(laws.read(task.bayes(), tokens))
-    np.testing.assert_allclose(np.exp(laws.read(task.bayes(), tokens)), np.exp(precise), atol=1e-5)
+    tokens = np.asarray(all_short(task))[::37]
+    longer = np.zeros((EPISODES, LENGTH), np.int32)  # rows ignore what comes later
+    longer[: len(tokens), : tokens.shape[1]] = tokens
+    said = say(specs.traced(task), episodes_of(task).latent, specs.on_device(longer))[1].log_probs
+    single = np.asarray(said)[: len(tokens), : tokens.shape[1]]
+    np.testing.assert_allclose(np.exp(single), np.exp(read_precisely(task)[::37]), atol=1e-5)
 
 
 @every_exact_task
 def test_evidence_of_a_beginning_sums_over_all_ways_to_go_on(task):
-    beginnings = laws.all_sequences(task.symbols, 3)
-    _, summed = laws.judge(task, laws.all_sequences(task.symbols, 4))
-    ends = summed[:: task.symbols, 2]
-    np.testing.assert_allclose(np.exp(laws.log_evidence(task, beginnings)), np.exp(ends), atol=1e-9)
-    np.testing.assert_allclose(np.exp(ends).sum(), 1.0, atol=1e-9)
-    nothing = laws.log_evidence(task, jnp.zeros((1, 0), jnp.int32))
+    whole = judged(task)[1][:, -1]
+    length = min(3, all_short(task).shape[1] - 1)
+    beginnings = laws.all_sequences(task.symbols, length)
+    nothing, evidence = laws.log_evidences(task, beginnings, (0, length))
+    summed = np.logaddexp.reduce(whole.reshape(len(beginnings), -1), axis=1)
+    np.testing.assert_allclose(np.exp(evidence), np.exp(summed), atol=1e-9)
+    np.testing.assert_allclose(np.exp(summed).sum(), 1.0, atol=1e-9)
     np.testing.assert_allclose(nothing, 0.0, atol=1e-9)
 
 
@@ -229,25 +311,10 @@ def test_quadrature_weights_are_a_distribution(task):
     np.testing.assert_allclose(jnp.sum(weights), 1.0, atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def sampled():
-    """Episodes of a task, with the parameters that its oracle gives, and with what its exact
-    predictor says."""
-
-    @functools.cache
-    def sampled(task, sequences=2000, length=24):
-        keys = jax.random.split(jax.random.key(7), sequences)
-        episodes = tasks.base.sample_batch(specs.traced(task), keys, length)
-        oracle = jax.jit(jax.vmap(task.oracle))(episodes.latent, episodes.inputs)
-        return episodes, oracle, laws.predictions(task.bayes(), episodes.inputs)
-
-    return sampled
-
-
 @pytest.mark.slow
 @every_exact_task_of_any_outcome
-def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
-    episodes, oracle, bayes = sampled(task)
+def test_on_samples_oracle_beats_bayes_beats_uniform(task):
+    episodes, (oracle, bayes) = episodes_of(task), said_of(task)
     said = task.outcome.prediction(oracle), bayes
     oracle, bayes = (np.asarray(task.outcome.log_loss(each, episodes)) for each in said)
     means = oracle.mean(axis=1), bayes.mean(axis=1)
@@ -263,16 +330,15 @@ def test_on_samples_oracle_beats_bayes_beats_uniform(task, sampled):
 
 
 @every_exact_task
-def test_sampled_symbols_come_as_often_as_predicted(task, sampled):
+def test_sampled_symbols_come_as_often_as_predicted(task):
     # 1[symbol came] - p(symbol | before) has mean zero at every step, whatever the task
-    episodes, oracle, bayes = sampled(task)
-    tokens, bayes = np.asarray(episodes.tokens), bayes.log_probs
+    tokens, (oracle, bayes) = np.asarray(episodes_of(task).tokens), said_of(task)
+    chances = {"oracle": np.exp(np.asarray(oracle)), "bayes": np.exp(np.asarray(bayes.log_probs))}
     for symbol in range(task.symbols):
-        for name, rows in (("oracle", oracle), ("bayes", bayes)):
-            surprise = ((tokens == symbol) - np.exp(rows[..., symbol])).mean(axis=1)
+        for name, rows in chances.items():
+            surprise = ((tokens == symbol) - rows[..., symbol]).mean(axis=1)
             laws.assert_zero(surprise, f"frequency of {symbol} minus its probability by {name}")
-    first = np.exp(np.asarray(bayes[0, 0]))
-    for symbol, chance in enumerate(first):
+    for symbol, chance in enumerate(chances["bayes"][0, 0]):
         laws.assert_zero((tokens[:, 0] == symbol) - chance, f"first symbol {symbol}")
 
 
@@ -297,7 +363,7 @@ def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
 def test_the_loss_has_finite_derivatives_in_a_prompt(task):
     """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way. Or
     it is refused by name."""
-    episode = sample(task, jax.random.key(0))
+    episode = one_episode(task, SHORT)
     if task.outcome.alphabet is None:
         support, weights = True, task.outcome.draw(jax.random.key(1), 2)
     else:

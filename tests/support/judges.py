@@ -1,12 +1,11 @@
 """What the contract tests share: examples of open sets, all short sequences, standard errors."""
 
+import functools
 import inspect
-import itertools
 from pathlib import Path
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -60,9 +59,11 @@ def tasks_with_quadrature():
     ]
 
 
+@functools.cache
 def all_sequences(symbols, length):
-    """Every sequence [sequence, time] of that length."""
-    return jnp.array(list(itertools.product(range(symbols), repeat=length)), jnp.int32)
+    """Every sequence [sequence, time] of that length, in the order of their symbols."""
+    tokens = np.indices((symbols,) * length).reshape(length, symbols**length).T
+    return specs.on_device(np.ascontiguousarray(tokens, np.int32))
 
 
 @eqx.filter_jit
@@ -82,10 +83,24 @@ def of_tokens(log_probs, tokens):
     return np.take_along_axis(np.asarray(log_probs), np.asarray(tokens)[..., None], -1)[..., 0]
 
 
+@eqx.filter_jit
+def _log_evidences(task, tokens, lengths):
+    return [jax.vmap(task.log_evidence)(tokens[:, :length]) for length in lengths]
+
+
+def log_evidences(task, tokens, lengths):
+    """log P(beginning) [sequence] of each length by the task's brute force, float64, nats; one
+    program for all lengths."""
+    tokens = np.asarray(tokens)
+    precise = tokens.astype(float) if np.issubdtype(tokens.dtype, np.floating) else tokens
+    with enumeration.double_precision():
+        evidences = _log_evidences(task, specs.on_device(precise), tuple(lengths))
+    return [np.asarray(evidence) for evidence in evidences]
+
+
 def log_evidence(task, tokens):
     """log P(sequence) [sequence] by the task's brute force, float64, nats."""
-    with enumeration.double_precision():
-        return np.asarray(jax.jit(jax.vmap(task.log_evidence))(tokens))
+    return log_evidences(task, tokens, (tokens.shape[1],))[0]
 
 
 def judge(task, tokens):
