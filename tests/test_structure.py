@@ -5,6 +5,7 @@ file writes the list of rooms in CONTRIBUTING.md.
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,20 @@ def module_of(path):
 MODULES = {module_of(path): path for path in FILES}
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def calls_of(path):
+    """Every call in a file."""
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+
+
 def imports(path, everywhere=True):
     """The modules of promptax that a file imports, with lines; `everywhere`: in functions too."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
@@ -82,10 +94,8 @@ def imports(path, everywhere=True):
 
 def calls(path):
     """The names that a file calls, with their lines; `x.name(...)` counts as `name`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
-            yield name, node
+    for node in calls_of(path):
+        yield getattr(node.func, "id", None) or getattr(node.func, "attr", None), node
 
 
 def rooms():
@@ -114,7 +124,7 @@ def test_the_list_of_rooms_is_written():
         for room in floor:
             inside = ROOT / room / "__init__.py"
             file = inside if inside.exists() else ROOT / f"{room}.py"
-            about = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+            about = ast.get_docstring(parsed(file)) or ""
             name = f"{room}/" if inside.exists() else room
             lines.append(f"    {name:<{width}}{about.split(chr(10))[0]}".rstrip())
         lines.append("")
@@ -191,7 +201,7 @@ def test_every_dataset_has_axes_of_the_table(path):
 
 
 def test_specs_opens_a_file_in_parse_alone():
-    tree = ast.parse((ROOT / "specs.py").read_text(encoding="utf-8"))
+    tree = parsed(ROOT / "specs.py")
     opening = [
         node.name
         for node in tree.body
@@ -204,8 +214,8 @@ def test_specs_opens_a_file_in_parse_alone():
 
 @by_file
 def test_a_file_says_what_it_is(path):
-    text = path.read_text(encoding="utf-8")
-    assert not text or ast.get_docstring(ast.parse(text)), "Expected a module docstring"
+    tree = parsed(path)
+    assert not tree.body or ast.get_docstring(tree), "Expected a module docstring"
 
 
 HEAVY = {
