@@ -35,6 +35,12 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
     - `bayes()`: the exact predictor, which has to infer what was hidden;
     - `log_evidence(tokens)`, or `latent_quadrature(degree)` from which it follows: the brute force
       by which the contract tests judge `bayes()`.
+
+    And what tasks that are made of others ask for (`FinitePool`):
+
+    - `lookback`: how far back its oracle looks;
+    - of rows without an alphabet, `sample_given(key, latent, length)` and
+      `oracle_entropy_given(latent, length)`: the same where the latent is given.
     """
 
     def in_words(self) -> str:
@@ -98,6 +104,24 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
             return jnp.sum(jnp.take_along_axis(rows, tokens[:, None], axis=1))
 
         return jax.nn.logsumexp(jnp.log(weights) + jax.vmap(log_likelihood)(latents))
+
+    @property
+    def lookback(self) -> int | None:
+        """How many of the last inputs the oracle looks at, where that is all that it looks at.
+
+        k says that row t of `oracle` follows from the latent, which is drawn once, and from
+        inputs[t - k:t], by the same function at every t; what comes before a sequence is read as
+        zeros. None: nobody said, or something new is hidden at each step.
+        """
+        return None
+
+    def sample_given(self, key: Key[Array, ""], latent: Any, length: int) -> Episode:
+        """One episode whose latent is given, not drawn."""
+        raise self._lacks("way to draw an episode of a given latent (sample_given)")
+
+    def oracle_entropy_given(self, latent: Any, length: int) -> Float[Array, " time"]:
+        """`oracle_entropy` where the latent is given: E[-log p(x_t | τ, x_<t)] over sequences."""
+        raise self._lacks("loss of the oracle for a given latent (oracle_entropy_given)")
 
     def _lacks(self, what: str) -> NotImplementedError:
         return NotImplementedError(

@@ -247,6 +247,26 @@ def test_row_t_ignores_the_inputs_from_t_on(task):
         np.testing.assert_array_equal(np.asarray(rows)[seen], np.asarray(ours)[seen])
 
 
+@pytest.mark.slow
+@every_exact_task_of_any_outcome
+def test_the_oracle_looks_back_as_far_as_it_says(task):
+    """What came before that is forgotten, and a sequence begins as if zeros came before it."""
+    if task.lookback is None:
+        return
+    episode = sample(task, jax.random.key(1))
+
+    def rows(inputs):
+        return np.asarray(task.oracle(episode.latent, jnp.asarray(inputs)))
+
+    inputs = np.asarray(episode.inputs)
+    earlier = np.concatenate([np.zeros_like(inputs[:4]), inputs])
+    np.testing.assert_allclose(rows(earlier)[4:], rows(inputs), rtol=1e-6)
+    start, seen = 3, 3 + task.lookback
+    np.testing.assert_allclose(
+        rows(inputs[start:])[task.lookback :], rows(inputs)[seen:], rtol=1e-6
+    )
+
+
 @every_exact_task_of_rows
 def test_bayes_equals_brute_force_for_beginnings_of_random_sequences(task):
     def losses_of(prediction, inputs):

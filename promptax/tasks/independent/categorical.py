@@ -40,6 +40,10 @@ class Categorical(Task):
     def oracle(self, latent: Float[Array, " symbol"], tokens: Tokens) -> LogProbs:
         return jnp.broadcast_to(jnp.log(latent), (tokens.shape[0], self.symbols))
 
+    @property
+    def lookback(self) -> int:
+        return 0
+
     def bayes(self) -> "KnownDistribution":
         return KnownDistribution(self.probabilities)
 

@@ -59,6 +59,10 @@ class CategoricalMixture(Task):
         row = jnp.log(jnp.asarray(self.probabilities)[latent])
         return jnp.broadcast_to(row, (tokens.shape[0], self.symbols))
 
+    @property
+    def lookback(self) -> int:
+        return 0
+
     def bayes(self) -> "MixturePosterior":
         return MixturePosterior(self.probabilities, self.weights)
 

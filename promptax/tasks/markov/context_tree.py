@@ -88,6 +88,10 @@ class ContextTree(Task):
     def oracle(self, latent: DrawnTree, tokens: Tokens) -> LogProbs:
         return histories.log_rows(latent.transition, tokens)
 
+    @property
+    def lookback(self) -> int:
+        return self.depth
+
     def bayes(self) -> TreePosterior:
         return TreePosterior(self.depth, self.symbols, self.split)
 

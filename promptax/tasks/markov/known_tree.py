@@ -89,6 +89,10 @@ class KnownTree(Task):
     def oracle(self, latent: Float[Array, "context symbol"], tokens: Tokens) -> LogProbs:
         return histories.log_rows(latent, tokens)
 
+    @property
+    def lookback(self) -> int:
+        return self.order
+
     def bayes(self) -> KnownTransitions:
         return KnownTransitions(self.transition())
 

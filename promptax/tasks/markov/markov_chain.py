@@ -78,6 +78,10 @@ class MarkovChain(Task):
     def oracle(self, latent: Float[Array, "context symbol"], tokens: Tokens) -> LogProbs:
         return histories.log_rows(latent, tokens)
 
+    @property
+    def lookback(self) -> int:
+        return self.order
+
     def bayes(self) -> "TransitionPosterior":
         return TransitionPosterior(self.order, self.concentration)
 
