@@ -83,14 +83,14 @@ class PromptedMixture(Wrapper):
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
-        _check_evidence(inputs, self.outcome)
+        check_evidence(inputs, self.outcome)
         read = [self.predictor.advance(component, inputs) for component in state.states]
         return _mixed(state, inputs, read, self.outcome)
 
     def advance_batch(
         self, state: MixtureState, inputs: Inputs
     ) -> tuple[MixtureState, AnyPrediction]:
-        _check_evidence(inputs, self.outcome)
+        check_evidence(inputs, self.outcome)
         read = [self.predictor.advance_batch(component, inputs) for component in state.states]
         return _mixed(state, inputs, read, self.outcome)
 
@@ -132,7 +132,13 @@ def mix(
     return PromptedMixture(predictor, context, jnp.log(jnp.asarray(weights)))
 
 
-def _check_evidence(inputs: Inputs, outcome: Outcome) -> None:
+def check_evidence(inputs: Inputs, outcome: Outcome) -> None:
+    """Complain about inputs that say nothing for one component against another.
+
+    Raises:
+        TypeError: rows behind an embedding, keys and values; or no rows of the outcome.
+        ValueError: rows of another width.
+    """
     if isinstance(inputs, Embedded | KeyValues):
         rows = "embedding rows" if isinstance(inputs, Embedded) else "keys and values"
         raise TypeError(
@@ -153,7 +159,7 @@ def _mixed(
 ) -> tuple[MixtureState, AnyPrediction]:
     """The mixture's new state and prediction, from those of its components."""
     predictions = tuple(prediction for _, prediction in read)
-    evidence = jnp.cumsum(_relative(_log_likelihood(inputs, predictions, outcome)), axis=-2)
+    evidence = jnp.cumsum(_relative(log_likelihood(inputs, predictions, outcome)), axis=-2)
     first = jnp.broadcast_to(
         state.log_weights[..., None, :], (*evidence.shape[:-2], 1, evidence.shape[-1])
     )
@@ -164,7 +170,7 @@ def _mixed(
     if outcome.alphabet is None:
         return new, Mixed(before, predictions, internals)
     impossible = jnp.max(before, axis=-1, keepdims=True) == -jnp.inf
-    rows = jax.nn.logsumexp(before[..., None] + _by_component(predictions), axis=-2)
+    rows = jax.nn.logsumexp(before[..., None] + rows_by_component(predictions), axis=-2)
     many = any(prediction.scores is not None for prediction in predictions)
     scores = MixedScores(predictions, before) if many else None
     return new, Prediction(uniform_if(impossible, rows), internals, scores)
@@ -188,20 +194,21 @@ class MixedScores(Record):
         return jnp.where(impossible, uniform, mixed)
 
 
-def _by_component(
+def rows_by_component(
     predictions: Sequence[Prediction],
 ) -> Float[Array, "*batch time component symbol"]:
+    """Log probabilities of every component, nats."""
     return jnp.stack([prediction.log_probs for prediction in predictions], axis=-2)
 
 
-def _log_likelihood(
+def log_likelihood(
     inputs: Inputs, predictions: Sequence[Any], outcome: Outcome
 ) -> Float[Array, "*batch time component"]:
     """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
     if outcome.alphabet is None or not jnp.issubdtype(inputs.dtype, jnp.floating):
         observations = outcome.decode(inputs)
         return jnp.stack([prediction.of(observations) for prediction in predictions], axis=-1)
-    weights, log_probs = inputs[..., None, :], _by_component(predictions)
+    weights, log_probs = inputs[..., None, :], rows_by_component(predictions)
     never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
     return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
 

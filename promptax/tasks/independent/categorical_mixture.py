@@ -15,6 +15,8 @@ from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Task, draw
 from promptax.tasks.independent.categorical import entropy
 
+Table = Float[Array, "component symbol"] | Float[np.ndarray, "component symbol"]
+
 
 class CategoricalMixture(Task):
     """Each sequence draws a component and then independent symbols from its distribution.
@@ -87,8 +89,8 @@ class CategoricalMixture(Task):
 class MixturePosterior(Exchangeable):
     """Exact prediction: the components' rows weighted by their posterior."""
 
-    probabilities: tuple[tuple[float, ...], ...] | Float[Array, "component symbol"]
-    weights: tuple[float, ...] | Float[Array, " component"]
+    probabilities: tuple[tuple[float, ...], ...] | Table
+    weights: tuple[float, ...] | Float[Array, " component"] | Float[np.ndarray, " component"]
 
     @property
     def symbols(self) -> int:
