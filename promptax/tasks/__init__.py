@@ -19,6 +19,7 @@ from promptax.tasks.markov.context_tree import ContextTree as ContextTree
 from promptax.tasks.markov.known_chain import KnownChain as KnownChain
 from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
+from promptax.tasks.pools.finite_pool import FinitePool as FinitePool
 from promptax.tasks.recorded import Recorded as Recorded
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
 from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie

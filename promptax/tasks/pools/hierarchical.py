@@ -1,0 +1,118 @@
+"""Memorise or generalise? Both, each weighed by how well it predicted what has come.
+
+The hierarchical account of Wurgaft et al. 2025, "In-Context Learning Strategies Emerge Rationally",
+within one sequence: a prior over two predictors instead of one over tasks.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from promptax.protocol.exchangeable import uniform_if
+from promptax.protocol.mixture import (
+    RESPONSIBILITY,
+    check_evidence,
+    log_likelihood,
+    rows_by_component,
+)
+from promptax.protocol.outcomes import Outcome
+from promptax.protocol.predictions import AnyPrediction, Mixed, Prediction
+from promptax.protocol.predictor import Inputs, Predictor, State
+from promptax.specs import check, check_kind, floats
+from promptax.tasks.hidden.forward import log_sum
+from promptax.tasks.pools.odds import Odds, log_posterior, prior_odds, weigh_all
+
+
+class Strategies(NamedTuple):
+    """The belief: that of the memorising and of the generalising predictor, and their odds."""
+
+    memorising: State
+    generalising: State
+    odds: Odds
+
+
+class HierarchicalMixture(Predictor):
+    """The Bayes mixture of what memorises a pool and what generalises beyond it:
+
+        p(x_n | x_<n)  =  v_n M(x_n | x_<n) + (1 - v_n) G(x_n | x_<n),
+        v_n / (1 - v_n)  =  share / (1 - share) · Π_{m<n} M(x_m | x_<m) / G(x_m | x_<m).
+
+    So it loses at most log(1 / share) nats more than M on any sequence, and at most
+    log(1 / (1 - share)) more than G. Where M excludes what came, v is exactly 0 from then on.
+    It reads what both read. Internal states: "responsibility" [time, 2] is (v, 1 - v) after each
+    input.
+    """
+
+    memorising: Predictor
+    generalising: Predictor
+    share: float | Float[Array, ""] = eqx.field(converter=floats)
+    """Probability, before anything is read, that what comes is from the pool."""
+
+    def __check_init__(self) -> None:
+        for predictor in (self.memorising, self.generalising):
+            check_kind(predictor, Predictor, "task.bayes()")
+        check(
+            self.memorising.outcome == self.generalising.outcome,
+            f"Expected two predictors of one outcome; got {self.memorising.outcome.words()} and "
+            f"{self.generalising.outcome.words()}.",
+        )
+        if isinstance(self.share, float):
+            check(
+                0 <= self.share <= 1,
+                f"Expected a share from 0 to 1, a probability; got {self.share!r}.",
+            )
+
+    @property
+    def symbols(self) -> int:
+        return self.memorising.symbols
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.memorising.outcome
+
+    @property
+    def reads(self) -> frozenset[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.memorising.reads & self.generalising.reads
+
+    @property
+    def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.memorising.merges and self.generalising.merges
+
+    def reading_bytes(self, rows: int) -> int:
+        return self.memorising.reading_bytes(rows) + self.generalising.reading_bytes(rows)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        sizes = (one.micro_batch(batch, length) for one in (self.memorising, self.generalising))
+        return min(sizes)
+
+    def start(self, capacity: int | None = None) -> Strategies:
+        share = jnp.asarray(self.share)
+        odds = prior_odds(jnp.stack([share, 1 - share]))
+        return Strategies(self.memorising.start(capacity), self.generalising.start(capacity), odds)
+
+    def advance(self, state: Strategies, inputs: Inputs) -> tuple[Strategies, AnyPrediction]:
+        check_evidence(inputs, self.outcome)
+        memorising, memorised = self.memorising.advance(state.memorising, inputs)
+        generalising, generalised = self.generalising.advance(state.generalising, inputs)
+        predictions = memorised, generalised
+        odds, before = weigh_all(state.odds, log_likelihood(inputs, predictions, self.outcome))
+        after = jnp.concatenate([before, log_posterior(odds)[None]])[1:]
+        internals = {RESPONSIBILITY: jnp.exp(after)}
+        state = Strategies(memorising, generalising, odds)
+        return state, _mixed(before, predictions, self.outcome, internals)
+
+
+def _mixed(
+    log_weights: Float[Array, "time component"],
+    predictions: tuple[Any, ...],
+    outcome: Outcome,
+    internals: dict[str, Array],
+) -> AnyPrediction:
+    """The weighted mean of the predictions; of symbols uniform where no component is possible."""
+    if outcome.alphabet is None:
+        return Mixed(log_weights, predictions, internals)
+    rows = log_sum(log_weights[..., None] + rows_by_component(predictions), axis=-2)
+    impossible = jnp.max(log_weights, axis=-1, keepdims=True) == -jnp.inf
+    return Prediction(uniform_if(impossible, rows), internals)
