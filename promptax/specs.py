@@ -324,9 +324,10 @@ JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
     metavar="JSON",
     instance_from_str=lambda words: from_json(json.loads(words[0])),
     is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [json.dumps(value)],
+    str_from_instance=lambda value: [json.dumps(to_json(value))],
 )
-"""How a nested tuple is written on the command line: Annotated[..., JSON_ARGUMENT]."""
+"""How a nested tuple, also one of specs, is written on the command line: Annotated[...,
+JSON_ARGUMENT]."""
 
 
 def parse(base: type[T]) -> Callable[[str], T]:
