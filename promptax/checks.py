@@ -7,6 +7,7 @@ its name. So the fields of a spec are held against their annotations, and whoeve
 
 import dataclasses
 import functools
+import inspect
 import math
 import numbers
 import types
@@ -134,6 +135,17 @@ def check_fields(spec: Any) -> None:
         )
 
 
+def check_plain_fields(thing: Any) -> None:
+    """Complain about the first field of a built thing that is there, and not of its kind: whole
+    numbers, words and tuples of them; arrays are judged where they are used."""
+    for field, kind in _fields(type(thing)):
+        value = getattr(thing, field.name)
+        check(
+            value is None or _fits(value, kind),
+            f"Expected {_words(kind)} as {type(thing).__name__}.{field.name}; got {value!r:.80}.",
+        )
+
+
 def _is_held(number: float) -> bool:
     """Whether float32 holds a number: neither infinite, nor 0 where it is not."""
     return number == 0 or SMALLEST <= abs(number) <= LARGEST
@@ -148,6 +160,19 @@ def behind_fields(check_init: Callable[[Any], None]) -> Callable[[Any], None]:
         check_init(self)
 
     return check_all
+
+
+def behind_door(look: Callable[..., tuple[Any, ...]], method: Callable[..., Any]) -> Any:
+    """A method that gets its arguments after somebody looked at them: `look(self, …)` returns them,
+    or complains."""
+
+    @functools.wraps(method)
+    def looked_at(self: Any, *arguments: Any, **named: Any) -> Any:
+        bound = signature.bind(self, *arguments, **named)
+        return method(self, *look(*bound.args, **bound.kwargs))
+
+    signature = inspect.signature(method)
+    return looked_at
 
 
 def floats(values: Any) -> Any:

@@ -32,7 +32,7 @@ import numpy as np
 import tyro
 
 from promptax.checks import as_key as as_key
-from promptax.checks import behind_fields, check_fields
+from promptax.checks import behind_door, behind_fields, check_fields, check_plain_fields
 from promptax.checks import check as check
 from promptax.checks import check_concentration as check_concentration
 from promptax.checks import check_distribution as check_distribution
@@ -68,9 +68,16 @@ class Spec(Record):
     `class Base(Spec, open_as=WORD, default=MEMBER)` makes an open set of the subclasses of `Base`.
     """
 
+    doors: ClassVar[Mapping[str, Callable[..., tuple[Any, ...]]]] = {}
+    """Methods that users call, by name: what looks at their arguments first, and returns those that
+    the method then gets. A base class names them once; members write the bare methods."""
+
     def __init_subclass__(cls, open_as: str = "", default: str = "") -> None:
         if "__check_init__" in cls.__dict__:
             cls.__check_init__ = behind_fields(cls.__check_init__)  # pyright: ignore[reportAttributeAccessIssue] - any method
+        for name, look in cls.doors.items():
+            if name in cls.__dict__:
+                setattr(cls, name, behind_door(look, cls.__dict__[name]))
         if open_as:
             check(default != "", f"Expected default=MEMBER beside open_as={open_as!r}; got none.")
             open_sets[open_as] = OpenSet(cls, default)
@@ -291,11 +298,15 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
         raise ValueError(f"Expected fields {names} for {cls.__name__}; got {unknown[0]!r}.{hint}")
     if issubclass(cls, Spec):
         return cls(**fields)
-    # Built things are trees whose leaves may be None (one half of a partition): no validation.
+    # Built things are not built anew, and their leaves may be None (one half of a partition).
     thing = object.__new__(cls)
-    left_out = {f.name: f.default for f in dataclasses.fields(cls) if _left_out(f, f.default)}
-    for name, value in (left_out | fields).items():
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    absent = {name: default for name, default in defaults.items() if name not in fields}
+    missing = [name for name, default in absent.items() if default is dataclasses.MISSING]
+    check(not missing, f"Expected the field {missing[:1]} of {cls.__name__}; it is missing.")
+    for name, value in (absent | fields).items():
         object.__setattr__(thing, name, value)
+    check_plain_fields(thing)
     return thing
 
 

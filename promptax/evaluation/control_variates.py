@@ -20,7 +20,8 @@ variance is larger than that of paired losses.
 import difflib
 import itertools
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -54,11 +55,11 @@ def regret(
     `per_step`, the regret of the single step by control variates, `per_step_standard_error`.
     [predictor, time]: `median`, `low`, `high`: median and quartiles of `regret` over repetitions.
 
-    The reference is included, with zeros. Padding and predictors with NaN losses are NaN; an
-    infinite loss makes the regret infinite and its standard error NaN. Standard errors say how
-    finitely many sequences were sampled, not how much repetitions differ. With fewer than 10
-    sequences for each column of X, only m = t-1 and m = t are used; if that is still too many, or
-    with `controls=False`, the estimate is the plain one.
+    The reference is included, with zeros. Padding and predictors with NaN losses are NaN, of the
+    latter with a warning; an infinite loss makes the regret infinite and its standard error NaN.
+    Standard errors say how finitely many sequences were sampled, not how much repetitions differ.
+    With fewer than 10 sequences for each column of X, only m = t-1 and m = t are used; if that is
+    still too many, or with `controls=False`, the estimate is the plain one.
 
     Raises ValueError for a reference that is unknown, repeated, or not finite throughout.
     """
@@ -66,6 +67,7 @@ def regret(
     names = [str(name) for name in results["predictor"].values]
     repetitions = results["repetitions"].values.astype(int)
     against = _reference(names, reference, repetitions, losses)
+    warn_of_nan(dict(zip(names, repetitions.tolist(), strict=True)), losses)
     expected = _known(results, losses) if controls else _unknown(losses)
     measured = _over_time(losses, repetitions, against, _deviations(losses, expected))
     _fill_in(measured, expected - expected[against])
@@ -83,6 +85,27 @@ def regret(
     attributes = {**results.attrs, "reference": reference, "controls": json.dumps(used)}
     coordinates = {name: results[name] for name in ("predictor", "repetition", "time")}
     return labelled(variables, coordinates, attributes)
+
+
+def warn_of_nan(
+    repetitions: Mapping[str, int], losses: Float[np.ndarray, "predictor repetition sequence time"]
+) -> None:
+    """Say of which predictors losses are NaN; what comes after the last repetition is padding."""
+    lost = {
+        name: [number for number in range(count) if np.isnan(row[number]).any()]
+        for (name, count), row in zip(repetitions.items(), losses, strict=True)
+    }
+    words = [
+        repr(name) + (f" (repetitions {', '.join(map(str, bad))})" if repetitions[name] > 1 else "")
+        for name, bad in lost.items()
+        if bad
+    ]
+    if words:
+        warnings.warn(
+            f"Expected losses that are numbers; got NaN of {', '.join(words)}: what diverged, or "
+            "grew beyond float32. Leave it out, or train it with a lower learning rate.",
+            stacklevel=3,
+        )
 
 
 def regret_of_spans(

@@ -17,10 +17,11 @@ from jaxtyping import Array, Float
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.evaluation.control_variates import regret as regret
+from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses
 from promptax.predictors.base import Architecture
-from promptax.protocol.entries import condition
+from promptax.protocol.entries import check_no_nan, condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
@@ -78,7 +79,8 @@ def evaluate(
     the result is that of `chunk` sequences. `callbacks` are called as callback(done, total).
 
     Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
-    not the target's, a name that would be added, and a best prompt that cannot be found exactly.
+    not the target's, a name that would be added, a predictor with NaN among its numbers, and a best
+    prompt that cannot be found exactly. Losses that come out as NaN are warned of by name.
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
@@ -106,6 +108,7 @@ def evaluate(
     expected = _expected_log_loss(rows, target, length, expectations)
     chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
     losses, scored = _stream(key, rows, target, (sequences, length, chunk), tuple(callbacks))
+    warn_of_nan({name: len(_repetitions(row)) for name, row in rows.items()}, losses)
     variables: dict[str, Any] = {
         "log_loss": (("predictor", "repetition", "sequence", "time"), losses, {"unit": NATS}),
         "expected_log_loss": (("predictor", "time"), expected, {"unit": NATS}),
@@ -143,6 +146,8 @@ def _check_predictors(predictors: Any, target: Any) -> None:
             f"{type(target).__name__} has; got {predictor.outcome.words()} in {name!r}. Pretrain "
             "one on a task like the target, or choose another target.",
         )
+        if isinstance(predictor, Predictor):  # of repetitions, one that is lost spares the others
+            check_no_nan(predictor, name)
 
 
 def _remedy(thing: Any) -> str:

@@ -5,6 +5,7 @@ measured in turns within one run: each contender a few updates, round after roun
 end; and the work of an update is set against the matrix product that this machine does fastest.
 """
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -141,7 +142,8 @@ def in_turns(
 
 def growth(architecture: Architecture) -> dict[str, dict[int, Contender]]:
     """What one update costs as each size grows: contenders by the size, for each kind of size."""
-    spec = {name: getattr(architecture, name) for name in architecture.__dataclass_fields__}
+    names = [field.name for field in dataclasses.fields(architecture)]
+    spec = {name: getattr(architecture, name) for name in names}
     kind = type(architecture)
     return {
         "length": {n: ours(architecture, "soft prompt", length=n) for n in (25, 50, 100, 200)},

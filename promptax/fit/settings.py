@@ -1,5 +1,6 @@
 """How to fit: steps, batches, learning rate, clipping, repetitions."""
 
+import dataclasses
 import functools
 from typing import Any, Literal
 
@@ -74,7 +75,8 @@ class FitSettings(Spec):
 
     def filled(self, *, length: int, learning_rate: float) -> "FitSettings":
         """The same settings with its open choices made."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        names = [field.name for field in dataclasses.fields(self)]
+        fields = {name: getattr(self, name) for name in names}
         fields["length"] = self.length or length
         fields["learning_rate"] = self.learning_rate or learning_rate
         return FitSettings(**fields)

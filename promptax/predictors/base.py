@@ -9,6 +9,7 @@ fully read before the batch begins, and `log_probs` are those of [state.last, ou
 
 import abc
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -33,9 +34,16 @@ from promptax.protocol.predictor import (
     Predictor,
     real_rows,
 )
-from promptax.specs import Spec, later
+from promptax.specs import Spec, as_key, later
 
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
+
+
+def _look_at_build(network: "Architecture", key: Any, outcome: Any) -> tuple[Any, ...]:
+    """A key, and what is predicted."""
+    del network
+    outcome = as_outcome(outcome)
+    return as_key(key), outcome
 
 
 class Architecture(Spec, open_as="network", default="Transformer"):
@@ -50,6 +58,8 @@ class Architecture(Spec, open_as="network", default="Transformer"):
     symbol opens every sequence; `build` and `trained`, where weights come from elsewhere; and
     `examples()`, small instances by which the contract tests judge it.
     """
+
+    doors: ClassVar[Mapping[str, Callable[..., tuple[Any, ...]]]] = {"build": _look_at_build}
 
     @classmethod
     def small(cls) -> "Architecture":

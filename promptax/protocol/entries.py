@@ -1,5 +1,11 @@
-"""Functions for users: predict, condition, and what checks their inputs."""
+"""Functions for users: predict, condition, and what checks their inputs.
 
+What is not a number (NaN) is looked for where a predictor comes in, before anything is computed: in
+its leaves, each of them once; and in what `predict` gives back. The compiled loops never look.
+-inf is a log probability like any other.
+"""
+
+import weakref
 from typing import Any
 
 import equinox as eqx
@@ -43,9 +49,22 @@ def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]
     alphabet, rows [time, input]; what comes back are then the numbers that make its predictions
     [time, parameter], such as mean and log standard deviation.
 
+    Raises:
+        TypeError, ValueError: no single predictor, one whose numbers are NaN, or what it cannot
+            read.
+        FloatingPointError: what comes out is NaN.
+
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
-    return _read(traced(one(predictor)), checked(predictor, tokens))
+    shown = _read(traced(one(predictor)), checked(predictor, tokens))
+    if not isinstance(shown, Tracer) and has_nan(shown):
+        row = int(np.argmax(np.isnan(np.asarray(shown)).any(axis=-1)))
+        raise FloatingPointError(
+            f"Expected predictions that are numbers of {type(predictor).__name__}; got NaN from "
+            f"row {row} (counted from 0) on. Its numbers grow beyond float32, or its own code "
+            "makes NaN: look there, or load other weights."
+        )
+    return shown
 
 
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
@@ -59,6 +78,7 @@ def one(predictor: Any) -> Predictor:
 
     Raises:
         TypeError: several repetitions, or no predictor at all.
+        ValueError: one of its numbers is NaN.
     """
     platforms.drop_programs()
     if isinstance(predictor, Repeated):
@@ -70,7 +90,54 @@ def one(predictor: Any) -> Predictor:
             f"Expected a promptax Predictor; got {type(predictor).__name__}. An architecture is "
             "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
         )
+    check_no_nan(predictor)
     return predictor
+
+
+_WITHOUT_NAN: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
+"""Leaves that were looked at, by their identity: they never change."""
+
+
+def check_no_nan(predictor: Predictor | Repeated, name: str = "") -> None:
+    """Complain about a predictor of which a number is NaN. A second look at a leaf costs nothing.
+
+    Args:
+        name: what the user calls the predictor, for the message.
+    """
+    for place, leaf in jax.tree.leaves_with_path(predictor):
+        is_array = isinstance(leaf, Array | np.ndarray) and not isinstance(leaf, Tracer)
+        if not is_array or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            continue
+        if _WITHOUT_NAN.get(id(leaf)) is leaf:
+            continue
+        called = f" {name!r}" if name else ""
+        check(
+            not has_nan(leaf),
+            f"Expected numbers in the predictor{called}, {type(predictor).__name__}; got NaN in "
+            f"{jax.tree_util.keystr(place)}. Training that diverged does this (look at the fit's "
+            "`diverged`), or a damaged file: load other weights, or another prompt.",
+        )
+        if isinstance(leaf, Array):
+            _WITHOUT_NAN[id(leaf)] = leaf
+
+
+@jax.jit
+def _any_nan(array: Array) -> Array:
+    return jnp.any(jnp.isnan(array))
+
+
+def has_nan(array: Any) -> bool:
+    """Whether one of the numbers of an array is NaN. On a CPU nothing is copied or compiled."""
+    if isinstance(array, Array):
+        if not array.is_fully_addressable:  # other processes hold parts of it
+            return False
+        if any(device.platform != "cpu" for device in array.devices()):
+            return bool(_any_nan(array))
+    flat = np.asarray(array).reshape(-1)
+    if flat.dtype.name == "bfloat16":  # slow to add up
+        return bool(((flat.view(np.uint16) & 0x7FFF) > 0x7F80).any())
+    with np.errstate(all="ignore"):  # a sum shows it in a third of the time
+        return bool(np.isnan(flat.sum())) and bool(np.isnan(flat).any())
 
 
 def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
@@ -82,8 +149,7 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
         return inputs
     if isinstance(inputs, Tracer):
         return inputs
-    if not isinstance(inputs, Array):
-        inputs = np.asarray(inputs)
+    inputs = _as_array(inputs)
     outcome = predictor.outcome
     if outcome.alphabet is None:
         return _checked_rows(outcome, inputs)
@@ -93,19 +159,54 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
         check_reads(predictor, WEIGHTS, " Give it tokens.")
         _check_weights(predictor, inputs)
         return inputs if isinstance(inputs, Array) else on_device(inputs)
+    expected = "tokens of shape [time] (int) or weights [time, symbol] (float)"
+    return as_tokens(inputs, predictor.symbols, expected, "predictor")
+
+
+def as_tokens(inputs: Any, symbols: int, expected: str, whose: str) -> Array:
+    """Tokens [time] on the device, after a look at them as they were given.
+
+    Args:
+        symbols: size of the alphabet.
+        expected, whose: for messages, what may come, and whose alphabet it is.
+    """
+    if isinstance(inputs, Tracer):
+        return inputs
+    inputs = _as_array(inputs)
     if inputs.ndim != 1 or not (jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.size == 0):
         raise ValueError(
-            f"Expected tokens of shape [time] (int) or weights [time, symbol] (float); got shape "
-            f"{inputs.shape}, {inputs.dtype}. For a batch use jax.vmap or promptax.evaluate."
+            f"Expected {expected}; got shape {inputs.shape}, {inputs.dtype}. For a batch use "
+            "jax.vmap or promptax.evaluate."
         )
     tokens = np.asarray(inputs)  # whatever their width: what 32 bits cannot hold is named too
-    if tokens.size and not (tokens.min() >= 0 and tokens.max() < predictor.symbols):
+    if tokens.size and not (tokens.min() >= 0 and tokens.max() < symbols):
         raise ValueError(
-            f"Expected tokens from 0 to {predictor.symbols - 1}; got {tokens.min()} to "
-            f"{tokens.max()}. The predictor's alphabet has {predictor.symbols} symbols."
+            f"Expected tokens from 0 to {symbols - 1}; got {tokens.min()} to {tokens.max()}. The "
+            f"{whose}'s alphabet has {symbols} symbols."
         )
     ready = isinstance(inputs, Array) and inputs.dtype == jnp.int32
     return inputs if ready else on_device(tokens.astype(np.int32))
+
+
+def as_observations(outcome: Outcome, inputs: Any) -> Array:
+    """What came of an outcome, as oracles take it: tokens [time], or rows [time, input]."""
+    if isinstance(inputs, Tracer):
+        return inputs
+    if outcome.alphabet is None:
+        return _checked_rows(outcome, _as_array(inputs))
+    return as_tokens(inputs, outcome.alphabet, "tokens of shape [time] (int)", "task")
+
+
+def _as_array(inputs: Any) -> Any:
+    """What was given as an array, if it has a shape."""
+    if isinstance(inputs, Array):
+        return inputs
+    try:
+        return np.asarray(inputs)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(
+            f"Expected one array, or lists of equal lengths; got {type(inputs).__name__}: {error}"
+        ) from error
 
 
 def _check_finite(numbers: Any, what: str) -> None:

@@ -18,6 +18,7 @@ from promptax.fit.loop import check_outcome
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
+from promptax.protocol.entries import check_no_nan
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import Spec, as_key, check_kind
@@ -158,7 +159,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
 
 
 def check_one(predictor: Any) -> None:
-    """Complain unless this is one predictor."""
+    """Complain unless this is one predictor, and its numbers are numbers."""
     if isinstance(predictor, Repeated):
         raise TypeError(
             f"Expected one predictor to steer; got {len(predictor)} repetitions. Pick one: "
@@ -169,3 +170,4 @@ def check_one(predictor: Any) -> None:
             f"Expected a predictor to steer; got {type(predictor).__name__}. Pretrain one first: "
             "promptax.pretrain(key, architecture, task).predictor."
         )
+    check_no_nan(predictor)

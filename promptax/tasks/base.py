@@ -6,17 +6,51 @@ Eq. 1-2). How a prediction scores an observation is the task's `outcome`, not th
 """
 
 import abc
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from promptax.axes import Tokens
+from promptax.protocol.entries import as_observations
 from promptax.protocol.outcomes import Episode, Outcome, Symbols, alphabet_of
 from promptax.protocol.predictor import Predictor
-from promptax.specs import Spec
+from promptax.specs import Spec, as_key, check
+
+
+def _look_at_sample(task: "Task", key: Any, length: Any) -> tuple[Any, ...]:
+    """A key, and how many steps."""
+    del task
+    return as_key(key), _steps(length)
+
+
+def _look_at_oracle(task: "Task", latent: Any, inputs: Any) -> tuple[Any, ...]:
+    """What was hidden, and what came."""
+    return latent, as_observations(task.outcome, inputs)
+
+
+def _look_at_evidence(task: "Task", tokens: Any) -> tuple[Any, ...]:
+    """What came."""
+    return (as_observations(task.outcome, tokens),)
+
+
+def _look_at_entropy(task: "Task", length: Any) -> tuple[Any, ...]:
+    """How many steps."""
+    del task
+    return (_steps(length),)
+
+
+def _steps(length: Any) -> int:
+    is_whole = isinstance(length, int | np.integer) and not isinstance(length, bool)
+    check(
+        is_whole and length >= 0,
+        f"Expected length, a whole number of at least 0; got {length!r}.",
+    )
+    return int(length)
 
 
 class Task(Spec, open_as="task", default="DirichletCategorical"):
@@ -41,7 +75,16 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
     - `lookback`: how far back its oracle looks;
     - of rows without an alphabet, `sample_given(key, latent, length)` and
       `oracle_entropy_given(latent, length)`: the same where the latent is given.
+
+    Keys, lengths and tokens are looked at before a member's own method gets them (`doors`).
     """
+
+    doors: ClassVar[Mapping[str, Callable[..., tuple[Any, ...]]]] = {
+        "sample": _look_at_sample,
+        "oracle": _look_at_oracle,
+        "oracle_entropy": _look_at_entropy,
+        "log_evidence": _look_at_evidence,
+    }
 
     def in_words(self) -> str:
         """What people should know of its data before anything is computed, such as how a file was
@@ -133,6 +176,13 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
     def longest(self) -> int | None:
         """Steps of the longest sequence, where they end: what tuning reads unless told otherwise.
         None: they go on."""
+        return None
+
+    @property
+    def survivors(self) -> "Callable[[np.ndarray], np.ndarray] | None":
+        """Which prompts of its symbols are what their own text is encoded to: a function of prompts
+        [..., prompt] that gives booleans [...], equal to those of tasks with the same tokenizer.
+        None: its symbols are no text."""
         return None
 
     @property

@@ -3,6 +3,7 @@
 import json
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +12,17 @@ from support.processes import python
 
 import promptax as px
 from promptax.decisions import UCB1, BernoulliBandit, play
-from promptax.predictors import LSTM, Embedded
-from promptax.specs import as_key
-from promptax.tasks import DirichletCategorical
+from promptax.evaluation import expected_losses
+from promptax.evaluation.exact.expectations import Expectations
+from promptax.predictors import LSTM, Embedded, Llama
+from promptax.protocol import Prediction, Predictor, Prompted, cut
+from promptax.protocol.exchangeable import Uniform
+from promptax.specs import as_key, traced
+from promptax.steering import HardPrompt, SoftPrompt
+from promptax.tasks import Categorical, DirichletCategorical
 
 COINS, NAN, INF = DirichletCategorical(), float("nan"), float("inf")
+KEY = jax.random.key(0)
 HELD = "what is finite and held by float32"
 
 SPECS = {
@@ -60,6 +67,28 @@ SPECS = {
     "2, 0.8)); got the class",
     "play(key, {'ucb': UCB1()}, BernoulliBandit(), 3.5)": "Expected rounds, a whole number; got",
     "px.generate(key, COINS.bayes(), 2.5)": "Expected length, a whole number; got 2.5.",
+    "COINS.sample(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
+    "COINS.sample(key, -1)": "Expected length, a whole number of at least 0; got -1.",
+    "COINS.sample(key, True)": "Expected length, a whole number of at least 0; got True.",
+    "COINS.sample(key, None)": "Expected length, a whole number of at least 0; got None.",
+    "COINS.sample(3, 2)": "Expected one random key, such as jax.random.key(0); got int 3.",
+    "COINS.sample(jax.random.split(key), 2)": "Expected one random key, such as jax.random.key(0)",
+    "COINS.sample(length='2', key=key)": "Expected length, a whole number of at least 0; got '2'.",
+    "MarkovChain().sample(key, 1.0)": "Expected length, a whole number of at least 0; got 1.0.",
+    "LinearRegression().sample(key, np.float32(2))": "Expected length, a whole number of at least",
+    "Recorded(sequences=[[0, 1]]).sample(key, [2])": "Expected length, a whole number of at least",
+    "COINS.oracle_entropy(2.5)": "Expected length, a whole number of at least 0; got 2.5.",
+    "COINS.log_evidence([0, 2])": "Expected tokens from 0 to 1; got 0 to 2. The task's alphabet",
+    "COINS.log_evidence([0.5])": "Expected tokens of shape [time] (int); got shape (1,), float64.",
+    "COINS.log_evidence([2**33])": "Expected tokens from 0 to 1; got 8589934592 to 8589934592",
+    "COINS.oracle(np.array([.5, .5]), [0, -1])": "Expected tokens from 0 to 1; got -1 to 0. The",
+    "Categorical((0.2, 0.8)).oracle(None, 'ab')": "Expected tokens of shape [time] (int); got sh",
+    "LinearRegression().oracle(None, [[nan] * 6])": "Expected ",
+    "LSTM(width=2).build(0, 2)": "Expected one random key, such as jax.random.key(0); got int 0.",
+    "px.predict(COINS.bayes(), [[0], [0, 1]])": "Expected one array, or lists of equal lengths",
+    "px.condition(COINS.bayes(), 'ab')": "Expected tokens of shape [time] (int) or weights [time,",
+    "px.compress(COINS.bayes(), [[0], [0, 1]])": "Expected one array, or lists of equal lengths",
+    "px.generate(key, COINS.bayes(), 3, prompt=[0.5])": "Expected tokens of shape [time] (int) o",
 }
 HEAD = """
 import json, jax, numpy as np, promptax as px
@@ -107,6 +136,97 @@ def network():
 def test_prompts_are_finite(make, text):
     with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
         make()
+
+
+def broken(tree, number=NAN):
+    """A tree whose first array has one number in place of another."""
+    first = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))[0]
+    worse = first.at[(0,) * first.ndim].set(number)
+    return jax.tree.map(lambda leaf: worse if leaf is first else leaf, tree)
+
+
+def soft(number=NAN):
+    return broken(SoftPrompt(length=2).steer(KEY, network()).context, number)
+
+
+LOST = {  # predictors with NaN among their numbers, and where the message says it is
+    "weights": (lambda: broken(network()), "NaN in .embedding.weight"),
+    "bfloat16": (
+        lambda: broken(
+            Llama(width=4, heads=1, key_heads=1, head_width=4, hidden=4, dtype="bfloat16").build(
+                KEY, 2
+            )
+        ),
+        "NaN in .embedding.weight",
+    ),
+    "a soft prompt": (lambda: Prompted(network(), soft()), "NaN in .context.values"),
+    "weights behind a prompt": (
+        lambda: Prompted(broken(network()), soft(0.0)),
+        "NaN in .predictor.embedding.weight",
+    ),
+    "an exact predictor": (
+        lambda: broken(traced(COINS.bayes())),
+        "NaN in .concentration",
+    ),
+}
+DOORS = {
+    "predict": lambda lost: px.predict(lost, [0]),
+    "condition": lambda lost: px.condition(lost, [0]),
+    "evaluate": lambda lost: px.evaluate(KEY, {"lost": lost}, COINS, 2, 2),
+    "expected losses": lambda lost: expected_losses(lost, COINS, 2),
+    "expectations": lambda lost: Expectations(COINS, 2).loss(lost),
+    "generate": lambda lost: px.generate(KEY, lost, 2),
+    "compress": lambda lost: px.compress(lost, [0]),
+    "tune": lambda lost: HardPrompt(1).tune(KEY, lost, COINS),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("make", "place"), LOST.values(), ids=LOST)
+def test_what_is_not_a_number_comes_through_no_door(make, place, door):
+    with pytest.raises(ValueError, match=rf"^Expected numbers in the predictor.*{place}"):
+        DOORS[door](make())
+
+
+def test_numbers_that_grow_too_large_are_named():
+    large = Opaque(jnp.nan)
+    with pytest.raises(FloatingPointError, match="got NaN from row 0"):
+        px.predict(large, [0, 1])
+    with pytest.raises(FloatingPointError, match="got NaN at step 1"):
+        expected_losses(large, COINS, 2)
+    with pytest.warns(UserWarning, match=r"got NaN of 'large': what diverged"):
+        results = px.evaluate(KEY, {"large": large, "uniform": Uniform(2)}, COINS, 2, 2)
+    with pytest.warns(UserWarning, match=r"got NaN of 'large'"):
+        px.regret(results, reference="bayes")
+    assert np.isfinite(results["log_loss"].sel(predictor="uniform")).all()
+
+
+def test_a_repetition_that_is_lost_spares_the_others():
+    predictors = [network(), broken(network())]
+    both = cut(predictors, jax.tree.map(eqx.is_inexact_array, predictors[0]))
+    with pytest.warns(UserWarning, match=r"'both' \(repetitions 1\)"):
+        results = px.evaluate(KEY, {"both": both}, COINS, 2, 2)
+    assert np.isfinite(results["log_loss"].sel(predictor="both", repetition=0)).all()
+
+
+def test_minus_infinity_is_a_log_probability():
+    sure = Categorical((1.0, 0.0)).bayes()
+    assert np.isneginf(px.predict(sure, [0, 0])).any()
+    assert np.isinf(expected_losses(sure, COINS, 2)).all()
+
+
+class Opaque(Predictor):
+    """Says a number that it computes."""
+
+    number: float
+    symbols: int = 2
+
+    def start(self, capacity=None):
+        del capacity
+        return jnp.zeros(())
+
+    def advance(self, state, inputs):
+        return state, Prediction(jnp.full((len(inputs), 2), self.number))
 
 
 @pytest.mark.parametrize("power", [-36, -20, 10, 30, 38])

@@ -6,6 +6,7 @@ import math
 import re
 import typing
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from promptax import specs
 from promptax.decisions import BernoulliBandit
 from promptax.predictors import GRU
 from promptax.specs import Spec, members
-from promptax.tasks import MarkovChain, Points, Symbols
+from promptax.tasks import MarkovChain, Points, Symbols, Task
 
 WRONG = {
     int: (1.5, True, "1", None, (1,)),
@@ -42,6 +43,16 @@ def test_what_is_not_of_the_kind_is_refused_by_name(name, as_users_see_it):
         with pytest.raises((ValueError, TypeError)) as error:
             dataclasses.replace(spec, **{field: value})
         assert "Expected" in str(error.value), (field, value, error.value)
+
+
+@pytest.mark.parametrize("name", [n for n, cls in MEMBERS.items() if issubclass(cls, Task)])
+def test_every_task_looks_at_keys_and_lengths_first(name, as_users_see_it):
+    task, key = MEMBERS[name].examples()[0], jax.random.key(0)
+    for length in (2.5, -1, None):
+        with pytest.raises(ValueError, match=f"^Expected length, a whole .*; got {length}"):
+            task.sample(key, length)
+    with pytest.raises(TypeError, match=r"^Expected one random key, .* got None"):
+        task.sample(None, 3)
 
 
 SAID = {

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.evaluation.exact.beliefs import MOST_BELIEFS
+from promptax.protocol.entries import one
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers, traced
 from promptax.tasks.base import Task
@@ -41,21 +42,32 @@ def expected_losses(
         [time], nats, float64; not cumulative. Infinite where the predictor excludes what may come.
 
     Raises:
-        ValueError: alphabets differ, a length below 1, a task without an exact predictor, or too
-            many beliefs (`TooManyBeliefs`): the message says how many.
+        TypeError: what is judged is no single predictor.
+        ValueError: alphabets differ, a length below 1, a task without an exact predictor, a
+            predictor with NaN among its numbers, or too many beliefs (`TooManyBeliefs`): the
+            message says how many.
+        FloatingPointError: its predictions come out as NaN.
 
     Example: `expected_losses(DirichletCategorical().bayes(), Categorical((0.2, 0.8)), 50).sum()`
     is 26.4973.
     """
     _check_length(length)
     bayes = _exact_predictor(target)
+    one(judged)
     check(
         judged.symbols == bayes.symbols,
         f"Expected a predictor over the target's {bayes.symbols} symbols; got {judged.symbols}.",
     )
     if enumeration.counts_suffice(length, judged, bayes):
-        return enumeration.losses(judged, enumeration.count_table(bayes, length))
-    return beliefs.merged_losses(judged, bayes, length, most=most)[0]
+        losses = enumeration.losses(judged, enumeration.count_table(bayes, length))
+    else:
+        losses = beliefs.merged_losses(judged, bayes, length, most=most)[0]
+    if np.isnan(losses).any():
+        raise FloatingPointError(
+            f"Expected predictions that are numbers of {type(judged).__name__}; got NaN at step "
+            f"{int(np.isnan(losses).argmax()) + 1}. Load other weights."
+        )
+    return losses
 
 
 def can_be_expected(target: Task) -> bool:
@@ -110,6 +122,7 @@ class Expectations:
 
     def loss(self, predictor: Predictor) -> Float[np.ndarray, " time"]:
         """A predictor's expected log loss at each step."""
+        one(predictor)
         is_target = _equal(predictor, self.bayes) or _equal(predictor, self.target.bayes())
         return self.floor if is_target else self._losses_of(predictor)
 
