@@ -8,6 +8,7 @@ processes that compute together, the first one writes.
 import codecs
 import contextlib
 import difflib
+import hashlib
 import json
 import mmap
 import os
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 
 from promptax import platforms
@@ -33,8 +35,20 @@ MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16,
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+ARCHIVES = {  # how formats begin that are taken for text, and what they are
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK\x03\x04": "a zip archive, as spreadsheets are",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"PAR1": "a Parquet table",
+    b"ARROW1": "an Arrow table",
+    b"SQLite format 3": "a database of SQLite",
+    b"%PDF-": "a PDF",
+}
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
+ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
 TEMPORARY = ".tmp"  # how the names of files end that are being written
 
 
@@ -59,16 +73,24 @@ def read_text(path: str | os.PathLike) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        expect_no_archive(path, data)
         raise StoreError(
             f"Expected text in UTF-8; {path} has other bytes in line {line} (byte {error.start:,} "
             "of the file). Save it as UTF-8."
         ) from error
+    expect_no_archive(path, data)
     expect(
         "\0" not in text,
         f"Expected text in UTF-8; {path} has zero bytes: it is in another encoding, such as UTF-16 "
         "without a mark, or no text. Save it as UTF-8.",
     )
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def expect_no_archive(path: Path, data: bytes) -> None:
+    """Complain if the bytes are of a format that has text inside, and has to be unpacked first."""
+    kind = next((kind for mark, kind in ARCHIVES.items() if data.startswith(mark)), "")
+    expect(kind == "", f"Expected text in UTF-8; {path} is {kind}. Unpack or export it first.")
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
@@ -99,6 +121,15 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     """Write a JSON object with a digest of its content, which `read_json` verifies."""
     whole = {DIGESTED: True, **content, DIGEST: digest_of_json(content)}
     return write_text(path, json.dumps(whole, indent=1) + "\n")
+
+
+def digest_of_arrays(note: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """A digest of a note and of all bytes of arrays by name, in whatever order they are."""
+    digest = hashlib.sha256(note.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 @contextmanager

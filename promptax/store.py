@@ -5,7 +5,6 @@ carries a digest of its content, so that a flipped bit is noticed when it is rea
 """
 
 import codecs
-import hashlib
 import io
 import json
 import os
@@ -26,9 +25,12 @@ from jax.tree_util import DictKey, keystr
 from promptax import platforms
 from promptax.files import (
     DIGEST,
+    ENTRY,
     StoreError,
+    digest_of_arrays,
     expect,
     expect_file,
+    path_of,
     read_json,
     remove_temporaries_of,
     replacing,
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
 
 FORMAT = 1  # raise it when older versions could not read what is written
-ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
 
 
 class StoredKey(Record):
@@ -75,7 +76,7 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
     """
     import xarray as xr
 
-    path = Path(path)
+    path = path_of(path)
     if isinstance(thing, xr.Dataset | xr.DataTree | xr.DataArray):
         from promptax.formats import netcdf
 
@@ -102,7 +103,7 @@ def load(path: str | os.PathLike) -> Any:
         FileNotFoundError: with the names that come close.
         StoreError: the file is truncated, foreign, or of a class that is not known here.
     """
-    path = Path(path)
+    path = path_of(path)
     expect_file(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -158,15 +159,6 @@ def _check_note(path: Path, note: dict) -> None:
         )
 
 
-def _digest(note: str, arrays: Arrays) -> str:
-    """A digest of the note of a file and of all bytes of its arrays."""
-    digest = hashlib.sha256(note.encode())
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
 def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
     arrays: Arrays = {}
     described = to_json(_exchanged(thing, _is_key, StoredKey.of), arrays)
@@ -178,7 +170,7 @@ def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
     }
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(note)
-    metadata = {ENTRY: text, DIGEST: _digest(text, whole)}
+    metadata = {ENTRY: text, DIGEST: digest_of_arrays(text, whole)}
     with replacing(path) as temporary:
         safetensors.numpy.save_file(whole, temporary, metadata)
 
@@ -198,7 +190,7 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
     )
     note = _json(path, metadata[ENTRY])
     _check_note(path, note)
-    is_as_written = metadata.get(DIGEST) == _digest(metadata[ENTRY], arrays)
+    is_as_written = metadata.get(DIGEST) == digest_of_arrays(metadata[ENTRY], arrays)
     if not is_as_written and (note.get("digest") or DIGEST in metadata):
         raise _damaged(path, "safetensors", "its content differs from its digest")
     expect(
@@ -250,7 +242,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike, every_seconds: float = 30.0) -> None:
-        self.path = Path(path)
+        self.path = path_of(path)
         self.every_seconds = every_seconds
         self._saved = time.monotonic()
 
@@ -321,7 +313,7 @@ def write_figure(
     """Write a figure as what the path ends in, .png or .svg; the same figure, the same bytes."""
     from matplotlib import rc_context  # takes long to import
 
-    path = Path(path)
+    path = path_of(path)
     kind = path.suffix.lstrip(".").lower()
     expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
     drawn = io.BytesIO()

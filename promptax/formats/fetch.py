@@ -13,11 +13,13 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from promptax.files import StoreError
+from promptax.files import StoreError, expect
 from promptax.specs import check
 
 
@@ -148,6 +150,35 @@ def check_hash(path: Path, sha256: str) -> None:
         f"Expected {path.name} with SHA-256 {sha256[:16]}…; got {digest[:16]}… with "
         f"{path.stat().st_size:,} bytes: truncated, or another version. Fetch it again.",
     )
+
+
+@contextmanager
+def verified(path: Path) -> Iterator[None]:
+    """Hold a file that promptax fetched against its digest, beside a body that reads it.
+
+    Other files have none: what they hold is for their readers to judge. Once a process, a file that
+    has not changed since is not looked at again.
+
+    Raises:
+        StoreError: after the body; the file is not what was fetched.
+    """
+    is_fetched = path.is_file() and path.resolve() == _fetched(SMOLLM2).resolve()
+    looked_at = (path.resolve(), path.stat().st_mtime_ns) if is_fetched else None
+    if looked_at is None or looked_at in _verified:
+        yield
+        return
+    with ThreadPoolExecutor(1) as thread:  # SHA-256 leaves the other cores to the reader
+        digest = thread.submit(_digest, path)
+        yield
+    expect(
+        digest.result() == SMOLLM2.sha256,
+        f"Expected {path} as it was fetched, with SHA-256 {SMOLLM2.sha256[:16]}…; got "
+        f"{digest.result()[:16]}…: it is damaged. Fetch it again: promptax lm fetch",
+    )
+    _verified.add(looked_at)
+
+
+_verified: set[tuple[Path, int]] = set()
 
 
 def _digest(path: Path) -> str:

@@ -67,7 +67,7 @@ def read(path: str | os.PathLike) -> Header:
         FileNotFoundError: naming the files that are there.
         StoreError: the file is truncated, damaged or no GGUF file.
     """
-    path = Path(path)
+    path = files.path_of(path)
     files.expect_file(path)
     with files.mapped(path) as data:
         expect_no_pointer(path, bytes(data[: len(POINTER)]))

@@ -4,17 +4,19 @@ What is there is listed first, name by name with its shape, before any of it is 
 claims billions, or holds what nobody asks for, is so found out before memory is taken.
 """
 
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 
 from promptax import files
 from promptax.files import StoreError, expect
-from promptax.formats import gguf
+from promptax.formats import fetch, gguf
 from promptax.formats.settings import (
     HUGGING_FACE,
     POINTER,
@@ -52,7 +54,8 @@ def read_gguf(path: Path) -> tuple[Settings, Tensors]:
     float32 as they are read.
 
     Raises:
-        StoreError: the file is truncated, no GGUF file, or quantised in a way that is not known.
+        StoreError: the file is truncated, no GGUF file, quantised in a way that is not known, or
+            was fetched and has changed since.
         ValueError: the package `gguf` is not installed.
     """
     header = gguf.read(path)
@@ -79,6 +82,10 @@ def read_gguf(path: Path) -> tuple[Settings, Tensors]:
                                    for n, (_, shape) in pieces.items()})  # fmt: skip
 
     def tensors() -> Named:
+        with fetch.verified(path):
+            yield from dequantised()
+
+    def dequantised() -> Named:
         for name, (kind, shape) in pieces.items():
             begin = header.tensors[name].offset
             data = raw[begin : begin + math.prod(shape)].reshape(shape)
@@ -215,6 +222,7 @@ def _opened(path: Path, framework: str = "flax") -> Any:
 
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BASE = "base_model_name_or_path"  # the model that an adapter is for
 
 
 def read_adapter(folder: Path) -> tuple[Settings, Weights]:
@@ -237,6 +245,35 @@ def read_adapter(folder: Path) -> tuple[Settings, Weights]:
     for name, tensor in tensors.items():
         expect_finite(name, tensor, weights)
     return settings, tensors
+
+
+def expect_as_written(folder: Path, settings: Settings, tensors: Weights) -> None:
+    """Complain unless an adapter is what promptax wrote there. What others wrote has no digest."""
+    with _opened(folder / ADAPTER_WEIGHTS) as file:
+        digest = (file.metadata() or {}).get(files.ENTRY)
+    expect(
+        digest is None or digest == _digest_of_adapter(settings.values, tensors),
+        f"Expected {folder} as promptax wrote it; its settings or its tensors differ from their "
+        "digest: they were damaged or edited. Copy the folder again, or save the adapter again: "
+        "promptax.language.adapters.save_adapter.",
+    )
+
+
+def adapter_files(config: Config, tensors: Weights) -> dict[str, bytes]:
+    """The files of an adapter folder, by name; a digest of both is in that of the tensors, in an
+    entry that PEFT passes over."""
+    metadata = {"format": "pt", files.ENTRY: _digest_of_adapter(config, tensors)}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    return {
+        ADAPTER_CONFIG: text.encode(),
+        ADAPTER_WEIGHTS: safetensors.numpy.save(tensors, metadata),
+    }
+
+
+def _digest_of_adapter(config: Mapping[str, Any], tensors: Weights) -> str:
+    """A digest of an adapter, whatever its base is called: people write down where they have it."""
+    named = {key: value for key, value in config.items() if key != BASE}
+    return files.digest_of_arrays(json.dumps(named, sort_keys=True), tensors)
 
 
 def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:

@@ -7,7 +7,6 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 
 import math
 import os
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.files import path_of
 from promptax.formats import fetch
 from promptax.formats import llama as formats
 from promptax.predictors.base import Architecture, Network
@@ -103,7 +103,7 @@ class Llama(Architecture):
         path: str | os.PathLike, dtype: Literal["float32", "bfloat16"] = "float32"
     ) -> Network:
         """The llama in a GGUF file, dequantised."""
-        return _trained(formats.from_gguf(Path(path), jnp.dtype(dtype)), dtype)
+        return _trained(formats.from_gguf(path_of(path), jnp.dtype(dtype)), dtype)
 
     @staticmethod
     def from_safetensors(
@@ -116,7 +116,7 @@ class Llama(Architecture):
             FileNotFoundError: files are missing.
             ValueError: another architecture, or a file that is truncated or foreign.
         """
-        return _trained(formats.from_folder(Path(folder), jnp.dtype(dtype)), dtype)
+        return _trained(formats.from_folder(path_of(folder), jnp.dtype(dtype)), dtype)
 
     def embedding_width(self) -> int:
         return self.width

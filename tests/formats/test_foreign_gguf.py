@@ -1,5 +1,6 @@
 """What GGUF files hold beyond what is looked for, and headers that claim too much, are refused."""
 
+import hashlib
 import struct
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from support import small_llama
 
 from promptax.files import StoreError
-from promptax.formats import gguf, llama
+from promptax.formats import fetch, gguf, llama
 
 WEIGHTS = small_llama.weights()
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
@@ -108,6 +109,24 @@ def test_tensors_of_gguf_files_beyond_a_llama_are_named(tmp_path, arrays, messag
     path = small_llama.write_gguf(tmp_path / "a.gguf", tensors=WEIGHTS | arrays)
     with pytest.raises(StoreError, match=message):
         read(path)
+
+
+def test_weights_that_were_fetched_are_held_against_their_digest(tmp_path, monkeypatch, plain):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = small_llama.write_gguf(tmp_path / "a.gguf")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(fetch, "SMOLLM2", fetch.SMOLLM2._replace(sha256=digest))
+    fetched = fetch._fetched(fetch.SMOLLM2)
+    fetched.parent.mkdir()
+    fetched.write_bytes(path.read_bytes())
+    assert read(fetched).fields == read(path).fields
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    for damaged in (fetched, path):
+        damaged.write_bytes(data)
+    with pytest.raises(StoreError, match=r"as it was fetched, with SHA-256 .* promptax lm fetch"):
+        read(fetched)
+    read(path)  # nobody knows what another file should be
 
 
 def text(content, size=None):

@@ -66,7 +66,7 @@ def rewritten(path, change):
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(note, arrays)
     text = json.dumps(note)
-    metadata = {store.ENTRY: text, store.DIGEST: store._digest(text, arrays)}
+    metadata = {store.ENTRY: text, store.DIGEST: files.digest_of_arrays(text, arrays)}
     safetensors.numpy.save_file(arrays, path, metadata)
 
 

@@ -1,5 +1,6 @@
 """Adapters that others saved: what means the same loads alike, the rest is refused by name."""
 
+import contextlib
 import json
 
 import equinox as eqx
@@ -219,6 +220,33 @@ def test_adapters_that_mean_more_are_named(
     with pytest.raises(StoreError, match=message) as error:
         load_adapter(folder, base)
     assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_damage_to_what_was_saved_is_noticed(tmp_path, base, tuned, tuner):
+    """A flipped bit anywhere: the folder is refused, or what it holds is what it was."""
+    folder, random = save_adapter(tmp_path, tuned[tuner], "a base"), np.random.default_rng(0)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        data = (folder / name).read_bytes()
+        for place in random.integers(len(data), size=25):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << random.integers(8)
+            (folder / name).write_bytes(flipped)
+            with contextlib.suppress(StoreError):
+                assert eqx.tree_equal(load_adapter(folder, base), tuned[tuner]), (name, place)
+        (folder / name).write_bytes(data)
+    assert eqx.tree_equal(load_adapter(folder, base), tuned[tuner])
+
+
+def test_a_base_may_be_called_something_else(tmp_path, base, tuned):
+    folder = save_adapter(tmp_path, tuned["prompt"], "a base")
+    config = folder / "adapter_config.json"
+    written = json.loads(config.read_text())
+    config.write_text(json.dumps(written | {"base_model_name_or_path": "/elsewhere"}))
+    assert eqx.tree_equal(load_adapter(folder, base), tuned["prompt"])
+    config.write_text(json.dumps(written | {"revision": "other"}))
+    with pytest.raises(StoreError, match="as promptax wrote it; its settings or its tensors"):
+        load_adapter(folder, base)
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"{", b"[" * 100_000, b'{"a": "\xff"}', b""])

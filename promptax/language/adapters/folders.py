@@ -1,11 +1,9 @@
 """Adapter folders of PEFT: which file holds what, and which kind is whose."""
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 
 from promptax import files
 from promptax.files import expect
@@ -50,7 +48,8 @@ def save_adapter(
     folder: str | os.PathLike, predictor: Predictor, base_name: str | None = None
 ) -> Path:
     """Write what was tuned, a prompt or low-rank layers, as a folder that PEFT loads:
-    `PeftModel.from_pretrained(model, folder)`. An adapter that is there already is replaced.
+    `PeftModel.from_pretrained(model, folder)`. An adapter that is there already is replaced. The
+    folder carries a digest, which `load_adapter` verifies; one that PEFT wrote has none.
 
     `base_name`: where PEFT's users find the model that the adapter is for: a folder, or a name on
     a hub.
@@ -76,17 +75,10 @@ def save_adapter(
     config |= {
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
-        "base_model_name_or_path": base_name,
+        weights.BASE: base_name,
     }
     whole = {name: np.asarray(tensor, np.float32, order="C") for name, tensor in tensors.items()}
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    return files.write_together(
-        folder,
-        {
-            weights.ADAPTER_CONFIG: text.encode(),
-            weights.ADAPTER_WEIGHTS: safetensors.numpy.save(whole, {"format": "pt"}),
-        },
-    )
+    return files.write_together(files.path_of(folder), weights.adapter_files(config, whole))
 
 
 def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
@@ -96,10 +88,12 @@ def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
     Raises:
         TypeError: several repetitions, or no llama.
         FileNotFoundError: files are missing.
-        StoreError: another kind of adapter, one for another model, or a truncated file.
+        StoreError: another kind of adapter, one for another model, a truncated file, or one that
+            is not what promptax wrote there.
     """
     network, spec = _llama_in(one(predictor))
-    config, tensors = weights.read_adapter(Path(folder))
+    place = files.path_of(folder)
+    config, tensors = weights.read_adapter(place)
     kind = config.get("peft_type")
     advice = ANOTHER if kind in UNMERGED else MERGE
     expect(
@@ -107,10 +101,13 @@ def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
         f"Expected a peft_type of {', '.join(KINDS)}; got {shown(kind)} in {folder}. {advice}",
     )
     config.refuse_others(HARMLESS, ANOTHER if kind in PROMPTS else MERGE)
-    tensors = unchanged.without(network, tensors, Path(folder))
+    others = unchanged.without(network, tensors, place)
     if kind in PROMPTS:
-        return Prompted(predictor, PROMPTS[kind](spec, config, tensors))
-    return replace_network(predictor, low_rank.with_changes(network, config, tensors))
+        steered = Prompted(predictor, PROMPTS[kind](spec, config, others))
+    else:
+        steered = replace_network(predictor, low_rank.with_changes(network, config, others))
+    weights.expect_as_written(place, config, tensors)  # last: others say what is wrong
+    return steered
 
 
 def _llama_in(predictor: Predictor) -> tuple[Network, Llama]:
