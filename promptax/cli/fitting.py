@@ -92,13 +92,9 @@ def show_fit(fitted: Fitted, out: str, tokenizer: Tokenizer | None = None) -> No
 def in_text(tokenizer: Tokenizer, tokens: list[int]) -> str:
     """A prompt as text, and whether the text stands for it: not every row of tokens is what its
     own text is encoded to."""
-    text = tokenizer.decode(tokens)
-    try:
-        survives = tokenizer.encode(text).tolist() == tokens
-    except ValueError:  # the text has characters that the tokenizer does not take
-        survives = False
-    verdict = "is encoded to these tokens" if survives else "is encoded to other tokens: keep these"
-    return f"{text!r}, which {verdict}"
+    is_kept = tokenizer.survives(tokens)
+    verdict = "is encoded to these tokens" if is_kept else "is encoded to other tokens: keep these"
+    return f"{tokenizer.decode(tokens)!r}, which {verdict}"
 
 
 def prompts_of(predictor: Predictor | Repeated) -> list[list[int]]:

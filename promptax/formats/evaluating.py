@@ -1,4 +1,4 @@
-"""Chat templates and patterns of foreign files, evaluated in a process of their own.
+"""Chat templates and patterns of foreign files, evaluated first in a process of their own.
 
 `{% for a in range(99999) %}{% for b in range(99999) %}`, `{{ 10 ** 10 ** 10 }}`, `(a+)+b`: none of
 these can be told from a good one without running it, and nothing in this process could stop it.
@@ -22,7 +22,8 @@ from promptax.formats import evaluating_process
 from promptax.formats.tokenizers import package
 
 SECONDS = 10.0  # a chat takes a thousandth of one
-PACKAGES = ("jinja2", "markupsafe")
+CHARACTERS_PER_SECOND = 1e5  # of a text that is cut; twenty times as many are usual
+PACKAGES = ("jinja2", "markupsafe", "tokenizers")
 
 
 class ForeignProblem(Exception):
@@ -53,6 +54,20 @@ def match(patterns: list[str], paths: list[str]) -> list[list[bool]]:
     return _process().ask(what="match", patterns=patterns, paths=paths)
 
 
+def try_cutting(written: str, text: str, special: bool) -> None:
+    """Cut a text as a tokenizer does, to see that this ends; whoever cuts it then is as quick.
+
+    Args:
+        written: the tokenizer as a tokenizer.json, without its vocabulary.
+        text, special: as for `Tokenizer.encode`.
+
+    Raises:
+        ForeignProblem: a pattern is broken, or does not end.
+    """
+    seconds = SECONDS + len(text) / CHARACTERS_PER_SECOND
+    _process().ask(seconds, what="cut", written=written, text=text, special=special)
+
+
 class _Process:
     """The other process; it is started when it is asked, and again after it was stopped."""
 
@@ -61,14 +76,16 @@ class _Process:
         self.child: subprocess.Popen | None = None
         self.parent = 0
 
-    def ask(self, **request: Any) -> Any:
+    def ask(self, seconds: float | None = None, **request: Any) -> Any:
+        """The answer to a request, for which there is so much time."""
+        seconds = SECONDS if seconds is None else seconds
         with self.lock:
             try:
                 child = self._running()
                 assert child.stdin is not None
                 child.stdin.write(json.dumps(request).encode() + b"\n")
                 child.stdin.flush()
-                answer = json.loads(self._line(child))
+                answer = json.loads(self._line(child, seconds))
             except (OSError, TimeoutError, ValueError) as error:
                 self.stop()
                 raise ForeignProblem(str(error)) from error
@@ -90,14 +107,14 @@ class _Process:
             )
         return self.child
 
-    def _line(self, child: subprocess.Popen) -> bytes:
+    def _line(self, child: subprocess.Popen, seconds: float) -> bytes:
         """Wait for the answer, but not for ever."""
         assert child.stdout is not None
-        handle, line, end = child.stdout.fileno(), b"", time.monotonic() + SECONDS
+        handle, line, end = child.stdout.fileno(), b"", time.monotonic() + seconds
         while not line.endswith(b"\n"):
             left = max(0.0, end - time.monotonic())
             if not select.select([handle], [], [], left)[0]:
-                raise TimeoutError(f"it did not end within {SECONDS:.0f} s")
+                raise TimeoutError(f"it did not end within {seconds:.0f} s")
             piece = os.read(handle, 2**20)
             if not piece:
                 raise OSError("it broke down")

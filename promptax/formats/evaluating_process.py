@@ -77,10 +77,28 @@ def match(patterns: list[str], paths: list[str]) -> list[list[bool]]:
             for end in patterns]  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4)
+def cutter(written: str) -> Any:
+    """A tokenizer of the package `tokenizers`, of which only the ways to cut text matter."""
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_str(written)
+
+
+def cut(written: str, text: str, special: bool) -> int:
+    """How many pieces are left of a text that a tokenizer normalises and cuts by its patterns."""
+    try:
+        model = cutter(written)
+        model.encode_special_tokens = not special
+        return len(model.encode(text, add_special_tokens=False))
+    except BaseException as error:  # the package may panic
+        raise ValueError(str(error)) from error
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The result, or why there is none: whatever goes wrong is the fault of the foreign text."""
     try:
-        work = {"render": render, "match": match}[request.pop("what")]
+        work = {"render": render, "match": match, "cut": cut}[request.pop("what")]
         return {"result": work(**request)}
     except MemoryError:
         return {"problem": f"it takes more than {MOST_MEMORY:,} bytes of memory"}

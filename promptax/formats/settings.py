@@ -161,7 +161,7 @@ def parse_object(text: str, place: str) -> Object:
         StoreError: the text is something else, is nested without end, or names a key twice.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_without_repeats)
+        value = json.loads(text, object_pairs_hook=without_repeats)
         if "\\ud" in text.lower():  # escapes of characters in two halves, or of half a one
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
@@ -176,7 +176,8 @@ def parse_object(text: str, place: str) -> Object:
     return value
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> Object:
+def without_repeats(pairs: list[tuple[str, Any]]) -> Object:
+    """A JSON object of its keys and values, none of which may be there twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]

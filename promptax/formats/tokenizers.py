@@ -12,13 +12,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from promptax.files import StoreError, expect
-from promptax.formats import gguf
+from promptax.formats import fetch, gguf
 from promptax.formats.settings import Settings, shown
 
 SPECIAL, USER_DEFINED = 3, 4  # GGUF's types of tokens; the latter is whole in any text
 READABLE = "gpt2", "smollm"  # byte-level pairs, and how text is cut before
 MOST_GROWTH = 1000  # of a text by replacements; tokenizers put one character for another
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+
+
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+QUICK = (  # of GPT-2, of Llama 3, and of Qwen 2: as long as the text, whatever it is
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    _WORDS + r"\p{N}{1,3}" + _REST,
+    _WORDS + r"\p{N}" + _REST,
+)
 
 
 class Parts(NamedTuple):
@@ -52,7 +61,8 @@ def from_gguf(path: Path) -> Parts:
         FileNotFoundError: naming the files that are there.
         StoreError: the file is truncated, contradicts itself, or its way to cut text is not known.
     """
-    settings = Settings(gguf.read(path).values, path)
+    with fetch.verified(path):
+        settings = Settings(gguf.read(path).values, path)
     values = {key: settings.get(f"tokenizer.ggml.{key}") for key in ("model", "pre", *LISTS)}
     kind = values["model"], values["pre"]
     expect(
@@ -149,8 +159,14 @@ def model_of(written: str, path: Path) -> Any:
     model.no_padding()
     if getattr(model.model, "dropout", None):
         model.model.dropout = None  # for training: it would cut the same text in different ways
+    strange = patterns_in(_state_of(model.decoder))
+    expect(
+        not strange,
+        f"Expected a decoder without regular expressions in {path}; got {shown(strange[0:1])}, "
+        "which may take all time. Save the tokenizer without it.",
+    )
     for part in (model.normalizer, model.pre_tokenizer, model.decoder):
-        growth = 1 if part is None else growth_of(json.loads(part.__getstate__()))
+        growth = growth_of(_state_of(part))
         expect(
             growth <= MOST_GROWTH,
             f"Expected a tokenizer that makes a text at most {MOST_GROWTH:,} times as long; in "
@@ -159,16 +175,54 @@ def model_of(written: str, path: Path) -> Any:
     return model
 
 
+def _state_of(part: Any) -> Any:
+    """What a part of a tokenizer is made of, as tokenizer.json has it."""
+    return None if part is None else json.loads(part.__getstate__())
+
+
+def patterns_in(step: Any) -> list[str]:
+    """The regular expressions of a step, and of those in it."""
+    if isinstance(step, dict):
+        own_pattern = step.get("Regex")
+        return [own_pattern] if isinstance(own_pattern, str) else patterns_in([*step.values()])
+    return [p for part in step for p in patterns_in(part)] if isinstance(step, list) else []
+
+
+def foreign_patterns(model: Any) -> list[str]:
+    """The regular expressions that cut a text, but those that are known to be quick."""
+    steps = [_state_of(model.normalizer), _state_of(model.pre_tokenizer)]
+    return [pattern for pattern in patterns_in(steps) if pattern not in QUICK]
+
+
+def without_vocabulary(model: Any) -> str:
+    """A tokenizer as tokenizer.json has it, with nothing but its ways to cut text."""
+    added = [
+        {"id": number, "content": token.content, "special": token.special}
+        | {flag: getattr(token, flag) for flag in FLAGS}
+        for number, token in enumerate(model.get_added_tokens_decoder().values())
+    ]
+    words = {token["content"]: token["id"] for token in added}
+    parts = {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": _state_of(model.normalizer),
+        "pre_tokenizer": _state_of(model.pre_tokenizer),
+        "model": {"type": "BPE", "vocab": words, "merges": []},
+    }
+    return json.dumps(parts)
+
+
 def growth_of(step: Any) -> int:
     """How many times as long a text may become by the replacements of a step, and of those in it.
 
-    One step replaces each character by `content`; steps in a sequence follow on one another.
+    One step replaces each character by `content`, or puts a text before; steps in a sequence follow
+    on one another.
     """
     if isinstance(step, list):
         return math.prod(map(growth_of, step))
     if not isinstance(step, dict):
         return 1
-    content = step.get("content") if step.get("type") == "Replace" else None
+    content = step.get({"Replace": "content", "Prepend": "prepend"}.get(str(step.get("type")), ""))
     growth = max(1, len(content)) if isinstance(content, str) else 1
     return growth * math.prod(growth_of(value) for value in step.values())
 

@@ -4,19 +4,22 @@ A language model is steered to texts, or to completions of prompts; prompts are 
 """
 
 import dataclasses
+import functools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
 from promptax import files
 from promptax.checks import check_fields
+from promptax.formats.settings import shown, without_repeats
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
@@ -132,6 +135,10 @@ class Texts(Task):
         """Tokens of the longest text: episodes of so many steps cut none."""
         return self.sequences.shape[1]
 
+    @property
+    def survivors(self) -> "Survivors":
+        return Survivors(self.tokenizer)
+
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         index, row = draw_row(key, self.sequences, length)
         after_prompt = jnp.arange(length) >= jnp.asarray(self.prompt_lengths)[index]
@@ -159,6 +166,23 @@ class Texts(Task):
         )
 
 
+class Survivors(NamedTuple):
+    """Tells which prompts are what their own text is encoded to, by the tokenizer of that name."""
+
+    tokenizer: str
+
+    def __call__(self, prompts: Any) -> Bool[np.ndarray, "*candidate"]:
+        survives, prompts = _tokenizer_once(self.tokenizer).survives, np.asarray(prompts)
+        rows = prompts.reshape(-1, prompts.shape[-1])
+        return np.array([survives(row) for row in rows], bool).reshape(prompts.shape[:-1])
+
+
+@functools.lru_cache(maxsize=2)
+def _tokenizer_once(word: str) -> Tokenizer:
+    """Read once: a search asks in every step."""
+    return Tokenizer.named(word)
+
+
 def _are_texts(sequences: Any) -> bool:
     """Rather than tokens; an array is not looked at row by row."""
     return isinstance(sequences, list | tuple) and any(
@@ -169,7 +193,9 @@ def _are_texts(sequences: Any) -> bool:
 def _read(path: str) -> dict[str, Given]:
     """The texts of a file by their place in it ("line 3 of FILE"), for messages.
 
-    What the file is, its content says: the first line of a file of JSON objects is one.
+    What the file is, its content says: the first line of a file of JSON objects is one, or the
+    whole file is one JSON value. What looks like JSON and is not read as such is refused: nobody
+    means its brackets and quotes as text.
     """
     written = files.read_text(path)
     lines = {
@@ -178,17 +204,26 @@ def _read(path: str) -> dict[str, Given]:
         if line.strip()
     }
     files.expect(len(lines) > 0, f"Expected one text a line; {path} has no line with text.")
-    first = next(iter(lines.values())).strip()
-    if first.startswith("[") and (listed := _listed(path, written)) is not None:
+    place, first = next(iter(lines.items()))
+    first = first.strip()
+    if first[0] in "[{" and (listed := _listed(path, place, written)) is not None:
         files.expect(len(listed) > 0, f"Expected {SHAPES}; {path} is an empty list.")
         return listed
     name_says = Path(path).suffix.lower() in JSON_NAMES
-    if not name_says and not _is_object(first):
-        return dict(lines)
-    return {place: _object(place, line) for place, line in lines.items()}
+    if name_says or _is_object(first):
+        return {place: _object(place, line) for place, line in lines.items()}
+    like_json = [place] * (first in "[{" or all(map(_is_list, lines.values())))
+    like_json += [place for place, line in lines.items() if OBJECT.match(line)]
+    files.expect(
+        not like_json,
+        f"Expected one text a line, or {SHAPES} in every line; {''.join(like_json[:1])} looks like "
+        'JSON, but is broken, or others do not. If it is a text, write {"text": …} in all lines.',
+    )
+    return dict(lines)
 
 
 JSON_NAMES = (".json", ".jsonl", ".ndjson", ".jsonlines")
+OBJECT = re.compile(r'\s*\{\s*"(text|prompt|completion|messages)"')  # its beginning
 
 
 def _is_object(line: str) -> bool:
@@ -198,23 +233,38 @@ def _is_object(line: str) -> bool:
     except RecursionError:
         return line.startswith("{")
     except ValueError:
-        return line.startswith(('{"text"', '{"prompt"'))  # broken, but no text of a person
+        return OBJECT.match(line) is not None  # broken, but no text of a person
 
 
-def _listed(path: str, written: str) -> dict[str, Given] | None:
-    """The objects of a file that is one JSON list of them; None if it is something else."""
+def _is_list(line: str) -> bool:
+    """Whether a line is a JSON list."""
     try:
-        values = json.loads(written)
+        return isinstance(json.loads(line), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _listed(path: str, place: str, written: str) -> dict[str, Given] | None:
+    """The objects or texts of a file that is one JSON value: a list of them, or one object over
+    several lines; None if it is no JSON value."""
+    try:
+        values = json.loads(written, object_pairs_hook=without_repeats)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        return None
+    if isinstance(values, dict):
+        return {place: values}
+    others = [value for value in values if not isinstance(value, dict | str)]
+    files.expect(
+        not others,
+        f"Expected a list of texts, or of {SHAPES}; {path} has {shown(others[:1])} in it. Tokens "
+        "are given in Python: Texts(sequences=…), or are the task Recorded.",
+    )
     return {f"entry {number} of {path}": value for number, value in enumerate(values, start=1)}
 
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(line)
+        parsed = json.loads(line, object_pairs_hook=without_repeats)
     except RecursionError as error:
         raise files.StoreError(
             f"Expected JSON such as {SHAPES}; {place} is nested too deeply."
@@ -238,7 +288,7 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
         f"Expected texts or {SHAPES}, and no tokens among them; {place} is {given!r:.80}.",
     )
     keys = ("text",) if "text" in given else ("prompt", "completion")
-    is_ambiguous = {"text", "prompt"} <= set(given)
+    is_ambiguous = "text" in given and not {"prompt", "completion"}.isdisjoint(given)
     check(
         all(isinstance(given.get(key), str) for key in keys) and not is_ambiguous,
         f"Expected {SHAPES}, all of them texts; {place} has {sorted(given)}.",

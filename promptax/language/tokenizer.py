@@ -19,6 +19,7 @@ from jaxtyping import Array, Int
 
 from promptax import files
 from promptax.formats import evaluating, fetch, tokenizer_folders, tokenizers
+from promptax.formats.settings import shown
 from promptax.specs import check
 
 SMOLLM2 = "smollm2"
@@ -93,7 +94,7 @@ class Tokenizer:
             FileNotFoundError: naming the files that are there.
             ValueError: the file is truncated, or its way to cut text is not known here.
         """
-        return Tokenizer(*tokenizers.from_gguf(Path(path)))
+        return Tokenizer(*tokenizers.from_gguf(files.path_of(path)))
 
     @staticmethod
     def from_folder(folder: str | os.PathLike) -> "Tokenizer":
@@ -103,7 +104,16 @@ class Tokenizer:
             FileNotFoundError: there is no tokenizer.json.
             ValueError: a file is truncated or something else.
         """
-        return Tokenizer(*tokenizer_folders.from_folder(Path(folder)))
+        return Tokenizer(*tokenizer_folders.from_folder(files.path_of(folder)))
+
+    @functools.cached_property
+    def _ways_to_cut(self) -> str:
+        """What `evaluating.try_cutting` needs, where patterns that cut text are foreign ones."""
+        return tokenizers.without_vocabulary(self.model) if self._patterns else ""
+
+    @functools.cached_property
+    def _patterns(self) -> list[str]:
+        return tokenizers.foreign_patterns(self.model)
 
     # --- text and tokens --------------------------------------------------------------------
 
@@ -116,7 +126,9 @@ class Tokenizer:
         """
         _check_characters(text)
         self.model.encode_special_tokens = not special
-        with _failures_named():
+        with _failures_named(self._patterns):
+            if self._ways_to_cut and text:
+                evaluating.try_cutting(self._ways_to_cut, text, special)
             encoding = self.model.encode(text, add_special_tokens=False)
         unknown = getattr(self.model.model, "unk_token", None)
         if unknown and (lost := self.model.token_to_id(unknown)) in encoding.ids:
@@ -134,6 +146,15 @@ class Tokenizer:
         numbers = self._checked(tokens)
         with _failures_named():
             return self.model.decode(numbers, skip_special_tokens=not special)
+
+    def survives(self, tokens: Tokens) -> bool:
+        """Whether tokens [time] are what their own text is encoded to: whoever copies the text has
+        them. Others, such as parts of words that one token stands for, only exist as numbers."""
+        try:
+            numbers = self._checked(tokens)
+            return self.encode(self.decode(numbers)).tolist() == numbers
+        except ValueError:  # no tokens of its own, or characters that it has no tokens for
+            return False
 
     def stream(self, tokens: Tokens, special: bool = True) -> Iterator[str]:
         """The text of tokens piece by piece, as they come; together it is what `decode` gives.
@@ -252,6 +273,8 @@ class Tokenizer:
         return sorted((token.content for token in added if token.special), key=len, reverse=True)
 
     def _checked(self, tokens: Tokens) -> list[int]:
+        is_listed = isinstance(tokens, Iterable) and not isinstance(tokens, str | bytes)
+        check(is_listed, f"Expected tokens [time]; got {type(tokens).__name__}.")
         numbers = np.asarray(tokens if hasattr(tokens, "shape") else list(tokens))
         check(
             numbers.ndim == 1 and (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer)),
@@ -272,7 +295,7 @@ def escaped(character: str) -> str:
 
 
 @contextlib.contextmanager
-def _failures_named() -> Iterator[None]:
+def _failures_named(patterns: Sequence[str] = ()) -> Iterator[None]:
     """The package `tokenizers` has no error of its own, and panics over some patterns."""
     try:
         yield
@@ -281,7 +304,8 @@ def _failures_named() -> Iterator[None]:
             raise
         raise ValueError(
             f"Expected a tokenizer that can read the text; its package gives up: {error}. Its "
-            "tokenizer.json contradicts itself, or has a pattern without end on such text."
+            "tokenizer.json contradicts itself, or has a pattern without end on such text"
+            + (f": {shown(list(patterns))}." if patterns else ".")
         ) from error
 
 

@@ -136,7 +136,8 @@ class _Run(NamedTuple):
         """What the programs are compiled for."""
         at_once = platforms.repetitions_at_once(self.settings.repetitions)
         micro = self.settings.micro_batch
-        return Sizes(self.target.outcome, self.search.length, micro, at_once)
+        survivors = self.target.survivors
+        return Sizes(self.target.outcome, self.search.length, micro, at_once, survivors)
 
     def start(self) -> SearchState:
         """The state before the first step."""

@@ -7,11 +7,13 @@ plain counter would count once what is done many times, is refused.
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from promptax.fit.updates import Program, loss_and_gradient
@@ -44,6 +46,7 @@ class Sizes(NamedTuple):
     prompt_length: int
     micro_batch: int | None
     repetitions_at_once: int
+    survivors: Callable[[np.ndarray], np.ndarray] | None = None  # the target's (`Task.survivors`)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +103,15 @@ class SearchProblem:
         result = loss_and_slopes(self.predictor, prompt, self._episodes(), self.sizes)
         self._count(prompt, 1, self.prompt_length, derivatives=1)
         return result
+
+    def survivors(self, prompts: Prompts) -> Bool[Array, " candidate"]:
+        """Which prompts are what their own text is encoded to. The host is asked, in every step:
+        tokenizers are no arrays."""
+        judge = self.sizes.survivors
+        if judge is None:
+            raise TypeError("Expected a target of texts, whose tokenizer says what survives.")
+        shape = jax.ShapeDtypeStruct((len(prompts),), bool)
+        return jax.pure_callback(judge, shape, prompts, vmap_method="expand_dims")
 
     def total(self) -> Readings:
         """Everything that this step read."""

@@ -226,41 +226,6 @@ def test_templates_without_end_are_ended(tmp_path, monkeypatch, template):
     assert evaluating.render("{{ messages[0] }}", {}, [["ok"]]) == ["ok"]  # the next one is served
 
 
-def test_patterns_without_end_are_ended(monkeypatch):
-    assert evaluating.match([r".*q_proj", "k"], ["a.q_proj", "b.k"]) == [
-        [True, False],
-        [False, True],
-    ]
-    monkeypatch.setattr(evaluating, "SECONDS", 0.5)
-    with pytest.raises(evaluating.ForeignProblem, match="did not end within"):
-        evaluating.match(["(a+)+b"], ["a" * 64])
-    with pytest.raises(evaluating.ForeignProblem, match="unterminated"):
-        evaluating.match(["("], ["a"])
-
-
-def test_a_tokenizer_whose_pattern_has_no_end_gives_up(tmp_path, capfd):
-    folder = small_llama.write(tmp_path / "a")
-    written = json.loads((folder / "tokenizer.json").read_text())
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": "(a+)+$"},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    written["pre_tokenizer"] = {
-        "type": "Sequence",
-        "pretokenizers": [split, written["pre_tokenizer"]],
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(written))
-    tokenizer = Tokenizer.named(str(folder))
-    assert tokenizer.encode("aa").tolist() == [67, 67]
-    with pytest.raises(
-        ValueError, match="a tokenizer that can read the text; its package gives up"
-    ):
-        tokenizer.encode("a" * 40 + "b")
-    capfd.readouterr()  # where the package prints what it thinks of it
-
-
 FAILING = {  # what is put into tokenizer.json, and what becomes of it
     "no word for what is unknown": (
         {"model": {"type": "WordLevel", "vocab": {"hi": 0}, "unk_token": "[UNK]"}},
@@ -285,6 +250,14 @@ FAILING = {  # what is put into tokenizer.json, and what becomes of it
             }
         },
         "replacements make it 10,000,000,000 times as long",
+    ),
+    "a text before that is long": (
+        {"normalizer": {"type": "Prepend", "prepend": "x" * 2000}},
+        "replacements make it 2,000 times as long",
+    ),
+    "a decoder with a pattern": (
+        {"decoder": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}},
+        "Expected a decoder without regular expressions",
     ),
     "a decoder that grows": (
         {"decoder": {"type": "Replace", "pattern": {"String": "a"}, "content": "x" * 2000}},

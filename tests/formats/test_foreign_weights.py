@@ -57,6 +57,39 @@ TENSORS = {
         tensors() | {Q_PROJ.replace(".weight", ".qweight"): np.ones((1, 8), np.int32)},
         "q_proj.qweight of I32",
     ),
+    "awq": (
+        tensors()
+        | {
+            Q_PROJ.replace("weight", "qweight"): np.ones((8, 1), np.int32),
+            Q_PROJ.replace("weight", "scales"): np.ones((1, 8), np.float16),
+        },
+        "q_proj.qweight of I32",
+    ),
+    "hqq": (
+        tensors() | {Q_PROJ.replace("weight", "W_q"): np.ones((4, 8), np.uint8)},
+        "q_proj.W_q of U8",
+    ),
+    "hqq in floats": (
+        tensors()
+        | {
+            Q_PROJ.replace("weight", "scale"): np.ones((8, 1), np.float16),
+            Q_PROJ.replace("weight", "zero"): np.ones((8, 1), np.float16),
+        },
+        r"no others in .*q_proj.scale",
+    ),
+    "mxfp4": (
+        tensors() | {Q_PROJ.replace("weight", "weight_blocks"): np.ones((8, 4), np.uint8)},
+        "weight_blocks of U8",
+    ),
+    "scales of inputs (modelopt)": (
+        WEIGHTS | {Q_PROJ.replace("weight", "input_scale"): np.ones((), np.float32)},
+        r"no others in .*input_scale",
+    ),
+    "scales of keys": (
+        WEIGHTS | {"model.layers.0.self_attn.k_scale": np.ones((), np.float32)},
+        r"no others in .*k_scale",
+    ),
+    "a count of steps": (WEIGHTS | {"step": np.array(3)}, "step of I64"),
     "scales of plain weights (fp8 cast up)": (
         WEIGHTS | {f"{Q_PROJ}_scale_inv": np.ones((1, 1), np.float32)},
         r"no others in .*weight_scale_inv",
@@ -121,6 +154,10 @@ QUANTISED = {
     "awq": {"quant_method": "awq", "bits": 4},
     "fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
     "compressed-tensors": {"quant_method": "compressed-tensors"},
+    "hqq": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
+    "torchao": {"quant_method": "torchao"},
+    "mxfp4": {"quant_method": "mxfp4"},
+    "bitsandbytes in 4 bits": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
     "nobody knows": {"bits": 3},
 }
 SETTINGS = {
@@ -131,6 +168,7 @@ SETTINGS = {
         {"compression_config": {"format": "int"}},
         "compression_config",
     ),
+    "quantised, as MLX says it": ({"quantization": {"group_size": 64, "bits": 4}}, "quantization"),
     "positions by yarn": ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "has 'yarn'"),
     "positions by 2": ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "has 'linear'"),
     "positions by an unknown factor": ({"rope_scaling": {"rope_type": "llama3"}}, "has 'llama3'"),

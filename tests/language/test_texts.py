@@ -220,6 +220,36 @@ BAD_FILES = {
         GOOD + "\n[1]",
         f"Expected {SHAPES}; line 3 of {{path}} is another kind of JSON.",
     ),
+    "twice.jsonl": (
+        '{"text": "a", "text": "b"}',
+        f"Expected JSON such as {SHAPES}; line 1 of {{path}} is broken: two values for the key "
+        "'text'.",
+    ),
+    "text-completion.jsonl": (
+        '{"text": "a", "completion": "b"}',
+        f"Expected {SHAPES}, all of them texts; line 1 of {{path}} has ['completion', 'text'].",
+    ),
+    "tokens.txt": (
+        "[[1, 2], [3]]",
+        f"Expected a list of texts, or of {SHAPES}; {{path}} has [[1, 2]] in it. Tokens are given "
+        "in Python: Texts(sequences=…), or are the task Recorded.",
+    ),
+    **{
+        name: (
+            content,
+            f"Expected one text a line, or {SHAPES} in every line; line {line} of {{path}} looks "
+            "like JSON, but is broken, or others do not. If it is a text, write "
+            '{{"text": …}} in all lines.'.replace("{{", "{").replace("}}", "}"),
+        )
+        for name, content, line in (
+            ("brace.txt", '{\n"text": "a"\n', 1),
+            ("bracket", '[\n{"text": "a"},\n', 1),
+            ("lists.txt", "[1, 2]\n[3]\n", 1),
+            ("lists.csv", '["a"]\n["b"]\n', 1),
+            ("late.txt", 'the cat\n{"text": "a"}\n', 2),
+            ("late.log", '# mine\n\n { "prompt": "a"\n', 3),
+        )
+    },
     "keys.jsonl": (
         '{"question": "a", "answer": "b"}',
         f"Expected {SHAPES}, all of them texts; line 1 of {{path}} has ['answer', 'question'].",
@@ -282,39 +312,6 @@ def test_a_bad_file_is_refused_with_its_line(word, tmp_path, name, content, mess
     with pytest.raises(ValueError) as error:
         Texts(path=str(path), tokenizer=word, context=3)
     assert str(error.value).replace(str(path), "{path}") == message
-
-
-PAIRS = '{"prompt": "the", "completion": " cat"}\n{"text": "12"}\n'
-BY_CONTENT = {  # name, content, and whether it is JSON
-    "mine.jsonl": (PAIRS, True),
-    "mine.ndjson": (PAIRS, True),
-    "mine.jsonlines": (PAIRS, True),
-    "MINE.JSONL": (PAIRS, True),
-    "mine.json": (PAIRS, True),
-    "mine.txt": (PAIRS, True),
-    "mine": (PAIRS, True),
-    "spaces": ("\n  " + PAIRS.replace("\n", "\r\n"), True),
-    "mark.jsonl": ("\ufeff" + PAIRS, True),
-    "list.json": ("[" + PAIRS.strip().replace("\n", ",\n") + "]", True),
-    "list.jsonl": ("[" + PAIRS.strip().replace("\n", ",") + "]", True),
-    "brackets.txt": ("[1] the cat\n{12}\n", False),
-    "numbers.txt": ("[1, 2]\n12\n", False),
-    "quoted.txt": ('"the"\n{ a set }\n', False),
-}
-
-
-@pytest.mark.parametrize("name", BY_CONTENT)
-def test_what_a_file_is_its_content_says(word, tmp_path, name):
-    content, is_json = BY_CONTENT[name]
-    (tmp_path / name).write_bytes(content.encode())
-    task = Texts(path=str(tmp_path / name), tokenizer=word)
-    if is_json:
-        given = ({"prompt": "the", "completion": " cat"}, {"text": "12"})
-    else:
-        given = tuple(content.strip().split("\n"))
-    expected = Texts(sequences=given, tokenizer=word)
-    np.testing.assert_array_equal(task.sequences, expected.sequences)
-    np.testing.assert_array_equal(task.prompt_lengths, expected.prompt_lengths)
 
 
 def test_other_bytes_and_missing_files_are_refused(word, tmp_path):

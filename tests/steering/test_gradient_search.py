@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import small_tokenizer
 from support.judges import same
 
 from promptax import Checkpoint, FitSettings, pretrain
 from promptax.files import StoreError
+from promptax.language import Texts, Tokenizer
 from promptax.predictors import LSTM, Llama, Transformer
 from promptax.protocol.predictor import Embedded
+from promptax.specs import to_json
 from promptax.steering import GradientSearch, HardPrompt, search_problem
 from promptax.steering.search_problem import Sizes
 from promptax.steering.searches import gradient_search
@@ -32,6 +35,24 @@ SHORT = FitSettings(steps=4, batch=4, length=5, repetitions=2)
 
 def search(tuner, settings=SHORT, predictor=None, target=DIE, **more):
     return tuner.tune(KEY, predictor or DICE.bayes(), target, settings, **{"callbacks": ()} | more)
+
+
+def test_prompts_that_people_can_type_are_preferred(tmp_path):
+    """Random prompts seldom survive; here most tokens are bytes and parts of words."""
+    word = str(small_tokenizer.write(tmp_path) / "small.gguf")
+    texts, tokenizer = Texts(sequences=["the cat sat"] * 2, tokenizer=word), Tokenizer.named(word)
+    counts = DirichletCategorical((1.0,) * texts.symbols).bayes()
+    random = np.random.default_rng(0).integers(texts.symbols, size=(50, 4))
+    assert np.mean([tokenizer.survives(prompt) for prompt in random]) < 0.5
+    tuner = GradientSearch(length=4, candidates=16, prefer_text=True)
+    found = search(tuner, predictor=counts, target=texts).predictor.prompt
+    assert all(tokenizer.survives(prompt) for prompt in np.asarray(found))
+
+
+def test_only_texts_know_what_people_can_type():
+    with pytest.raises(ValueError, match=r"^Expected a target of texts with prefer_text, .* Cate"):
+        search(GradientSearch(length=2, prefer_text=True))
+    assert "prefer_text" not in to_json(GradientSearch())  # what was kept is still the same thing
 
 
 @pytest.mark.slow

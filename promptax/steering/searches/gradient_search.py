@@ -15,17 +15,20 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import WEIGHTS, Predictor, check_reads
-from promptax.specs import check
+from promptax.specs import check, later
 from promptax.steering.gradient import check_tokens, initial_inputs
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts, Slopes
 from promptax.tasks.base import Task
 
 Prompt = Int[Array, " prompt"]
+
+STARTS = 64  # random prompts among which one that survives is looked for
 
 
 class GradientSearch(Search):
@@ -45,6 +48,9 @@ class GradientSearch(Search):
     """How many symbols of each position to choose from, the most promising."""
     initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=tuple)
     """Symbols to start from, repeated or cut to the length (empty: random symbols)."""
+    prefer_text: bool = later(False)
+    """Prefer prompts that are what their own text is encoded to, so that people can type them; the
+    target must be texts. Of a step's candidates the best of these is taken, if there is one."""
 
     def __check_init__(self) -> None:
         for name, least in {"candidates": 1, "top": 1}.items():
@@ -59,7 +65,14 @@ class GradientSearch(Search):
         return cls(length=2, candidates=3, top=2), cls(length=3, initial_tokens=(1, 0))
 
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        del target, settings
+        del settings
+        check(
+            not self.prefer_text or target.survivors is not None,
+            "Expected a target of texts with prefer_text, since its tokenizer says which prompts "
+            f"survive; got {type(target).__name__}. Leave out prefer_text.",
+        )
+        if self.prefer_text and target.survivors is not None:
+            target.survivors(np.zeros((1, self.length), np.int32))  # complains if it cannot be read
         check_tokens(self.initial_tokens, predictor.symbols)
 
     def plan(self, symbols: int) -> str:
@@ -67,7 +80,15 @@ class GradientSearch(Search):
         return f"{swaps:,} swaps of a symbol in each step"
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Prompt:
-        return initial_inputs(key, self.initial_tokens, self.length, problem.predictor.outcome)
+        outcome = problem.predictor.outcome
+        if not self.prefer_text or self.initial_tokens:
+            return initial_inputs(key, self.initial_tokens, self.length, outcome)
+
+        def draw(key: Key[Array, ""]) -> Prompt:
+            return initial_inputs(key, (), self.length, outcome)
+
+        starts = jax.vmap(draw)(jax.random.split(key, STARTS))
+        return starts[jnp.argmax(problem.survivors(starts))]  # the first survivor, or the first
 
     def step(
         self, key: Key[Array, ""], state: Prompt, problem: SearchProblem
@@ -75,7 +96,11 @@ class GradientSearch(Search):
         _, slopes = problem.gradient(state)
         tried = swaps(key, state, slopes, self.candidates, self.top)
         losses = jnp.mean(problem.losses(tried), axis=1)
-        best = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))  # of equals the first
+        allowed = ~jnp.isnan(losses)
+        if self.prefer_text:
+            survivors = allowed & problem.survivors(tried)
+            allowed = jnp.where(jnp.any(survivors), survivors, allowed)
+        best = jnp.argmin(jnp.where(allowed, losses, jnp.inf))  # of equals the first
         return tried[best], losses[0]
 
     def prompt(self, state: Int[Any, " prompt"]) -> Int[Any, " prompt"]:
