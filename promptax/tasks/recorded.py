@@ -101,8 +101,8 @@ class Recorded(Task):
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
-            _, rows = _read(self.path)
-            self.alphabet = self.alphabet or _alphabet(rows)
+            separator, rows = _read(self.path)
+            self.alphabet = self.alphabet or _alphabet(self.path, separator, rows)
             self.sequences = _encode(self.path, rows, self.alphabet)
         largest = int(self.sequences.max())
         if not self.alphabet:
@@ -164,7 +164,7 @@ def _read(path: str) -> tuple[str, Rows]:
     separator = _separator(path, lines)
     rows = {number: _symbols(path, number, line, separator) for number, line in lines.items()}
     first, *others = rows.values()
-    is_header = separator != "" and not any(map(_is_number, first)) and len(others) > 0
+    is_header = not any(map(_is_number, first)) and len(others) > 0
     expect(
         not (is_header and all(_is_number(symbol) for row in others for symbol in row)),
         f"Expected one sequence a line; line {min(rows)} of {path} has words, {first[:3]}, and all "
@@ -220,8 +220,14 @@ def _is_number(symbol: str) -> bool:
     return True
 
 
-def _alphabet(rows: dict[int, list[str]]) -> tuple[str, ...]:
+MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # among numbers
+
+
+def _alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
+    """The symbols that were found, sorted; where they may mean something else, nobody guesses."""
     symbols = {symbol for row in rows.values() for symbol in row}
+    doubt = _doubt(symbols, rows) or ("" if separator else _between(symbols, rows))
+    expect(doubt == "", f"Expected symbols whose meaning is clear in {path}; {doubt}")
     numbers = all(symbol.isdecimal() for symbol in symbols)
     ordered = sorted(symbols, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
     check(
@@ -230,6 +236,49 @@ def _alphabet(rows: dict[int, list[str]]) -> tuple[str, ...]:
         "alphabet: alphabet=('0', '1').",
     )
     return tuple(ordered)
+
+
+def _doubt(symbols: set[str], rows: Rows) -> str:
+    """What may be no symbol of its own, in words; "" if there is nothing."""
+    numbers = {symbol: float(symbol) for symbol in symbols if _is_number(symbol)}
+    by_number: dict[float, list[str]] = {}
+    for symbol, number in sorted(numbers.items()):
+        by_number.setdefault(number, []).append(symbol)
+    for alike in by_number.values():
+        if len(alike) > 1:
+            return f"{alike} are the same number. Write it in one way{_OR_NAME}"
+    missing = [symbol for symbol in sorted(symbols) if symbol.lower() in MISSING]
+    if missing and all(_is_number(symbol) for symbol in symbols - set(missing)):
+        return (
+            f"{missing[0]!r} among numbers says that one is missing. Cut the line there{_OR_NAME}"
+        )
+    tokens = [number for symbol, number in numbers.items() if symbol != "-1"]
+    if "-1" not in symbols or len(tokens) < max(2, len(symbols) - 1) or min(tokens) < 0:
+        return ""
+    is_past = all("-1" not in row[: len(row) - _past_end(row)] for row in rows.values())
+    return f"-1 comes at ends of lines alone, as padding does. Remove it{_OR_NAME}" * is_past
+
+
+_OR_NAME = "; or name the alphabet if each is a symbol: alphabet=('0', '1')."
+
+
+def _past_end(row: list[str]) -> int:
+    """How many -1 a row ends with."""
+    return next((n for n, symbol in enumerate(reversed(row)) if symbol != "-1"), len(row))
+
+
+def _between(symbols: set[str], rows: Rows) -> str:
+    """A sign that stands between all other symbols, in words; "" if there is none."""
+    lines = [row for row in rows.values() if len(row) > 1]
+    for sign in sorted(symbol for symbol in symbols if not symbol.isalnum()):
+        places = [[n for n, symbol in enumerate(row) if symbol == sign] for row in lines]
+        apart = all(
+            at and at[0] > 0 and at[-1] < len(row) - 1 and all(np.diff(at) > 1)
+            for row, at in zip(lines, places, strict=True)
+        )
+        if apart and lines and len(symbols) > 2:
+            return f"{sign!r} stands between others in every line. Write commas{_OR_NAME}"
+    return ""
 
 
 def _encode(path: str, rows: dict[int, list[str]], alphabet: tuple[str, ...]) -> np.ndarray:
