@@ -204,13 +204,16 @@ def rows_by_component(
 def log_likelihood(
     inputs: Inputs, predictions: Sequence[Any], outcome: Outcome
 ) -> Float[Array, "*batch time component"]:
-    """log p of what was read, step by step, nats; Σ_s weight log p for weights over symbols."""
+    """log p of what was read, step by step, by each of the predictions, nats; Σ_s weight_s log p(s)
+    for weights over symbols, -inf where a symbol of probability zero has weight."""
     if outcome.alphabet is None or not jnp.issubdtype(inputs.dtype, jnp.floating):
         observations = outcome.decode(inputs)
         return jnp.stack([prediction.of(observations) for prediction in predictions], axis=-1)
     weights, log_probs = inputs[..., None, :], rows_by_component(predictions)
-    never = (weights == 0) & (log_probs == -jnp.inf)  # 0 log 0 = 0
-    return jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
+    never = log_probs == -jnp.inf  # 0 log 0 = 0; and -inf times 0 in a derivative would be NaN
+    excluded = jnp.any(never & (weights != 0), axis=-1)
+    total = jnp.sum(weights * jnp.where(never, 0.0, log_probs), axis=-1)
+    return jnp.where(excluded, -jnp.inf, total)
 
 
 def _relative(evidence: Float[Array, "*rows component"]) -> Float[Array, "*rows component"]:
