@@ -113,6 +113,8 @@ class Predictor(Record):
     - `reads`: say so where not both tokens and weights over symbols can be read;
     - `exchangeable` and `merges`: which exact expectations can be computed, and how;
     - `blank` and `begin`: apart where a row opens every sequence;
+    - `with_room`: where states grow, and tasks are made of the predictor's task;
+    - `learns`: False where nothing that is read changes what is said;
     - `advance_batch`, `forgets`, `advance_first`, `opened`: faster ways to the same result;
     - `reading_bytes`, `reading_operations`, `micro_batch`, `prompts_at_once`, `reading_lengths`:
       what reading costs, and how much of it to do at once; `prompt_rows`: for what reads prompts.
@@ -133,6 +135,8 @@ class Predictor(Record):
     # False where no two histories leave equal states, as in networks: `evaluate` does not try to
     # merge them (`beliefs`), which would read every sequence.
     merges: ClassVar[bool] = True
+    # False where what it says does not depend on what it read, as for known independent symbols.
+    learns: ClassVar[bool] = True
 
     @property
     def outcome(self) -> Outcome:
@@ -149,6 +153,12 @@ class Predictor(Record):
         """Read inputs: tokens (int [time]), weights over symbols (float [time, symbol]), rows of an
         outcome without an alphabet (float [time, input]) or, for neural predictors, `Embedded` rows
         [time, embedding]."""
+
+    def with_room(self, state: State, rows: int) -> State:
+        """The state, of fixed shape, with room for so many more rows: for single steps inside a
+        scan that began with `start(0)`. A member whose states grow writes it."""
+        del rows
+        return state
 
     def blank(self, capacity: int | None = None) -> State:
         """The state before whatever opens every sequence, such as a begin token, for prompts that

@@ -1,5 +1,7 @@
 """One known distribution over symbols: a coin, a die."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,6 +63,8 @@ class Categorical(Task):
 
 class KnownDistribution(Exchangeable):
     """Predicts one distribution; uniformly after a symbol of probability zero."""
+
+    learns: ClassVar[bool] = False
 
     probabilities: tuple[float, ...] | Float[Array, " symbol"]
 

@@ -123,6 +123,11 @@ class LiveAndDiePosterior(Predictor):
         weights = jnp.zeros(slots).at[0].set(1.0)
         return Starts(counts, weights, None if capacity is None else jnp.ones((), jnp.int32))
 
+    def with_room(self, state: Starts, rows: int) -> Starts:
+        used = jnp.asarray(len(state.counts)) if state.used is None else state.used
+        counts = jnp.pad(state.counts, ((0, rows), (0, 0)))
+        return Starts(counts, jnp.pad(state.weights, (0, rows)), used.astype(jnp.int32))
+
     def advance(self, state: Starts, inputs: Inputs) -> tuple[Starts, Prediction]:
         tokens = only_tokens(inputs)
         used = jnp.asarray(len(state.counts)) if state.used is None else state.used
