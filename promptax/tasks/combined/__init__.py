@@ -1,0 +1,1 @@
+"""Tasks made of tasks: mixtures, products, switches, and sources that are told by a tag."""
