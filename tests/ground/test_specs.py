@@ -57,7 +57,7 @@ def says(error, message, call):
 
 def test_members_are_the_concrete_classes_in_order():
     assert specs.members(Shape) == {"Polygon": Polygon, "Star": Star}
-    ours = ("Categorical", "CategoricalMixture", "DirichletCategorical", "Recorded")
+    ours = ("Categorical", "CategoricalMixture", "Recorded")  # others come when a room needs them
     assert [name for name in specs.members(Task) if name in ours] == list(ours)
     assert {"LSTM": LSTM, "Transformer": Transformer}.items() <= specs.members(Architecture).items()
 
