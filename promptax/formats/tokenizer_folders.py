@@ -22,6 +22,7 @@ from promptax.formats.settings import (
 from promptax.formats.tokenizers import FLAGS, Parts, checked_template, model_of, package
 
 NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # special tokens with a part to play
+LISTS = ("extra_special_tokens", "additional_special_tokens")  # others; the newer name comes first
 MOST_SYMBOLS = 2**24  # the largest alphabet known has 2**18
 CONFIGS = ("tokenizer_config", "config", "generation_config")
 
@@ -46,8 +47,13 @@ def from_folder(folder: Path) -> Parts:
         Settings(read_object_if_there(folder / f"{name}.json"), folder / f"{name}.json")
         for name in CONFIGS
     )
+    settings.require(
+        "split_special_tokens", (False,), "which makes special tokens mere characters."
+    )
     special = _special_tokens(folder, settings)
-    _add_tokens(model, _declared_tokens(folder, settings, special), special, folder)
+    objects = [t for t in _named_tokens(folder, settings).values() if isinstance(t, dict)]
+    flags = {token["content"]: token for token in objects if "content" in token}
+    _add_tokens(model, _declared_tokens(folder, settings, special), special, flags, folder)
     if "unk" in special and getattr(model.model, "unk_token", "") is None:
         model.model.unk_token = special["unk"]  # else characters without a token are lost silently
     highest = max(model.get_vocab().values(), default=0)  # numbers may have gaps
@@ -67,7 +73,7 @@ def from_folder(folder: Path) -> Parts:
         _chat_template(folder, settings),
         # one outside the alphabet never comes
         tuple(dict.fromkeys(token for token in ends if token is not None and token < symbols)),
-        {f"{key}_token": text for key, text in special.items()},
+        {f"{key}_token": text for key, text in special.items() if key.isidentifier()},
     )
 
 
@@ -107,12 +113,30 @@ def _token_in_json(written: str, path: Path, text: str) -> int | None:
 
 
 def _special_tokens(folder: Path, settings: Settings) -> dict[str, str]:
-    """How the special tokens that have a part to play are written, such as {"bos": "<s>"}."""
+    """How special tokens are written, by what chat templates know them by without "_token", such as
+    {"bos": "<s>"}; those without a name by their number in a list."""
+    named = _named_tokens(folder, settings)
+    texts = {key: _text(token, key, folder) for key, token in named.items()}
+    return {key.removesuffix("_token"): text for key, text in texts.items() if text is not None}
+
+
+def _named_tokens(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Special tokens as a folder names them: texts, or objects with a text and flags."""
     values = dict(settings.values)
     if settings.get("added_tokens_decoder") is None:
         values |= read_object_if_there(folder / "special_tokens_map.json")
-    texts = {key: _text(values.get(f"{key}_token"), f"{key}_token", folder) for key in NAMED}
-    return {key: text for key, text in texts.items() if text is not None}
+    named = {f"{key}_token": values.get(f"{key}_token") for key in NAMED}
+    named |= {key: token for key, token in values.items() if key.endswith("_token")
+              and isinstance(token, str | dict)}  # fmt: skip
+    place = next((place for place in LISTS if values.get(place)), LISTS[0])
+    several = values.get(place) or []
+    expect(
+        isinstance(several, list | dict),
+        f"Expected a list of tokens as {place} of {settings.path}; got {shown(several)}.",
+    )
+    if isinstance(several, dict):
+        return named | several
+    return named | {f"{place} {number}": token for number, token in enumerate(several)}
 
 
 def _text(token: Any, key: str, folder: Path) -> str | None:
@@ -154,9 +178,14 @@ def _declared_tokens(
 
 
 def _add_tokens(
-    model: Any, declared: dict[int, Object], special: dict[str, str], folder: Path
+    model: Any,
+    declared: dict[int, Object],
+    special: dict[str, str],
+    flags_of: dict[str, Object],
+    folder: Path,
 ) -> None:
-    """Give a tokenizer the tokens that it lacks, with the numbers that were declared."""
+    """Give a tokenizer the tokens that it lacks, with the numbers that were declared; of special
+    ones that nobody numbered, `flags_of` has the flags by their text."""
     tokenizers = package("tokenizers")
     for number, flags in declared.items():
         text, is_special = flags["content"], bool(flags.get("special"))
@@ -170,8 +199,11 @@ def _add_tokens(
             f"Expected the token {shown(text)} to be number {number}, as files beside "
             f"tokenizer.json in {folder} say; there it is {place}. Save the tokenizer again.",
         )
-    others = [text for text in special.values() if model.token_to_id(text) is None]
-    model.add_special_tokens([tokenizers.AddedToken(text, special=True) for text in others])
+    for text in special.values():
+        if model.token_to_id(text) is None:
+            given = flags_of.get(text, {})
+            flags = {key: bool(given[key]) for key in FLAGS if key in given}
+            model.add_special_tokens([tokenizers.AddedToken(text, special=True, **flags)])
 
 
 def _first(model: Any, special: dict[str, str], key: str, config: Settings) -> int | None:
@@ -199,7 +231,9 @@ def _chat_template(folder: Path, settings: Settings) -> str | None:
     if path.is_file():
         return read_whole_text(path)
     template = settings.get("chat_template")
-    if isinstance(template, list):  # several with names
+    if isinstance(template, dict):  # several by their names
+        template = [{"name": name, "template": text} for name, text in template.items()]
+    if isinstance(template, list):
         named = [one for one in template if isinstance(one, dict) and one.get("name") == "default"]
         template = named[0].get("template") if named else None
     return checked_template(template, settings.path)

@@ -98,6 +98,72 @@ FOLDERS = {
         "tensors": more_rows(),
         "about": {"pad_token": "<|end|>"},
     },
+    "additional special tokens": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {"additional_special_tokens": ["<|end|>"], "pad_token": "<x>"},
+    },
+    "extra special tokens": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {
+            "additional_special_tokens": ["<never>"],
+            "extra_special_tokens": ["<x>", "<|end|>"],
+            "chat_template": LOOP + "<x>",
+        },
+    },
+    "extra special tokens with names": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {
+            "extra_special_tokens": {"image_token": "<x>", "end_token": "<|end|>"},
+            "chat_template": LOOP + "{{ image_token }}{{ end_token }}",
+        },
+    },
+    "a special token of a name of its own": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {"image_token": "<x>", "chat_template": LOOP + "{{ image_token }}"},
+    },
+    "additional ones in special_tokens_map.json": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "special_tokens_map": {"additional_special_tokens": ["<|end|>"], "image_token": "<x>"},
+    },
+    "a special token that takes spaces": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {
+            "pad_token": {
+                **END,
+                "__type": "AddedToken",
+                "content": "<x>",
+                "lstrip": True,
+                "rstrip": True,
+            }
+        },
+    },
+    "a declared token that takes spaces": {
+        "config": MORE,
+        "tensors": more_rows(),
+        "about": {"added_tokens_decoder": {"259": END | {"lstrip": True, "rstrip": True}}},
+    },
+    "a space before": {"about": {"add_prefix_space": True}},
+    "the class of another tokenizer": {"about": {"tokenizer_class": "LlamaTokenizerFast"}},
+    "a class that nobody knows": {"about": {"tokenizer_class": "OfMyOwn"}},
+    "switches without a part": {
+        "about": {
+            "do_lower_case": True,
+            "clean_up_tokenization_spaces": True,
+            "model_max_length": 3,
+            "split_special_tokens": False,
+        }
+    },
+    "templates by their names": chat({"default": LOOP, "tools": "t"}),
+    "HTML in a template": chat("{{ messages[0].content | e }}{{ '<' }}"),
+    "lists in a template": chat(
+        "{{ messages | map(attribute='role') | join(',') }}{{ messages[-1].content.split()[0] }}"
+    ),
     "tojson": chat("{{ messages | tojson }}"),
     "tojson with indent": chat(
         "{{ messages | tojson(indent=2) }}|"
@@ -142,6 +208,18 @@ FOLDERS = {
     },
     "names without model.": {"tensors": {n.removeprefix("model."): x for n, x in WEIGHTS.items()}},
     "positions by 1": {"config": {"rope_scaling": {"type": "linear", "factor": 1.0}}},
+    "wide heads": {
+        "config": {"head_dim": 6, "num_key_value_heads": 1},
+        "tensors": WEIGHTS
+        | {
+            f"model.layers.0.self_attn.{part}_proj.weight": np.random.default_rng(7)
+            .normal(size=shape)
+            .astype("f")
+            for part, shape in {"q": (12, 8), "k": (6, 8), "v": (6, 8), "o": (8, 12)}.items()
+        },
+    },
+    "a padded alphabet": {"config": {"vocab_size": 320}, "tensors": more_rows(320)},
+    "float64": {"tensors": {n: x.astype(np.float64) for n, x in WEIGHTS.items()}},
     "θ of its own": {"config": {"rope_theta": 50.0}},
     "θ among the positions": {
         "config": {
@@ -194,5 +272,34 @@ def test_a_folder_is_read_as_transformers_reads_it(tmp_path, theirs, folder):
         return
     with torch.no_grad():
         logits = model(torch.tensor([[ours.begin, *TOKENS.tolist()]])).logits[0, :-1]
+    expected = logits.log_softmax(-1).numpy()
+    np.testing.assert_allclose(px.predict(network, TOKENS), expected, atol=CLOSE)
+
+
+GGUF = {  # settings and tensors of GGUF files
+    "plain": ({}, WEIGHTS),
+    "a head of its own": ({}, WEIGHTS | {"lm_head.weight": HEAD}),
+    "θ of its own": ({"llama.rope.freq_base": 50.0}, WEIGHTS),
+    "another ε": ({"llama.attention.layer_norm_rms_epsilon": 0.1}, WEIGHTS),
+    "half precision": ({}, {n: x.astype(np.float16) for n, x in WEIGHTS.items()}),
+    "heads of keys": (
+        {"llama.attention.head_count_kv": 1},
+        WEIGHTS
+        | {f"model.layers.0.self_attn.{n}_proj.weight": HEAD[place : place + 4]
+           for n, place in (("k", 0), ("v", 4))},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "tensors"), GGUF.values(), ids=GGUF)
+def test_a_gguf_file_is_read_as_transformers_reads_it(tmp_path, theirs, settings, tensors):
+    transformers, torch = theirs
+    sizes = {"llama.vocab_size": 259, "llama.attention.head_count_kv": 2}  # which they need
+    path = small_llama.write_gguf(tmp_path / "a.gguf", sizes | settings, tensors)
+    kinds = {"gguf_file": path.name, "dtype": torch.float32}
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, **kinds).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([[1, *TOKENS.tolist()]])).logits[0, :-1]
+    network = Llama.from_gguf(path)
     expected = logits.log_softmax(-1).numpy()
     np.testing.assert_allclose(px.predict(network, TOKENS), expected, atol=CLOSE)

@@ -132,6 +132,18 @@ CONTRADICTIONS = {
     ),
     "an end in words": ({"config": {"eos_token_id": "<|b|>"}}, "eos_token_id .*config.json; got"),
     "a template that is a number": ({"about": {"chat_template": 3}}, "text of a chat template in"),
+    "special tokens that are split": (
+        {"about": {"split_special_tokens": True}},
+        "split_special_tokens False in .* makes special tokens mere characters",
+    ),
+    "additional tokens in a word": (
+        {"about": {"additional_special_tokens": "<x>"}},
+        "Expected a list of tokens as additional_special_tokens",
+    ),
+    "an additional token that is a number": (
+        {"about": {"extra_special_tokens": [3]}},
+        "extra_special_tokens 0 to be the text of a token",
+    ),
     "a huge alphabet": ({"config": {"vocab_size": 2**40}}, "vocab_size .* whole number"),
 }
 
