@@ -14,7 +14,6 @@ from support.processes import python
 REPOSITORY = Path(__file__).parent.parent
 ROOT = REPOSITORY / "promptax"
 FILES = sorted(ROOT.rglob("*.py"))
-by_file = pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
 
 FRONT = ("__init__", "__main__", "front_door")  # they see everything, and nothing sees them
 MOST_FILES, MOST_FOLDERS = 10, 15  # in the root
@@ -145,12 +144,14 @@ def test_the_root_is_an_entrance_hall():
     assert len(files) <= MOST_FILES and len(folders) <= MOST_FOLDERS, (len(files), len(folders))
 
 
-@by_file
-def test_a_room_is_blind_to_some(path):
-    hidden = BLIND_TO.get(room_of(path), set())
-    for module, line in imports(path):
-        seen = module.split(".")[1] if "." in module else ""
-        assert seen not in hidden, f"{name_of(path)}:{line}: {room_of(path)} sees {module}"
+def test_a_room_is_blind_to_some():
+    sights = [
+        f"{name_of(path)}:{line}: {room_of(path)} sees {module}"
+        for path in FILES
+        for module, line in imports(path)
+        if "." in module and module.split(".")[1] in BLIND_TO.get(room_of(path), ())
+    ]
+    assert not sights
 
 
 def test_the_import_graph_has_no_cycles():
@@ -164,40 +165,42 @@ def test_the_import_graph_has_no_cycles():
     assert not graph, f"each of these waits for another: {sorted(graph)}"
 
 
-@by_file
-def test_a_file_is_read_in_one_sitting(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= 400, f"{name_of(path)} has {lines} lines; 80 to 250 feel right"
+def test_a_file_is_read_in_one_sitting():
+    lines = {name_of(p): len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
+    long = {name: count for name, count in lines.items() if count > 400}
+    assert not long, "80 to 250 lines feel right"
 
 
-@by_file
-def test_only_the_command_line_and_progress_print(path):
-    if name_of(path).startswith(MAY_PRINT):
-        return
-    for name, node in calls(path):
-        assert name != "print", f"{name_of(path)}:{node.lineno} prints"
+def places(wanted, allowed):
+    """Where a call is `wanted`, in files whose name is not `allowed`."""
+    return [
+        f"{name_of(path)}:{node.lineno}"
+        for path in FILES
+        if not allowed(name_of(path))
+        for name, node in calls(path)
+        if wanted(name, node)
+    ]
 
 
-@by_file
-def test_only_files_and_store_touch_disk(path):
-    if name_of(path) in MAY_OPEN:
-        return
-    for name, node in calls(path):
-        image = ast.unparse(node.func) == "Image.open"  # of bytes, as for a figure's savefig
-        in_memory = image or (name == "savefig" and not isinstance(node.args[0], ast.Constant))
-        by_them = ast.unparse(node.func).startswith(("store.", "files."))
-        assert name not in OPENERS or in_memory or by_them, (
-            f"{name_of(path)}:{node.lineno} calls {name}"
-        )
+def test_only_the_command_line_and_progress_print():
+    assert not places(lambda name, _: name == "print", lambda path: path.startswith(MAY_PRINT))
 
 
-@by_file
-def test_every_dataset_has_axes_of_the_table(path):
+def touches_disk(name, node):
+    if name not in OPENERS:
+        return False
+    image = ast.unparse(node.func) == "Image.open"  # of bytes, as for a figure's savefig
+    in_memory = image or (name == "savefig" and not isinstance(node.args[0], ast.Constant))
+    return not in_memory and not ast.unparse(node.func).startswith(("store.", "files."))
+
+
+def test_only_files_and_store_touch_disk():
+    assert not places(touches_disk, lambda path: path in MAY_OPEN)
+
+
+def test_every_dataset_has_axes_of_the_table():
     """`axes.labelled` makes all of them, and refuses an axis without a word in `AXES`."""
-    for name, node in calls(path):
-        assert name != "Dataset" or name_of(path) == "axes.py", (
-            f"{name_of(path)}:{node.lineno} makes a Dataset; promptax.axes.labelled checks its axes"
-        )
+    assert not places(lambda name, _: name == "Dataset", lambda path: path == "axes.py")
 
 
 def test_specs_opens_a_file_in_parse_alone():
@@ -212,10 +215,10 @@ def test_specs_opens_a_file_in_parse_alone():
     assert opening == ["parse"]
 
 
-@by_file
-def test_a_file_says_what_it_is(path):
-    tree = parsed(path)
-    assert not tree.body or ast.get_docstring(tree), "Expected a module docstring"
+def test_a_file_says_what_it_is():
+    trees = {name_of(path): parsed(path) for path in FILES}
+    silent = [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)]
+    assert not silent, "Expected a module docstring"
 
 
 HEAVY = {

@@ -1,5 +1,6 @@
 """Open sets on the command line: what is read of them, what is taken by default, which commands."""
 
+import functools
 import importlib
 
 import pytest
@@ -11,19 +12,20 @@ from promptax.cli.arguments import choice, parse
 from promptax.cli.commands.list import imported_members
 from promptax.tasks import Categorical, DirichletCategorical, Task
 
-ALL = imported_members()
+FROM_CLASSES, FROM_FILES = map(functools.cache, (imported_members, sources.members))
+WORDS = sorted(specs.open_sets)
 
 
-@pytest.mark.parametrize("word", ALL)
+@pytest.mark.parametrize("word", WORDS)
 def test_the_files_say_what_the_classes_say(word):
     """Members of the tests aside, which are in no file of promptax."""
     members = laws.members(specs.open_sets[word].base).values()
     ours = {member.__name__ for member in members if member.__module__.startswith("promptax.")}
-    inside = [row for row in ALL[word] if row.name in ours]
-    assert sources.members()[word] == inside and inside
+    inside = [row for row in FROM_CLASSES()[word] if row.name in ours]
+    assert FROM_FILES()[word] == inside and inside
 
 
-@pytest.mark.parametrize("word", ALL)
+@pytest.mark.parametrize("word", WORDS)
 def test_the_usual_member_is_one(word):
     base, default = specs.open_sets[word]
     assert default in laws.members(base)

@@ -1,5 +1,6 @@
 """Laws that every tuner obeys on every architecture that it suits; and what each prompt must be."""
 
+import contextlib
 import functools
 import itertools
 import json
@@ -56,22 +57,30 @@ def tuned(tuner, architecture, symbols, **changes):
     return tuner.tune(KEY, base(architecture, symbols), TARGETS[symbols], settings, callbacks=())
 
 
-def suits(tuner, architecture):
-    """Whether it does, which shapes tell: nothing is computed."""
+@functools.cache
+def suited(architecture, tuners):
+    """Those of the tuners that it suits, which shapes tell: nothing is computed."""
+    suit = []
 
     def look(key):
-        tuner.suits(ARCHITECTURES[architecture].build(key, 2))
+        network = ARCHITECTURES[architecture].build(key, 2)
+        for tuner in tuners:
+            with contextlib.suppress(TypeError):
+                tuner.suits(network)
+                suit.append(tuner)
 
-    try:
-        jax.eval_shape(look, KEY)
-    except TypeError:
-        return False
-    return True
+    jax.eval_shape(look, KEY)
+    return suit
+
+
+def suits(tuner, architecture):
+    tuners = tuple(TUNERS.values())  # all in one look
+    return tuner in suited(architecture, tuners if tuner in tuners else (tuner,))
 
 
 def quickest(tuner):
     """The architecture that suits the tuner and compiles in the least time."""
-    return next(name for name in ("LSTM", *ARCHITECTURES) if suits(tuner, name))
+    return next(name for name in ("LSTM", "Transformer", *ARCHITECTURES) if suits(tuner, name))
 
 
 def cases():

@@ -4,6 +4,7 @@ The numbers come from the programs themselves: their cost analysis and the shape
 counts the body of a scan once, so work is counted on the Transformer, the whole batch at a time.
 """
 
+import functools
 import re
 
 import equinox as eqx
@@ -36,8 +37,12 @@ KEY = jax.random.key(0)
 
 
 WIDTH, TIME = 32, 7
-TRANSFORMER = Transformer(width=WIDTH, heads=2).build(KEY, 2)
-NETWORKS = {"Transformer": TRANSFORMER, "LSTM": LSTM(width=WIDTH).build(KEY, 2)}
+ARCHITECTURES = {"Transformer": Transformer(width=WIDTH, heads=2), "LSTM": LSTM(width=WIDTH)}
+
+
+@functools.cache
+def built(name="Transformer"):
+    return ARCHITECTURES[name].build(KEY, 2)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,9 +56,9 @@ def episodes(batch):
     return Episode(jnp.zeros((batch, TIME), jnp.int32))
 
 
-def program(tuner, network=TRANSFORMER):
+def program(tuner, name="Transformer"):
     """The tuned half, and the loop's gradient as a function of tuned half and episodes."""
-    steered = tuner.steer(KEY, network)
+    steered = tuner.steer(KEY, built(name))
     tuned, frozen = eqx.partition(steered, tuner.where(steered))
     rest = loop.Program(*eqx.partition(frozen, False), jnp.float32(1.0))
 
@@ -72,8 +77,8 @@ def naive(length):
 
     def loss(rows, some):
         def one(tokens):
-            whole = jnp.concatenate([rows, TRANSFORMER.embed(tokens)])
-            _, prediction = TRANSFORMER.advance(TRANSFORMER.start(), Embedded(whole))
+            whole = jnp.concatenate([rows, built().embed(tokens)])
+            _, prediction = built().advance(built().start(), Embedded(whole))
             hit = jax.nn.one_hot(tokens, 2)
             return -jnp.sum(prediction.log_probs[len(rows) :] * hit)
 
@@ -138,11 +143,11 @@ def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
     print(f"each row of the prompt, each sequence: {ours:.0f} here, {theirs:.0f} if read anew")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_nothing_of_the_prompt_exists_once_for_each_sequence(name):
     """In the compiled program only attention's weights have a prompt and a sequence axis."""
     batch, length = 11, 13
-    made = program(SoftPrompt(length=length), NETWORKS[name])
+    made = program(SoftPrompt(length=length), name)
     text = lowered(made, batch).compile().as_text()
     found = {tuple(map(int, s.split(","))) for s in re.findall(r"\w\d+\[(\d+(?:,\d+)+)\]", text)}
     read = {length, length + 1, length + TIME, length + 1 + TIME}  # with the begin row, with data
@@ -160,11 +165,11 @@ def test_frozen_weights_take_no_work():
     assert soft < 0.8 * full and low < full, (soft, low, full)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("tuner", [SoftPrompt(length=6), EmbeddingWeights(embedding=False)])
 def test_no_product_has_the_shape_of_a_frozen_matrix(tuner, name):
     def matrices(tuner):
-        made = shapes(program(tuner, NETWORKS[name]), 3)
+        made = shapes(program(tuner, name), 3)
         dots = {shape for primitive, shape in made if primitive == "dot_general"}
         return dots & {(WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH), (WIDTH, WIDTH)}
 
@@ -193,7 +198,7 @@ def test_gradients_and_moments_are_those_of_the_tuned_half(tuner):
     assert sizes(own) == sizes(tuned) and sizes(watched) == [] and loss.shape == ()
     spy = Spy()
     settings = FitSettings(steps=0, batch=3, length=TIME, repetitions=2)
-    tuner.tune(KEY, TRANSFORMER, Categorical(), settings, checkpoint=spy, callbacks=())
+    tuner.tune(KEY, built(), Categorical(), settings, checkpoint=spy, callbacks=())
     assert sizes(spy.state.tuned) == [2 * size for size in sizes(tuned)]
     assert sum(sizes(spy.state.moments)) == 2 * (2 * sum(sizes(tuned)) + 1)
 
@@ -205,7 +210,7 @@ def test_repetitions_are_mapped_not_compiled_each(monkeypatch):
     for repetitions in (1, 5):
         before = len(traces)
         settings = FitSettings(steps=2, batch=5, length=3, repetitions=repetitions)
-        network = NETWORKS["LSTM"]
+        network = built("LSTM")
         SoftPrompt(length=3).tune(KEY, network, Categorical(), settings, callbacks=())
         counts.append(len(traces) - before)
     assert counts == [1, 1]

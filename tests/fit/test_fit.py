@@ -1,5 +1,6 @@
 """The loop against hand-written steps; resuming, diverging, compiling, reporting."""
 
+import functools
 import re
 
 import equinox as eqx
@@ -21,12 +22,16 @@ from promptax.tasks.base import sample_batch
 
 KEY = jax.random.key(11)
 COIN, COINS = Categorical((0.2, 0.8)), DirichletCategorical()
-NETWORK = Transformer(width=8, heads=2).build(jax.random.key(1), 2)
 
 
-def run(settings, tuner=None, network=NETWORK, key=KEY, task=COIN, **more):
+@functools.cache
+def transformer():
+    return Transformer(width=8, heads=2).build(jax.random.key(1), 2)
+
+
+def run(settings, tuner=None, key=KEY, task=COIN, **more):
     tuner = tuner or SoftPrompt(length=2)
-    return tuner.tune(key, network, task, settings, **{"callbacks": ()} | more)
+    return tuner.tune(key, transformer(), task, settings, **{"callbacks": ()} | more)
 
 
 def batch(step, settings, repetition=0, task=COIN, key=KEY):
@@ -56,7 +61,7 @@ def test_a_network_learns_a_coin():
 def by_hand(tuner, settings):
     """The same steps with jax.grad and optax, written for one repetition and read naively."""
     start = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
-    predictor = tuner.steer(start, NETWORK)
+    predictor = tuner.steer(start, transformer())
     tuned, frozen = eqx.partition(predictor, tuner.where(predictor))
     watched = settings.clip_over == "all" and not isinstance(tuner, SoftPrompt)
 
@@ -105,8 +110,8 @@ def test_what_the_clipped_norm_covers():
         same(over("tuned", tuner), over("all", tuner))
     tuned, everything = (over(what, EmbeddingWeights()) for what in ("tuned", "all"))
     assert not eqx.tree_equal(tuned, everything)
-    same(tuned.torso, NETWORK.torso)
-    same(everything.torso, NETWORK.torso)
+    same(tuned.torso, transformer().torso)
+    same(everything.torso, transformer().torso)
 
 
 @pytest.mark.slow
@@ -183,7 +188,7 @@ def with_one_lost(settings, lost):
     bad = jax.random.key_data(jax.random.fold_in(jax.random.fold_in(KEY, 0), lost))
 
     def make(key):
-        prompted = tuner.steer(key, NETWORK)
+        prompted = tuner.steer(key, transformer())
         here = jnp.all(jax.random.key_data(key) == bad)
         values = jnp.where(here, jnp.inf, prompted.context.values)
         return eqx.tree_at(lambda p: p.context.values, prompted, values)
@@ -317,13 +322,13 @@ def test_callbacks_hear_of_progress_and_stop():
 def test_no_steps_is_the_start():
     fitted = run(FitSettings(steps=0, batch=2, length=4))
     start = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
-    same(fitted.predictor, SoftPrompt(length=2).steer(start, NETWORK))
+    same(fitted.predictor, SoftPrompt(length=2).steer(start, transformer()))
     assert fitted.loss.shape == (1, 0)
 
 
 def test_only_architectures_are_pretrained(as_users_see_it):
     with pytest.raises(TypeError, match=r"Expected an architecture such as .* use FullWeights"):
-        pretrain(KEY, NETWORK, COIN)
+        pretrain(KEY, transformer(), COIN)
 
 
 def test_a_fit_without_a_terminal_is_silent(capfd):

@@ -1,5 +1,7 @@
 """A network over many symbols that is asked about a few words: against brute force, and steered."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,12 +37,10 @@ def network(alphabet=8):
     return TINY.build(jax.random.key(1), alphabet)
 
 
-def loud(given):
-    """Weights so large that predictions differ."""
-    return jax.tree.map(lambda leaf: 6 * leaf, given)
-
-
-NETWORK = loud(network())
+@functools.cache
+def loud():
+    """The network with weights so large that predictions differ."""
+    return jax.tree.map(lambda leaf: 6 * leaf, network())
 
 
 _advance = eqx.filter_jit(lambda predictor, state, inputs: predictor.advance(state, inputs))
@@ -58,7 +58,7 @@ def flips(words, length, seed=0):
 def judge(words, opening, symbols):
     """Read everything as tokens of the network, then look at the first pieces alone."""
     text = [*opening, *(token for s in symbols for token in words[s])]
-    rows = np.asarray(protocol.predict(NETWORK, [*text, 0]))[len(opening) :: len(words[0])]
+    rows = np.asarray(protocol.predict(loud(), [*text, 0]))[len(opening) :: len(words[0])]
     rows = rows[: len(symbols)][:, [word[0] for word in words]]
     return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
 
@@ -70,7 +70,7 @@ def close(one, other):
 @pytest.mark.slow
 @every_spelling
 def test_it_predicts_as_the_network_does_restricted_to_the_words(words, opening):
-    predictor, symbols = spelled(NETWORK, words, opening), flips(words, 6)
+    predictor, symbols = spelled(loud(), words, opening), flips(words, 6)
     expected = judge(words, opening, symbols)
     assert np.ptp(expected) > 0.1
     close(protocol.predict(predictor, symbols), expected)
@@ -79,7 +79,7 @@ def test_it_predicts_as_the_network_does_restricted_to_the_words(words, opening)
 @pytest.mark.slow
 @every_spelling
 def test_pieces_steps_batches_and_one_hot_rows_read_alike(words, opening):
-    predictor, symbols = spelled(NETWORK, words, opening), flips(words, 5)
+    predictor, symbols = spelled(loud(), words, opening), flips(words, 5)
     expected = protocol.predict(predictor, symbols)
     one_hot = jax.nn.one_hot(symbols, len(words))
     close(protocol.predict(predictor, one_hot), expected)
@@ -98,7 +98,7 @@ def test_pieces_steps_batches_and_one_hot_rows_read_alike(words, opening):
 @pytest.mark.slow
 @every_spelling
 def test_predictions_know_nothing_of_what_comes(words, opening):
-    predictor, symbols = spelled(NETWORK, words, opening), flips(words, 6)
+    predictor, symbols = spelled(loud(), words, opening), flips(words, 6)
     other = symbols.copy()
     other[3:] = (other[3:] + 1) % len(words)
     before, after = (np.asarray(protocol.predict(predictor, each)) for each in (symbols, other))
@@ -109,16 +109,16 @@ def test_predictions_know_nothing_of_what_comes(words, opening):
 @pytest.mark.slow
 @every_spelling
 def test_prompts_stand_between_the_opening_and_the_data(words, opening):
-    predictor, symbols, prompt = spelled(NETWORK, words, opening), flips(words, 4), [1, 0]
+    predictor, symbols, prompt = spelled(loud(), words, opening), flips(words, 4), [1, 0]
     expected = judge(words, opening, [*prompt, *symbols])[2:]
     close(protocol.predict(protocol.condition(predictor, prompt), symbols), expected)
-    rows = NETWORK.embed(jnp.array([token for s in prompt for token in words[s]]))
+    rows = loud().embed(jnp.array([token for s in prompt for token in words[s]]))
     state, _ = _advance(predictor, _start(predictor, len(rows) + 4), Embedded(rows))
     close(_advance(predictor, state, jnp.array(symbols))[1].log_probs, expected)
 
 
 def test_rows_of_another_width_are_named():
-    predictor = spelled(NETWORK, ((2,), (3,)))
+    predictor = spelled(loud(), ((2,), (3,)))
     with pytest.raises(ValueError, match=r"embedding rows \[time, 8\]; got shape \(1, 5\)"):
         predictor.advance(predictor.start(), jnp.zeros((1, 5)))
 
@@ -135,7 +135,7 @@ def test_rows_of_another_width_are_named():
 )
 def test_words_that_cannot_be_told_apart_are_named(words, opening, message):
     with pytest.raises(ValueError, match=message):
-        spelled(NETWORK, words, opening)
+        spelled(loud(), words, opening)
     with pytest.raises(ValueError, match=message):
         SpelledNetwork(TINY, alphabet=8, words=words, opening=opening)
 
@@ -164,7 +164,7 @@ def test_it_is_built_pretrained_stored_and_asked_for_its_prior(tmp_path):
         SPELLED.build(jax.random.key(0), 3)
     assert specs.from_json(specs.to_json(SPELLED)) == SPELLED
     assert SPELLED.embedding_width() == SPELLED.output_width() == 8
-    assert jax.tree.structure(SPELLED.torso(jax.random.key(0))) == jax.tree.structure(NETWORK.torso)
+    assert jax.tree.structure(SPELLED.torso(jax.random.key(0))) == jax.tree.structure(loud().torso)
 
 
 @pytest.mark.slow
@@ -180,14 +180,14 @@ def test_it_is_built_pretrained_stored_and_asked_for_its_prior(tmp_path):
     ids=lambda tuner: type(tuner).__name__,
 )
 def test_every_kind_of_tuner_steers_it_and_leaves_the_network_alone(tuner):
-    predictor = spelled(NETWORK, SPELLED.words, SPELLED.opening)
+    predictor = spelled(loud(), SPELLED.words, SPELLED.opening)
     fitted = tuner.tune(jax.random.key(2), predictor, COIN, FIT, callbacks=())
     assert (fitted.diverged == -1).all()
     tokens = jnp.array(flips(SPELLED.words, 6))
     before, after = protocol.predict(predictor, tokens), protocol.predict(fitted.predictor, tokens)
     assert np.abs(before - after).max() > 1e-6
     if tuner.group == "prompts":
-        laws.same(network_of(fitted.predictor, tuner), NETWORK)
+        laws.same(network_of(fitted.predictor, tuner), loud())
 
 
 # --- a model that is trained already --------------------------------------------------------

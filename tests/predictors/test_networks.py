@@ -1,5 +1,6 @@
 """The paper's networks, written out a second time in NumPy; and what predictors refuse."""
 
+import functools
 import re
 
 import equinox as eqx
@@ -46,7 +47,11 @@ def test_repeated_predictors_are_told_apart():
     )
 
 
-NETWORK = Transformer(width=8, heads=2).build(jax.random.key(1), 2)
+@functools.cache
+def transformer():
+    return Transformer(width=8, heads=2).build(jax.random.key(1), 2)
+
+
 COIN = DirichletCategorical().bayes()
 WRONG = {
     "token too large": (
@@ -54,7 +59,7 @@ WRONG = {
         "Expected tokens from 0 to 1; got 0 to 2. The predictor's alphabet has 2 symbols.",
     ),
     "negative token": (
-        lambda: protocol.condition(NETWORK, [-1, 0]),
+        lambda: protocol.condition(transformer(), [-1, 0]),
         "Expected tokens from 0 to 1; got -1 to 0. The predictor's alphabet has 2 symbols.",
     ),
     "batch": (
@@ -68,12 +73,12 @@ WRONG = {
         "(2,), float32. For a batch use jax.vmap or promptax.evaluate.",
     ),
     "rows of another width": (
-        lambda: protocol.condition(NETWORK, jnp.zeros((3, 5))).start(),
+        lambda: protocol.condition(transformer(), jnp.zeros((3, 5))).start(),
         "Expected weights [time, 2] over the symbols or embedding rows [time, 8]; got shape "
         "(3, 5).",
     ),
     "embedding of another width": (
-        lambda: NETWORK.advance(NETWORK.start(), Embedded(jnp.zeros((3, 2)))),
+        lambda: transformer().advance(transformer().start(), Embedded(jnp.zeros((3, 2)))),
         "Expected weights [time, 2] over the symbols or embedding rows [time, 8]; got shape "
         "(3, 2).",
     ),

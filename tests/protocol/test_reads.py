@@ -14,17 +14,17 @@ from promptax.tasks import Categorical, ContextTree, DirichletCategorical, Linea
 
 KEY = jax.random.key(0)
 COINS, TREE, LINE = DirichletCategorical().bayes(), ContextTree(2).bayes(), LinearRegression(2)
-LSTM_OF_COINS = LSTM(width=4).build(KEY, 2)
-TRANSFORMER = Transformer(width=4, heads=1).build(KEY, 2)
-LSTM_OF_POINTS = LSTM(width=4).build(KEY, LINE.outcome)
 READERS = {
-    "counts": (COINS, {"tokens", "weights"}),
-    "tree": (TREE, {"tokens"}),
-    "ridge": (LINE.bayes(), {"observations"}),
-    "lstm": (LSTM_OF_COINS, {"tokens", "weights", "rows"}),
-    "transformer": (TRANSFORMER, {"tokens", "weights", "rows", "keys and values"}),
-    "points": (LSTM_OF_POINTS, {"observations", "rows"}),
-    "behind a prompt": (condition(TREE, [0, 1]), {"tokens"}),
+    "counts": (lambda: COINS, {"tokens", "weights"}),
+    "tree": (lambda: TREE, {"tokens"}),
+    "ridge": (LINE.bayes, {"observations"}),
+    "lstm": (lambda: LSTM(width=4).build(KEY, 2), {"tokens", "weights", "rows"}),
+    "transformer": (
+        lambda: Transformer(width=4, heads=1).build(KEY, 2),
+        {"tokens", "weights", "rows", "keys and values"},
+    ),
+    "points": (lambda: LSTM(width=4).build(KEY, LINE.outcome), {"observations", "rows"}),
+    "behind a prompt": (lambda: condition(TREE, [0, 1]), {"tokens"}),
 }
 
 
@@ -43,7 +43,8 @@ def inputs_for(predictor) -> dict[str, Inputs]:
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_not_read_is_refused_by_name(name):
-    predictor, expected = READERS[name]
+    make, expected = READERS[name]
+    predictor = make()
     assert predictor.reads == expected
     known = predictor.outcome.alphabet is not None
     for kind, inputs in inputs_for(predictor).items():

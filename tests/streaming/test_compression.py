@@ -19,6 +19,13 @@ from promptax.streaming.arithmetic_coding import TOTAL
 from promptax.tasks import Categorical, DirichletCategorical
 
 COINS = DirichletCategorical().bayes()
+
+
+@pytest.fixture
+def predictor(request):
+    return assorted.named(request.param)
+
+
 BYTES = 21  # of `coded()`
 
 
@@ -58,7 +65,7 @@ def test_what_goes_in_comes_out(predictor, length):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTM", "coins", "Transformer"])
 def test_long_texts_are_as_short_as_their_log_loss(name):
-    predictor = assorted.PREDICTORS[name]
+    predictor = assorted.named(name)
     tokens = px.generate(jax.random.key(2), predictor, 500, temperature=0.7)
     assert_round_trip(predictor, tokens)
 
@@ -206,7 +213,7 @@ def test_another_predictor_is_found_out(other):
 
 
 def test_every_other_network_or_prompt_is_found_out():
-    network = assorted.PREDICTORS["LSTM"]
+    network = assorted.named("LSTM")
     data = px.compress(network, assorted.tokens_for(network, 50))
     moved = jax.tree.map(lambda leaf: leaf * 1.01, network)
     for other in (moved, px.condition(network, [1, 1])):
@@ -261,7 +268,7 @@ def test_wrong_tokens_are_named(function, tokens, settings, words):
 def test_what_is_no_predictor_or_predicts_nothing_is_named():
     with pytest.raises(TypeError, match="Expected a promptax Predictor; got LSTM"):
         px.compress(LSTM(), [0])
-    diverged = jax.tree.map(lambda leaf: leaf * jnp.nan, assorted.PREDICTORS["LSTM"])
+    diverged = jax.tree.map(lambda leaf: leaf * jnp.nan, assorted.named("LSTM"))
     with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
         px.compress(diverged, [0, 1])
     with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):

@@ -1,5 +1,7 @@
 """A few small predictors of every kind, with tokens that they find likely enough to read."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from promptax import protocol
 from promptax.predictors import LSTM, Llama, Transformer
 from promptax.protocol import mixture
-from promptax.protocol.exchangeable import Exchangeable, Uniform
+from promptax.protocol.exchangeable import Exchangeable
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 _build = eqx.filter_jit(
@@ -17,23 +19,32 @@ _build = eqx.filter_jit(
 )
 
 
-def _predictors():
-    coins = DirichletCategorical().bayes()
-    lstm, transformer = _build(LSTM(width=8), 3), _build(Transformer(width=8, heads=2), 2)
-    yield "one coin", Categorical().bayes()
-    yield "a die without one side", Categorical((0.0, 0.4, 0.6)).bayes()
-    yield "coins", coins
-    yield "two coins", CategoricalMixture().bayes()
-    yield "LSTM", lstm
-    yield "Transformer", transformer
-    yield "Llama, 600 symbols", _build(Llama(width=8, heads=2, key_heads=1, head_width=4), 600)
-    yield "prompted coins", protocol.condition(coins, [0, 0, 1])
-    yield "prompted LSTM", protocol.condition(lstm, [0, 2, 1])
-    yield "mixture of prompts", mixture.mix(transformer, [[0, 1], [1, 1, 1]], (0.3, 0.7))
+def _lstm():
+    return _build(LSTM(width=8), 3)
 
 
-PREDICTORS = dict(_predictors())
-every_predictor = pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
+def _transformer():
+    return _build(Transformer(width=8, heads=2), 2)
+
+
+MAKERS = {
+    "one coin": lambda: Categorical().bayes(),
+    "a die without one side": lambda: Categorical((0.0, 0.4, 0.6)).bayes(),
+    "coins": lambda: DirichletCategorical().bayes(),
+    "two coins": lambda: CategoricalMixture().bayes(),
+    "LSTM": _lstm,
+    "Transformer": _transformer,
+    "Llama, 600 symbols": lambda: _build(Llama(width=8, heads=2, key_heads=1, head_width=4), 600),
+    "prompted coins": lambda: protocol.condition(DirichletCategorical().bayes(), [0, 0, 1]),
+    "prompted LSTM": lambda: protocol.condition(_lstm(), [0, 2, 1]),
+    "mixture of prompts": lambda: mixture.mix(_transformer(), [[0, 1], [1, 1, 1]], (0.3, 0.7)),
+}
+every_predictor = pytest.mark.parametrize("predictor", MAKERS, indirect=True)  # by `named`
+
+
+@functools.cache
+def named(name):
+    return MAKERS[name]()
 
 
 def tokens_for(predictor, length, seed=0):
@@ -58,6 +69,3 @@ class Counted(Exchangeable):
 
     def after(self, counts):
         return self.row + jnp.zeros_like(counts)
-
-
-__all__ = ["PREDICTORS", "Counted", "Uniform", "every_predictor", "tokens_for"]
