@@ -164,4 +164,5 @@ def split_symbols(inputs: Inputs, first: int, second: int) -> tuple[Array, Array
 
 def of_pairs(first: Float[Array, "time higher"], second: Float[Array, "time lower"]) -> LogProbs:
     """Log probabilities [time, symbol] of pairs, from those of each symbol."""
-    return (first[:, :, None] + second[:, None, :]).reshape(len(first), -1)
+    symbols = first.shape[1] * second.shape[1]
+    return (first[:, :, None] + second[:, None, :]).reshape(len(first), symbols)
