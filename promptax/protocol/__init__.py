@@ -18,6 +18,7 @@ from promptax.protocol.predictions import Answers as Answers
 from promptax.protocol.predictions import AnyPrediction as AnyPrediction
 from promptax.protocol.predictions import Mixed as Mixed
 from promptax.protocol.predictions import Normal as Normal
+from promptax.protocol.predictions import NormalMixture as NormalMixture
 from promptax.protocol.predictions import Prediction as Prediction
 from promptax.protocol.predictions import Scores as Scores
 from promptax.protocol.predictor import Embedded as Embedded

@@ -1,9 +1,9 @@
 """What a predictor says about what it was given, and how that is scored.
 
 Every kind of prediction answers one question, `of(observations)`: the log probability, or the log
-density, of what came. `Prediction` speaks of symbols. `Normal` speaks of numbers, `Answers` of the
-answers of points, and `Mixed` weighs several predictions of one kind: the density of a mixture of
-normals is no normal.
+density, of what came. `Prediction` speaks of symbols. `Normal` and `NormalMixture` speak of
+numbers, `Answers` of the answers of points, and `Mixed` weighs several predictions of any kinds:
+the density of a mixture of normals is no normal.
 """
 
 import abc
@@ -53,6 +53,14 @@ class AnyPrediction(eqx.Module):
     def shown(self) -> Float[Array, "*batch time parameter"]:
         """The numbers that make the prediction [time, parameter], for people."""
 
+    def averaged(self, log_weights: Float[Array, "time component"]) -> "AnyPrediction":
+        """Of predictions side by side [component, time, ...], their weighted mean: what predicts
+        y with probability, or density, Σ_k exp(log_weights_k) p_k(y). Internal states are not kept.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no weighted mean of its own kind. Take Mixed."
+        )
+
 
 class Prediction(AnyPrediction):
     """A probability for each symbol.
@@ -80,6 +88,9 @@ class Prediction(AnyPrediction):
     def shown(self) -> Float[Array, "*batch time symbol"]:
         return self.log_probs
 
+    def averaged(self, log_weights: Float[Array, "time component"]) -> "Prediction":
+        return Prediction(jax.nn.logsumexp(log_weights.T[:, :, None] + self.log_probs, axis=0))
+
 
 class Normal(AnyPrediction):
     """A normal distribution: `mean` [time], and `log_scale` [time], the log of its standard
@@ -91,11 +102,42 @@ class Normal(AnyPrediction):
 
     def of(self, observations: Float[Array, "*batch time"]) -> Float[Array, "*batch time"]:
         """log N(y; m, s²) = -((y - m) / s)² / 2 - log s - log(2π) / 2, nats."""
-        apart = (observations - self.mean) * jnp.exp(-self.log_scale)
-        return -0.5 * apart**2 - self.log_scale - LOG_ROOT_TWO_PI
+        return _log_normal(observations, self.mean, self.log_scale)
 
     def shown(self) -> Float[Array, "*batch time parameter"]:
         return jnp.stack([self.mean, self.log_scale], axis=-1)
+
+    def averaged(self, log_weights: Float[Array, "time component"]) -> "NormalMixture":
+        return NormalMixture(log_weights, self.mean.T, self.log_scale.T)
+
+
+class NormalMixture(AnyPrediction):
+    """A mixture of normal distributions: of each its log weight, its mean and the log of its
+    standard deviation, all [time, component]. The weights of a step sum to 1."""
+
+    log_weights: Float[Array, "*batch time component"]
+    means: Float[Array, "*batch time component"]
+    log_scales: Float[Array, "*batch time component"]
+    internals: Internals = eqx.field(default_factory=dict)
+
+    def of(self, observations: Float[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """log Σ_k w_k N(y; m_k, s_k²), nats."""
+        parts = _log_normal(observations[..., None], self.means, self.log_scales)
+        return jax.nn.logsumexp(self.log_weights + parts, axis=-1)
+
+    def shown(self) -> Float[Array, "*batch time parameter"]:
+        """The mean and the log of the standard deviation of the mixture [time, 2], as a `Normal`
+        has them: Σ w_k m_k, and ½ log Σ w_k (s_k² + (m_k - mean)²)."""
+        weights = jnp.exp(self.log_weights)
+        mean = jnp.sum(weights * self.means, axis=-1)
+        apart = self.means - mean[..., None]
+        variance = jnp.sum(weights * (jnp.exp(2 * self.log_scales) + apart**2), axis=-1)
+        return jnp.stack([mean, 0.5 * jnp.log(variance)], axis=-1)
+
+
+def _log_normal(observations: Array, mean: Array, log_scale: Array) -> Array:
+    apart = (observations - mean) * jnp.exp(-log_scale)
+    return -0.5 * apart**2 - log_scale - LOG_ROOT_TWO_PI
 
 
 class Answers(AnyPrediction):
@@ -117,6 +159,9 @@ class Answers(AnyPrediction):
 
     def shown(self) -> Float[Array, "*batch time parameter"]:
         return self.answer.shown()
+
+    def averaged(self, log_weights: Float[Array, "time component"]) -> "Answers":
+        return Answers(self.answer.averaged(log_weights), self.points)
 
 
 class Mixed(AnyPrediction):
