@@ -4,24 +4,18 @@ The hierarchical account of Wurgaft et al. 2025, "In-Context Learning Strategies
 within one sequence: a prior over two predictors instead of one over tasks.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from promptax.protocol.exchangeable import uniform_if
-from promptax.protocol.mixture import (
-    RESPONSIBILITY,
-    check_evidence,
-    log_likelihood,
-    rows_by_component,
-)
+from promptax.protocol.mixture import RESPONSIBILITY, check_evidence, log_likelihood
 from promptax.protocol.outcomes import Outcome
-from promptax.protocol.predictions import AnyPrediction, Mixed, Prediction
+from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import Inputs, Predictor, State
 from promptax.specs import check, check_kind, floats
-from promptax.tasks.hidden.forward import log_sum
+from promptax.tasks.combined.part_posterior import mixed
 from promptax.tasks.pools.odds import Odds, log_posterior, prior_odds, weigh_all
 
 
@@ -92,6 +86,13 @@ class HierarchicalMixture(Predictor):
         odds = prior_odds(jnp.stack([share, 1 - share]))
         return Strategies(self.memorising.start(capacity), self.generalising.start(capacity), odds)
 
+    def with_room(self, state: Strategies, rows: int) -> Strategies:
+        return Strategies(
+            self.memorising.with_room(state.memorising, rows),
+            self.generalising.with_room(state.generalising, rows),
+            state.odds,
+        )
+
     def advance(self, state: Strategies, inputs: Inputs) -> tuple[Strategies, AnyPrediction]:
         check_evidence(inputs, self.outcome)
         memorising, memorised = self.memorising.advance(state.memorising, inputs)
@@ -101,18 +102,4 @@ class HierarchicalMixture(Predictor):
         after = jnp.concatenate([before, log_posterior(odds)[None]])[1:]
         internals = {RESPONSIBILITY: jnp.exp(after)}
         state = Strategies(memorising, generalising, odds)
-        return state, _mixed(before, predictions, self.outcome, internals)
-
-
-def _mixed(
-    log_weights: Float[Array, "time component"],
-    predictions: tuple[Any, ...],
-    outcome: Outcome,
-    internals: dict[str, Array],
-) -> AnyPrediction:
-    """The weighted mean of the predictions; of symbols uniform where no component is possible."""
-    if outcome.alphabet is None:
-        return Mixed(log_weights, predictions, internals)
-    rows = log_sum(log_weights[..., None] + rows_by_component(predictions), axis=-2)
-    impossible = jnp.max(log_weights, axis=-1, keepdims=True) == -jnp.inf
-    return Prediction(uniform_if(impossible, rows), internals)
+        return state, mixed(before, predictions, internals)
