@@ -132,7 +132,7 @@ def test_a_chain_that_lost_thousands_of_nats_wins_them_back():
         ({"size": 0}, "a size, a whole number of at least 1; got 0"),
         ({"size": 2.5}, "a whole number as FinitePool.size; got 2.5"),
         ({"seed": -1}, "a seed of at least 0 and below 2\\^31; got -1"),
-        ({"size": 2**24}, "at most 16,777,216 numbers; got 16,777,216 of Dirichlet"),
+        ({"size": 2**24}, "at most 16,777,216 numbers; got 16,777,216 tasks of Dirichlet"),
     ],
 )
 def test_wrong_fields(fields, message, as_users_see_it):

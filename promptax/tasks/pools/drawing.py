@@ -65,6 +65,12 @@ def tables_of(source: Task, size: int, seed: int) -> Float[np.ndarray, "componen
     return chances / chances.sum(axis=-1, keepdims=True)
 
 
+def numbers_in_latent(source: Task) -> int:
+    """How many numbers one latent has."""
+    shapes = jax.eval_shape(lambda key: source.sample(key, 0).latent, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
 def copy_of(latents: Any) -> Any:
     """The same latents as new arrays, whose floats are float64.
 

@@ -22,8 +22,15 @@ from promptax.tasks.independent.dirichlet_categorical import DirichletCategorica
 from promptax.tasks.markov.contexts import MOST_NUMBERS, check_whole
 from promptax.tasks.markov.markov_chain import MarkovChain
 from promptax.tasks.pools.chains import Chains
-from promptax.tasks.pools.drawing import copy_of, tables_of
+from promptax.tasks.pools.drawing import (
+    copy_of,
+    draw_latents,
+    numbers_in_latent,
+    tables_of,
+)
 from promptax.tasks.pools.hierarchical import HierarchicalMixture
+from promptax.tasks.pools.hypotheses import Latents
+from promptax.tasks.regression.linear_regression import LinearRegression
 
 MOST_SEEDS = 2**31
 
@@ -32,15 +39,16 @@ class FinitePool(Task):
     """Each sequence comes from one of `size` tasks, all equally likely, that were drawn once from a
     source.
 
-    The source is a task distribution over an alphabet that draws one latent for each sequence: the
-    probabilities of a die, a table of transitions, a tree. The pool is `size` of its latents, drawn
-    with `seed`. It is part of the spec: the same fields give the same pool everywhere, and a
-    smaller pool is the beginning of a larger one. The latent of an episode is the number of its
-    task in the pool.
+    The source is a task distribution that draws one latent for each sequence: the probabilities of
+    a die, a table of transitions, a tree, the weights of a regression. The pool is `size` of its
+    latents, drawn with `seed`. It is part of the spec: the same fields give the same pool
+    everywhere, and a smaller pool is the beginning of a larger one. The latent of an episode is the
+    number of its task in the pool.
 
     *Predictors* of a sequence x, with θ_k the pool and P(θ) the source's prior:
 
-    - `memorising()`, which is `bayes()`: p(x) = (1 / size) Σ_k p(x | θ_k), the exact one;
+    - `memorising()`, which is `bayes()`: p(x) = (1 / size) Σ_k p(x | θ_k), the exact one; for
+      regression it is called dMMSE;
     - `generalising()`: p(x) = ∫ p(x | θ) P(θ) dθ, that of the source;
     - `hierarchical(share)`: both, weighed by their evidence.
 
@@ -70,16 +78,20 @@ class FinitePool(Task):
             f"known number of steps; got {name}, whose lookback is {lookback}. What hides "
             "something new at each step, such as a path or a switch, has no finite pool.",
         )
+        listed = source.outcome.alphabet is not None
         check(
-            source.outcome.alphabet is not None,
-            f"Expected a source over an alphabet; got {name} over {source.outcome.words()}.",
+            listed or type(source).sample_given is not Task.sample_given,
+            "Expected a source over an alphabet, or one that draws an episode of a given latent "
+            f"(Task.sample_given); got {name} over {source.outcome.words()}.",
         )
-        numbers = self.size * source.symbols ** (min(lookback or 0, 64) + 1)
+        numbers = self.size * (
+            source.symbols ** (min(lookback or 0, 64) + 1) if listed else numbers_in_latent(source)
+        )
         check(
             numbers <= MOST_NUMBERS,
-            f"Expected a pool whose tables have at most {MOST_NUMBERS:,} numbers; got "
-            f"{self.size:,} of {name}, which need {numbers:,}. Take a smaller pool, or a source "
-            "that looks back less.",
+            f"Expected a pool that has at most {MOST_NUMBERS:,} numbers; got {self.size:,} tasks "
+            f"of {name}, which need {numbers:,}. Take a smaller pool, or a source that looks back "
+            "less.",
         )
 
     @property
@@ -90,9 +102,11 @@ class FinitePool(Task):
     def lookback(self) -> int | None:
         return self.source.lookback
 
-    def components(self) -> Chains:
+    def components(self) -> Chains | Latents:
         """The tasks of the pool."""
-        return Chains(copy_of(tables_of(self.source, self.size, self.seed)))
+        if self.outcome.alphabet is not None:
+            return Chains(copy_of(tables_of(self.source, self.size, self.seed)))
+        return Latents(self.source, copy_of(draw_latents(self.source, self.size, self.seed)))
 
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         which, inputs = jax.random.split(key)
@@ -135,4 +149,5 @@ class FinitePool(Task):
     @classmethod
     def examples(cls) -> "tuple[FinitePool, ...]":
         coins = CategoricalMixture(((0.2, 0.8), (0.7, 0.3), (0.0, 1.0)), (0.4, 0.3, 0.3))
-        return cls(coins, 4, seed=1), cls(MarkovChain(concentration=(0.5, 0.0, 0.5)), 3)
+        chains, lines = MarkovChain(concentration=(0.5, 0.0, 0.5)), LinearRegression(2, 2.0, 0.3)
+        return cls(coins, 4, seed=1), cls(chains, 3), cls(lines, 4)
