@@ -26,6 +26,7 @@ from promptax.tasks.pools.finite_pool import FinitePool as FinitePool
 from promptax.tasks.recorded import Recorded as Recorded
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
 from promptax.tasks.regression.sign_regression import SignRegression as SignRegression
+from promptax.tasks.regression.sparse_regression import SparseRegression as SparseRegression
 from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie
 from promptax.tasks.switching.partition_tree import PartitionTree as PartitionTree
 
