@@ -24,6 +24,7 @@ from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
 from promptax.tasks.pools.finite_pool import FinitePool as FinitePool
 from promptax.tasks.recorded import Recorded as Recorded
+from promptax.tasks.regression.fourier_regression import FourierRegression as FourierRegression
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
 from promptax.tasks.regression.sign_regression import SignRegression as SignRegression
 from promptax.tasks.regression.sparse_regression import SparseRegression as SparseRegression
