@@ -163,7 +163,13 @@ class Stopped(KeyboardInterrupt):
     """A run was asked to stop, and left its loop where nothing is lost."""
 
 
+def signal_of(stop: KeyboardInterrupt) -> int:
+    """The number of the signal that stopped what ran: that of Ctrl-C unless it says another."""
+    return stop.args[0] if stop.args and isinstance(stop.args[0], int) else signal.SIGINT
+
+
 _asked = threading.Event()
+_asked_by = [int(signal.SIGINT)]  # the number of the signal that asked
 _loops = 0  # that look whether they are asked, in all threads
 _counting = threading.Lock()
 ASKED = "\nstopping after the update in work, with a checkpoint; once more stops at once\n"
@@ -190,7 +196,7 @@ def looking() -> Iterator[None]:
         with _counting:
             _loops -= 1
     if is_asked_to_stop():
-        raise Stopped
+        raise Stopped(_asked_by[0])
 
 
 @contextlib.contextmanager
@@ -204,6 +210,7 @@ def stoppable() -> Iterator[None]:
         del frame
         if _asked.is_set() or _loops == 0:
             raise KeyboardInterrupt(number)
+        _asked_by[0] = number
         _asked.set()
         os.write(2, ASKED.encode())
 

@@ -15,18 +15,19 @@ from typing import Any
 from promptax.cli import overview
 from promptax.cli.printing import complaints, lost_output, note, prepare_streams
 from promptax.cli.words import import_plugins, join_processes, take_process_flags, with_home
-from promptax.progress import stoppable
+from promptax.progress import signal_of, stoppable
 
 EXPECTED = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """Errors that input can bring about, JAX's own among them; others are faults of promptax."""
-REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141  # exit codes, as shells know them
+REFUSED, PIPE_CLOSED = 2, 141  # exit codes, as shells know them
+STOPPED = 128  # plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; complaints go to standard error, with exit code 2.
 
-    Ctrl-C and SIGTERM end a command with exit code 130, after a checkpoint if it keeps one. What
-    was done is on disk although it could not be printed (`printing.lost_output`).
+    Ctrl-C ends a command with exit code 130, SIGTERM with 143, after a checkpoint if it keeps one.
+    What was done is on disk although it could not be printed (`printing.lost_output`).
     """
     arguments = with_home(sys.argv[1:] if arguments is None else arguments)
     line = shlex.join(["promptax", *arguments])
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(REFUSED) from None
         except KeyboardInterrupt as stop:
             _complain("stopped:", stop)
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(STOPPED + signal_of(stop)) from None
     for error in lost_output:
         if isinstance(error, BrokenPipeError):  # whoever read it had enough
             raise SystemExit(PIPE_CLOSED)

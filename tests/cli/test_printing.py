@@ -145,14 +145,18 @@ def test_a_stop_waits_for_the_loop_and_a_second_one_does_not(number, capfd):
         os.kill(os.getpid(), number)  # no loop looks
 
 
-def test_a_stopped_command_says_so(monkeypatch, capsys):
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_says_so(monkeypatch, capsys, number, code, at_once):
     def deed():
+        if at_once:  # no loop looks
+            os.kill(os.getpid(), number)
         with progress.reporting("work", ()) as tell:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             tell(1, 2)
 
     fake(monkeypatch, deed)
     with pytest.raises(SystemExit) as stop:
         run("list")
-    assert stop.value.code == 130 and "stopped: nothing was kept" in capsys.readouterr().err
+    assert stop.value.code == code and "stopped: nothing was kept" in capsys.readouterr().err
     assert cli.REFUSED == 2
