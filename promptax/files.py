@@ -17,6 +17,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,8 @@ ARCHIVES = {  # how formats begin that are taken for text, and what they are
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
-TEMPORARY = ".tmp"  # how the names of files end that are being written
+TEMPORARY, ASIDE = ".tmp", ".old"  # how names end of what is being written, or replaced
+ABANDONED = 3600.0  # seconds: nobody writes a file for so long without touching it
 
 
 class StoreError(ValueError):
@@ -206,9 +208,10 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
     path = real_path(path)  # a link stays a link
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{TEMPORARY}")
+    temporary = _beside(path, TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporaries_of(path, ABANDONED)
         temporary.touch(mode=0o666, exist_ok=False)  # less what the umask takes
         mode = temporary.stat().st_mode
         yield temporary
@@ -268,7 +271,7 @@ def replace_folder(old: Path, new: Path) -> None:
     Raises:
         StoreError: a folder cannot take another name there; both are what they were.
     """
-    aside = old.with_name(f".{old.name[:100]}.{secrets.token_hex(6)}.old")
+    aside = _beside(old, ASIDE)
     try:
         os.replace(old, aside)
         try:
@@ -290,18 +293,38 @@ def remove_temporaries(folder: Path) -> None:
     Only whoever holds the folder alone may do so: others' writes look the same.
     """
     for path in folder.rglob(f".*{TEMPORARY}"):
-        _remove_temporary(path)
+        if re.search(rf"\.[0-9a-f]{{12}}{re.escape(TEMPORARY)}$", path.name):
+            path.unlink(missing_ok=True)
 
 
-def remove_temporaries_of(path: Path) -> None:
-    """Remove what killed writes of that file left behind. Only its one writer may do so."""
-    for temporary in path.parent.glob(f".{path.name}.*{TEMPORARY}"):
-        _remove_temporary(temporary)
+def remove_temporaries_of(path: Path, age: float = 0.0) -> None:
+    """Remove what killed writes of that file left behind, and nobody touched for `age` seconds.
+
+    Without an age only its one writer may do so.
+    """
+    for temporary in _left_beside(path, TEMPORARY):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            if time.time() - temporary.stat().st_mtime >= age:
+                temporary.unlink()
 
 
-def _remove_temporary(path: Path) -> None:
-    if re.search(rf"\.[0-9a-f]{{12}}{re.escape(TEMPORARY)}$", path.name):
-        path.unlink(missing_ok=True)
+def remove_replaced(folder: Path) -> None:
+    """Remove earlier contents of that folder that a killed run had put aside for its own."""
+    if folder.is_dir():
+        for aside in _left_beside(folder, ASIDE):
+            remove(aside)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name of its own in the same folder, which tells whose it is."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{ending}")
+
+
+def _left_beside(path: Path, ending: str) -> list[Path]:
+    """What has such a name."""
+    pattern = re.compile(rf"\.{re.escape(path.name[:100])}\.[0-9a-f]{{12}}{re.escape(ending)}")
+    there = os.listdir(path.parent) if path.parent.is_dir() else []
+    return [path.with_name(name) for name in there if pattern.fullmatch(name)]
 
 
 def _room(path: Path) -> str:

@@ -89,6 +89,7 @@ def at_work(
         if place != target and not resume:
             _empty(place)
         files.remove_temporaries(place)
+        files.remove_replaced(target)
         try:
             yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
         except BaseException as error:
