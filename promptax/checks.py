@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,13 +138,17 @@ def check_fields(spec: Any) -> None:
 
 def check_plain_fields(thing: Any) -> None:
     """Complain about the first field of a built thing that is there, and not of its kind: whole
-    numbers, words and tuples of them; arrays are judged where they are used."""
+    numbers, words and tuples of them, other specs; arrays are judged where they are used."""
     for field, kind in _fields(type(thing)):
         value = getattr(thing, field.name)
-        check(
-            value is None or _fits(value, kind),
-            f"Expected {_words(kind)} as {type(thing).__name__}.{field.name}; got {value!r:.80}.",
-        )
+        are_numbers = getattr(kind, "array_type", None) is not None  # annotated by jaxtyping
+        is_wrong = isinstance(value, str | dict) if are_numbers else not _fits(value, kind)
+        if is_wrong and value is not None:
+            plain = isinstance(value, str | int | float)
+            raise ValueError(  # words are made now: what is shown may be large
+                f"Expected {'numbers' if are_numbers else _words(kind)} as {type(thing).__name__}."
+                f"{field.name}; got {f'{value!r:.60}' if plain else type(value).__name__}."
+            )
 
 
 def _is_held(number: float) -> bool:
@@ -236,8 +241,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_member(kind: Any) -> bool:
-    """Whether the kind is a class of specs."""
-    return isinstance(kind, type) and hasattr(kind, "examples")
+    """Whether the kind is a class of specs, or of what is built from them."""
+    return isinstance(kind, type) and issubclass(kind, eqx.Module)
 
 
 def _words(kind: Any) -> str:

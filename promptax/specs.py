@@ -42,6 +42,7 @@ from promptax.checks import floats as floats
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
+MOST_CHARACTERS = 2**24  # of a spec in a file
 
 
 class OpenSet(NamedTuple):
@@ -273,18 +274,28 @@ def from_json(data: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
 
 
 def _array_from_json(data: dict, arrays: Mapping[str, np.ndarray] | None) -> Any:
+    name = data["array"]
     if "dtype" in data:
-        return np.asarray(data["array"], dtype=data["dtype"]).reshape(data["shape"])
-    if arrays is None or data["array"] not in arrays:
+        return _inline_array(data)
+    if arrays is None or not isinstance(name, str) or name not in arrays:
         raise ValueError(
-            f"Expected an array named {data['array']!r} beside the description; it is missing. The "
+            f"Expected an array named {name!r:.60} beside the description; it is missing. The "
             "file is incomplete or was edited; write it again."
         )
-    array = arrays[data["array"]]
+    array = arrays[name]
     held = jax.dtypes.canonicalize_dtype(array.dtype)
     # the device would round what has more digits than it holds, such as counts beyond 2^24
     rounded = np.issubdtype(array.dtype, np.floating) and held != array.dtype
     return array if rounded else on_device(array)
+
+
+def _inline_array(data: dict) -> np.ndarray:
+    try:
+        return np.asarray(data["array"], dtype=data["dtype"]).reshape(data["shape"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"Expected an array, dtype and shape; got {data!r:.99} ({error!r})."
+        ) from error
 
 
 def _build(cls: type, fields: dict[str, Any]) -> Any:
@@ -347,24 +358,36 @@ def parse(base: type[T]) -> Callable[[str], T]:
     def parser(text: str) -> T:
         if text[:1] not in ("{", "[", "@"):
             return member(base, text)()
-        where, whole = "", text
-        if text.startswith("@"):
-            where = f" in {text[1:]}"
-            with open(os.path.expanduser(text[1:]), encoding="utf-8-sig") as file:
-                whole = file.read()
+        if not text.startswith("@"):
+            return _parsed(base, text)
+        path = os.path.expanduser(text[1:])
         try:
-            data = json.loads(whole)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(
-                f'Expected JSON{where} such as {{"class": "{next(iter(members(base)))}"}}; got '
-                f"{whole[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."
-            ) from error
-        thing = from_json(as_written(data, where) if isinstance(data, dict) else data)
-        if not isinstance(thing, base):
-            raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
-        return thing
+            with open(path, encoding="utf-8-sig") as file:
+                whole = file.read(MOST_CHARACTERS + 1)  # a device may have no end
+            check(
+                len(whole) <= MOST_CHARACTERS, f"Expected at most {MOST_CHARACTERS:,} characters."
+            )
+            return _parsed(base, whole)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"In {path}: {error}") from error
 
     return parser
+
+
+def _parsed(base: type[T], text: str) -> T:
+    """The spec that is written there as JSON."""
+    try:
+        data = json.loads(text)
+        data = as_written(data, "it") if isinstance(data, dict) else data
+        thing = from_json(data)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(
+            f'Expected JSON such as {{"class": "{next(iter(members(base)), base.__name__)}"}}; got '
+            f"{text[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."
+        ) from error
+    if not isinstance(thing, base):
+        raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
+    return thing
 
 
 def argument(base: type) -> Any:

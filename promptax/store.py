@@ -133,14 +133,14 @@ def _load_labelled(path: Path) -> "xr.Dataset | xr.DataTree | xr.DataArray":
 def _from_json(path: Path, data: Any, arrays: Arrays | None = None) -> Any:
     try:
         return from_json(data, arrays)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read. {error}") from error
 
 
 def _json(path: Path, text: str) -> dict:
     try:
         return dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, "JSON", error) from error
 
 

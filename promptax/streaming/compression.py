@@ -37,6 +37,8 @@ from promptax.streaming.stepping import Row
 
 MAGIC, VERSION = b"ptax", 1
 MOST_SYMBOLS = 1 << 22  # so that S is close to 2^30
+MOST_TOKENS = 2**31 - 1  # years of decoding
+MOST_BYTES_OF_NUMBER = 10  # 64 bits, 7 in a byte
 TOKENS_AT_ONCE = 64  # given tokens in one call, and between two reports of progress
 GIVEN = -1  # in place of a point
 UNUSABLE = -1  # in place of a width
@@ -288,9 +290,19 @@ def _unpacked(data: bytes) -> tuple[Header, bytes]:
     )
     numbers, at = [], 0
     for _ in Header._fields:
-        value = shift = 0
-        while content[at] & 128:
-            value, shift, at = value | (content[at] & 127) << shift, shift + 7, at + 1
-        numbers.append(value | content[at] << shift)
-        at += 1
-    return Header(*numbers), content[at:]
+        places = range(at, min(at + MOST_BYTES_OF_NUMBER, len(content)))
+        end = next((place for place in places if content[place] < 128), None)
+        if end is None:
+            raise ValueError(
+                "Expected four numbers before the code; got fewer. Copy the data again."
+            )
+        bits = ((byte & 127) << 7 * place for place, byte in enumerate(content[at : end + 1]))
+        numbers.append(sum(bits))
+        at = end + 1
+    header = Header(*numbers)
+    check(
+        header.tokens <= MOST_TOKENS,
+        f"Expected at most {MOST_TOKENS:,} tokens; the data say that they hold {header.tokens:,}. "
+        "They were not made by promptax.compress.",
+    )
+    return header, content[at:]

@@ -4,6 +4,7 @@ import ast
 import errno
 import json
 import os
+import time
 import warnings
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def rewritten(path, change):
             lambda note, arrays: note["thing"].update({"class": "Netwrok"}),
             "Did you mean 'Network'.*--plugin",
         ),
+        *(
+            (lambda note, arrays, values=values: note["thing"].update(values), message)
+            for values, message in (
+                ({"row_outcome": 3}, "an instance of Outcome or None as Network.row_outcome"),
+                ({"row_outcome": {"class": "LSTM"}}, "as Network.row_outcome; got LSTM"),
+                ({"embedding": "word"}, "as Network.embedding; got 'word'"),
+                ({"class": ["LSTM"]}, "the name of a class"),
+                ({"row_outcome": {"array": ["a"]}}, "cannot be read"),
+                ({"row_outcome": {"array": [1], "dtype": "int8"}}, "cannot be read"),
+                ({"row_outcome": {"array": "x", "dtype": 3}}, "cannot be read"),
+            )
+        ),
+        (
+            lambda note, arrays: note["thing"].pop("embedding"),
+            r"Expected the field \['embedding'\] of Network; it is missing",
+        ),
     ],
 )
 def test_an_edited_file_says_so(tmp_path, change, message):
@@ -118,6 +135,27 @@ def test_what_has_no_form_on_disk_says_so(tmp_path):
     with pytest.raises(files.StoreError, match="is a folder"):
         store.save(tmp_path, jnp.ones(1))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- what killed writes leave behind ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["it", "odd [a-b]*.name", "x" * 120, ".hidden"])
+def test_what_killed_writes_left_behind_goes_when_it_is_old(tmp_path, name):
+    """Young files may be of a process that writes them now."""
+    path, old = tmp_path / name, time.time() - 2 * files.ABANDONED
+    left = {age: files._beside(path, files.TEMPORARY) for age in ("old", "young")}
+    others = [tmp_path / ".it.tmp", tmp_path / f".other.{'0' * 12}.tmp", tmp_path / f"{name}.tmp"]
+    for file in (*left.values(), *others):
+        file.write_text("half")
+    for file in (left["old"], *others):
+        os.utime(file, (old, old))
+    files.write_text(path, "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        name,
+        left["young"].name,
+        *(file.name for file in others),
+    }
 
 
 # --- digests --------------------------------------------------------------------------------

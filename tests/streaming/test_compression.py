@@ -237,6 +237,23 @@ def test_data_that_were_damaged_are_named(at):
         px.decompress(COINS, damaged)
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (b"\xff" * 9, "Expected four numbers before the code"),
+        (b"\x80" * 20 + b"\1", "Expected four numbers before the code"),
+        (b"\1\2\0", "Expected four numbers before the code"),
+        (b"\x80\x80\x80\x80\x08\2\0\0", "at most 2,147,483,647 tokens; .* hold 2,147,483,648"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f\2\0\0", "tokens; the data say"),
+    ],
+)
+def test_headers_that_nobody_wrote_are_named(code, words):
+    """Their checksum is right: no accident makes them."""
+    data = b"ptax\1" + zlib.crc32(code).to_bytes(4, "big") + code
+    with pytest.raises(ValueError, match=words):
+        px.decompress(COINS, data)
+
+
 @pytest.mark.usefixtures("as_users_see_it")
 def test_foreign_data_are_named():
     with pytest.raises(ValueError, match=r"which begin with b'ptax'; got b'\\x89PNG'"):

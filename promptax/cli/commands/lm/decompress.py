@@ -18,6 +18,10 @@ def run(flags: Flags, command: str) -> None:
     """Write the text; print how long it is."""
     del command
     data = files.read_bytes(flags.file)
-    text = TextModel.named(flags.model).decompress(data, callbacks=(Bar("decompressing"),))
+    model = TextModel.named(flags.model)
+    try:
+        text = model.decompress(data, callbacks=(Bar("decompressing"),))
+    except ValueError as error:
+        raise ValueError(f"{flags.file}: {error}") from error
     files.write_bytes(flags.out, text.encode())
     say(f"{len(text):,} characters in {flags.out}")
