@@ -170,6 +170,22 @@ def free_bytes() -> int | None:
         return None
 
 
+def expect_room(needed: int, what: str, remedy: str) -> None:
+    """Complain if something needs more memory than is free, where that can be known.
+
+    A system may promise more memory than it has, and end the process that uses it.
+
+    Raises:
+        ValueError: with what is needed, what is free, and the remedy.
+    """
+    free = free_bytes()
+    if free is not None and needed > free:
+        raise ValueError(
+            f"Expected {what} that fit into memory; they take {needed / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free. {remedy}"
+        )
+
+
 def mesh(repetitions: int, sequences: int, held: int = 0) -> Mesh | None:
     """All devices of all processes as repetition × sequence; None for a single device.
 

@@ -42,7 +42,7 @@ from promptax.checks import floats as floats
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
-MOST_CHARACTERS = 2**24  # of a spec in a file
+MOST = 2**24  # characters of a spec in a file
 
 
 class OpenSet(NamedTuple):

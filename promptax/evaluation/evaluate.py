@@ -45,6 +45,9 @@ PROMPT_STEPS = 50  # the best prompt is the best for this many steps: the paper'
 SHARPENED = 25_000  # beliefs of an expectation that only sharpens: a Markov chain at 200 steps
 
 
+SHARPENED_STEPS = 10_000  # of such an expectation: each takes a millisecond or more
+
+
 Progress = Callable[[int, int], Any]
 
 
@@ -105,6 +108,12 @@ def evaluate(
         added, attributes = added | prior_rows, attributes | prior_attributes
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
+    most = max((len(_repetitions(row)) for row in rows.values()), default=1)
+    platforms.expect_room(
+        4 * len(rows) * most * sequences * length,
+        f"losses of {len(rows)} predictors on {sequences:,} sequences of {length:,} steps",
+        "Choose fewer sequences or steps.",
+    )
     expected = _expected_log_loss(rows, target, length, expectations)
     chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
     losses, scored = _stream(key, rows, target, (sequences, length, chunk), tuple(callbacks))
@@ -203,7 +212,7 @@ def _expected_log_loss(
 ) -> Float[np.ndarray, "predictor time"]:
     """Exact expectations in nats; NaN where they are unknown, or would take long."""
     expected = np.full((len(rows), length), np.nan)
-    if not can_be_expected(target):
+    if not can_be_expected(target) or length > SHARPENED_STEPS:
         return expected
     expectations = (expectations or Expectations(target, length, SHARPENED)).at(length)
     # Whoever merges has at least the target's own beliefs: if those are too many, all have more.

@@ -103,6 +103,7 @@ def pretrain(
         settings,
         objective=objective,
         probes=probes,
+        is_fresh=not architecture.trained,
         checkpoint=checkpoint,
         callbacks=callbacks,
         description="pretraining",
@@ -119,6 +120,7 @@ def fit(
     objective: Objective = LogLoss(),
     probes: Sequence[Probe] = (),
     watched: Callable[[Predictor], Tree] | None = None,
+    is_fresh: bool = False,
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] | None = None,
     description: str = "fitting",
@@ -132,13 +134,18 @@ def fit(
         objective: what is made small; the summed log loss of a sequence by default.
         probes: what to measure along the way; kept in `Fitted.probes`.
         watched: which frozen leaves also count in the norm that is clipped.
+        is_fresh: `make` makes all of its arrays, and shares none that are there already.
     """
     key = as_key(key)
     check_kind(objective, Objective, "LogLoss()")
     platforms.drop_programs()
-    check_outcome(make, key, task)
-    first = [
-        make(jax.random.fold_in(jax.random.fold_in(key, 0), r)) for r in range(settings.repetitions)
+    shapes = check_outcome(make, key, task)
+    _expect_room(shapes if is_fresh else None, task, settings)
+    first = [make(jax.random.fold_in(jax.random.fold_in(key, 0), 0))]
+    _expect_room_for_all(eqx.filter(first[0], where(first[0])), settings.repetitions)
+    first += [
+        make(jax.random.fold_in(jax.random.fold_in(key, 0), r))
+        for r in range(1, settings.repetitions)
     ]
     objective.verify(first[0], settings)
     halves = cut(first, where(first[0]))
@@ -180,6 +187,31 @@ def fit(
     return _fitted(platforms.at_home(state), halves, looks, cost)
 
 
+SMALLER = "Choose a smaller batch, length or predictor, or fewer repetitions."
+
+
+def _expect_room(fresh: Predictor | None, task: Task, settings: FitSettings) -> None:
+    """Complain, before any compute, if a fresh predictor and the sequences of an update surely do
+    not fit into memory. The predictor's leaves have shapes, and no numbers."""
+    leaves = [leaf for leaf in jax.tree.leaves(fresh) if isinstance(leaf, jax.ShapeDtypeStruct)]
+    held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    what = "a predictor, and the sequences of an update,"
+    platforms.expect_room(held + _bytes_of_update(task, settings), what, SMALLER)
+
+
+def _expect_room_for_all(tuned: Tree, repetitions: int) -> None:
+    """The same of what each repetition has to itself: weights, a gradient, and two moments."""
+    needed = 4 * repetitions * platforms.size(tuned)
+    platforms.expect_room(needed, f"what is tuned, {repetitions:,} times,", SMALLER)
+
+
+def _bytes_of_update(task: Task, settings: FitSettings) -> int:
+    """What the sequences of one update take."""
+    assert settings.length is not None
+    numbers = 1 if task.outcome.alphabet else task.outcome.input_width()  # of a step of time
+    return 4 * settings.repetitions * settings.batch * settings.length * numbers
+
+
 def _check_leaves(tuned: Tree, predictor: Predictor, objective: Objective) -> None:
     """Complain if there is nothing that an update could move."""
     if not jax.tree.leaves(tuned):
@@ -190,15 +222,18 @@ def _check_leaves(tuned: Tree, predictor: Predictor, objective: Objective) -> No
         )
 
 
-def check_outcome(make: Callable, key: Key[Array, ""], task: Task) -> None:
-    """Complain, before any compute, if a predictor does not read what a task yields."""
-    outcome = eqx.filter_eval_shape(make, key).outcome
+def check_outcome(make: Callable, key: Key[Array, ""], task: Task) -> Predictor:
+    """Complain, before any compute, if a predictor does not read what a task yields. Returns the
+    predictor with shapes in place of its arrays."""
+    predictor = eqx.filter_eval_shape(make, key)
+    outcome = predictor.outcome
     check(
         outcome == task.outcome,
         f"Expected a task over the predictor's {outcome.words()}; got {type(task).__name__} over "
         f"{task.outcome.words()}. Pretrain on a task over {task.outcome.words()}, or change the "
         "task.",
     )
+    return predictor
 
 
 def _run(
@@ -214,9 +249,7 @@ def _run(
     numbers of updates that are `pauses`."""
     assert settings.length is not None
     rates, repetitions = settings.rates(), settings.repetitions
-    numbers = 1 if task.outcome.alphabet else task.outcome.input_width()  # of a step of time
-    per_step = 4 * repetitions * settings.batch * settings.length * numbers
-    size = int(np.clip(BLOCK_BYTES // per_step, 1, 50))
+    size = int(np.clip(BLOCK_BYTES // _bytes_of_update(task, settings), 1, 50))
     mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)
     keys, block = (jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)), None

@@ -10,6 +10,10 @@ from jaxtyping import Array, Float
 
 from promptax.specs import Spec, check
 
+MOST_REPETITIONS = 10_000  # each is made by itself, at a thousandth of a second or more
+MOST_STEPS = 2**31 - 1  # what JAX counts with
+MOST_LOSSES = 2**28  # one is kept of each update and repetition: a gigabyte
+
 
 class FitSettings(Spec):
     """How to fit. None leaves a choice to what is fitted: pretraining reads 100 steps of time at
@@ -46,6 +50,18 @@ class FitSettings(Spec):
         for name, least in {"steps": 0, "batch": 1, "repetitions": 1, "warmup": 0}.items():
             value = getattr(self, name)
             check(value >= least, f"Expected {name} of at least {least}; got {value}.")
+        check(
+            self.repetitions <= MOST_REPETITIONS and self.steps * self.repetitions <= MOST_LOSSES,
+            f"Expected at most {MOST_REPETITIONS:,} repetitions, and {MOST_LOSSES:,} updates of "
+            f"all repetitions together; got {self.repetitions:,} of {self.steps:,} steps each. Fit "
+            "several times, with other keys.",
+        )
+        for name in ("batch", "length"):
+            value = getattr(self, name)
+            check(
+                value is None or value <= MOST_STEPS,
+                f"Expected {name} of at most {MOST_STEPS:,}; got {value}.",
+            )
         for name in ("length", "micro_batch", "learning_rate", "clip"):
             value = getattr(self, name)
             least = min(value, default=0) if isinstance(value, tuple) else value

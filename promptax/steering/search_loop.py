@@ -154,6 +154,8 @@ class _Run(NamedTuple):
         """The state after each call of the compiled steps, about once a second."""
         parts, steps = (traced(self.search), traced(self.predictor)), self.steps
         per_step = 4 * self.settings.repetitions * self.batch * self.length
+        remedy = "Choose a smaller batch or length, or fewer repetitions."
+        platforms.expect_room(per_step, "the sequences of a step", remedy)
         block = int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
         begin, count, index, episodes = int(state.step), 1, -1, None
         while begin < steps:

@@ -50,7 +50,11 @@ def _steps(length: Any) -> int:
         is_whole and length >= 0,
         f"Expected length, a whole number of at least 0; got {length!r}.",
     )
+    check(length <= MOST_STEPS, f"Expected length of at most {MOST_STEPS:,}; got {length}.")
     return int(length)
+
+
+MOST_STEPS = 2**31 - 1  # what JAX counts with
 
 
 class Task(Spec, open_as="task", default="DirichletCategorical"):

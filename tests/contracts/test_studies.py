@@ -4,10 +4,12 @@ import json
 
 import pytest
 from support import judges as laws
+from support.command_line import _keep_compilation_settings, complaint  # noqa: F401
 
 from promptax import specs
 from promptax.experiments.conditions import Condition, matching
-from promptax.studies import Study
+from promptax.experiments.measurement import Measurement
+from promptax.studies import Study, study_folder
 
 every_study = pytest.mark.parametrize("study", laws.examples(Study))
 
@@ -29,6 +31,30 @@ def test_conditions_are_data_with_names_of_their_own(study):
 def test_an_unknown_scale_is_named(study):
     with pytest.raises(ValueError, match=r"Expected a scale from .*; got 'huge'"):
         study.conditions("huge")
+
+
+@every_study
+def test_nothing_is_written_before_it_is_known_that_all_can_be_measured(
+    study, tmp_path, monkeypatch, capsys
+):
+    """Also not where the folder has a study already: it stays as it is."""
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(self):
+        raise FileNotFoundError("Expected weights; there are none.")
+
+    for measurement in specs.members(Measurement).values():
+        monkeypatch.setattr(measurement, "verify", refuse)
+    command = ["study", type(study).__name__, "--out", "results"]
+    assert "Expected weights; there are none." in complaint(capsys, *command)
+    assert "Expected --only to match" in complaint(capsys, *command, "--only", "nothing")
+    assert list(tmp_path.iterdir()) == []
+    study_folder.begin(tmp_path / "results", "earlier", study, "small")
+    before = (tmp_path / "results" / "spec.json").read_bytes()
+    complaint(capsys, *command)
+    complaint(capsys, *command, "--only", "nothing")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["spec.json"]
+    assert (tmp_path / "results" / "spec.json").read_bytes() == before
 
 
 @pytest.mark.slow

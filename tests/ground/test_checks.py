@@ -66,6 +66,20 @@ SPECS = {
     "HardPrompt().tune(key, COINS.bayes(), Symbols)": "Expected a Task, such as Categorical((0."
     "2, 0.8)); got the class",
     "play(key, {'ucb': UCB1()}, BernoulliBandit(), 3.5)": "Expected rounds, a whole number; got",
+    "px.FitSettings(repetitions=10**8)": "Expected at most 10,000 repetitions, and 268,435,456",
+    "px.FitSettings(steps=10**8, repetitions=3)": "Expected at most 10,000 repetitions, and 268,43",
+    "px.FitSettings(batch=2**31)": "Expected batch of at most 2,147,483,647; got 2147483648.",
+    "px.evaluate(key, {}, COINS, 10**8, 10**6)": "Expected losses of 2 predictors on 100,000,000",
+    "px.pretrain(key, LSTM(width=2), COINS, px.FitSettings(batch=2**30, length=2**20))": "Expected "
+    "a predictor, and the sequences of an update, that fit into memory; they take",
+    "px.pretrain(key, LSTM(width=10**7), COINS)": "Expected a predictor, and the sequences of an u",
+    "promptability(COINS, Categorical((0.2, 0.8)), 10**7)": "Expected at most 5,000,000 prompts to",
+    "diagnose(COINS, Categorical((0.2, 0.8)), 10**7)": "Expected at most 5,000,000 prompts to try",
+    "sampled(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
+    "sampled(key, -1)": "Expected length, a whole number of at least 0; got -1.",
+    "sampled(key, None)": "Expected length, a whole number of at least 0; got None.",
+    "sampled(key, 2**70)": "Expected length of at most 2,147,483,647; got 1180591620717",
+    "sampled(0, 3)": "Expected one random key, such as jax.random.key(0); got int 0.",
     "px.generate(key, COINS.bayes(), 2.5)": "Expected length, a whole number; got 2.5.",
     "COINS.sample(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
     "COINS.sample(key, -1)": "Expected length, a whole number of at least 0; got -1.",
@@ -92,6 +106,8 @@ SPECS = {
 }
 HEAD = """
 import json, jax, numpy as np, promptax as px
+from promptax import specs
+from promptax.analysis import diagnose, promptability
 from promptax.decisions import *
 from promptax.fit import MAML
 from promptax.predictors import *
@@ -99,10 +115,17 @@ from promptax.steering import *
 from promptax.tasks import *
 inf, nan, key, COINS = float("inf"), float("nan"), jax.random.key(0), DirichletCategorical()
 def said(source):
+    return said_by(lambda: eval(source))
+def said_by(deed):
     try:
-        return "accepted " + repr(eval(source))
+        return "accepted " + repr(deed())
     except (TypeError, ValueError) as error:
         return str(error)
+def sampled(*given):
+    "What every task says, if that is one and the same."
+    tasks = [task.examples()[0] for task in specs.members(Task).values()]
+    messages = {said_by(lambda task=task: task.sample(*given)) for task in tasks}
+    raise ValueError(*messages)
 assert px.FitSettings(steps=np.int64(3), learning_rate=np.float32(0.5)).steps == 3
 assert Symbols(np.int32(3)) == Symbols(3)
 """

@@ -18,11 +18,14 @@ import xarray as xr
 from jaxtyping import Int
 
 from promptax.axes import NATS, labelled
+from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers
 from promptax.tasks.base import Task
+
+MOST_PROMPTS = 5_000_000  # count vectors of all lengths: seconds, and a gigabyte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,16 @@ def exact_expectations(prior: Task, target: Task, prompt_length: int, length: in
         "Expected a target with an oracle and an exact predictor; got "
         f"{type(target).__name__}. Sample instead: promptax.evaluate.",
     )
-    return Expectations(target, length)
+    expectations = Expectations(target, length)
+    if expectations.counts_suffice(prior.bayes()):
+        count = enumeration.size(prior.symbols, prompt_length + 1)
+        check(
+            count <= MOST_PROMPTS,
+            f"Expected at most {MOST_PROMPTS:,} prompts to try, order being free; got "
+            f"{count:,} of up to {prompt_length:,} symbols. Choose a shorter length; `longest` "
+            "tries some that are longer.",
+        )
+    return expectations
 
 
 def table_of_best(prior: Task, expectations: Expectations, prompt_length: int) -> Promptability:

@@ -35,6 +35,7 @@ from promptax.specs import traced
 
 MOST_BELIEFS = 200_000  # after any one step: some seconds for a sequence of 50 tokens
 MOST_BYTES = 2**31  # of all states that may follow after one step
+MOST_DRAWN = 2**25  # symbols of all random words: 128 MB, and some times that to read them
 MANY = 1_000  # with more, it is worth a second to foresee whether there will be too many
 SIDE_BY_SIDE = (64, 1024)  # states that advance together: two programs for a kind of predictor
 BYTES_AT_ONCE = 2**28  # of the states that follow those
@@ -273,14 +274,16 @@ def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most:
     """Complain now if there will surely be too many beliefs before the last step.
 
     Random words are read by all predictors. If too few of them end in equal beliefs, there are too
-    many beliefs (`promptax.protocol.birthdays`). Words that the target excludes are left out.
+    many beliefs (`promptax.protocol.birthdays`). Words that the target excludes are left out, and
+    words are no longer than memory allows: too many beliefs at an earlier step are too many.
     """
     size = sum(
         _following_bytes(*pair) // len(jax.tree.leaves(pair[1])[0])
         for pair in zip(predictors, layer.pools, strict=True)
     )
     draws = min(DRAWS, BYTES_AT_ONCE // size)
-    words = random_words(predictors[0].symbols, length - 1, draws)
+    ahead = max(1, min(length - 1, MOST_DRAWN // max(1, draws)))
+    words = random_words(predictors[0].symbols, ahead, draws)
     states, chances = zip(
         *(_read(predictor, length, jnp.asarray(words)) for predictor in predictors), strict=True
     )
@@ -290,7 +293,7 @@ def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most:
     if number is not None:
         raise TooManyBeliefs(
             f"Expected at most {most:,} different beliefs of {_names(predictors)}; got some "
-            f"{number:,} or more after {length - 1} of {length} steps. {WAY_OUT}"
+            f"{number:,} or more after {ahead} of {length} steps. {WAY_OUT}"
         )
 
 
