@@ -1,149 +1,209 @@
 """Damage every kind of file that promptax reads, and see what becomes of it.
 
-    python benchmarks/damage.py [mutants]
+    python benchmarks/damage.py --mutants 2000 --out runs/damage.md
+    python benchmarks/damage.py --only gguf --number 17
 
-A mutant is a file that was cut, had a bit flipped, two blocks swapped, a block overwritten by
-noise or by zeros, or begins with a header that claims billions. For every kind the table says how
-many mutants were refused, how many were read as before (the damage changed nothing that is read),
-how many were read as something else, how many ended in an error that is none of promptax's, and
-the longest time. Of the files that promptax writes, none may be read as something else.
+A mutant is a file that was cut, had a bit flipped, blocks swapped, overwritten or doubled, is of
+another kind, or claims what is not so (`mutants`). Each is opened in a process that is watched:
+after 20 s, or above 1 GB, it is ended (`trials`). What may become of it:
+
+    refused     an error of promptax that names the file
+    as before   the damage changed nothing that is read
+    taken       other content was read. Nobody can tell in a file without a digest, or if it is
+                another whole file; forbidden in what promptax wrote ("changed"), and where the end
+                of the file is missing ("half")
+
+Everything else is forbidden too: an error of another library ("raw"), one that does not name the
+file ("unnamed"), no end, and more than 1 GB. The exit code is 1 if anything forbidden was seen; the
+second command tries a single mutant again, and shows its error.
 """
 
+import argparse
 import collections
-import signal
+import dataclasses
+import functools
+import hashlib
+import shutil
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
+import mutants
 import numpy as np
+import trials
+import whole_files
 import xarray as xr
 
-import promptax as px
-from promptax import files, store
-from promptax.predictors import LSTM
-from promptax.tasks import Categorical, DirichletCategorical, Recorded
+from promptax import files
 
-LIMIT = 20  # seconds for one file
-REFUSED = (ValueError, OSError, MemoryError)
-COINS = DirichletCategorical().bayes()
-Reader = Callable[[Path], Any]
+FORBIDDEN = ("raw", "unnamed", "changed", "half", *trials.ENDED)
+TEXTS = (".txt", ".jsonl")  # half a text is a text
 
 
-def whole_files(folder: Path) -> dict[str, tuple[Path, Reader]]:
-    """A whole file of every kind, and how it is read; the first five are promptax's own."""
-    network = LSTM(width=4).build(jax.random.key(0), 2)
-    results = xr.Dataset(
-        {"regret": (("predictor", "time"), np.random.default_rng(0).normal(size=(2, 50)))},
-        coords={"predictor": ["a", "b"]},
-        attrs={"reference": "oracle", "nothing": None},
-    )
-    state = {"weights": jnp.arange(50.0), "step": np.array(3)}
-    checkpoint = store.Checkpoint(folder / "checkpoint.safetensors")
-    checkpoint.save("run", state)
-    tokens = np.random.default_rng(1).integers(0, 2, 400)
-    rows = "\n".join(",".join(map(str, row)) for row in tokens.reshape(20, 20).tolist())
-    return {
-        "record": (px.save(folder / "network.safetensors", network), px.load),
-        "results": (px.save(folder / "results.nc", results), px.load),
-        "checkpoint": (checkpoint.path, lambda path: store.Checkpoint(path).restore("run", state)),
-        "spec": (px.save(folder / "task.json", Categorical((0.2, 0.8))), px.load),
-        "run folder": (
-            files.write_json(folder / "spec.json", {"command": "promptax demo", "seed": 0}),
-            files.read_json,
-        ),
-        "compressed": (
-            files.write_bytes(folder / "tokens.ptax", px.compress(COINS, tokens)),
-            lambda path: px.decompress(COINS, path.read_bytes()),
-        ),
-        "symbols (no digest)": (
-            files.write_text(folder / "rows.csv", rows),
-            lambda path: Recorded(path=str(path)).sequences,
-        ),
-    }
+def fingerprint(thing: Any) -> str:
+    """A digest of what was read: the same for the same content."""
+    digest = hashlib.sha256()
+    _add(digest, thing)
+    return digest.hexdigest()
 
 
-def mutant(random: np.random.Generator, whole: bytes) -> bytes:
-    """The file with one damage."""
-    data, size = bytearray(whole), len(whole)
-    kind = random.integers(6)
-    first, second = sorted(random.integers(0, size, 2).tolist())
-    if kind == 0:
-        return bytes(data[:first])
-    if kind == 1:
-        data[first] ^= 1 << int(random.integers(8))
-    elif kind == 2:
-        data[first : first + 8], data[second : second + 8] = (
-            data[second : second + 8],
-            data[first : first + 8],
-        )
-    elif kind == 3:
-        data[first : first + 16] = random.bytes(len(data[first : first + 16]))
-    elif kind == 4:
-        data[first:second] = bytes(second - first)
+def _add(digest: Any, thing: Any) -> None:
+    digest.update(type(thing).__name__.encode())
+    if isinstance(thing, xr.DataTree):
+        thing = {node.path: node.to_dataset() for node in thing.subtree}
+    if isinstance(thing, xr.Dataset | xr.DataArray):
+        digest.update(repr(thing.to_dict()).encode())
+    elif isinstance(thing, np.ndarray | jax.Array):
+        array = np.asarray(thing)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    elif dataclasses.is_dataclass(thing):
+        _add(digest, {f.name: getattr(thing, f.name, None) for f in dataclasses.fields(thing)})
+    elif isinstance(thing, dict):
+        for key in sorted(thing, key=repr):
+            digest.update(repr(key).encode())
+            _add(digest, thing[key])
+    elif isinstance(thing, list | tuple):
+        for part in thing:
+            _add(digest, part)
     else:
-        data[: min(8, size)] = (2**40 + int(random.integers(99))).to_bytes(8, "little")[:size]
-    return bytes(data)
+        digest.update(repr(thing).encode())
 
 
-def equal(one: Any, another: Any) -> bool:
-    """Whether two things that were read are the same."""
-    if isinstance(one, xr.Dataset):
-        return isinstance(another, xr.Dataset) and one.identical(another)
-    if isinstance(one, np.ndarray | jax.Array):
-        return np.array_equal(one, another)
-    return bool(eqx.tree_equal(one, another))
+# --- in a worker ----------------------------------------------------------------------------
 
 
-def outcome(read: Reader, path: Path, whole: Any) -> str:
-    """What becomes of a damaged file."""
-    signal.alarm(LIMIT)
+@functools.cache
+def place() -> Path:
+    """The worker's own copy of all whole files."""
+    folder = Path(tempfile.mkdtemp(prefix="damage-"))
+    whole_files.write_all(folder)
+    return folder
+
+
+@functools.cache
+def before(kind: str) -> str:
+    """The fingerprint of what is read where nothing is damaged; "" where the whole is refused."""
+    try:
+        return fingerprint(whole_files.KINDS[kind].read(place() / kind))
+    except files.StoreError:
+        return ""
+
+
+@functools.cache
+def samples() -> list[bytes]:
+    """A whole file of every kind."""
+    return [
+        (place() / name / kind.names[0]).read_bytes() for name, kind in whole_files.KINDS.items()
+    ]
+
+
+def attempt(job: dict[str, Any]) -> tuple[str, str]:
+    """Damage a file, read it, and put it back; the verdict, and what the error says."""
+    kind, path = whole_files.KINDS[job["kind"]], place() / job["kind"] / job["name"]
+    whole, folder = path.read_bytes(), place() / job["kind"]
+    random = np.random.default_rng([job["number"], *job["kind"].encode()])
+    wanted = before(job["kind"])
+    if kind.damage is None:
+        damage, data = mutants.mutant(random, whole, samples())
+    else:
+        damage, data = "crafted", kind.damage(random, whole)
+    path.write_bytes(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return "as before" if equal(whole, read(path)) else "something else"
-    except TimeoutError:
-        return "without end"
-    except REFUSED:
-        return "refused"
+            got = fingerprint(kind.read(folder))
     except Exception as error:
-        return f"raw {type(error).__name__}"
+        return _verdict(error, folder, path), f"{damage}: {trials.shown(error)}"
     finally:
-        signal.alarm(0)
+        path.write_bytes(whole)
+    if got == wanted:
+        return "as before", damage
+    if kind.is_ours and damage != "foreign":  # which is another whole file
+        return "changed", damage
+    return "half" if damage == "cut" and path.suffix not in TEXTS else "taken", damage
 
 
-def too_late(*_: Any) -> None:
-    """What the alarm does."""
-    raise TimeoutError
+def _verdict(error: Exception, folder: Path, path: Path) -> str:
+    if not trials.is_told(error) and not (isinstance(error, OSError) and error.filename):
+        return "raw"
+    names = folder.name, path.name
+    return "refused" if any(name in str(error) for name in names) else "unnamed"
 
 
-def main(mutants: int) -> None:
-    """Damage, read, count."""
-    signal.signal(signal.SIGALRM, too_late)
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name:
-        kinds = whole_files(Path(name))
-        for kind, (path, read) in kinds.items():
-            raw, whole = path.read_bytes(), read(path)
-            counts, longest = collections.Counter[str](), 0.0
-            for _ in range(mutants // len(kinds)):
-                damaged = mutant(random, raw)
-                if damaged == raw:
-                    continue
-                path.write_bytes(damaged)
-                started = time.monotonic()
-                counts[outcome(read, path, whole)] += 1
-                longest = max(longest, time.monotonic() - started)
-            path.write_bytes(raw)
-            told = ", ".join(f"{count} {what}" for what, count in counts.most_common())
-            print(f"{kind:20} {told}; longest {longest:.2f} s")
+# --- in the first process -------------------------------------------------------------------
+
+
+def jobs_of(count: int, only: str = "") -> list[dict[str, Any]]:
+    """What is damaged: every file of every kind equally often, kind by kind in turn."""
+    chosen = {name: kind for name, kind in whole_files.KINDS.items() if only in name}
+    jobs = []
+    for number in range(-(-count // len(chosen))):
+        for name, kind in chosen.items():
+            file = kind.names[number % len(kind.names)]
+            jobs.append({"kind": name, "name": file, "number": number})
+    return jobs[:count]
+
+
+def table_of(outcomes: list[tuple[dict[str, Any], trials.Outcome]]) -> str:
+    """A row for each kind: what became of its mutants, the longest time, the most memory."""
+    headings = ("file", "mutants", "refused", "as before", "taken", "forbidden", "longest, s",
+                "most, MB")  # fmt: skip
+    rows = []
+    for kind in whole_files.KINDS:
+        seen = [outcome for job, outcome in outcomes if job["kind"] == kind]
+        rows.append(_row(kind, seen)) if seen else None
+    rows.append(_row("all", [outcome for _, outcome in outcomes]))
+    return trials.as_table(headings, rows)
+
+
+def _row(name: str, seen: list[trials.Outcome]) -> tuple[Any, ...]:
+    counts = collections.Counter(outcome.verdict for outcome in seen)
+    forbidden = sum(counts[verdict] for verdict in FORBIDDEN)
+    longest = max(outcome.seconds for outcome in seen)
+    most = max(outcome.grown for outcome in seen) / 1e6
+    told = (counts[verdict] for verdict in ("refused", "as before", "taken"))
+    return name, len(seen), *told, forbidden, f"{longest:.1f}", f"{most:.0f}"
+
+
+def main() -> None:
+    """Try all mutants, print and save the table, then what must not be."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--mutants", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="kinds whose names contain this")
+    parser.add_argument("--number", type=int, help="try a single mutant of each kind in --only")
+    parser.add_argument("--out", type=Path, help="file to write the table to")
+    given = parser.parse_args()
+    jobs = jobs_of(given.mutants, given.only)
+    if given.number is not None:
+        jobs = [job for job in jobs if job["number"] == given.number]
+    outcomes, bad = [], 0
+    for job, outcome in trials.run(__file__, jobs, given.workers):
+        outcomes.append((job, outcome))
+        bad += outcome.verdict in FORBIDDEN
+        if outcome.verdict in FORBIDDEN or given.number is not None:
+            where = f"{job['kind']}, {job['name']}, number {job['number']}"
+            print(f"{outcome.verdict}: {where}: {outcome.message}", flush=True)
+    table = table_of(outcomes)
+    print(table)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(table)
+    sys.exit(bad > 0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    if sys.argv[1:] == ["--worker"]:
+        place()
+        for kind_name in whole_files.KINDS:  # so that no trial pays for it
+            before(kind_name)
+        samples()
+        try:
+            trials.serve(attempt)
+        finally:
+            shutil.rmtree(place())
+    else:
+        main()

@@ -1,95 +1,292 @@
-"""Kill a run at random moments, resume it, and compare every bit with a run that was left alone.
+"""Stop runs at random moments, resume them, and compare every bit with a run that was left alone.
 
-    python benchmarks/kills.py --kills 20
+    python benchmarks/kills.py --kills 100 --signals 20 --out runs/kills.md
 
-Every trial is a run of its own that saves a checkpoint whenever it can, so that many of the kills
-fall into a write. What is printed: at which update each run was found, and whether its weights and
-losses are those of the undisturbed run.
+Runs are those of the command line, `promptax pretrain` and `promptax tune`, and save a checkpoint
+after every call of the compiled updates, so that many stops fall into a write. Half of the kills
+(SIGKILL) come at a random moment after the first update, half in the midst of a write, at each of
+its steps in turn (`PLACES`). Then `--resume` goes on, or, where nothing was kept yet, the command
+is given again; predictor and losses must be those of the undisturbed run, bit for bit, and nothing
+may be left behind. Stops by SIGTERM and Ctrl-C must end in exit code 143 and 130, keep every update
+but the one in work, and print the command that goes on, which is then typed as it is. A trial takes
+two runs, some 10 s on one core.
 """
 
 import argparse
 import os
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-RUN = """
-import sys, jax
-from promptax import Checkpoint, FitSettings, load, pretrain, save
+import jax
+import numpy as np
+import trials
+
+import promptax as px
 from promptax.predictors import LSTM
-from promptax.tasks import DirichletCategorical
 
-checkpoint = Checkpoint(sys.argv[1], every_seconds=0)
-settings = FitSettings(steps=600, batch=8, length=20, repetitions=2)
-say = lambda done, total, note: print(done, flush=True)
-fitted = pretrain(jax.random.key(0), LSTM(width=128), DirichletCategorical(), settings,
-                  checkpoint=checkpoint, callbacks=(say,))
-save(sys.argv[2], {"predictor": fitted.predictor, "loss": jax.numpy.asarray(fitted.loss)})
-"""
-READ = """
-import sys, jax, numpy as np, promptax
-one, other = (jax.tree.leaves(promptax.load(path)) for path in sys.argv[1:])
-print(len(one) == len(other) and all(map(np.array_equal, one, other)))
-"""
+STEPS = 300
+FIT = ["--fit.steps", str(STEPS), "--fit.batch", "8", "--fit.length", "20", "--fit.repetitions",
+       "2", "--plugin", "watched"]  # fmt: skip
+LINES = {
+    "pretrain": ["pretrain", "--network", "lstm", "--network.width", "64", *FIT],
+    "tune": ["tune", "--predictor", "../base.safetensors", "--tuner", "softprompt", *FIT],
+}
+PLACES = ("half a file", "before the flush", "before the new name", "after the new name")
+WATCHED = '''
+"""Saves whenever it can, writes down every update, and kills itself in a write if asked to."""
+
+import os
+import signal
+
+import safetensors.numpy
+from promptax import files, store
+from promptax.fit import loop
+
+place, _, number = os.environ.get("KILL_IN", "").partition(":")
+passed = {place: 0}
+inner = {"save": safetensors.numpy.save_file, "flush": files._flush, "replace": os.replace,
+         "updates": loop.run_updates}
 
 
-def begin(folder: Path) -> subprocess.Popen:
-    """A run in that folder, from its checkpoint if it has one."""
-    arguments = [folder / "checkpoint", folder / "result.safetensors"]
+def come_to(there):
+    if there == place:
+        passed[there] += 1
+        if passed[there] == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_file(arrays, path, metadata=None):
+    inner["save"](arrays, path, metadata)
+    if place == "half a file" and passed[place] + 1 == int(number):
+        os.truncate(path, os.path.getsize(path) // 2)
+    come_to("half a file")
+
+
+def flush(path):
+    come_to("before the flush")
+    inner["flush"](path)
+
+
+def replace(old, new):
+    come_to("before the new name")
+    inner["replace"](old, new)
+    come_to("after the new name")
+
+
+def run_updates(moving, block, span, *others):
+    moved = inner["updates"](moving, block, span, *others)
+    first, last = (int(bound) for bound in span.bounds)
+    with open("updates.txt", "a") as file:
+        file.write(f"{last - first}\\n")
+    return moved
+
+
+safetensors.numpy.save_file, files._flush, os.replace = save_file, flush, replace
+loop.run_updates = run_updates
+loop.BLOCK_BYTES = 6400  # five updates, so that there are many calls, and many checkpoints
+store.Checkpoint.due = lambda self: True
+'''
+
+
+class Trial(NamedTuple):
+    """What is stopped, how, and when.
+
+    `line`: one of LINES; `how`: a signal; `place`: of PLACES, "" for a random moment; `when`: the
+    share of the run that has passed, or the number of the write.
+    """
+
+    line: str
+    how: signal.Signals
+    place: str
+    when: float
+
+
+class Result(NamedTuple):
+    """What came of a trial.
+
+    `stopped_at`: updates that were done by then; `code`: the exit code, 0 where the run had ended
+    before; `is_told`: the command that goes on was printed; `is_clean`: nothing of a killed write
+    is left; `lost`: updates that had to be done again.
+    """
+
+    trial: Trial
+    stopped_at: int
+    code: int
+    is_told: bool
+    is_equal: bool
+    is_clean: bool
+    lost: int
+
+
+def begin(folder: Path, words: list[str], **environment: str) -> subprocess.Popen:
+    """A command, in that folder."""
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+        words,
+        cwd=folder,
+        env=os.environ | environment | {"PYTHONPATH": str(trials.ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def lines(child: subprocess.Popen) -> list[int]:
-    """What it says until its end: numbers of updates."""
-    said, _ = child.communicate()
-    return [int(line) for line in said.split()]
+def typed(*words: str) -> list[str]:
+    """The words of a command line of promptax, in this Python."""
+    return [sys.executable, "-m", "promptax", *words]
+
+
+def updates(folder: Path) -> int:
+    """How many updates were computed there so far, in all runs."""
+    file = folder / "updates.txt"
+    return sum(map(int, file.read_text().split())) if file.exists() else 0
+
+
+def in_new_folder(place: Path, name: str) -> Path:
+    """A folder with the plugin in it."""
+    folder = place / name
+    folder.mkdir()
+    (folder / "watched.py").write_text(WATCHED)
+    return folder
+
+
+def undisturbed(place: Path, line: str) -> tuple[Path, float]:
+    """A run that nobody stops, and how long its updates took."""
+    folder = in_new_folder(place, f"{line} alone")
+    child = begin(folder, typed(*LINES[line], "--out", "run"))
+    began = _first_update(folder, child)
+    child.communicate()
+    assert child.returncode == 0 and updates(folder) == STEPS
+    return folder, time.monotonic() - began
+
+
+def _first_update(folder: Path, child: subprocess.Popen) -> float:
+    """Wait until something was computed; when that was."""
+    while not updates(folder) and child.poll() is None:
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+def attempt(place: Path, number: int, trial: Trial, alone: tuple[Path, float]) -> Result:
+    """Stop a run, go on with it, and compare it with the one that was left alone."""
+    folder = in_new_folder(place, str(number))
+    line = typed(*LINES[trial.line], "--out", "run")
+    inside = {"KILL_IN": f"{trial.place}:{trial.when:.0f}"} if trial.place else {}
+    child = begin(folder, line, **inside)
+    _first_update(folder, child)
+    if not trial.place:
+        time.sleep(trial.when * alone[1])
+        child.send_signal(trial.how)
+    _, complaint = child.communicate()
+    stopped_at = updates(folder)
+    advice = re.search(r"^ +(promptax .*--resume.*)$", complaint, re.MULTILINE)
+    if child.returncode != 0:
+        words = shlex.split(advice[1])[1:] if advice else [*line[3:], "--resume"]
+        _, refusal = (second := begin(folder, typed(*words))).communicate()
+        if second.returncode != 0 and "there is none" in refusal:  # no checkpoint was there yet
+            again = ["--overwrite"] if "--overwrite" in refusal else []
+            begin(folder, [*line, *again]).communicate()
+    return Result(
+        trial,
+        stopped_at,
+        code=child.returncode,
+        is_told=advice is not None,
+        is_equal=is_same(alone[0] / "run", folder / "run"),
+        is_clean=not list(folder.rglob("*.tmp")),
+        lost=updates(folder) - STEPS,
+    )
+
+
+def is_same(one: Path, another: Path) -> bool:
+    """Whether two run folders hold the same predictor and the same losses, bit for bit."""
+    try:
+        predictors = [px.load(folder / "predictor.safetensors") for folder in (one, another)]
+        losses = [px.load(folder / "results.nc")["loss"].values for folder in (one, another)]
+    except (OSError, ValueError):
+        return False
+    pairs = zip(*map(jax.tree.leaves, predictors), strict=True)
+    return np.array_equal(*losses) and all(np.array_equal(*map(np.asarray, p)) for p in pairs)
+
+
+def planned(kills: int, signals: int) -> list[Trial]:
+    """The trials: half of the kills at random moments, half in writes; then signals."""
+    draw, lines = random.Random(0), [*LINES]
+    chosen = []
+    for number in range(kills):
+        place = PLACES[number // 2 % len(PLACES)] if number % 2 else ""
+        most = 100 if place == PLACES[1] else 50  # a write has two flushes
+        when = draw.randint(1, most) if place else draw.uniform(0, 0.9)
+        chosen.append(Trial(lines[number // 2 % 2], signal.SIGKILL, place, when))
+    for number in range(signals):
+        how = (signal.SIGTERM, signal.SIGINT)[number % 2]
+        chosen.append(Trial(lines[number // 2 % 2], how, "", draw.uniform(0, 0.8)))
+    return chosen
+
+
+def table_of(results: list[Result]) -> str:
+    """A row for each way to stop a run."""
+    rows = []
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        for place in ("", *PLACES):
+            seen = [r for r in results if (r.trial.how, r.trial.place) == (how, place)]
+            stopped = [result for result in seen if result.code != 0]
+            if not seen:
+                continue
+            codes = ", ".join(sorted({str(result.code) for result in stopped}))
+            told = "–" if how == signal.SIGKILL else f"{sum(r.is_told for r in stopped)}"
+            rows.append(
+                (f"{how.name}, {place or 'at a random moment'}", len(seen), len(stopped), codes,
+                 sum(r.is_equal for r in seen), sum(r.is_clean for r in seen), told,
+                 max((r.lost for r in stopped), default=0))
+            )  # fmt: skip
+    headings = ("stopped by", "runs", "stopped before the end", "exit code", "bit-equal in the end",
+                "nothing left behind", "command printed", "most updates lost")  # fmt: skip
+    return trials.as_table(headings, rows)
 
 
 def main() -> None:
-    """Print a line for each kill, and how many came out bit-equal."""
+    """Print a line for each trial, then the table; exit code 1 if one is not as promised."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
-    kills, equal, torn = parser.parse_args().kills, 0, 0
-    moments = random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
-        alone = Path(place) / "alone"
-        alone.mkdir()
-        child = begin(alone)
-        assert child.stdout is not None
-        child.stdout.readline()  # compiled
-        started = time.monotonic()
-        assert lines(child)[-1] == 600
-        seconds = time.monotonic() - started
-        for trial in range(kills):
-            folder = Path(place) / str(trial)
-            folder.mkdir()
-            child = begin(folder)
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(moments.uniform(0, 0.7 * seconds))
-            os.kill(child.pid, signal.SIGKILL)
-            killed_at = max(lines(child), default=1)
-            writing = any(each.name.endswith(".tmp") for each in folder.iterdir())
-            resumed_from = min(lines(begin(folder)), default="its end")
-            paths = [str(each / "result.safetensors") for each in (alone, folder)]
-            told = subprocess.run(
-                [sys.executable, "-c", READ, *paths], stdout=subprocess.PIPE, text=True, check=True
-            )
-            same = told.stdout.strip() == "True"
-            equal, torn = equal + same, torn + writing
-            during = ", during a write" if writing else ""
-            print(
-                f"{trial + 1}: killed after update {killed_at}{during}; went on after "
-                f"{resumed_from}; bit-equal: {same}",
-                flush=True,
-            )
-    print(f"{equal} of {kills} bit-equal; {torn} killed during a write")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--signals", type=int, default=20)
+    parser.add_argument("--at-once", type=int, default=2, help="trials at the same time")
+    parser.add_argument("--out", type=Path, help="file to write the table to")
+    given = parser.parse_args()
+    began, results = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(given.at_once) as pool:
+        place = Path(name)
+        px.save(place / "base.safetensors", LSTM(width=16).build(jax.random.key(0), 2))
+        alone = {line: undisturbed(place, line) for line in LINES}
+        futures = [
+            pool.submit(attempt, place, number, trial, alone[trial.line])
+            for number, trial in enumerate(planned(given.kills, given.signals))
+        ]
+        for number, future in enumerate(futures, start=1):
+            results.append(future.result())
+            print(f"{number}: {results[-1]}", flush=True)
+    table = table_of(results)
+    seconds = (time.monotonic() - began) / len(results)
+    print(f"{table}\n{seconds:.1f} s for each, {given.at_once} at the same time")
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(table)
+    sys.exit(not all(map(is_as_promised, results)))
+
+
+def is_as_promised(result: Result) -> bool:
+    """Whether nothing was lost that should not have been."""
+    if result.trial.how == signal.SIGKILL or result.code == 0:
+        return result.is_equal and result.is_clean
+    is_well_stopped = result.code == 128 + result.trial.how and result.is_told
+    return result.is_equal and result.is_clean and is_well_stopped and result.lost <= 1
 
 
 if __name__ == "__main__":

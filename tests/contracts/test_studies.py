@@ -33,6 +33,7 @@ def test_an_unknown_scale_is_named(study):
         study.conditions("huge")
 
 
+@pytest.mark.slow
 @every_study
 def test_nothing_is_written_before_it_is_known_that_all_can_be_measured(
     study, tmp_path, monkeypatch, capsys
