@@ -162,7 +162,11 @@ class Tokenizer:
         A token may be a part of a character, which then waits for its other parts.
         """
         window, shown = [], 0
+        added = {} if special else self.model.get_added_tokens_decoder()
+        left_out = {number for number, token in added.items() if token.special}
         for token in tokens:
+            if operator.index(token) in left_out:  # words before and after it follow on one another
+                continue
             window.append(operator.index(token))
             text = self.decode(window, special)
             whole = len(text.rstrip(BROKEN))
