@@ -10,6 +10,7 @@ from promptax.specs import members_elsewhere
 from promptax.tasks.base import Task as Task
 from promptax.tasks.combined.mixture import Mixture as Mixture
 from promptax.tasks.combined.product import Product as Product
+from promptax.tasks.combined.switching import Switching as Switching
 from promptax.tasks.combined.tagged import Tagged as Tagged
 from promptax.tasks.hidden.hidden_markov import HiddenMarkov as HiddenMarkov
 from promptax.tasks.hidden.hidden_markov_mixture import HiddenMarkovMixture as HiddenMarkovMixture
