@@ -53,9 +53,7 @@ class LiveAndDie(Task):
         chances = jax.random.uniform(when, (max(0, length - 1),))
         later = jax.lax.scan(step, jnp.ones((), jnp.int32), chances)[1]
         begins = jnp.concatenate([jnp.ones(min(1, length), bool), later])
-        rows = segments.draw_rows(which, length, self.symbols)
-        rows = rows[jnp.maximum(jnp.cumsum(begins) - 1, 0)] if length else rows
-        return Episode(segments.draw_tokens(tokens, rows), latent=Segments(rows, begins))
+        return segments.draw_segments(which, tokens, begins, self.symbols)
 
     def oracle(self, latent: Segments, tokens: Tokens) -> LogProbs:
         return segments.log_rows(latent, tokens)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from promptax.axes import LogProbs, Tokens
+from promptax.protocol.outcomes import Episode
 from promptax.tasks.markov.rows import expected_entropy, log_evidence_of
 from promptax.tasks.markov.weighting import KT
 
@@ -39,6 +40,16 @@ def draw_tokens(key: Key[Array, ""], rows: Float[Array, "time symbol"]) -> Token
     heights = jnp.cumsum(rows, axis=1)
     points = jax.random.uniform(key, (len(rows), 1)) * heights[:, -1:]
     return jnp.sum(points >= heights, axis=1, dtype=jnp.int32)
+
+
+def draw_segments(
+    rows_key: Key[Array, ""], tokens_key: Key[Array, ""], begins: Bool[Array, " time"], symbols: int
+) -> Episode:
+    """Symbols of segments that begin at the given steps, each with a row of its own."""
+    length = len(begins)
+    rows = draw_rows(rows_key, length, symbols)
+    rows = rows[jnp.maximum(jnp.cumsum(begins) - 1, 0)] if length else rows
+    return Episode(draw_tokens(tokens_key, rows), latent=Segments(rows, begins))
 
 
 def log_rows(latent: Segments, tokens: Tokens) -> LogProbs:
