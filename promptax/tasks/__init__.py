@@ -31,6 +31,7 @@ from promptax.tasks.regression.sign_regression import SignRegression as SignRegr
 from promptax.tasks.regression.sparse_regression import SparseRegression as SparseRegression
 from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie
 from promptax.tasks.switching.partition_tree import PartitionTree as PartitionTree
+from promptax.tasks.switching.random_shifts import RandomShifts as RandomShifts
 from promptax.tasks.switching.regular_shifts import RegularShifts as RegularShifts
 
 __getattr__ = members_elsewhere(Task, __name__)
