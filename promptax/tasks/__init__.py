@@ -33,5 +33,6 @@ from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie
 from promptax.tasks.switching.partition_tree import PartitionTree as PartitionTree
 from promptax.tasks.switching.random_shifts import RandomShifts as RandomShifts
 from promptax.tasks.switching.regular_shifts import RegularShifts as RegularShifts
+from promptax.tasks.switching.uniform_shifts import UniformShifts as UniformShifts
 
 __getattr__ = members_elsewhere(Task, __name__)
