@@ -1,5 +1,6 @@
 """One known distribution over symbols: a coin, a die."""
 
+import functools
 from typing import ClassVar
 
 import equinox as eqx
@@ -54,7 +55,7 @@ class Categorical(Task):
         return jnp.asarray(self.probabilities)[None], jnp.ones(1)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
-        return jnp.broadcast_to(entropy(jnp.asarray(self.probabilities)), (length,))
+        return steady_entropy(jnp.asarray(self.probabilities), length)
 
     @classmethod
     def examples(cls) -> "tuple[Categorical, ...]":
@@ -80,6 +81,15 @@ class KnownDistribution(Exchangeable):
         probabilities = jnp.asarray(self.probabilities)
         impossible = jnp.any((counts > 0) & (probabilities == 0))
         return uniform_if(impossible, jnp.log(probabilities))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def steady_entropy(
+    probabilities: Float[Array, "*batch symbol"], length: int
+) -> Float[Array, "*batch time"]:
+    """`entropy`, the same at each of `length` steps."""
+    losses = entropy(probabilities)[..., None]
+    return jnp.broadcast_to(losses, (*losses.shape[:-1], length))
 
 
 @jax.jit

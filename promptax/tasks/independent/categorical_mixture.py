@@ -13,7 +13,7 @@ from promptax.protocol.exchangeable import Exchangeable, uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Task, draw
-from promptax.tasks.independent.categorical import entropy
+from promptax.tasks.independent.categorical import steady_entropy
 
 Table = Float[Array, "component symbol"] | Float[np.ndarray, "component symbol"]
 
@@ -49,7 +49,7 @@ class CategoricalMixture(Task):
 
     @property
     def symbols(self) -> int:
-        return len(self.probabilities[0])
+        return np.shape(self.probabilities)[1]  # indexing an array would compile a program
 
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         which, tokens = jax.random.split(key)
@@ -73,8 +73,7 @@ class CategoricalMixture(Task):
         return jnp.arange(len(self.weights)), jnp.asarray(self.weights)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
-        mean = jnp.asarray(self.weights) @ entropy(jnp.asarray(self.probabilities))
-        return jnp.broadcast_to(mean, (length,))
+        return jnp.asarray(self.weights) @ steady_entropy(jnp.asarray(self.probabilities), length)
 
     @classmethod
     def examples(cls) -> "tuple[CategoricalMixture, ...]":
@@ -94,7 +93,7 @@ class MixturePosterior(Exchangeable):
 
     @property
     def symbols(self) -> int:
-        return len(self.probabilities[0])
+        return np.shape(self.probabilities)[1]  # indexing an array would compile a program
 
     @property
     def sources(self) -> Float[np.ndarray, "source symbol"]:
