@@ -19,7 +19,16 @@ from promptax.files import path_of
 from promptax.formats import fetch
 from promptax.formats import llama as formats
 from promptax.predictors.base import Architecture, Network
-from promptax.predictors.parts.attention import Heads, KeptRows, Past, Queries, append, attention
+from promptax.predictors.parts.attention import (
+    Heads,
+    KeptRows,
+    Past,
+    Turn,
+    append,
+    attention,
+    rotated,
+    rotation,
+)
 from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.predictors.torso import (
     BatchOutputs,
@@ -293,9 +302,6 @@ class LlamaTorso(Torso):
         return tuple(sorted({max(1, math.ceil(length / part)) for part in (1, 2)}))
 
 
-Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines
-
-
 def one_layer(
     spec: Llama,
     weights: LlamaLayer,
@@ -329,17 +335,3 @@ def rms_norm(
     wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
     return (wide * inverse).astype(rows.dtype) * scale
-
-
-def rotation(first: int | Array, rows: int, width: int, base: float) -> Turn:
-    """Cosines and sines of the angles at positions first, first + 1, … (Su et al. 2021)."""
-    rates = base ** (-jnp.arange(0, width, 2) / width)
-    angles = (first + jnp.arange(rows))[:, None] * rates
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotated(heads: Queries, turn: Turn) -> Queries:
-    """Each head's halves, turned as pairs."""
-    cosine, sine = (angles.astype(heads.dtype) for angles in turn)
-    a, b = jnp.split(heads, 2, axis=-1)
-    return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)

@@ -1,7 +1,7 @@
 """Attention of new rows to rows of the past, which a batch shares, and to each other."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,8 +11,31 @@ from jaxtyping import Array, Float, Int
 Heads = Float[Array, "*batch head time head_width"]
 Queries = Float[Array, "*batch head row head_width"]
 Past = tuple[Array, Array, Array | None]
+Scores = Float[Array, "*head row other"]
+Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines
 
 BLOCK = 128  # rows of a past of fixed size that are attended to at once
+
+
+class Distance(NamedTuple):
+    """What the distance between two rows does to their score; by itself nothing."""
+
+    slopes: tuple[float, ...] | None = None
+    """One for each head: slope · distance is taken from the score (ALiBi, Press et al. 2022)."""
+    window: int | None = None
+    """A row attends to so many rows, itself and the last ones before it; None: to all."""
+
+    def added(self, distance: Int[Array, "row other"]) -> Scores | float:
+        """What is added to the scores of rows so far apart."""
+        added: Array | float = 0.0
+        if self.slopes is not None:
+            added = -jnp.array(self.slopes)[:, None, None] * distance
+        if self.window is not None:
+            added = added + jnp.where(distance < self.window, 0.0, -jnp.inf)
+        return added
+
+
+ANY_DISTANCE = Distance()
 
 
 def attention(
@@ -21,6 +44,7 @@ def attention(
     value: Heads,
     past: Past,
     groups: int = 1,
+    distance: Distance = ANY_DISTANCE,
 ) -> Float[Array, "*batch time width"]:
     """Causal attention of new rows to the past rows and to each other.
 
@@ -28,18 +52,26 @@ def attention(
     queries are [head, group × time, head_width] then. `past`, which all sequences share: keys and
     values [head, row, head_width], and how many of the rows count (None: all). A long past is
     attended to block by block, as far as its rows count (partial sums as in Milakov and Gimelshein
-    2018).
+    2018). Distances are counted in rows, for one group alone.
     """
     new = key.shape[-2]
     products = query @ jnp.swapaxes(key, -1, -2)
     earlier = jnp.tile(jnp.tril(jnp.ones((new, new), bool)), (groups, 1))
     products = products + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
     rows, filled = past[0].shape[-2], past[2]
+    places = jnp.arange(new)[:, None]
+    if distance != ANY_DISTANCE:
+        products = products + distance.added(places - jnp.arange(new))
+        places = places + (rows if filled is None else filled)
     if rows == 0:
         return _side_by_side(jax.nn.softmax(products) @ value, groups)
     if filled is not None and rows > BLOCK:
-        return _side_by_side(_block_by_block(query, products, value, past, filled), groups)
+        return _side_by_side(
+            _block_by_block(query, products, value, past, filled, places, distance), groups
+        )
     shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
+    if distance != ANY_DISTANCE:
+        shared = shared + distance.added(places - jnp.arange(rows))
     if filled is not None:
         shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
     top = _top(products, shared)
@@ -50,7 +82,13 @@ def attention(
 
 
 def _block_by_block(
-    query: Queries, products: Array, value: Heads, past: Past, filled: Array
+    query: Queries,
+    products: Array,
+    value: Heads,
+    past: Past,
+    filled: Array,
+    places: Int[Array, "time 1"],
+    distance: Distance,
 ) -> Queries:
     """The mean of values that `attention` computes, block by block. Blocks without a row that
     counts are skipped."""
@@ -69,6 +107,8 @@ def _block_by_block(
             jax.lax.dynamic_slice_in_dim(array, start, BLOCK, axis=-2) for array in (keys, values)
         )
         scores = jnp.einsum("...htd,hsd->...hts", query, block_keys).astype(wide)
+        if distance != ANY_DISTANCE:
+            scores = scores + distance.added(places - at)
         scores = jnp.where((at >= first) & (at < filled), scores, -jnp.inf)
         higher = _top(top, scores)
         before, scores = jnp.exp(top - higher), jnp.exp(scores - higher)
@@ -123,3 +163,17 @@ class KeptRows(eqx.Module):
         if self.filled is None:
             raise TypeError("Expected a state of fixed shape to drop rows of: start(capacity=...).")
         return eqx.tree_at(lambda kept: kept.filled, self, self.filled - rows)
+
+
+def rotation(first: int | Array, rows: int, width: int, base: float) -> Turn:
+    """Cosines and sines of the angles at positions first, first + 1, … (Su et al. 2021)."""
+    rates = base ** (-jnp.arange(0, width, 2) / width)
+    angles = (first + jnp.arange(rows))[:, None] * rates
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotated(heads: Queries, turn: Turn) -> Queries:
+    """Each head's halves, turned as pairs."""
+    cosine, sine = (angles.astype(heads.dtype) for angles in turn)
+    a, b = jnp.split(heads, 2, axis=-1)
+    return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)
