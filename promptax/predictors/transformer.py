@@ -17,7 +17,15 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.predictors.base import Architecture
-from promptax.predictors.parts.attention import Heads, KeptRows, append, attention
+from promptax.predictors.parts.attention import (
+    Distance,
+    Heads,
+    KeptRows,
+    append,
+    attention,
+    rotated,
+    rotation,
+)
 from promptax.predictors.parts.layers import (
     Layer,
     LayerNorm,
@@ -38,7 +46,10 @@ from promptax.predictors.torso import (
     Table,
     Torso,
 )
-from promptax.specs import Record, check
+from promptax.specs import Record, check, later
+
+PLACES = ("sine", "learned", "rotary", "alibi", "none")
+ROTARY_BASE = 1e4  # the slowest wavelength over 2π, as in Su et al. 2021
 
 
 class Transformer(Architecture):
@@ -52,6 +63,14 @@ class Transformer(Architecture):
     """Attention heads; must divide the width."""
     widening: int = 4
     """The MLP's hidden layer is that many times as wide."""
+    positions: str = later("sine")
+    """How it knows the order of rows: "sine" adds sine-cosine encodings (Vaswani et al. 2017),
+    "learned" adds trained rows, "rotary" turns queries and keys (Su et al. 2021), "alibi" lowers
+    scores in proportion to the distance (Press et al. 2022), "none" adds nothing."""
+    longest: int = later(512)
+    """How many rows it can read with learned positions, prompt and begin row included."""
+    window: int | None = later(None)
+    """A row attends to so many rows, itself included; None: to all that came before."""
 
     def __check_init__(self) -> None:
         check(
@@ -65,6 +84,20 @@ class Transformer(Architecture):
             f"Expected heads that divide the width {self.width}: one of {fitting}; got "
             f"{self.heads}.",
         )
+        check(
+            self.positions in PLACES,
+            f"Expected positions to be one of {', '.join(PLACES)}; got {self.positions!r}.",
+        )
+        check(
+            self.positions != "rotary" or self.width // self.heads % 2 == 0,
+            f"Expected heads of an even width, whose halves rotary positions turn; got "
+            f"{self.width} / {self.heads}. Take fewer heads or another width.",
+        )
+        check(self.longest >= 1, f"Expected longest of at least 1 row; got {self.longest}.")
+        check(
+            self.window is None or self.window >= 1,
+            f"Expected a window of at least 1 row, the row itself, or None; got {self.window}.",
+        )
 
     @classmethod
     def as_published(cls) -> "Transformer":
@@ -77,7 +110,13 @@ class Transformer(Architecture):
 
     @classmethod
     def examples(cls) -> "tuple[Transformer, ...]":
-        return cls(width=8, heads=2), cls(width=6, depth=2, heads=3, widening=2)
+        return (
+            cls(width=8, heads=2),
+            cls(width=6, depth=2, heads=3, widening=2),
+            cls(width=4, heads=2, positions="alibi", window=16),
+            cls(width=4, heads=2, positions="rotary"),
+            cls(width=4, heads=1, positions="learned", longest=64),
+        )
 
     def embedding_width(self) -> int:
         return self.width
@@ -86,9 +125,15 @@ class Transformer(Architecture):
         return self.width
 
     def torso(self, key: Key[Array, ""]) -> "TransformerTorso":
+        table = None
+        if self.positions == "learned":
+            table = 0.02 * jax.random.normal(key, (self.longest, self.width))
         return TransformerTorso(
             tuple(_block(k, self) for k in jax.random.split(key, self.depth)),
             heads=self.heads,
+            positions=self.positions,
+            window=self.window,
+            table=table,
         )
 
 
@@ -157,8 +202,13 @@ class TransformerTorso(Torso):
 
     blocks: tuple[Block, ...] = eqx.field(converter=tuple)
     heads: int = eqx.field(static=True)
+    positions: str = later("sine", static=True)
+    window: int | None = later(None, static=True)
+    table: Float[Array, "place width"] | None = later(None)
+    """The rows of learned positions."""
 
     def start(self, capacity: int | None) -> Memory:
+        self._check_room(capacity or 0)
         head_width = self.blocks[0].query.shape()[0] // self.heads
         empty = tuple(jnp.zeros((self.heads, capacity or 0, head_width)) for _ in self.blocks)
         return Memory(None if capacity is None else jnp.array(0), empty, empty)
@@ -172,7 +222,7 @@ class TransformerTorso(Torso):
         return self._read(state, rows)
 
     def _read(self, state: Memory, rows: Array) -> tuple[Memory, Array, Internals]:
-        hidden = rows + positions(state.rows_read(), *rows.shape[-2:])
+        hidden = rows + self._places(state.rows_read(), *rows.shape[-2:])
         return self._through(state, hidden, self.blocks[0].projections(hidden, self.heads))
 
     def advance_tokens(
@@ -180,7 +230,7 @@ class TransformerTorso(Torso):
     ) -> tuple[Memory, BatchOutputs, Internals]:
         """A symbol at a position gives one and the same row in every sequence: what the first
         block computes from single rows is computed for symbol × time rows, once for a batch."""
-        places = positions(state.rows_read(), tokens.shape[-1], table.shape[1])
+        places = self._places(state.rows_read(), tokens.shape[-1], table.shape[1])
         distinct = table[:, None] + places
 
         def look_up(rows: Array) -> Array:
@@ -189,6 +239,30 @@ class TransformerTorso(Torso):
         given = self.blocks[0].projections(distinct, self.heads)
         return self._through(state, look_up(distinct), jax.tree.map(look_up, given))
 
+    def _places(self, first: int | Array, rows: int, width: int) -> Float[Array, "rows width"]:
+        """What is added to rows at the positions first, first + 1, …; one row where nothing is."""
+        if self.positions == "sine":
+            return positions(first, rows, width)
+        if self.table is None:
+            return jnp.zeros((1, width))
+        if isinstance(first, int):
+            self._check_room(first + rows)
+        return jax.lax.dynamic_slice_in_dim(self.table, first, rows)
+
+    def _check_room(self, rows: int) -> None:
+        if self.table is not None and rows > len(self.table):
+            raise ValueError(
+                f"Expected at most {len(self.table)} rows, since there is a learned position for "
+                f"so many; got {rows}, prompt and begin row included. Set Transformer.longest, or "
+                "take other positions."
+            )
+
+    @property
+    def _distance(self) -> Distance:
+        """With ALiBi head h of n has the slope 2^(-8 h / n), h from 1."""
+        slopes = tuple(2 ** (-8 * (head + 1) / self.heads) for head in range(self.heads))
+        return Distance(slopes if self.positions == "alibi" else None, self.window)
+
     def _through(
         self, state: Memory, hidden: Array, first: Projections
     ) -> tuple[Memory, Array, Internals]:
@@ -196,8 +270,12 @@ class TransformerTorso(Torso):
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
             query, key, value = block.projections(hidden, self.heads) if index else first
+            if self.positions == "rotary":
+                turn = rotation(state.rows_read(), hidden.shape[-2], key.shape[-1], ROTARY_BASE)
+                query, key = rotated(query, turn), rotated(key, turn)
             past = state.keys[index], state.values[index], state.filled
-            attended = block.attention_output(attention(query, key, value, past))
+            attended = attention(query, key, value, past, distance=self._distance)
+            attended = block.attention_output(attended)
             hidden = hidden + attended
             inner = gelu(block.mlp_input(block.before_mlp(hidden)))
             hidden = block.after_mlp(hidden + block.mlp_output(inner))
