@@ -1,0 +1,1 @@
+"""Networks whose layers write what they read into a matrix."""
