@@ -3,6 +3,9 @@
 from promptax.predictors.base import Architecture as Architecture
 from promptax.predictors.base import Network as Network
 from promptax.predictors.fast_weights.linear_attention import LinearAttention as LinearAttention
+from promptax.predictors.fast_weights.momentum_attention import (
+    MomentumAttention as MomentumAttention,
+)
 from promptax.predictors.gru import GRU as GRU
 from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
