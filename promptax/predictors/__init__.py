@@ -7,6 +7,7 @@ from promptax.predictors.fast_weights.linear_attention import LinearAttention as
 from promptax.predictors.fast_weights.momentum_attention import (
     MomentumAttention as MomentumAttention,
 )
+from promptax.predictors.fast_weights.self_referential import SelfReferential as SelfReferential
 from promptax.predictors.gru import GRU as GRU
 from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
