@@ -1,4 +1,4 @@
-"""Laws that every measurement obeys."""
+"""Laws that every measurement obeys. What needs a result is slow: a measurement is a whole run."""
 
 import json
 import math
@@ -68,6 +68,7 @@ def test_stages_are_labelled_groups(measurement, results):
         assert all(group[key].attrs.get("unit") == "nats" for key in losses), name
 
 
+@pytest.mark.slow
 @every_measurement
 def test_what_a_sweep_keeps_is_what_is_measured_alone(measurement, results, tmp_path):
     condition = Condition(measurement, 3)
@@ -76,6 +77,7 @@ def test_what_a_sweep_keeps_is_what_is_measured_alone(measurement, results, tmp_
     assert not [*(tmp_path / "unfinished").iterdir()]
 
 
+@pytest.mark.slow
 @every_measurement
 def test_what_is_shared_is_the_first_stage(measurement, results):
     shared = measurement.shared()
@@ -88,6 +90,7 @@ def test_what_is_shared_is_the_first_stage(measurement, results):
     xr.testing.assert_equal(alone[first].to_dataset(), results(measurement)[first].to_dataset())
 
 
+@pytest.mark.slow
 @every_measurement
 def test_numbers_are_rows_of_a_table(measurement, results):
     rows = measurement.numbers(results(measurement))

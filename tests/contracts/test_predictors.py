@@ -14,7 +14,6 @@ from support.reading import (
     PIECE,
     TRACES,
     EmbeddedPrompt,
-    build,
     go_on,
     named,
     prompted,
@@ -228,6 +227,7 @@ def test_tokens_are_their_embedding_rows(network):
     np.testing.assert_array_equal(behind.prompt, rows[:PIECE])
 
 
+@pytest.mark.slow
 @every_network
 def test_products_keep_the_precision_of_float32(network):
     """On accelerators too, which would round their factors unless they are told not to."""
@@ -250,7 +250,7 @@ def test_products_keep_the_precision_of_float32(network):
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", laws.examples(Architecture))
 def test_large_alphabets_look_their_rows_up(architecture):
-    network = build(architecture, 0, 65)  # up to 64 symbols: a product with one-hot
+    network = laws.build(architecture, 0, 65)  # up to 64 symbols: a product with one-hot
     tokens = tokens_for(network)
     one_hot = jax.nn.one_hot(tokens, 65)
     close(read(network, tokens)[1].log_probs, read(network, one_hot)[1].log_probs)
@@ -306,8 +306,8 @@ def test_other_numbers_compile_nothing(predictor):
 @pytest.mark.slow
 @every_network
 def test_the_same_key_builds_the_same_network(network):
-    again = build(network.architecture, 1, network.symbols)
-    other = build(network.architecture, 2, network.symbols)
+    again = laws.build(network.architecture, 1, network.symbols)
+    other = laws.build(network.architecture, 2, network.symbols)
     equal = eqx.filter_jit(eqx.tree_equal)
     assert equal(again, network) and not equal(other, network)
 

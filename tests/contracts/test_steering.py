@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import judges as laws
-from support.reading import build
 
 from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
 from promptax.fit.fitted import Fitted
@@ -47,7 +46,7 @@ SHORT = FitSettings(steps=3, batch=4, length=5, repetitions=3)
 @functools.cache
 def base(architecture, symbols):
     """An untrained network; that it stays as it was is checked below."""
-    return build(ARCHITECTURES[architecture], 1, symbols)
+    return laws.build(ARCHITECTURES[architecture], 1, symbols)
 
 
 @functools.cache
@@ -164,7 +163,7 @@ def test_frozen_leaves_stay_and_tuned_leaves_move(tuner, architecture, symbols):
 @every_case
 def test_the_base_predictor_is_left_as_it_was(tuner, architecture, symbols):
     tuned(tuner, architecture, symbols)
-    fresh = build(ARCHITECTURES[architecture], 1, symbols)
+    fresh = laws.build(ARCHITECTURES[architecture], 1, symbols)
     assert identical(fresh, base(architecture, symbols))
 
 

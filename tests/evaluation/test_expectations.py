@@ -51,7 +51,7 @@ def test_merged_beliefs_equal_every_sequence(task):
         merged = beliefs.merged_losses(judged, bayes, LENGTH)[0]
         expected = by_sequences(judged, bayes, LENGTH)
         np.testing.assert_allclose(merged, expected, atol=1e-9, err_msg=name)
-        np.testing.assert_allclose(expected_losses(judged, task, LENGTH), merged, atol=1e-9)
+    np.testing.assert_allclose(expected_losses(judged, task, LENGTH), merged, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.judges import same
+from support.judges import build, same
 
 from promptax import FitSettings, predict, pretrain
 from promptax.fit import loop as loop
@@ -26,7 +26,7 @@ COIN, COINS = Categorical((0.2, 0.8)), DirichletCategorical()
 
 @functools.cache
 def transformer():
-    return Transformer(width=8, heads=2).build(jax.random.key(1), 2)
+    return build(Transformer(width=8, heads=2), 1, 2)
 
 
 def run(settings, tuner=None, key=KEY, task=COIN, **more):
@@ -310,7 +310,7 @@ def test_a_state_may_hold_whole_numbers(micro_batch):
 
 def test_callbacks_hear_of_progress_and_stop():
     heard = []
-    settings = FitSettings(steps=40, batch=2, length=4)
+    settings = FitSettings(steps=40, batch=3, length=9)  # as above: it is compiled
     run(settings, callbacks=[lambda *each: heard.append(each)])
     done = [each[0] for each in heard]
     assert done == sorted(set(done)) and done[-1] == 40 and {each[1] for each in heard} == {40}
@@ -320,7 +320,7 @@ def test_callbacks_hear_of_progress_and_stop():
 
 
 def test_no_steps_is_the_start():
-    fitted = run(FitSettings(steps=0, batch=2, length=4))
+    fitted = run(FitSettings(steps=0, batch=3, length=9))
     start = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
     same(fitted.predictor, SoftPrompt(length=2).steer(start, transformer()))
     assert fitted.loss.shape == (1, 0)

@@ -23,7 +23,7 @@ from promptax.protocol.repeated import Repeated
 from promptax.specs import Record, Spec, parse
 from promptax.tasks import Categorical, Task
 
-specs_of = pytest.mark.parametrize("spec", laws.examples(Spec, quick=99))
+specs_of = pytest.mark.parametrize("spec", laws.examples(Spec))
 architectures = pytest.mark.parametrize("architecture", laws.examples(Architecture))
 ARRAYS = {
     "bool": jnp.array([True, False]),

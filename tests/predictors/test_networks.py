@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.judges import build
 
 from promptax import protocol
 from promptax.predictors import LSTM, Transformer
@@ -49,7 +50,7 @@ def test_repeated_predictors_are_told_apart():
 
 @functools.cache
 def transformer():
-    return Transformer(width=8, heads=2).build(jax.random.key(1), 2)
+    return build(Transformer(width=8, heads=2), 1, 2)
 
 
 COIN = DirichletCategorical().bayes()

@@ -48,7 +48,7 @@ every_outcome = pytest.mark.parametrize("outcome", EXAMPLES)
 
 @pytest.fixture(scope="module")
 def network():
-    return Transformer(width=4, heads=2).build(KEY, TASK.outcome)
+    return laws.build(Transformer(width=4, heads=2), 0, TASK.outcome)
 
 
 # --- laws -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.judges import build
 
 from promptax import Embedded, FitSettings, condition, specs
 from promptax.predictors import LSTM, Transformer
@@ -18,12 +19,12 @@ READERS = {
     "counts": (lambda: COINS, {"tokens", "weights"}),
     "tree": (lambda: TREE, {"tokens"}),
     "ridge": (LINE.bayes, {"observations"}),
-    "lstm": (lambda: LSTM(width=4).build(KEY, 2), {"tokens", "weights", "rows"}),
+    "lstm": (lambda: build(LSTM(width=4), 0, 2), {"tokens", "weights", "rows"}),
     "transformer": (
-        lambda: Transformer(width=4, heads=1).build(KEY, 2),
+        lambda: build(Transformer(width=4, heads=1), 0, 2),
         {"tokens", "weights", "rows", "keys and values"},
     ),
-    "points": (lambda: LSTM(width=4).build(KEY, LINE.outcome), {"observations", "rows"}),
+    "points": (lambda: build(LSTM(width=4), 0, LINE.outcome), {"observations", "rows"}),
     "behind a prompt": (lambda: condition(TREE, [0, 1]), {"tokens"}),
 }
 

@@ -80,6 +80,7 @@ def test_every_claim_holds_but_the_printed_chain_of_bounds(name):
 # --- numbers --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [3, 4, 100, 1000])
 def test_regret_of_long_prompts(length):
     found = number("T01", f"best regret, exactly {length} symbols")
@@ -90,6 +91,7 @@ def test_regret_of_long_prompts(length):
         np.testing.assert_allclose(found, GOLDEN[name][str(length)][1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [100, 1000])
 def test_regret_of_prompts_up_to_a_length(most):
     lengths = range(most - 20, most + 1)  # the best of them is among the longest
@@ -101,6 +103,7 @@ def test_regret_of_prompts_up_to_a_length(most):
     np.testing.assert_allclose(number("T01", f"best regret, up to {most} "), best, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_printed_bound_is_broken_where_a_sixth_is_missing():
     np.testing.assert_allclose(
         number("T02 printed", "variance minus k(n - k)/n³ at k = 0"), 0.0059, atol=1e-4
@@ -164,6 +167,7 @@ def test_entropy_by_every_sequence():
         np.testing.assert_allclose(found, total, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_best_of_two_families_by_another_way():
     def two(zeros, ones):
         return sum(closed_form(bias, 50, zeros, ones) / 2 for bias in (0.2, 0.8))
@@ -187,6 +191,7 @@ def test_the_best_of_two_families_by_another_way():
     assert best - 1e-4 < found < best + 1e-9
 
 
+@pytest.mark.slow
 def test_demonstrations_leave_what_is_still_to_come():
     expected = closed_form(0.2, 56) - closed_form(0.2, 6)
     np.testing.assert_allclose(number("D02", "regret after 6 symbols"), expected, atol=1e-9)
@@ -195,11 +200,13 @@ def test_demonstrations_leave_what_is_still_to_come():
     )
 
 
+@pytest.mark.slow
 def test_the_floor_of_a_novel_target():
     floor = 50 * (0.1 * math.log(1 / 3) + 0.9 * math.log(9 / 7))
     np.testing.assert_allclose(number("T08", "divergence"), floor, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", [0, 2])
 def test_the_optimum_for_two_coins(position):
     steps, value = (
@@ -210,6 +217,7 @@ def test_the_optimum_for_two_coins(position):
     np.testing.assert_allclose(found, value[position], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_six_symbols_on_two_coins():
     best = GOLDEN["best hard prompt, length 6 (three and three), dirichlet(1,1), two-coin"][0]
     np.testing.assert_allclose(number("M13 exact", "regret after"), best, atol=1e-5)

@@ -38,6 +38,12 @@ def examples(base, quick=1):
     ]
 
 
+@eqx.filter_jit
+def build(architecture, seed, outcome):
+    """A network; compiled, since each operation alone would be another program."""
+    return architecture.build(jax.random.key(seed), outcome)
+
+
 def exact_tasks(over_alphabets=True):
     """Every example of a task that has an oracle and an exact predictor: of those over an alphabet,
     whose short sequences can all be read, or of the others."""

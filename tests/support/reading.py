@@ -56,11 +56,6 @@ BELOW = {
 MIXTURES = {f"mixture-{name}": name for name in BELOW}
 
 
-@eqx.filter_jit
-def build(architecture, seed, symbols):
-    return architecture.build(jax.random.key(seed), symbols)
-
-
 @functools.cache
 def named(name):
     """A predictor, made when a test asks for it."""
@@ -71,7 +66,7 @@ def named(name):
         task = EXACT_TASKS[name]
         return Uniform(3) if task is None else task.bayes()
     architecture, symbols = ARCHITECTURES[name]
-    return build(architecture, 1, symbols)
+    return laws.build(architecture, 1, symbols)
 
 
 # --- reading --------------------------------------------------------------------------------
