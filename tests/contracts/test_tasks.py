@@ -222,7 +222,8 @@ def read_long(task, key):
 def test_rows_are_distributions_also_after_long_histories(task):
     for rows in read_long(specs.traced(task), jax.random.key(1)):
         assert rows.shape == (400, task.outcome.parameter_width())
-        if task.outcome.alphabet is None:  # whose parameters make a density whatever they are
+        scored = getattr(task.outcome, "answer", task.outcome)  # of points, their answers
+        if scored.alphabet is None:  # whose parameters make a density whatever they are
             assert np.isfinite(rows).all()
         else:
             laws.normalised(rows)
