@@ -8,6 +8,9 @@ from promptax.protocol.outcomes import Points as Points
 from promptax.protocol.outcomes import Symbols as Symbols
 from promptax.specs import members_elsewhere
 from promptax.tasks.base import Task as Task
+from promptax.tasks.classification.prototype_classification import (
+    PrototypeClassification as PrototypeClassification,
+)
 from promptax.tasks.combined.mixture import Mixture as Mixture
 from promptax.tasks.combined.product import Product as Product
 from promptax.tasks.combined.switching import Switching as Switching

@@ -1,0 +1,1 @@
+"""Tasks of points whose answers are classes."""
