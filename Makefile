@@ -16,7 +16,9 @@ DEV     := .venv/.stamp-dev
 # The versions also hold for what builds the package (hatchling), which -c does not reach: an older pip reads them
 # there from PIP_CONSTRAINT, a newer one from PIP_BUILD_CONSTRAINT.
 INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-           $(BIN)/python -m pip install -qq
+           $(BIN)/python -m pip install -qq --no-compile
+# pip would compile on one core. Some packages hold files that are no Python of this version: what fails stays source.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -68,8 +70,10 @@ $(VENV):
 
 $(RUNTIME): pyproject.toml constraints.txt | $(VENV)
 	$(INSTALL) -e .
+	@$(COMPILE)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
 	$(INSTALL) -e '.[dev]'
+	@$(COMPILE)
 	@touch $(RUNTIME) $@
