@@ -127,7 +127,7 @@ def test_a_chain_that_lost_thousands_of_nats_wins_them_back():
     ("fields", "message"),
     [
         ({"source": HiddenMarkov()}, "looks back a known number of steps; got HiddenMarkov, whose"),
-        ({"source": LiveAndDie()}, "such as a path or a switch, has no finite pool"),
+        ({"source": LiveAndDie()}, "whose lookback is None: nobody said it, or something"),
         ({"source": 3}, "an instance of Task as FinitePool.source; got 3"),
         ({"size": 0}, "a size, a whole number of at least 1; got 0"),
         ({"size": 2.5}, "a whole number as FinitePool.size; got 2.5"),

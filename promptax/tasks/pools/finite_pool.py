@@ -75,8 +75,9 @@ class FinitePool(Task):
         check(
             source.has_oracle and lookback is not None,
             "Expected a source with one latent for each sequence, and an oracle that looks back a "
-            f"known number of steps; got {name}, whose lookback is {lookback}. What hides "
-            "something new at each step, such as a path or a switch, has no finite pool.",
+            f"known number of steps; got {name}, whose lookback is {lookback}: nobody said it, or "
+            "something new is hidden at each step, such as a path or a switch. There is no finite "
+            "pool of that.",
         )
         listed = source.outcome.alphabet is not None
         check(
