@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 AXES = {
     "predictor": "one of the predictors that are compared, by name",
+    "algorithm": "one of the predictors that others are held against, by name",
     "pretraining": "which pretraining seed",
     "repetition": "which repetition of a tuning (own data, own initial values)",
     "sequence": "one sampled sequence",
@@ -24,6 +25,7 @@ AXES = {
     "prompt": "one row of a prompt",
     "embedding": "one coordinate of an embedding row",
     "state": "one coordinate of an internal state",
+    "internal": "one internal state of a predictor, by name",
     "step": "one update of the training loop; counts 1..S",
     "context": "what comes before: last symbols as one number, or what a policy is shown",
     "node": "one node of a tree of contexts, or of a quadrature",
@@ -32,7 +34,7 @@ AXES = {
     "candidate": "one hard prompt that was tried",
     "component": "one principal component, or one component of a mixture",
     "sample": "one point of a cloud of states",
-    "quantity": "what a principal component is compared with, such as the step",
+    "quantity": "what states are compared with, such as the step",
     "term": "one part of what regret is made of",
     "rank": "place in an order; counts from 1, the nearest or best",
     "prompt_length": "the number of symbols of a prompt",

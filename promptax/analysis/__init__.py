@@ -1,5 +1,6 @@
 """What can be said of a predictor? Plain functions to labelled datasets."""
 
+from promptax.analysis.algorithms import algorithm_distances as algorithm_distances
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
 from promptax.analysis.effective_prior import effective_priors as effective_priors
@@ -7,6 +8,7 @@ from promptax.analysis.internal_states import PrincipalComponents as PrincipalCo
 from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components
 from promptax.analysis.internal_states import state_map as state_map
+from promptax.analysis.linear_probes import linear_probes as linear_probes
 from promptax.analysis.nearest_tokens import nearest_tokens as nearest_tokens
 from promptax.analysis.prompt_or_tune.best_prompts import Promptability as Promptability
 from promptax.analysis.prompt_or_tune.best_prompts import promptability as promptability
