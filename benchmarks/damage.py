@@ -23,7 +23,6 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import shutil
 import sys
 import tempfile
 import warnings
@@ -195,15 +194,15 @@ def main() -> None:
     sys.exit(bad > 0)
 
 
+def prepare() -> None:
+    """Everything that the first trial of a kind would otherwise pay for."""
+    for kind in whole_files.KINDS:
+        before(kind)
+    samples()
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["--worker"]:
-        place()
-        for kind_name in whole_files.KINDS:  # so that no trial pays for it
-            before(kind_name)
-        samples()
-        try:
-            trials.serve(attempt)
-        finally:
-            shutil.rmtree(place())
+        trials.serve(attempt, prepare)
     else:
         main()

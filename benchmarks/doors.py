@@ -50,10 +50,11 @@ NO_DOORS = {
         "EffectivePrior", "Promptability", "PrincipalComponents", "Cost", "Episode", "Network",
         "Answers", "AnyPrediction", "Mixed", "Normal", "Scores", "State", "Wrapper", "Inputs",
         "Prompt", "GivenPrompt", "KeyValues", "Embedded", "SearchProblem", "Uniform", "Torso",
-        "Exchangeable", "SpelledNetwork",
+        "Exchangeable", "SpelledNetwork", "NormalMixture",
     ),
     "written by who adds a member": (
         "checked", "one", "cut", "one_or_all", "rows_in", "as_outcome", "alphabet_of",
+        "members_elsewhere", "GradientTuner", "PromptTuner", "WeightTuner", "Search",
     ),
     "takes nothing": ("use_cores",),
     "pictures and pages of what was measured": ("figures", "page", "readings", "table", "to_csv"),

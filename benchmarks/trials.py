@@ -1,6 +1,6 @@
 """Trials in watched processes: what has no end, or takes too much memory, is ended and told.
 
-A script that tries things calls `serve(attempt)` in its worker processes and `run(…)` in the first
+A script that tries things calls `serve(…)` in its worker processes and `run(…)` in the first
 one. A worker tries many jobs one after the other, since starting it takes seconds; a worker that
 had to be ended is started again.
 """
@@ -57,8 +57,8 @@ def shown(error: BaseException) -> str:
 # --- in a worker ----------------------------------------------------------------------------
 
 
-def serve(attempt: Callable[[Any], tuple[str, str]]) -> None:
-    """Take a job a line, try it, and answer with its outcome; for ever.
+def serve(attempt: Callable[[Any], tuple[str, str]], prepare: Callable[[], object]) -> None:
+    """Prepare, then take a job a line, try it, and answer with its outcome; for ever.
 
     Standard streams carry the jobs. What is tried sees an empty input, and prints to nowhere.
     """
@@ -66,6 +66,7 @@ def serve(attempt: Callable[[Any], tuple[str, str]]) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
         os.dup2(nowhere, number)
+    prepare()
     print("ready", file=answers, flush=True)
     for line in jobs:
         _forget_peak()

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+Function = typing.TypeVar("Function", bound=Callable)
 ARRAYS = (np.ndarray, jax.Array, Tracer, jax.ShapeDtypeStruct)  # a traced spec's floats
 PLAIN = {
     int: ("a whole number", "whole numbers"),
@@ -141,12 +142,12 @@ def check_plain_fields(thing: Any) -> None:
     numbers, words and tuples of them, other specs; arrays are judged where they are used."""
     for field, kind in _fields(type(thing)):
         value = getattr(thing, field.name)
-        are_numbers = getattr(kind, "array_type", None) is not None  # annotated by jaxtyping
+        are_numbers = _is_of_arrays(kind)
         is_wrong = isinstance(value, str | dict) if are_numbers else not _fits(value, kind)
         if is_wrong and value is not None:
             plain = isinstance(value, str | int | float)
             raise ValueError(  # words are made now: what is shown may be large
-                f"Expected {'numbers' if are_numbers else _words(kind)} as {type(thing).__name__}."
+                f"Expected {_words(kind)} as {type(thing).__name__}."
                 f"{field.name}; got {f'{value!r:.60}' if plain else type(value).__name__}."
             )
 
@@ -178,6 +179,61 @@ def behind_door(look: Callable[..., tuple[Any, ...]], method: Callable[..., Any]
 
     signature = inspect.signature(method)
     return looked_at
+
+
+# --- the arguments of a function --------------------------------------------------------------
+
+
+def door(function: Function) -> Function:
+    """A function for users: an error that an argument of another kind brought about names it.
+
+    What goes well is not looked at, and what the function refuses itself stays as it says.
+
+    Raises:
+        TypeError: from the error that the argument brought about.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+            wrong = "" if str(error).startswith("Expected") else _misfit(function, arguments, named)
+            if wrong == "":
+                raise
+            raise TypeError(wrong) from error
+
+    return typing.cast(Function, call)
+
+
+def _misfit(function: Callable, arguments: tuple, named: dict[str, Any]) -> str:
+    """Which argument is not what its annotation says, in words; "" if none is."""
+    signature = inspect.signature(function)
+    try:
+        given = signature.bind(*arguments, **named).arguments
+    except TypeError:  # Python says which argument is missing, or too many
+        return ""
+    for name, value in given.items():
+        kind = signature.parameters[name].annotation
+        is_known = kind is not inspect.Parameter.empty and not isinstance(kind, str)
+        if is_known and not _may_be(value, kind):
+            got = f"{value!r:.60}" if type(value) in PLAIN else f"a {type(value).__name__}"
+            return f"Expected {_words(kind)} as {name} of {function.__name__}; got {got}."
+    return ""
+
+
+def _may_be(value: Any, kind: Any) -> bool:
+    """Whether a value is of the kind of an argument: looser than that of a field."""
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_may_be(value, part) for part in typing.get_args(kind))
+    if _is_of_arrays(kind):
+        return isinstance(value, (*ARRAYS, list, tuple, int, float))
+    if isinstance(origin, type) and origin is not tuple:  # Sequence[int], Callable[..., Any]
+        return isinstance(value, origin) and not isinstance(value, str | bytes)
+    if getattr(kind, "_is_runtime_protocol", False):
+        return isinstance(value, kind)
+    return _fits(value, kind)
 
 
 def floats(values: Any) -> Any:
@@ -245,6 +301,11 @@ def _is_member(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, eqx.Module)
 
 
+def _is_of_arrays(kind: Any) -> bool:
+    """Whether the kind is one of jaxtyping's, such as Float[Array, "time"]."""
+    return getattr(kind, "array_type", None) is not None
+
+
 def _words(kind: Any) -> str:
     """A kind in the words of a message."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
@@ -255,6 +316,10 @@ def _words(kind: Any) -> str:
     if origin is tuple:
         size = "" if parts[-1] is Ellipsis else f"{len(parts)} "
         return f"a tuple of {size}{_plural(parts[0])}"
+    if _is_of_arrays(kind):
+        return "numbers"
+    if isinstance(origin, type):
+        return f"a {origin.__name__}"
     return PLAIN[kind][0] if kind in PLAIN else f"an instance of {kind.__name__}"
 
 

@@ -24,6 +24,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
+from promptax.checks import door
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
@@ -93,6 +94,7 @@ def _short(count: float) -> str:
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
+@door
 def effective_prior(
     predictor: Predictor,
     target: Task,
@@ -162,6 +164,7 @@ def effective_prior(
     )
 
 
+@door
 def effective_priors(
     predictors: Mapping[str, Predictor | Repeated],
     target: Task,

@@ -17,6 +17,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import labelled
+from promptax.checks import door
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.specs import check
@@ -26,6 +27,7 @@ Internals = dict[str, Float[Array, "sequence time _state"]]
 Observed = Int[np.ndarray, "sequence time"] | Float[np.ndarray, "sequence time input"]
 
 
+@door
 def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
     """Every internal state by name [sequence, time, state] while reading tokens [sequence, time],
     or rows [sequence, time, input] where the predictor's outcome has no alphabet.
@@ -132,6 +134,7 @@ class PrincipalComponents:
         return (np.asarray(points, float) - self.mean) @ self.directions.T / self.scale
 
 
+@door
 def principal_components(
     states: Float[Any, "sample state"], components: int = 2
 ) -> PrincipalComponents:
@@ -172,6 +175,7 @@ def principal_components(
 # --- the map --------------------------------------------------------------------------------
 
 
+@door
 def state_map(
     predictors: Mapping[str, Predictor],
     reference: Predictor,
@@ -204,6 +208,8 @@ def state_map(
         ValueError: no predictors, no internal state in common, or states of another width.
     """
     check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
+    for predictor in predictors.values():  # before anything is read
+        _checked(predictor, target_tokens)
     behind = internal_states(reference, background_tokens)
     seen = {
         word: internal_states(predictor, target_tokens) for word, predictor in predictors.items()

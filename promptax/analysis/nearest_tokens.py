@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import labelled
+from promptax.checks import door
 from promptax.predictors.base import Network
 from promptax.protocol.predictor import Embedded, KeyValues
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -24,6 +25,7 @@ Rows = Float[Array, "prompt embedding"]
 Ranked = Float[Array, "prompt rank"]
 
 
+@door
 def nearest_tokens(predictor: Any, count: int = 5) -> xr.Dataset:
     """The tokens whose embeddings point most nearly where each row of a prompt points.
 

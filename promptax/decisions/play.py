@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import AnyKey, labelled
+from promptax.checks import door
 from promptax.decisions.base import Environment, Policy
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 
@@ -29,6 +30,7 @@ class Round(NamedTuple):
     missed: Float[Array, "*played"]
 
 
+@door
 def play(
     key: AnyKey,
     policies: Mapping[str, Policy],

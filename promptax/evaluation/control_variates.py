@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from promptax.axes import NATS, labelled, quartiles
+from promptax.checks import door
 from promptax.specs import check
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ ESTIMATES = (
 )
 
 
+@door
 def regret(
     results: "xr.Dataset", reference: str = "oracle", *, controls: bool = True
 ) -> "xr.Dataset":

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
+from promptax.checks import door
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
@@ -51,6 +52,7 @@ SHARPENED_STEPS = 10_000  # of such an expectation: each takes a millisecond or 
 Progress = Callable[[int, int], Any]
 
 
+@door
 def evaluate(
     key: AnyKey,
     predictors: dict[str, Predictor | Repeated],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -101,6 +102,22 @@ class Checkpoint(Protocol):
     def save(self, identity: str, state: Tree) -> None: ...
 
     def due(self) -> bool: ...
+
+
+def check_keeping(checkpoint: Any, callbacks: Any) -> None:
+    """Complain about a checkpoint that keeps nothing, and callbacks that cannot be called, before a
+    fit has something to keep and to tell."""
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            "Expected a checkpoint, such as promptax.Checkpoint('state.safetensors'), or None; got "
+            f"{type(checkpoint).__name__}."
+        )
+    is_sequence = isinstance(callbacks, Sequence) and not isinstance(callbacks, str | bytes)
+    if callbacks is not None and not (is_sequence and all(map(callable, callbacks))):
+        raise TypeError(
+            "Expected callbacks, a sequence of functions of (done, total, note), or None for a "
+            f"bar; got {type(callbacks).__name__}."
+        )
 
 
 def identity_of(

@@ -24,8 +24,9 @@ from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
+from promptax.checks import door
 from promptax.fit.cost import Cost, cost_of_updates, nothing
-from promptax.fit.fitted import Checkpoint, Fitted, Tree, identity_of
+from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping, identity_of
 from promptax.fit.masters import low_precision, rounded, wide_copies
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
@@ -52,6 +53,7 @@ class _State(NamedTuple):
     probed: Probed  # empty without probes
 
 
+@door
 def pretrain(
     key: AnyKey,
     architecture: Architecture,
@@ -110,6 +112,7 @@ def pretrain(
     )
 
 
+@door
 def fit(
     key: AnyKey,
     make: Callable[[Key[Array, ""]], Predictor],
@@ -138,6 +141,8 @@ def fit(
     """
     key = as_key(key)
     check_kind(objective, Objective, "LogLoss()")
+    check_kind(task, Task, "DirichletCategorical()")
+    check_keeping(checkpoint, callbacks)
     platforms.drop_programs()
     shapes = check_outcome(make, key, task)
     _expect_room(shapes if is_fresh else None, task, settings)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from promptax import files
+from promptax.checks import door
 from promptax.formats import gguf
 from promptax.language.language_model import weights_path
 from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer
@@ -88,6 +89,7 @@ class TextModel:
         """Tokens of a text, without the one that opens it: the predictor has read that."""
         return self.tokenizer.encode(text)
 
+    @door
     def write(
         self, key: Key[Array, ""], text: str, length: int = 200, **filters: Any
     ) -> Iterator[str]:
@@ -99,6 +101,7 @@ class TextModel:
         """
         return self._stream(key, self.tokens(text), length, filters)
 
+    @door
     def reply(
         self, key: Key[Array, ""], messages: Sequence[Message], length: int = 400, **filters: Any
     ) -> Iterator[str]:
@@ -122,6 +125,7 @@ class TextModel:
         """The log loss of a text, in bits: the length of its code, to a few bits."""
         return compression.code_length(self.predictor, self.tokens(text), context=context)
 
+    @door
     def compress(self, text: str, context: int | None = None, **options: Any) -> bytes:
         """A text as bytes; `decompress` gives it back exactly.
 
@@ -145,6 +149,7 @@ class TextModel:
         )
         return compression.compress(self.predictor, tokens, context=context, **options)
 
+    @door
     def decompress(self, data: bytes, **options: Any) -> str:
         """The text that `compress` was given.
 

@@ -16,6 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from promptax import platforms
+from promptax.checks import door
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import (
     ROWS,
@@ -42,6 +43,7 @@ def _read(predictor: Predictor, inputs: Inputs) -> Float[Array, "time parameter"
     return predictor.advance(predictor.start(), inputs)[1].shown()
 
 
+@door
 def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]:
     """Log probabilities [time, symbol] in nats; row t predicts tokens[t] from tokens[:t].
 
@@ -67,6 +69,7 @@ def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]
     return shown
 
 
+@door
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
     """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], rows
     [prompt, input] of an outcome without an alphabet, or lists."""

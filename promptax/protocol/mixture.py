@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from promptax.checks import door
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Outcome
@@ -111,6 +112,7 @@ class PromptedMixture(Wrapper):
         return self.predictor.prompts_at_once(prompts, sequences, length * len(self.context))
 
 
+@door
 def mix(
     predictor: Predictor, prompts: Sequence[Any], weights: Sequence[float] | None = None
 ) -> PromptedMixture:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from promptax.checks import door
 from promptax.report import summaries
 
 FORMULAS = tuple("=+-@\t\r")  # how formulas begin
 _COLUMNS = {"regret": "median", "standard_error": "standard_error", "low": "low", "high": "high"}
 
 
+@door
 def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dict[str, object]]:
     """One row per predictor, in the order given: who it is, and its regret at each length.
 

@@ -13,7 +13,8 @@ import jax
 from jaxtyping import Array, Key
 
 from promptax.axes import AnyKey
-from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.checks import door
+from promptax.fit.fitted import Checkpoint, Fitted, check_keeping
 from promptax.fit.loop import check_outcome
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
@@ -68,6 +69,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     takes_probes: ClassVar[bool] = False
     """Whether there is a predictor to look at between two steps (`promptax.fit.Probe`)."""
 
+    @door
     def tune(
         self,
         key: AnyKey,
@@ -102,7 +104,9 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
 
         Example: `SoftPrompt(length=6).tune(key, base, Categorical((0.2, 0.8))).predictor`
         """
+        key = as_key(key)
         check_kind(target, Task, "Categorical((0.2, 0.8))")
+        check_keeping(checkpoint, callbacks)
         settings = FitSettings() if settings is None else settings
         check_kind(settings, FitSettings, "FitSettings(steps=100)")
         settings = settings.filled(
@@ -115,7 +119,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
             )
         self.verify(predictor, target, settings)
         return self.run_tuning(
-            Tuning(as_key(key), predictor, target, settings, probes, checkpoint, callbacks)
+            Tuning(key, predictor, target, settings, probes, checkpoint, callbacks)
         )
 
     @abc.abstractmethod

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax.axes import Tokens
+from promptax.checks import door
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import check
 from promptax.streaming import stepping
@@ -50,6 +51,7 @@ Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
 Widths = Int[Array, " symbol"]
 
 
+@door
 def compress(
     predictor: Predictor,
     tokens: Any,
@@ -94,6 +96,7 @@ def compress(
     return _packed(Header.of(tokens, predictor.symbols, context), encoder.finish())
 
 
+@door
 def decompress(
     predictor: Predictor,
     data: bytes | bytearray | memoryview,
@@ -137,6 +140,7 @@ def decompress(
     return jnp.asarray(tokens)
 
 
+@door
 def code_length(predictor: Predictor, tokens: Any, *, context: int | None = None) -> float:
     """The predictor's log loss on the tokens [time] in bits, Σ -log2 p: what `compress` needs for
     them, without its header. Infinite if one of them has probability zero."""

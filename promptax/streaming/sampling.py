@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.axes import AnyKey, Tokens
+from promptax.checks import door
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
@@ -50,6 +51,7 @@ class Picking(TypedDict, total=False):
     stop: Sequence[int]
 
 
+@door
 def generate(
     key: AnyKey,
     predictor: Predictor,
@@ -88,6 +90,7 @@ def generate(
     return jnp.asarray(np.concatenate([np.zeros(0, np.int32), *pieces]))
 
 
+@door
 def stream(
     key: AnyKey,
     predictor: Predictor,

@@ -18,6 +18,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from promptax.axes import NATS, labelled
+from promptax.checks import door
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.expectations import Expectations
 from promptax.protocol.entries import condition
@@ -64,6 +65,7 @@ class Promptability:
         return float(self.table["regret"][self.best_length])
 
 
+@door
 def promptability(prior: Task, target: Task, length: int = 6, steps: int = 50) -> Promptability:
     """Expected cumulative regret, in nats, of the prior's exact predictor after its best prompt.
 

@@ -32,6 +32,7 @@ from promptax.analysis.prompt_or_tune.best_prompts import (
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.axes import NATS, AnyKey, labelled
+from promptax.checks import door
 from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate
 from promptax.protocol.mixture import PromptedMixture
@@ -51,6 +52,7 @@ AMORTISATION, BEYOND, EXTRAPOLATION = (
 MEASURED, BEHIND_PROMPT = "measured", "prior bayes behind the prompt"
 
 
+@door
 def ledger(
     key: AnyKey,
     predictor: Predictor,

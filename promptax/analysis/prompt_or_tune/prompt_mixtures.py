@@ -23,6 +23,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from promptax.axes import NATS, labelled
+from promptax.checks import door
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.best_set import best_set
 from promptax.evaluation.exact.final_counts import Finals, finals, log_chances, mixed_regret
@@ -125,6 +126,7 @@ def _scaled(counts: np.ndarray, prompt_length: int) -> np.ndarray:
     return whole
 
 
+@door
 def prompt_mixtures(
     prior: Task,
     target: Task,

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from promptax.checks import door
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.evaluation.exact.beliefs import MOST_BELIEFS
 from promptax.protocol.entries import one
@@ -26,6 +27,7 @@ from promptax.tasks.base import Task
 EQUAL = 9  # decimals, in nats: prompts that differ by less are equally good
 
 
+@door
 def expected_losses(
     judged: Predictor, target: Predictor | Task, length: int, most: int = MOST_BELIEFS
 ) -> Float[np.ndarray, " time"]:

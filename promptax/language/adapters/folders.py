@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from promptax import files
+from promptax.checks import door
 from promptax.files import expect
 from promptax.formats import weights
 from promptax.formats.settings import shown
@@ -44,6 +45,7 @@ HARMLESS = (
 )  # fmt: skip
 
 
+@door
 def save_adapter(
     folder: str | os.PathLike, predictor: Predictor, base_name: str | None = None
 ) -> Path:
@@ -81,6 +83,7 @@ def save_adapter(
     return files.write_together(files.path_of(folder), weights.adapter_files(config, whole))
 
 
+@door
 def load_adapter(folder: str | os.PathLike, predictor: Predictor) -> Predictor:
     """A llama with what is in a PEFT adapter folder: one that reads the prompt, or has the low-rank
     layers. `predictor` is left as it was; it may be steered already.
