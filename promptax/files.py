@@ -127,11 +127,21 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
 
 def digest_of_arrays(note: str, arrays: Mapping[str, np.ndarray]) -> str:
     """A digest of a note and of all bytes of arrays by name, in whatever order they are."""
-    digest = hashlib.sha256(note.encode())
+    digest = begun_digest(note)
     for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+        add_to_digest(digest, name, arrays[name])
     return digest.hexdigest()
+
+
+def begun_digest(note: str) -> Any:
+    """A digest of a note; arrays are added in the order of their names."""
+    return hashlib.sha256(note.encode())
+
+
+def add_to_digest(digest: Any, name: str, array: np.ndarray) -> None:
+    """Add an array to a digest."""
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 @contextmanager

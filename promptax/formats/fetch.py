@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from promptax import files
 from promptax.files import StoreError, expect
 from promptax.specs import check
 
@@ -182,5 +183,5 @@ _verified: set[tuple[Path, int]] = set()
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with files.mapped(path) as data:  # in one piece: for each, a thread would wait for its turn
+        return hashlib.sha256(data).hexdigest()
