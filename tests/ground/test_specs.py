@@ -257,3 +257,9 @@ def test_parse_takes_a_member_by_name_and_names_broken_json():
         specs.parse(Task)("dirichletcategorica")
     with pytest.raises(ValueError, match=r"Expected JSON such as .*; got '\{class: .* @FILE"):
         specs.parse(Task)("{class: LSTM}")
+
+
+def test_tuples_of_specs_are_json_on_the_command_line():
+    parts = Categorical((0.3, 0.7)), DirichletCategorical()
+    words = specs.JSON_ARGUMENT.str_from_instance(parts)
+    assert len(words) == 1 and specs.JSON_ARGUMENT.instance_from_str(words) == parts

@@ -52,6 +52,7 @@ def test_a_mixture_of_coins_is_the_mixture_that_was_there():
     )
 
 
+@pytest.mark.slow
 def test_a_mixture_of_points_weighs_densities():
     parts = LinearRegression(1, 1.0, 0.5), LinearRegression(1, 3.0, 0.5)
     task = Mixture(parts, (0.4, 0.6))
