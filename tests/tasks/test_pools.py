@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import judges as laws
 
-from promptax import predict
+from promptax import load, predict, save
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.mixture import RESPONSIBILITY
 from promptax.tasks import (
@@ -21,7 +21,7 @@ from promptax.tasks import (
     MarkovChain,
 )
 from promptax.tasks.pools.chains import ChainsPosterior
-from promptax.tasks.pools.drawing import copy_of, draw_latents
+from promptax.tasks.pools.drawing import copy_of, draw_latents, tables_of
 from promptax.tasks.pools.hierarchical import HierarchicalMixture
 
 DICE = FinitePool(DirichletCategorical((1.0, 0.0, 2.0)), 3)
@@ -99,13 +99,27 @@ def test_a_sequence_that_the_pool_excludes_is_the_priors():
 @pytest.mark.slow
 def test_every_program_sees_the_same_pool():
     for source in (DirichletCategorical(), ContextTree(1)):
-        small, large = (FinitePool(source, size, seed=3).components().tables for size in (2, 4))
+        small, large = (tables_of(source, size, 3) for size in (2, 4))
         np.testing.assert_array_equal(small, large[:2])
-        again = FinitePool(source, 4, seed=4).components().tables
-        assert not np.array_equal(again, large)
+        assert not np.array_equal(tables_of(source, 4, 4), large)
         draw_latents.cache_clear()
+        tables_of.cache_clear()
         with jax.enable_x64(True), jax.disable_jit():
-            np.testing.assert_array_equal(FinitePool(source, 4, seed=3).components().tables, large)
+            np.testing.assert_array_equal(tables_of(source, 4, 3), large)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", FinitePool.examples(), ids=str)
+def test_predictors_are_saved_and_loaded(task, tmp_path):
+    predictor, inputs = task.hierarchical(), task.sample(jax.random.key(0), 6).inputs
+    before = predict(task.bayes(), inputs), predict(predictor, inputs)
+    with enumeration.double_precision():  # the same pool, in other floats
+        predict(task.bayes(), np.asarray(inputs))
+    save(tmp_path / "one", task.bayes())
+    save(tmp_path / "other", predictor)
+    after = (predict(load(tmp_path / name), inputs) for name in ("one", "other"))
+    for rows, loaded in zip(before, after, strict=True):
+        np.testing.assert_array_equal(rows, loaded)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from promptax.tasks.independent.categorical import entropy
 from promptax.tasks.independent.categorical_mixture import MixturePosterior
 from promptax.tasks.markov import contexts as histories
 from promptax.tasks.markov.known_chain import expected_entropies
+from promptax.tasks.pools.drawing import equal_weights
 from promptax.tasks.pools.odds import Odds, log_posterior, prior_odds, weigh
 
 Tables = Float[np.ndarray, "component context symbol"] | Float[Array, "component context symbol"]
@@ -51,7 +52,7 @@ class Chains(NamedTuple):
 
     def bayes(self) -> Predictor:
         """The exact posterior over tables of equal prior weight."""
-        weights = np.full(len(self.tables), 1 / len(self.tables))
+        weights = equal_weights(len(self.tables))
         if (
             self.tables.shape[1] == 1
         ):  # what counts alone decide can be told of prompts of any length

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -72,12 +73,18 @@ def numbers_in_latent(source: Task) -> int:
 
 
 def copy_of(latents: Any) -> Any:
-    """The same latents as new arrays, whose floats are float64.
+    """The same latents as new host arrays, whose floats are those that programs compute with now.
 
-    JAX 0.10 keeps the device's copy of a host array by its identity: one that a float32 program has
-    used comes back as float32 where float64 is on.
+    New ones, because JAX 0.10 keeps the device's copy of a host array by its identity: one that a
+    float32 program has used comes back as float32 where float64 is on.
     """
+    now = jnp.result_type(float)
     return jax.tree.map(
-        lambda leaf: np.array(leaf, float if np.issubdtype(leaf.dtype, np.floating) else None),
+        lambda leaf: np.array(leaf, now if np.issubdtype(leaf.dtype, np.floating) else None),
         latents,
     )
+
+
+def equal_weights(size: int) -> Float[np.ndarray, " component"]:
+    """The prior probability of each task of a pool, in the same floats."""
+    return np.full(size, 1 / size, jnp.result_type(float))

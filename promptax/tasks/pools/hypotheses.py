@@ -19,6 +19,7 @@ from promptax.protocol.outcomes import Episode, Outcome, alphabet_of
 from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, State, real_rows
 from promptax.tasks.base import Task
+from promptax.tasks.pools.drawing import equal_weights
 from promptax.tasks.pools.odds import Odds, prior_odds, weigh_all
 
 AT_ONCE = 2**24  # predictions of all hypotheses side by side: some 200 MB
@@ -147,4 +148,4 @@ class Latents(NamedTuple):
     def bayes(self) -> KnownLatents:
         """The exact posterior over latents of equal prior weight."""
         size = len(jax.tree.leaves(self.latents)[0])
-        return KnownLatents(self.source, self.latents, np.full(size, 1 / size))
+        return KnownLatents(self.source, self.latents, equal_weights(size))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from promptax.specs import check, floats
+from promptax.tasks.pools.drawing import equal_weights
 from promptax.tasks.pools.hypotheses import KnownLatents
 from promptax.tasks.regression.base import RegressionTask, answered, check_scales
 
@@ -46,8 +47,7 @@ class SignRegression(RegressionTask):
         return self.prior_scale * jnp.asarray(2.0 * bits - 1)
 
     def bayes(self) -> KnownLatents:
-        count = 2**self.dimensions
-        return KnownLatents(self, self.every_weights(), np.full(count, 1 / count))
+        return KnownLatents(self, self.every_weights(), equal_weights(2**self.dimensions))
 
     def log_evidence(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, tokens: Float[Array, "time input"]
