@@ -87,6 +87,7 @@ def test_what_excludes_what_came_has_weight_zero():
     np.testing.assert_allclose(rows[2:], math.log(0.5), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_sequence_that_the_pool_excludes_is_the_priors():
     """A pool of one die that shows one face, behind it a prior that knows both."""
     memorising = FinitePool(CategoricalMixture(((1.0, 0.0), (0.0, 1.0)), (1.0, 0.0)), 2).bayes()
