@@ -52,8 +52,9 @@ VALUES: dict[str, Any] = {
     "an array of NaN": np.full((2, 2), np.nan), "an empty array": np.zeros((0, 2)),
     "a complex number": 1j, "a function": print, "a class": px.FitSettings, "an object": object(),
     "a path that is not there": "no/such/place", "a zero byte": "a\0b", "a device": "/dev/null",
-    "a folder": "/", "a task": doors.COIN, "settings": px.FitSettings(steps=1),
-    "many repetitions": px.FitSettings(steps=1, repetitions=2), "old settings": {"steps": 1},
+    "a folder": "/", "a task": doors.COIN, "settings": px.FitSettings(steps=1, batch=4, length=5),
+    "many repetitions": px.FitSettings(steps=1, repetitions=2, batch=4, length=5),
+    "old settings": {"steps": 1},
     "a token outside": [0, 99], "a token below": [-1, 0], "512 numbers": list(range(512)),
 }  # fmt: skip
 IS_FINE = {  # a value of an argument that is not wrong, only long
@@ -179,8 +180,9 @@ def line_jobs() -> Iterator[dict[str, Any]]:
     for command, good in LINES.items():
         flags = overview.module_of(command).Flags
         for flag, kind in _flags(flags):
-            lines = [[*good, flag, word] for word in WORDS[kind]]
-            lines += [[*good, flag], [*good, flag, "x", flag, "y"]]
+            words = [word for word in WORDS[kind] if (flag, word) != ("--out", "")]  # the default
+            lines = [[*good, flag, word] for word in words]
+            lines += [[*good, flag], *[[*good, flag, "x", flag, "y"]] * (kind is specs.Spec)]
             for line in lines:
                 yield {"line": [*command.split(), *line]}
     for line in COMBINED:

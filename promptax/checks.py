@@ -12,7 +12,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -231,9 +231,15 @@ def _may_be(value: Any, kind: Any) -> bool:
         return isinstance(value, (*ARRAYS, list, tuple, int, float))
     if isinstance(origin, type) and origin is not tuple:  # Sequence[int], Callable[..., Any]
         return isinstance(value, origin) and not isinstance(value, str | bytes)
-    if getattr(kind, "_is_runtime_protocol", False):
-        return isinstance(value, kind)
-    return _fits(value, kind)
+    is_class = isinstance(kind, type) and kind not in (*PLAIN, Any)
+    return isinstance(value, kind) if is_class else _fits(value, kind)
+
+
+def as_tuple(values: Any) -> Any:
+    """A list, an array or another sequence as a tuple; what is none stays what it is: the field is
+    refused by its name."""
+    is_sequence = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes)
+    return tuple(values) if is_sequence else values
 
 
 def floats(values: Any) -> Any:
@@ -245,6 +251,8 @@ def floats(values: Any) -> Any:
         values = np.asarray(values).tolist()
     if isinstance(values, list | tuple):
         return tuple(floats(value) for value in values)
+    if isinstance(values, int) and abs(values) > LARGEST:  # no float holds it
+        return values
     return float(values) if isinstance(values, numbers.Real) else values
 
 
@@ -267,6 +275,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(value is part or value == part for part in parts)
     if origin is tuple:
         return isinstance(value, ARRAYS) or _fits_tuple(value, parts)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping)
     if kind is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if kind is float:
@@ -293,6 +303,8 @@ def _floats(value: Any) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if isinstance(value, int):  # which may have more digits than any float
+        return number and abs(value) <= LARGEST
     return number and not math.isnan(value)
 
 

@@ -306,18 +306,21 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
         near = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"Expected fields {names} for {cls.__name__}; got {unknown[0]!r}.{hint}")
+    missing = [f.name for f in dataclasses.fields(cls) if _is_needed(f) and f.name not in fields]
+    check(not missing, f"Expected the field {missing[:1]} of {cls.__name__}; it is missing.")
     if issubclass(cls, Spec):
         return cls(**fields)
     # Built things are not built anew, and their leaves may be None (one half of a partition).
     thing = object.__new__(cls)
-    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
-    absent = {name: default for name, default in defaults.items() if name not in fields}
-    missing = [name for name, default in absent.items() if default is dataclasses.MISSING]
-    check(not missing, f"Expected the field {missing[:1]} of {cls.__name__}; it is missing.")
+    absent = {f.name: f.default for f in dataclasses.fields(cls) if f.name not in fields}
     for name, value in (absent | fields).items():
         object.__setattr__(thing, name, value)
     check_plain_fields(thing)
     return thing
+
+
+def _is_needed(field: dataclasses.Field) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 DIGEST, DIGESTED = "digest", "digested"  # keys in a JSON file: what verifies it, and that it can be

@@ -89,7 +89,7 @@ def evaluate(
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
-    key = as_key(key)
+    key, callbacks = as_key(key), tuple(callbacks)
     platforms.drop_programs()
     check_whole_numbers(
         sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length
@@ -118,7 +118,7 @@ def evaluate(
     )
     expected = _expected_log_loss(rows, target, length, expectations)
     chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
-    losses, scored = _stream(key, rows, target, (sequences, length, chunk), tuple(callbacks))
+    losses, scored = _stream(key, rows, target, (sequences, length, chunk), callbacks)
     warn_of_nan({name: len(_repetitions(row)) for name, row in rows.items()}, losses)
     variables: dict[str, Any] = {
         "log_loss": (("predictor", "repetition", "sequence", "time"), losses, {"unit": NATS}),

@@ -143,6 +143,7 @@ def fit(
     check_kind(objective, Objective, "LogLoss()")
     check_kind(task, Task, "DirichletCategorical()")
     check_keeping(checkpoint, callbacks)
+    check(callable(make) and callable(where), "Expected functions, make and where; got others.")
     platforms.drop_programs()
     shapes = check_outcome(make, key, task)
     _expect_room(shapes if is_fresh else None, task, settings)

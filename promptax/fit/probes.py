@@ -38,6 +38,8 @@ class Probe:
     """From a predictor to numbers by name."""
 
     def __post_init__(self) -> None:
+        whole = isinstance(self.every, int) and callable(self.look)
+        check(whole, f"Expected every, a whole number, and look, a function; got {self!r:.100}.")
         check(self.every >= 1, f"Expected a probe every 1 or more updates; got {self.every}.")
 
     def due(self, step: int, steps: int) -> bool:

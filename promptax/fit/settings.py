@@ -12,7 +12,7 @@ from promptax.specs import Spec, check
 
 MOST_REPETITIONS = 10_000  # each is made by itself, at a thousandth of a second or more
 MOST_STEPS = 2**31 - 1  # what JAX counts with
-MOST_LOSSES = 2**28  # one is kept of each update and repetition: a gigabyte
+MOST_LOSSES = 2**26  # one is kept of each update and repetition, and copied now and then
 
 
 class FitSettings(Spec):

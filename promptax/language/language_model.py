@@ -13,6 +13,7 @@ import jax
 from jaxtyping import Array, Key
 
 from promptax import files
+from promptax.checks import as_tuple
 from promptax.formats import fetch
 from promptax.language.spelled import Spelled, spelled
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
@@ -31,7 +32,7 @@ class LanguageModel(Architecture):
 
     weights: str = SMOLLM2
     """"smollm2", a folder in the Hugging Face format, or a GGUF file."""
-    words: tuple[str, ...] = eqx.field(default=(" H", " T"), converter=tuple)
+    words: tuple[str, ...] = eqx.field(default=(" H", " T"), converter=as_tuple)
     """The text of each outcome; all have equally many tokens, the first ones differ."""
     opening: str = ""
     """Text that stands before every sequence, after the model's begin token."""

@@ -22,7 +22,7 @@ from promptax.predictors import Llama
 from promptax.predictors.base import Network
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Wrapper
-from promptax.specs import check
+from promptax.specs import check, check_kind
 from promptax.streaming import compression, sampling
 
 Dtype = Literal["float32", "bfloat16"]
@@ -70,9 +70,15 @@ class TextModel:
     @staticmethod
     def named(word: str | os.PathLike, dtype: Dtype = "float32") -> "TextModel":
         """Both parts of the model of that name (`predictor` says which names there are)."""
-        return TextModel(predictor(word, dtype), Tokenizer.named(str(word)))
+        parts = predictor(word, dtype), Tokenizer.named(str(word))
+        try:
+            return TextModel(*parts)
+        except ValueError as error:
+            raise ValueError(f"In {word}: {error}") from error
 
     def __post_init__(self) -> None:
+        check_kind(self.predictor, Predictor, "Llama.smollm2_135m()")
+        check_kind(self.tokenizer, Tokenizer, "Tokenizer.named('smollm2')")
         check(
             self.predictor.symbols == self.tokenizer.symbols,
             f"Expected a tokenizer over the predictor's {self.predictor.symbols:,} symbols; got "

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax import files
+from promptax.checks import door
 from promptax.formats import evaluating, fetch, tokenizer_folders, tokenizers
 from promptax.formats.settings import shown
 from promptax.specs import check
@@ -117,6 +118,7 @@ class Tokenizer:
 
     # --- text and tokens --------------------------------------------------------------------
 
+    @door
     def encode(self, text: str, special: bool = False) -> TokenIds:
         """Tokens [time] of a text, none added. `special`: "<|im_end|>" in it is that token and not
         its characters; for text by the program, never for text by a user.
@@ -141,6 +143,7 @@ class Tokenizer:
                 )
         return np.array(encoding.ids, np.int32)
 
+    @door
     def decode(self, tokens: Tokens, special: bool = True) -> str:
         """The text of tokens [time]; `special`: with the special ones as they are written."""
         numbers = self._checked(tokens)
@@ -212,6 +215,7 @@ class Tokenizer:
         tokens = self.chat(messages)
         return tokens[1:] if len(tokens) and tokens[0] == self.begin else tokens
 
+    @door
     def chat(self, messages: Sequence[Message], reply: bool = True) -> TokenIds:
         """Tokens [time] of a chat, by the model's template; `reply`: up to where the model's
         reply begins.

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.layers import Dense, Layer, choose, dense
 from promptax.predictors.torso import (
@@ -118,7 +119,7 @@ class Cell(Record):
 class RecurrentTorso(Torso):
     """Cells one above the other: each reads the hidden states of the one below."""
 
-    layers: tuple[Cell, ...] = eqx.field(converter=tuple)
+    layers: tuple[Cell, ...] = eqx.field(converter=as_tuple)
 
     def start(self, capacity: int | None) -> tuple[CellState, ...]:
         del capacity  # a state never grows

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
+from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.layers import (
     Layer,
@@ -76,7 +77,7 @@ class ResidualState(NamedTuple):
 class ResidualTorso(Torso):
     """Blocks, one after the other."""
 
-    blocks: tuple[ResidualBlock, ...] = eqx.field(converter=tuple)
+    blocks: tuple[ResidualBlock, ...] = eqx.field(converter=as_tuple)
     positions: bool = eqx.field(static=True)
     adapted: tuple[str, ...] = eqx.field(static=True)
     """The names of the layers that `LowRank` adapts by default."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.attention import (
     Distance,
@@ -200,7 +201,7 @@ class TransformerTorso(Torso):
 
     forgets: ClassVar[bool] = True
 
-    blocks: tuple[Block, ...] = eqx.field(converter=tuple)
+    blocks: tuple[Block, ...] = eqx.field(converter=as_tuple)
     heads: int = eqx.field(static=True)
     positions: str = later("sine", static=True)
     window: int | None = later(None, static=True)

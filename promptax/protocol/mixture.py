@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from promptax.checks import door
+from promptax.checks import as_tuple, door
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Outcome
@@ -58,7 +58,7 @@ class PromptedMixture(Wrapper):
     """
 
     predictor: Predictor
-    context: tuple[Prompt, ...] = eqx.field(converter=tuple, metadata=renamed_from("reads"))
+    context: tuple[Prompt, ...] = eqx.field(converter=as_tuple, metadata=renamed_from("reads"))
     log_weights: Float[Array, "*batch component"]
 
     def __check_init__(self) -> None:

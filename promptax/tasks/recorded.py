@@ -14,7 +14,8 @@ import tyro
 from jaxtyping import Array, Key
 
 from promptax import files
-from promptax.files import expect
+from promptax.checks import as_tuple, check_fields
+from promptax.files import StoreError, expect
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks.base import Task
@@ -97,7 +98,8 @@ class Recorded(Task):
     """Tokens [sequence, time], -1 past the end; read from `path` if not given."""
 
     def __post_init__(self) -> None:
-        self.alphabet = tuple(self.alphabet)
+        self.alphabet = as_tuple(self.alphabet)
+        check_fields(self)  # now, for files are read by them
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
@@ -199,17 +201,23 @@ def _symbols(path: str, number: int, line: str, separator: str) -> list[str]:
         cells = line.split()
     else:
         cells = [cell.strip() for cell in line.split(separator)]
-    for place, cell in enumerate(cells, start=1):
-        words = "an empty one" if cell == "" else repr(cell[:40])
-        is_bare = cell.isprintable() and not any(letter.isspace() for letter in cell)
-        is_quoted = separator != "" and cell[:1] in ('"', "'", "[", "{")
-        expect(
-            cell != "" and is_bare and not is_quoted,
+    bad = {cell for cell in set(cells) if not _is_bare(cell, separator)}
+    if bad:
+        place = next(place for place, cell in enumerate(cells) if cell in bad)
+        words = repr(cells[place][:40]) if cells[place] else "an empty one"
+        raise StoreError(
             f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of {path} "
-            f"has {words} at place {place}. Correct the line, or write symbols without spaces, "
-            "quotes and brackets.",
+            f"has {words} at place {place + 1}. Correct the line, or write symbols without spaces, "
+            "quotes and brackets."
         )
     return cells
+
+
+def _is_bare(cell: str, separator: str) -> bool:
+    """Whether it is a symbol without spaces, quotes and brackets."""
+    is_quoted = separator != "" and cell[:1] in ('"', "'", "[", "{")
+    has_space = any(letter.isspace() for letter in cell)
+    return cell != "" and cell.isprintable() and not has_space and not is_quoted
 
 
 def _is_number(symbol: str) -> bool:
@@ -217,9 +225,10 @@ def _is_number(symbol: str) -> bool:
         float(symbol)
     except ValueError:
         return False
-    return True
+    return len(symbol) <= MOST_DIGITS  # whole numbers of more are not read, not even by Python
 
 
+MOST_DIGITS = 100
 MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # among numbers
 
 
@@ -228,11 +237,11 @@ def _alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
     symbols = {symbol for row in rows.values() for symbol in row}
     doubt = _doubt(symbols, rows) or ("" if separator else _between(symbols, rows))
     expect(doubt == "", f"Expected symbols whose meaning is clear in {path}; {doubt}")
-    numbers = all(symbol.isdecimal() for symbol in symbols)
+    numbers = all(symbol.isdecimal() and _is_number(symbol) for symbol in symbols)
     ordered = sorted(symbols, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
     check(
         len(ordered) >= 2,
-        f"Expected at least 2 different symbols; the file has only {ordered}. Name the whole "
+        f"Expected at least 2 different symbols; {path} has only {ordered}. Name the whole "
         "alphabet: alphabet=('0', '1').",
     )
     return tuple(ordered)

@@ -66,8 +66,8 @@ SPECS = {
     "HardPrompt().tune(key, COINS.bayes(), Symbols)": "Expected a Task, such as Categorical((0."
     "2, 0.8)); got the class",
     "play(key, {'ucb': UCB1()}, BernoulliBandit(), 3.5)": "Expected rounds, a whole number; got",
-    "px.FitSettings(repetitions=10**8)": "Expected at most 10,000 repetitions, and 268,435,456",
-    "px.FitSettings(steps=10**8, repetitions=3)": "Expected at most 10,000 repetitions, and 268,43",
+    "px.FitSettings(repetitions=10**8)": "Expected at most 10,000 repetitions, and 67,108,864",
+    "px.FitSettings(steps=10**8, repetitions=3)": "Expected at most 10,000 repetitions, and 67,10",
     "px.FitSettings(batch=2**31)": "Expected batch of at most 2,147,483,647; got 2147483648.",
     "px.evaluate(key, {}, COINS, 10**8, 10**6)": "Expected losses of 2 predictors on 100,000,000",
     "px.pretrain(key, LSTM(width=2), COINS, px.FitSettings(batch=2**30, length=2**20))": "Expected "

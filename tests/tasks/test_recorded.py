@@ -169,7 +169,7 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
         (
             "aaa\n",
             (),
-            "Expected at least 2 different symbols; the file has only ['a']. Name the "
+            "Expected at least 2 different symbols; {path} has only ['a']. Name the "
             "whole alphabet: alphabet=('0', '1').",
         ),
     ],

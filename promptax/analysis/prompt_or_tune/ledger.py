@@ -39,7 +39,7 @@ from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor, rows_in
 from promptax.protocol.prompted import Prompted, Wrapper
 from promptax.protocol.repeated import Repeated
-from promptax.specs import check, check_whole_numbers
+from promptax.specs import as_key, check, check_whole_numbers
 from promptax.tasks.base import Task
 
 FLOOR, MISMATCH = "floor", "prior mismatch"
@@ -93,6 +93,7 @@ def ledger(
 
     Example: `ledger(key, base, coins, target, prompt=[0, 1, 1, 1, 1, 1]).nats.to_series()`.
     """
+    key = as_key(key)
     check_whole_numbers(steps=steps, trained_length=trained_length, sequences=sequences)
     check(
         steps >= 1 and trained_length >= 1,

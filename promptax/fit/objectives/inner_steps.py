@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from promptax.checks import as_tuple
 from promptax.fit.objectives.base import Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.entries import checked, one
@@ -41,7 +42,7 @@ class InnerSteps(Objective):
     inner_loss: Literal["mean", "sum"] = "mean"
     """Whether an inner step follows the mean or the sum of the log losses of the symbols that it
     adapts to; with the sum, more symbols take larger steps."""
-    adapts: tuple[str, ...] = eqx.field(default=(), converter=tuple)
+    adapts: tuple[str, ...] = eqx.field(default=(), converter=as_tuple)
     """Names of the network's fields whose leaves take inner steps (empty: all of them).
     ("unembedding",) is ANIL (Raghu et al. 2020): the head alone adapts."""
 

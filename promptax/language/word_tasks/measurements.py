@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import xarray as xr
 
+from promptax.checks import as_tuple
 from promptax.experiments.measurement import (
     Announce,
     Keep,
@@ -126,9 +127,9 @@ class Demonstrations(WordExam):
     """Pairs to judge by (None: half of all, at most 100)."""
     instruction: str = ""
     """Text that stands before the demonstrations."""
-    shots: tuple[int, ...] = eqx.field(default=few_shot.SHOTS, converter=tuple)
+    shots: tuple[int, ...] = eqx.field(default=few_shot.SHOTS, converter=as_tuple)
     """Numbers of demonstrations."""
-    answers: tuple[str, ...] = eqx.field(default=("right",), converter=tuple)
+    answers: tuple[str, ...] = eqx.field(default=("right",), converter=as_tuple)
     """What the demonstrations answer: "right", "shuffled" (each other's answers), or both."""
     draws: int = 3
     """How often the demonstrations are drawn."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from promptax.checks import as_tuple
 from promptax.protocol.predictor import KeyValues, Predictor
 from promptax.protocol.prompted import Prompt
 from promptax.steering.gradient import (
@@ -36,7 +37,7 @@ class KeyValuePrompt(PromptTuner):
     """Keys and values at the start. "tokens": those that the network has after random symbols, or
     random rows where it reads no symbols;
     "normal": small random numbers."""
-    initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=tuple)
+    initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=as_tuple)
     """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""

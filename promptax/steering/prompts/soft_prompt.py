@@ -5,6 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from promptax.checks import as_tuple
 from promptax.protocol.predictor import Embedded, Predictor
 from promptax.protocol.prompted import Prompt
 from promptax.specs import later
@@ -32,7 +33,7 @@ class SoftPrompt(PromptTuner):
     rows where the network reads no symbols."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
-    initial_tokens: tuple[int, ...] = later((), converter=tuple)
+    initial_tokens: tuple[int, ...] = later((), converter=as_tuple)
     """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
     before_begin: bool = later(False)
     """Put the rows before the begin row, as PEFT does, not after it, as the paper does."""

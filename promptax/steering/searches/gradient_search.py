@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from promptax.checks import as_tuple
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import WEIGHTS, Predictor, check_reads
 from promptax.specs import check, later
@@ -46,7 +47,7 @@ class GradientSearch(Search):
     """Swaps that are tried in a step, all different; all there are if those are fewer."""
     top: int = 256
     """How many symbols of each position to choose from, the most promising."""
-    initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=tuple)
+    initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=as_tuple)
     """Symbols to start from, repeated or cut to the length (empty: random symbols)."""
     prefer_text: bool = later(False)
     """Prefer prompts that are what their own text is encoded to, so that people can type them; the

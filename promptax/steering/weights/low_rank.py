@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from promptax.checks import as_tuple
 from promptax.predictors.parts.layers import Layer, rows_times
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
@@ -23,7 +24,7 @@ class LowRank(WeightTuner):
 
     rank: int = 4
     """Rank of the change."""
-    layers: tuple[str, ...] = eqx.field(default=(), converter=tuple)
+    layers: tuple[str, ...] = eqx.field(default=(), converter=as_tuple)
     """Names of the dense layers to adapt; by default those the architecture names."""
     learning_rate: float = 5e-3
     """Adam's learning rate where the fit settings give none."""
