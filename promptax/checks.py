@@ -139,17 +139,27 @@ def check_fields(spec: Any) -> None:
 
 def check_plain_fields(thing: Any) -> None:
     """Complain about the first field of a built thing that is there, and not of its kind: whole
-    numbers, words and tuples of them, other specs; arrays are judged where they are used."""
+    numbers, words and tuples of them, other specs; arrays are judged where they are used. What was
+    measured may be NaN."""
     for field, kind in _fields(type(thing)):
         value = getattr(thing, field.name)
         are_numbers = _is_of_arrays(kind)
-        is_wrong = isinstance(value, str | dict) if are_numbers else not _fits(value, kind)
+        is_wrong = (
+            isinstance(value, str | dict) if are_numbers else not _fits(_without_nan(value), kind)
+        )
         if is_wrong and value is not None:
             plain = isinstance(value, str | int | float)
             raise ValueError(  # words are made now: what is shown may be large
                 f"Expected {_words(kind)} as {type(thing).__name__}."
                 f"{field.name}; got {f'{value!r:.60}' if plain else type(value).__name__}."
             )
+
+
+def _without_nan(value: Any) -> Any:
+    """A field with 0 in place of NaN."""
+    if isinstance(value, tuple):
+        return tuple(map(_without_nan, value))
+    return 0.0 if isinstance(value, float) and math.isnan(value) else value
 
 
 def _is_held(number: float) -> bool:

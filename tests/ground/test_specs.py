@@ -2,6 +2,7 @@
 
 import abc
 import json
+import math
 import re
 
 import equinox as eqx
@@ -53,6 +54,26 @@ def says(error, message, call):
 
 
 # --- members --------------------------------------------------------------------------------
+
+
+class Measured(Record):
+    """A record that is no spec."""
+
+    number: float
+    steps: int
+    pair: tuple[float, float] = (0.0, 1.0)
+
+
+def test_records_that_are_no_specs_are_held_against_their_fields(as_users_see_it):
+    whole = specs.to_json(Measured(math.nan, 3, (1.0, math.nan)))
+    assert specs.from_json(whole).steps == 3
+    assert specs.from_json({"class": "Measured", "number": 1.0, "steps": 3}).pair == (0.0, 1.0)
+    for wrong in ({"steps": 2.5}, {"number": "1"}, {"pair": [1.0]}, {"step": 1}):
+        with pytest.raises(ValueError, match=r"^Expected .* Measured"):
+            specs.from_json(whole | wrong)
+    del whole["steps"]
+    with pytest.raises(ValueError, match=r"^Expected the field \['steps'\] of Measured; it is mis"):
+        specs.from_json(whole)
 
 
 def test_members_are_the_concrete_classes_in_order():
