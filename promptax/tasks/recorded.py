@@ -47,20 +47,17 @@ def as_rows(sequences: Any) -> Any:
             f"Expected sequences that take at most {MOST_TOKENS:,} tokens, all as long as the "
             f"longest; got {len(rows):,} of up to {width:,}. Cut long ones into several.",
         )
-        sequences = np.stack(
-            [np.pad(row, (0, width - len(row)), constant_values=PAD) for row in rows]
-        )
+        bounds = [int(end) for row in rows if row.size for end in (row.min(), row.max())]
+        _check_tokens(min(bounds, default=PAD), max(bounds, default=PAD))
+        sequences = np.full((len(rows), width), PAD, np.int32)
+        for place, row in zip(sequences, rows, strict=True):
+            place[: len(row)] = row
     check(
         sequences.ndim == 2 and sequences.size > 0 and np.issubdtype(sequences.dtype, np.integer),
         f"Expected whole numbers of shape [sequence, time]; got shape {sequences.shape}, "
         f"{sequences.dtype}.",
     )
-    least, most = int(sequences.min()), int(sequences.max())
-    check(
-        least >= PAD and most < np.iinfo(np.int32).max,
-        f"Expected tokens from 0 to {np.iinfo(np.int32).max - 1:,} (and {PAD} past the end); got "
-        f"{least:,} to {most:,}.",
-    )
+    _check_tokens(int(sequences.min()), int(sequences.max()))
     is_past = np.maximum.accumulate(sequences == PAD, axis=1)
     again = np.argwhere(is_past & (sequences != PAD))
     check(
@@ -68,7 +65,15 @@ def as_rows(sequences: Any) -> Any:
         f"Expected {PAD} only past the end of a sequence; got a token after one in "
         f"row {int(again[0, 0]) if len(again) else 0}. Cut the sequence there, or give a token.",
     )
-    return sequences.astype(np.int32)
+    return sequences.astype(np.int32, copy=False)
+
+
+def _check_tokens(least: int, most: int) -> None:
+    check(
+        least >= PAD and most < np.iinfo(np.int32).max,
+        f"Expected tokens from 0 to {np.iinfo(np.int32).max - 1:,} (and {PAD} past the end); got "
+        f"{least:,} to {most:,}.",
+    )
 
 
 def draw_row(key: Key[Array, ""], sequences: Any, length: int) -> tuple[Array, Array]:
