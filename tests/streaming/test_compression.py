@@ -286,8 +286,11 @@ def test_what_is_no_predictor_or_predicts_nothing_is_named():
     with pytest.raises(TypeError, match="Expected a promptax Predictor; got LSTM"):
         px.compress(LSTM(), [0])
     diverged = jax.tree.map(lambda leaf: leaf * jnp.nan, assorted.named("LSTM"))
-    with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
+    with pytest.raises(ValueError, match=r"got NaN in \.embedding\.weight"):
         px.compress(diverged, [0, 1])
+    infinite = jax.tree.map(lambda leaf: jnp.where(leaf < 0, -jnp.inf, jnp.inf), diverged)
+    with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
+        px.compress(infinite, [0, 1])
     with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
         px.compress(assorted.Counted(jnp.zeros(3), []), [0, 1])
 

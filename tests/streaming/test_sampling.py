@@ -301,6 +301,9 @@ def test_an_architecture_is_not_a_predictor():
 
 def test_a_network_that_diverged_says_so():
     diverged = jax.tree.map(lambda leaf: leaf * jnp.nan, assorted.named("LSTM"))
+    infinite = jax.tree.map(lambda leaf: jnp.where(leaf < 0, -jnp.inf, jnp.inf), diverged)
     for settings in ({}, {"temperature": 0.0}):
-        with pytest.raises(FloatingPointError, match="of token 0 after the prompt; got numbers"):
+        with pytest.raises(ValueError, match=r"got NaN in \.embedding\.weight"):
             px.generate(KEY, diverged, 3, **settings)
+        with pytest.raises(FloatingPointError, match="of token 0 after the prompt; got numbers"):
+            px.generate(KEY, infinite, 3, **settings)
