@@ -307,8 +307,9 @@ def main() -> None:
     out = given.out and given.out.absolute()
     os.chdir(tempfile.mkdtemp(prefix="doors-"))
     without = list(doors.missing())
-    assert not without, f"Expected a good call of every door; there is none of {without}"
-    outcomes, bad = [], 0
+    if without:
+        print(f"not tried, for want of a good call in doors.py: {', '.join(without)}", flush=True)
+    outcomes, bad = [], len(without)
     for job, outcome in trials.run(__file__, jobs_of(given.inputs, given.only), given.workers):
         outcomes.append((job, outcome))
         bad += outcome.verdict in FORBIDDEN
