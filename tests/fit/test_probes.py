@@ -47,6 +47,7 @@ def test_probes_look_and_change_nothing(tmp_path):
     assert load(save(tmp_path / "fitted.safetensors", probed)).probes.identical(curve)
 
 
+@pytest.mark.slow
 def test_what_probes_saw_resumes_with_the_fit(tmp_path):
     probes = (Probe(3, first_row),)
     stop = lambda done, total, note: done >= 5  # noqa: E731

@@ -105,6 +105,7 @@ def test_a_change_of_a_change_is_one_change(tmp_path, base):
     np.testing.assert_allclose(px.predict(again, TOKENS), px.predict(twice, TOKENS), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_adapter_steers_what_is_steered_already(tmp_path, base):
     prompted = scrambled(TUNERS["soft prompt"], base)
     low_rank = scrambled(TUNERS["low rank"], base)
