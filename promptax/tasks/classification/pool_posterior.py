@@ -13,14 +13,15 @@ from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, real_rows
 from promptax.tasks.classification.pool import Pool, log_densities, sets_of_classes
 from promptax.tasks.hidden.forward import log_sum
+from promptax.tasks.pools.odds import Odds, log_posterior, prior_odds, weigh
 
 
 class Shown(NamedTuple):
-    """The belief: the x of the last row [feature], and the log probability of every set of classes
-    that the sequence may show [set]; the first is all of them."""
+    """The belief: the x of the last row [feature], and the odds of the sets of classes that the
+    sequence may show; the first is all of them."""
 
     asked: Float[Array, " feature"]
-    log_weights: Float[Array, " set"]
+    odds: Odds
 
 
 class PoolPosterior(Predictor):
@@ -32,7 +33,9 @@ class PoolPosterior(Predictor):
         w_c ← w_c (Σ_{k with label y} p(k | c) p(x | k))^count
 
     for each answer y to x that counts. Costs O(sets · classes) a row. A question alone teaches
-    nothing: its x counts with its answer.
+    nothing: its x counts with its answer. After an answer that no set allows it predicts uniformly.
+    Internal state: "classes shown" [time, set], the posterior w_c after each row; all of them 0
+    after such an answer.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({OBSERVATIONS})
@@ -52,10 +55,10 @@ class PoolPosterior(Predictor):
 
     def start(self, capacity: int | None = None) -> Shown:
         del capacity  # the belief never grows
-        return Shown(jnp.zeros(self.points.features), self._sets()[0])
+        return Shown(jnp.zeros(self.points.features), prior_odds(self._sets()[0]))
 
     def advance(self, state: Shown, inputs: Inputs) -> tuple[Shown, AnyPrediction]:
-        rows = real_rows(inputs, self.points).astype(state.log_weights.dtype)
+        rows = real_rows(inputs, self.points).astype(state.asked.dtype)
         x, labels = rows[:, : self.points.features], self.points.answers(rows)
         _, frequencies = self._sets()
         count = jnp.maximum(rows[:, -1], 0.0)
@@ -63,32 +66,33 @@ class PoolPosterior(Predictor):
         def evidence_of(x: Float[Array, " feature"]) -> Float[Array, "set label"]:
             return by_label(frequencies + log_densities(self.pool, x), self._labels())
 
-        def read(belief: tuple[Array, Array], row: tuple[Array, Array, Array]):
-            log_weights, asked = belief
+        def read(belief: tuple[Odds, Array], row: tuple[Array, Array, Array]):
+            odds, asked = belief
             x, label, count = row
-            answers = log_sum(log_weights[:, None] + asked, axis=0)
+            answers = log_sum(log_posterior(odds)[:, None] + asked, axis=0)
+            answers = jnp.where(odds.possible, answers, 0.0)  # else uniform
             evidence = evidence_of(x)
-            log_weights = log_weights + _counted(evidence[:, label], count)
-            log_weights -= log_sum(log_weights, axis=0)
-            return (log_weights, evidence), (jax.nn.log_softmax(answers), jnp.exp(log_weights))
+            odds = weigh(odds, _counted(evidence[:, label], count))
+            weights = jnp.exp(log_posterior(odds))
+            return (odds, evidence), (jax.nn.log_softmax(answers), weights)
 
-        begin = state.log_weights, evidence_of(state.asked)
-        (log_weights, _), (answers, weights) = jax.lax.scan(read, begin, (x, labels, count))
+        begin = state.odds, evidence_of(state.asked)
+        (odds, _), (answers, weights) = jax.lax.scan(read, begin, (x, labels, count))
         prediction = self.points.prediction(answers)
         prediction = eqx.tree_at(lambda p: p.internals, prediction, {"classes shown": weights})
-        return Shown(jnp.concatenate([state.asked[None], x])[-1], log_weights), prediction
+        return Shown(jnp.concatenate([state.asked[None], x])[-1], odds), prediction
 
     def _labels(self) -> int:
         return self.points.answer.parameter_width()
 
     def _sets(self) -> tuple[Float[Array, " set"], Float[Array, "set class"]]:
-        """The log probability of every set, and the log frequency of each class in it."""
+        """The probability of every set, and the log frequency of each class in it."""
         frequencies = self.pool.frequencies
         sets, orders = sets_of_classes(len(frequencies), self.kinds)
         chances = jnp.asarray(orders) * jnp.prod(frequencies[sets], axis=1)
         weights = jnp.concatenate([(1 - self.burstiness)[None], self.burstiness * chances])
         inside = np.mean(sets[:, :, None] == np.arange(len(frequencies)), axis=1)
-        return jnp.log(weights), jnp.log(jnp.concatenate([frequencies[None], jnp.asarray(inside)]))
+        return weights, jnp.log(jnp.concatenate([frequencies[None], jnp.asarray(inside)]))
 
 
 def _counted(evidence: Float[Array, " set"], count: Float[Array, ""]) -> Float[Array, " set"]:
