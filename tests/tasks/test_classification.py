@@ -1,5 +1,7 @@
 """Classification in context: what is drawn, predictors against plain densities, and bad fields."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from support import judges as laws
 
 from promptax import predict
 from promptax.evaluation.exact import enumeration
-from promptax.tasks import PrototypeClassification
+from promptax.tasks import Mixture, PrototypeClassification
 from promptax.tasks.base import sample_batch
 
 KEY = jax.random.key(2)
@@ -81,6 +83,22 @@ def test_copying_weighs_answers_by_the_joint_density_of_two_points_of_a_class():
 
 
 @pytest.mark.slow
+def test_an_answer_that_nothing_allows_is_followed_by_uniform_ones():
+    """A sequence of one class has one label. Its questions cost nothing, whatever was answered."""
+    task = PrototypeClassification(1, 3, 3, noise=0.3, burstiness=1.0, kinds=1)
+    first, second, question = [0.2, 1, 0, 0, 1], [0.1, 0, 1, 0, 1], [0.2, 0, 0, 0, 0]
+    rows = np.array([question, first, question, second, question, second, question, first])
+    said = np.asarray(predict(task.bayes(), rows))
+    np.testing.assert_array_equal(said[3], [0.0, -np.inf, -np.inf])
+    np.testing.assert_allclose(said[4:], np.log(1 / 3), rtol=1e-6)
+    both = Mixture((task, dataclasses.replace(task, seed=1)))
+    prediction = laws.predictions(both.bayes(), jnp.asarray(rows, jnp.float32)[None])
+    costs = -np.asarray(prediction.of(task.outcome.decode(jnp.asarray(rows, jnp.float32)[None])))[0]
+    assert costs[3] == np.inf
+    np.testing.assert_allclose(costs[4:], [0, np.log(3), 0, np.log(3)], atol=1e-6)
+
+
+@pytest.mark.slow
 def test_without_bursts_the_context_says_nothing():
     task = PrototypeClassification(3, 6, 3, noise=0.8, burstiness=0.0)
     rows = rows_of(task, 10)
@@ -123,11 +141,14 @@ def test_pool_and_context_together_lose_least():
 def test_new_classes_are_copied_and_not_remembered():
     task = PrototypeClassification(16, 16, 4, burstiness=1.0, novel=True)
     assert not task.has_bayes
+    with pytest.raises(NotImplementedError, match="learned by heart; got novel=True"):
+        task.by_memory()
+    old = dataclasses.replace(task, novel=False)
     episodes = sample_batch(task, jax.random.split(KEY, 1_000), 20)
     label = np.asarray(episodes.inputs)[:, -1, 16:-1].argmax(axis=1)
     hits = [
         np.asarray(laws.predictions(predictor, episodes.inputs).shown())[:, -1].argmax(1) == label
-        for predictor in (task.by_copying(), task.by_memory())
+        for predictor in (task.by_copying(), old.by_memory())
     ]
     assert hits[0].mean() > 0.9 and hits[1].mean() < 0.6
 

@@ -163,7 +163,17 @@ class PrototypeClassification(Task):
         return PoolPosterior(self.outcome, self.pool(), jnp.asarray(self.burstiness), self.kinds)
 
     def by_memory(self) -> PoolMemory:
-        """What "memorise" means in the literature: the pool's answer to the question alone."""
+        """What "memorise" means in the literature: the pool's answer to the question alone.
+
+        Raises:
+            NotImplementedError: prototypes are novel: there is no pool to remember.
+        """
+        if self.novel:
+            raise NotImplementedError(
+                "Expected a pool that can be learned by heart; got novel=True, where every "
+                "sequence draws prototypes of its own. Take by_copying(), or by_memory() of the "
+                "same task with novel=False: what a reader would say that remembers that pool."
+            )
         return PoolMemory(self.outcome, self.pool())
 
     def by_copying(self) -> ContextCopy:

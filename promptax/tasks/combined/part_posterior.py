@@ -29,8 +29,9 @@ class PartPosterior(Predictor):
 
     All parts read everything. Weights over symbols are evidence Σ_s weight_s log p(s). A part that
     lost ten thousand nats can win them back (`pools.odds`). After a history that no part allows it
-    predicts uniformly. Internal state: "responsibility" [time, part], the posterior after each
-    input.
+    predicts uniformly over symbols; of points, it gives all parts equal weights. Internal state:
+    "responsibility" [time, part], the posterior after each input; all of them 0 after such a
+    history.
     """
 
     parts: tuple[Predictor, ...]
@@ -54,6 +55,9 @@ class PartPosterior(Predictor):
 
     def reading_bytes(self, rows: int) -> int:
         return sum(part.reading_bytes(rows) for part in self.parts)
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        return min(part.micro_batch(batch, length) for part in self.parts)
 
     def start(self, capacity: int | None = None) -> PartBelief:
         states = tuple(part.start(capacity) for part in self.parts)
@@ -82,10 +86,12 @@ class PartPosterior(Predictor):
 def mixed(
     log_weights: Float[Array, "time part"], predictions: tuple[Any, ...], internals: Any
 ) -> AnyPrediction:
-    """The weighted mean of what the parts predict; uniform where nothing is possible."""
+    """The weighted mean of what the parts predict. Where nothing is possible it is uniform over
+    symbols; of points, for which no such thing exists, it is the plain mean of the parts."""
+    impossible = jnp.max(log_weights, axis=1, keepdims=True) == -jnp.inf
     if not isinstance(predictions[0], Prediction):
+        log_weights = uniform_if(impossible, log_weights)
         return Mixed(log_weights, predictions, internals)
     rows = jnp.stack([prediction.log_probs for prediction in predictions], axis=1)
-    impossible = jnp.max(log_weights, axis=1, keepdims=True) == -jnp.inf
     row = log_sum(log_weights[:, :, None] + rows, axis=1)
     return Prediction(uniform_if(impossible, row), internals)
