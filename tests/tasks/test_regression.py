@@ -230,6 +230,22 @@ def test_single_steps_equal_one_reading(predictor):
 
 
 @pytest.mark.slow
+def test_more_neighbours_than_the_capacity_are_never_a_silent_wrong_number():
+    """Rows either equal the right ones or are NaN: from the first one on that lacks a neighbour."""
+    predictor, room = references.NearestNeighbours(4), 4
+    rows = LinearRegression(4).sample(jax.random.key(1), 8).inputs
+    whole = predictor.advance(predictor.start(), rows)[1].shown()
+    for pieces in ([3, 1, 4], [3, 5], [8]):
+        state, said = predictor.start(room), []
+        for piece in jnp.split(rows, np.cumsum(pieces)[:-1]):
+            state, prediction = predictor.advance(state, piece)
+            said.append(prediction.shown())
+        said = np.concatenate(said)
+        np.testing.assert_allclose(said[: room + 1], whole[: room + 1], rtol=1e-5, atol=1e-6)
+        assert np.isnan(said[room + 1 :]).any(axis=1).all()
+
+
+@pytest.mark.slow
 def test_neighbours_are_remembered_from_one_reading_to_the_next():
     predictor = references.NearestNeighbours(4)
     rows = LinearRegression(4).sample(jax.random.key(1), 11).inputs

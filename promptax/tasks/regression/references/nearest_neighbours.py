@@ -26,7 +26,8 @@ class NearestNeighbours(Predictor):
     Euclidean distance, or of all where there are fewer; by 0 before the first. Predicts
     N(that, noise_scale²). It remembers every row: the n-th costs O(n · dimension).
 
-    A row counts as one answer or as none, if its last number is above 0 or not.
+    A row counts as one answer or as none, if its last number is above 0 or not. A state of fixed
+    shape that is full says NaN.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({OBSERVATIONS})
@@ -66,8 +67,8 @@ class NearestNeighbours(Predictor):
             used, rows = jnp.asarray(len(state.rows)), jnp.concatenate([state.rows, new])
             state = Memory(rows, None)
         else:
-            used, place = state.used, (state.used, jnp.zeros((), state.used.dtype))
-            rows = jax.lax.dynamic_update_slice(state.rows, new, place)
+            used = state.used
+            rows = state.rows.at[used + jnp.arange(len(new))].set(new, mode="drop")
             state = Memory(rows, used + len(new))
         x, y, counts = rows[:, :-2], rows[:, -2], rows[:, -1] > 0
         slot, asked = jnp.arange(len(rows)), used - 1 + jnp.arange(len(new))
@@ -79,4 +80,6 @@ class NearestNeighbours(Predictor):
             chosen = before[order]
             return jnp.sum(jnp.where(chosen, y[order], 0.0)) / jnp.maximum(jnp.sum(chosen), 1)
 
-        return state, said(self.outcome, jax.vmap(answer)(asked), self.noise_scale)
+        full = asked >= len(rows)  # the row before was lost: there was no slot for it
+        answers = jnp.where(full, jnp.nan, jax.vmap(answer)(asked))
+        return state, said(self.outcome, answers, self.noise_scale)
