@@ -179,8 +179,14 @@ def test_what_the_oracle_loses_where_entropies_change_by_step(latent):
 def test_resumed_parts_that_learn_have_no_exact_predictor():
     task = Switching(LEARNING, latent="resumed")
     assert not task.has_bayes and task.has_oracle
-    with pytest.raises(NotImplementedError, match="got resumed parts that learn"):
+    with pytest.raises(NotImplementedError, match="depend on what they read"):
         task.bayes()
+
+
+def test_a_product_of_what_does_not_learn_does_not_learn():
+    pair = Product(COINS[0], COINS[1])
+    assert not pair.bayes().learns and Product(COINS[0], LEARNING[0]).bayes().learns
+    assert Switching((pair, Categorical((0.1, 0.2, 0.3, 0.4))), latent="resumed").has_bayes
 
 
 @pytest.mark.slow

@@ -129,6 +129,10 @@ class ProductPosterior(Predictor):
     def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.first.merges and self.second.merges
 
+    @property
+    def learns(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.learns or self.second.learns
+
     def reading_bytes(self, rows: int) -> int:
         return self.first.reading_bytes(rows) + self.second.reading_bytes(rows)
 

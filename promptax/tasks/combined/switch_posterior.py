@@ -35,7 +35,8 @@ class SegmentBelief(eqx.Module):
 
 
 class SwitchPosterior(Predictor):
-    """Exact prediction of `Switching` with fresh parts. Reads tokens only; the n-th costs O(n).
+    """Exact prediction of `Switching` with fresh parts. Reads tokens only. Each symbol costs all
+    slots of the state, used or not: one more than its capacity. So n symbols cost O(n²).
 
         p(x_t | x_<t) = Σ_b Σ_k P(part k speaks since b | x_<t) p_k(x_t | x_b, ..., x_{t-1})
 

@@ -40,11 +40,11 @@ class Switching(TaskOfParts):
     - "resumed": its only sequence, which goes on where it stopped. Steps of others do not count.
 
     The oracle knows when switches come, which part speaks, and what is hidden in it. The exact
-    predictor sums over what it must. If the parts have nothing to learn (`Categorical`), that is
-    which of them speaks: a cost of O(parts) for each symbol. Fresh parts that learn cost it a
-    belief of every part for every step at which the segment may have begun: O(n) for the n-th
-    symbol. Resumed parts that learn would cost it a belief for every way to share the symbols among
-    the parts, exponentially many: there is none.
+    predictor sums over what it must. If what the parts say does not depend on what they read
+    (`Categorical`), that is which of them speaks: a cost of O(parts) for each symbol. Other fresh
+    parts cost it a belief of every part for every step at which the segment may have begun: see
+    `SwitchPosterior`. Other resumed parts would cost it a belief for every way to share the symbols
+    among the parts, exponentially many: there is none.
     """
 
     parts: Annotated[tuple[Task, ...], JSON_ARGUMENT] = (DirichletCategorical(), Categorical())
@@ -93,20 +93,23 @@ class Switching(TaskOfParts):
         return oracle(self.parts, latent, tokens)
 
     def bayes(self) -> Predictor:
-        """A `ForwardFilter` where the parts have nothing to learn, else a `SwitchPosterior`.
+        """A `ForwardFilter` where what the parts say does not depend on what they read, else a
+        `SwitchPosterior`.
 
         Raises:
-            NotImplementedError: a part has no exact predictor, or parts that learn are resumed.
+            NotImplementedError: a part has no exact predictor, or parts are resumed whose
+                predictions depend on what they read.
         """
         parts = tuple(part.bayes() for part in self.parts)
         if not self._learns():
             return _filter_of_known(parts, self.weights, self.hazard, self._moves())
         if self.latent == RESUMED:
             raise NotImplementedError(
-                "Expected fresh parts, or parts that have nothing to learn, such as Categorical; "
-                "got resumed parts that learn. An exact predictor would sum over all ways to share "
-                "the symbols among them, which are exponentially many. Take latent='fresh', or "
-                "compare predictors with each other (promptax.regret with reference=NAME)."
+                "Expected fresh parts, or parts that say the same whatever they read, such as "
+                "Categorical; got resumed parts whose predictions depend on what they read. An "
+                "exact predictor would sum over all ways to share the symbols among them, which "
+                "are exponentially many. Take latent='fresh', or compare predictors with each "
+                "other (promptax.regret with reference=NAME)."
             )
         return SwitchPosterior(parts, self.weights, self.hazard, self.next_part)
 
