@@ -58,7 +58,11 @@ def episodes(batch):
 
 def program(tuner, name="Transformer"):
     """The tuned half, and the loop's gradient as a function of tuned half and episodes."""
-    steered = tuner.steer(KEY, built(name))
+    return program_of(tuner, built(name))
+
+
+def program_of(tuner, network):
+    steered = tuner.steer(KEY, network)
     tuned, frozen = eqx.partition(steered, tuner.where(steered))
     rest = loop.Program(*eqx.partition(frozen, False), jnp.float32(1.0))
 
@@ -74,11 +78,12 @@ def naive(length):
     """The same gradient, with the prompt in front of every sequence."""
     tuned, _ = program(SoftPrompt(length=length))
     rows = tuned.context.values
+    network = built()  # now: what is made while a program is traced, and kept, is no network
 
     def loss(rows, some):
         def one(tokens):
-            whole = jnp.concatenate([rows, built().embed(tokens)])
-            _, prediction = built().advance(built().start(), Embedded(whole))
+            whole = jnp.concatenate([rows, network.embed(tokens)])
+            _, prediction = network.advance(network.start(), Embedded(whole))
             hit = jax.nn.one_hot(tokens, 2)
             return -jnp.sum(prediction.log_probs[len(rows) :] * hit)
 
@@ -286,7 +291,7 @@ def test_many_symbols_are_never_held_for_every_step_of_every_sequence(name, tune
     network = {"Transformer": Transformer(width=8, heads=2), "LSTM": LSTM(width=8)}[name]
     network = network.build(KEY, symbols)
     search = isinstance(tuner, GradientSearch)
-    tuned, step = searched(network) if search else program(tuner, network)
+    tuned, step = searched(network) if search else program_of(tuner, network)
     some = Episode(jnp.zeros((batch, time), jnp.int32))
     compiled = jax.jit(step).lower(tuned, some).compile()
     whole = 4 * batch * time * symbols

@@ -1,5 +1,6 @@
 """Objectives in the loop: keys, penalties, identities, programs; and what is refused."""
 
+import dataclasses
 import json
 
 import equinox as eqx
@@ -59,7 +60,7 @@ def test_a_penalty_counts_once_and_its_key_is_that_of_the_step_and_repetition():
 
 
 def vars_of(settings):
-    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
 
 
 @pytest.mark.slow

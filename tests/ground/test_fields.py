@@ -9,11 +9,12 @@ import typing
 import jax
 import numpy as np
 import pytest
+from support import judges as laws
 
 from promptax import specs
 from promptax.decisions import BernoulliBandit
 from promptax.predictors import GRU
-from promptax.specs import Spec, members
+from promptax.specs import Spec
 from promptax.tasks import MarkovChain, Points, Symbols, Task
 
 WRONG = {
@@ -25,7 +26,7 @@ WRONG = {
     tuple[int, ...]: ((0.5,), ("a",)),
     tuple[str, ...]: ((1,),),
 }
-MEMBERS = {**members(Spec)}  # of promptax alone: taken before tests define more
+MEMBERS = laws.members(Spec)
 
 
 def fields_of(member):

@@ -63,9 +63,10 @@ def test_the_hierarchical_mixture_weighs_both_by_their_evidence(task):
         said = np.exp(laws.of_tokens(prediction.log_probs, tokens).sum(axis=1))
         weights = np.asarray(prediction.internals[RESPONSIBILITY])[:, -1]
     possible = expected > 0
-    np.testing.assert_allclose(said[possible], expected[possible], atol=1e-12)
+    # Rows drawn in float32 miss a sum of 1 by up to 1e-7 each; the predictor divides by it.
+    np.testing.assert_allclose(said[possible], expected[possible], rtol=5e-7, atol=1e-12)
     np.testing.assert_allclose(
-        weights[possible, 0], share * pool[possible] / expected[possible], atol=1e-9
+        weights[possible, 0], share * pool[possible] / expected[possible], rtol=5e-7, atol=1e-9
     )
     single = np.exp(laws.of_tokens(laws.read(predictor, tokens), tokens).sum(axis=1))
     np.testing.assert_allclose(single[possible], expected[possible], atol=1e-6)
