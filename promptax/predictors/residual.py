@@ -79,7 +79,7 @@ class ResidualTorso(Torso):
 
     blocks: tuple[ResidualBlock, ...] = eqx.field(converter=as_tuple)
     positions: bool = eqx.field(static=True)
-    adapted: tuple[str, ...] = eqx.field(static=True)
+    low_rank: tuple[str, ...] = eqx.field(static=True)
     """The names of the layers that `LowRank` adapts by default."""
 
     def start(self, capacity: int | None) -> ResidualState:
@@ -97,7 +97,7 @@ class ResidualTorso(Torso):
         return ResidualState(state.rows + len(rows), tuple(layers)), hidden, internals
 
     def low_rank_layers(self) -> tuple[str, ...]:
-        return self.adapted
+        return self.low_rank
 
 
 class Residual(Architecture):
@@ -127,7 +127,7 @@ class Residual(Architecture):
         """One untrained layer."""
 
     @abc.abstractmethod
-    def adapted(self) -> tuple[str, ...]:
+    def low_rank_names(self) -> tuple[str, ...]:
         """The names of the dense layers that `LowRank` adapts by default."""
 
     @classmethod
@@ -142,7 +142,7 @@ class Residual(Architecture):
 
     def torso(self, key: Key[Array, ""]) -> ResidualTorso:
         blocks = [self._block(block_key) for block_key in jax.random.split(key, self.depth)]
-        return ResidualTorso(tuple(blocks), self.positions, self.adapted())
+        return ResidualTorso(tuple(blocks), self.positions, self.low_rank_names())
 
     def _block(self, key: Key[Array, ""]) -> ResidualBlock:
         middle, up, down = jax.random.split(key, 3)

@@ -4,6 +4,8 @@
 so that nothing waits for a product of matrices.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -46,7 +48,9 @@ class StateSpace(Residual):
             f"Expected 0 <= least < most < 1, factors for each step; got least={self.least}, "
             f"most={self.most}.",
         )
-        check(0 < self.angle <= 6.29, f"Expected an angle above 0, up to 2π; got {self.angle}.")
+        check(
+            0 < self.angle <= 2 * math.pi, f"Expected an angle above 0, up to 2π; got {self.angle}."
+        )
 
     @classmethod
     def small(cls) -> "StateSpace":
@@ -56,7 +60,7 @@ class StateSpace(Residual):
     def examples(cls) -> "tuple[StateSpace, ...]":
         return (cls(width=6, depth=2, states=5, widening=2),)
 
-    def adapted(self) -> tuple[str, ...]:
+    def low_rank_names(self) -> tuple[str, ...]:
         return ("real_in", "imaginary_in", "real_out", "imaginary_out", "gate")
 
     def layer(self, key: Key[Array, ""]) -> "StateSpaceLayer":

@@ -114,9 +114,7 @@ class Transformer(Architecture):
         return (
             cls(width=8, heads=2),
             cls(width=6, depth=2, heads=3, widening=2),
-            cls(width=4, heads=2, positions="alibi", window=16),
-            cls(width=4, heads=2, positions="rotary"),
-            cls(width=4, heads=1, positions="learned", longest=64),
+            cls(width=4, heads=1, positions="learned", longest=256, window=32),
         )
 
     def embedding_width(self) -> int:
@@ -128,7 +126,8 @@ class Transformer(Architecture):
     def torso(self, key: Key[Array, ""]) -> "TransformerTorso":
         table = None
         if self.positions == "learned":
-            table = 0.02 * jax.random.normal(key, (self.longest, self.width))
+            places = jax.random.fold_in(key, self.depth)  # the blocks' keys are split from key
+            table = 0.02 * jax.random.normal(places, (self.longest, self.width))
         return TransformerTorso(
             tuple(_block(k, self) for k in jax.random.split(key, self.depth)),
             heads=self.heads,
@@ -209,7 +208,6 @@ class TransformerTorso(Torso):
     """The rows of learned positions."""
 
     def start(self, capacity: int | None) -> Memory:
-        self._check_room(capacity or 0)
         head_width = self.blocks[0].query.shape()[0] // self.heads
         empty = tuple(jnp.zeros((self.heads, capacity or 0, head_width)) for _ in self.blocks)
         return Memory(None if capacity is None else jnp.array(0), empty, empty)
@@ -246,17 +244,21 @@ class TransformerTorso(Torso):
             return positions(first, rows, width)
         if self.table is None:
             return jnp.zeros((1, width))
-        if isinstance(first, int):
-            self._check_room(first + rows)
-        return jax.lax.dynamic_slice_in_dim(self.table, first, rows)
-
-    def _check_room(self, rows: int) -> None:
-        if self.table is not None and rows > len(self.table):
+        if isinstance(first, int) and first + rows > len(self.table):
             raise ValueError(
                 f"Expected at most {len(self.table)} rows, since there is a learned position for "
-                f"so many; got {rows}, prompt and begin row included. Set Transformer.longest, or "
-                "take other positions."
+                f"so many; got {first + rows}, prompt and begin row included. Set "
+                "Transformer.longest, or take other positions."
             )
+        return self.table[jnp.minimum(first + jnp.arange(rows), len(self.table) - 1)]
+
+    def _nan_without_place(self, outputs: Array, first: int | Array) -> Array:
+        """NaN where a row has no learned position. Its keys and values stay numbers, since rows
+        that only fill a piece up are forgotten, and what is forgotten must not spoil a sum."""
+        if self.table is None or isinstance(first, int):
+            return outputs
+        places = first + jnp.arange(outputs.shape[-2])
+        return jnp.where((places < len(self.table))[:, None], outputs, jnp.nan)
 
     @property
     def _distance(self) -> Distance:
@@ -284,7 +286,8 @@ class TransformerTorso(Torso):
             values.append(append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
         filled = state.filled_after(hidden.shape[-2])
-        return Memory(filled, tuple(keys), tuple(values)), hidden, internals
+        outputs = self._nan_without_place(hidden, state.rows_read())
+        return Memory(filled, tuple(keys), tuple(values)), outputs, internals
 
     def forget(self, state: Memory, rows: Int[Array, ""]) -> Memory:
         return state.without_last(rows)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import promptax as px
 from promptax import protocol
 from promptax.predictors import Transformer
 from promptax.predictors.parts import attention
@@ -100,6 +101,23 @@ def test_pieces_and_fixed_shapes_and_blocks_read_the_same(name, monkeypatch):
         state, prediction = network.advance(state, jnp.array(piece))
         rows.append(prediction.log_probs)
     np.testing.assert_allclose(np.concatenate(rows), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_learned_positions_give_out_where_they_end_and_not_before():
+    """A state with more room than positions: the row without a place is NaN, those before are as
+    ever. So what reads in padded pieces reads all that fits."""
+    network = built(CASES["learned"])
+    tokens = np.resize(TOKENS, 11)  # and the begin row: 12 places
+    _, prediction = network.advance(network.start(40), jnp.array([*tokens, 0, 1]))
+    np.testing.assert_allclose(
+        prediction.log_probs[:11], protocol.predict(network, tokens), rtol=1e-4, atol=1e-5
+    )
+    assert (
+        np.isnan(prediction.log_probs[12:]).all() and np.isfinite(prediction.log_probs[:12]).all()
+    )
+    assert len(px.generate(jax.random.key(0), network, 5)) == 5
+    assert px.decompress(network, px.compress(network, tokens)).tolist() == tokens.tolist()
 
 
 WRONG = {

@@ -94,8 +94,8 @@ def self_referential(layer, rows):
             y, q, k, rates = np.split(made, [width, 2 * width, 3 * width])
             key, rates = softmax(k), sigmoid(rates)
             change = weights @ softmax(q) - weights @ key
-            each = np.concatenate([np.full(width, r) for r in rates[:3]] + [np.full(4, rates[3])])
-            weights = weights + np.outer(each * change, key)
+            steps = np.concatenate([np.full(width, r) for r in rates[:3]] + [np.full(4, rates[3])])
+            weights = weights + np.outer(steps * change, key)
             head.append(y)
         outputs.append(head)
     return np.concatenate(outputs, axis=1) @ layer.output.weight

@@ -43,7 +43,7 @@ class FastWeights(Residual):
     def small(cls) -> "FastWeights":
         return cls(width=32, heads=2)
 
-    def adapted(self) -> tuple[str, ...]:
+    def low_rank_names(self) -> tuple[str, ...]:
         return ("query", "key", "value", "output")
 
 

@@ -26,6 +26,8 @@ from promptax.predictors.torso import Rows
 from promptax.protocol.outcomes import LEAST_LOG_SCALE, Gaussian, Points
 from promptax.specs import check, check_whole_numbers, floats
 
+LEAST_SHARE = 1e-30  # of what a row is divided by; where all features are 0, the mean is 0
+
 Sums = tuple[Matrices, Float[Array, "head head_width"]]
 
 
@@ -66,7 +68,7 @@ class LinearAttentionLayer(ProjectedLayer):
         self, state: Sums, rows: Rows, query: Heads, key: Heads, value: Heads
     ) -> tuple[Sums, Heads]:
         if self.mean:
-            query, key = jax.nn.elu(query) + 1, jax.nn.elu(key) + 1
+            query, key = _positive(query), _positive(key)
         return in_blocks(self._read_block, state, query, key, value)
 
     def _read_block(
@@ -78,9 +80,15 @@ class LinearAttentionLayer(ProjectedLayer):
         outputs = within(query, key, value, ones) + query @ jnp.swapaxes(weights, -1, -2)
         if self.mean:
             sums = total[:, None] + jnp.cumsum(key, axis=-2)
-            outputs = outputs / jnp.sum(query * sums, axis=-1, keepdims=True)
+            shares = jnp.sum(query * sums, axis=-1, keepdims=True)
+            outputs = outputs / jnp.maximum(shares, LEAST_SHARE)
         weights = weights + jnp.swapaxes(value, -1, -2) @ key
         return (weights, total + jnp.sum(key, axis=-2)), outputs
+
+
+def _positive(rows: Heads) -> Heads:
+    """elu(x) + 1, which loses its digits below -10: so written, it keeps them."""
+    return jnp.where(rows > 0, rows + 1, jnp.exp(jnp.minimum(rows, 0)))
 
 
 def one_gradient_step(features: int, rate: float, noise_scale: float) -> Network:

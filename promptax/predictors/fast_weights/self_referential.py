@@ -40,7 +40,7 @@ class SelfReferential(FastWeights):
             dense(outer, self.width, self.width, bias=False),
         )
 
-    def adapted(self) -> tuple[str, ...]:
+    def low_rank_names(self) -> tuple[str, ...]:
         return ("output", "mlp_input", "mlp_output") if self.widening else ("output",)
 
 

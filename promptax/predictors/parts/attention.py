@@ -25,14 +25,14 @@ class Distance(NamedTuple):
     window: int | None = None
     """A row attends to so many rows, itself and the last ones before it; None: to all."""
 
-    def added(self, distance: Int[Array, "row other"]) -> Scores | float:
+    def change(self, distance: Int[Array, "row other"]) -> Scores | float:
         """What is added to the scores of rows so far apart."""
-        added: Array | float = 0.0
+        change: Array | float = 0.0
         if self.slopes is not None:
-            added = -jnp.array(self.slopes)[:, None, None] * distance
+            change = -jnp.array(self.slopes)[:, None, None] * distance
         if self.window is not None:
-            added = added + jnp.where(distance < self.window, 0.0, -jnp.inf)
-        return added
+            change = change + jnp.where(distance < self.window, 0.0, -jnp.inf)
+        return change
 
 
 ANY_DISTANCE = Distance()
@@ -61,7 +61,7 @@ def attention(
     rows, filled = past[0].shape[-2], past[2]
     places = jnp.arange(new)[:, None]
     if distance != ANY_DISTANCE:
-        products = products + distance.added(places - jnp.arange(new))
+        products = products + distance.change(places - jnp.arange(new))
         places = places + (rows if filled is None else filled)
     if rows == 0:
         return _side_by_side(jax.nn.softmax(products) @ value, groups)
@@ -71,7 +71,7 @@ def attention(
         )
     shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
     if distance != ANY_DISTANCE:
-        shared = shared + distance.added(places - jnp.arange(rows))
+        shared = shared + distance.change(places - jnp.arange(rows))
     if filled is not None:
         shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
     top = _top(products, shared)
@@ -108,7 +108,7 @@ def _block_by_block(
         )
         scores = jnp.einsum("...htd,hsd->...hts", query, block_keys).astype(wide)
         if distance != ANY_DISTANCE:
-            scores = scores + distance.added(places - at)
+            scores = scores + distance.change(places - at)
         scores = jnp.where((at >= first) & (at < filled), scores, -jnp.inf)
         higher = _top(top, scores)
         before, scores = jnp.exp(top - higher), jnp.exp(scores - higher)
