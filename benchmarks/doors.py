@@ -154,6 +154,16 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             {"predictors": {"network": network()}, "target": COIN, "length": 4, "key": KEY,
              "sequences": 8},
         ),
+        "algorithm_distances": lambda: (
+            analysis.algorithm_distances,
+            {"judged": {"network": network()}, "algorithms": {"Bayes": COINS.bayes()},
+             "source": COINS, "key": KEY, "length": 4, "sequences": 8},
+        ),
+        "linear_probes": lambda: (
+            analysis.linear_probes,
+            {"predictor": network(), "observations": np.tile(tokens, (2, 1)),
+             "statistics": {"symbol": np.tile(tokens, (2, 1))}, "penalty": 1e-3},
+        ),
         "internal_states": lambda: (
             analysis.internal_states, {"predictor": network(), "tokens": tokens}
         ),

@@ -12,11 +12,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
 from promptax.axes import NATS, AnyKey, labelled
+from promptax.checks import door
+from promptax.protocol.entries import check_no_nan
 from promptax.protocol.outcomes import Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed
 from promptax.protocol.predictor import Predictor
@@ -24,6 +27,7 @@ from promptax.specs import as_key, check, check_kind, check_whole_numbers, trace
 from promptax.tasks.base import Task, sample_batch
 
 
+@door
 def algorithm_distances(
     judged: Mapping[str, Predictor],
     algorithms: Mapping[str, Predictor],
@@ -53,11 +57,11 @@ def algorithm_distances(
     Returns:
         A Dataset over predictor, algorithm and time: `distance`, its `standard_error` over
         sequences (both NaN at steps that are not scored), and `closest` [predictor, time], the name
-        of the nearest algorithm, "" where there is none.
+        of the nearest algorithm, "" where none is at a finite distance.
 
     Raises:
-        TypeError: what is given is no predictor, or says more than a mean of its numbers.
-        ValueError: nothing given, outcomes that differ, sizes below 1.
+        TypeError: what is given is no predictor.
+        ValueError: nothing given, outcomes that differ, sizes below 1, or NaN.
 
     Example:
 
@@ -76,6 +80,7 @@ def algorithm_distances(
         check(len(predictors) > 0, f"Expected at least one predictor by name as {word}; got none.")
         for name, predictor in predictors.items():
             check_kind(predictor, Predictor, f"{word}[{name!r}]")
+            check_no_nan(predictor, name)
             check(
                 predictor.outcome == source.outcome,
                 f"Expected {name!r} to predict {source.outcome.words()}, as the source has them; "
@@ -84,30 +89,39 @@ def algorithm_distances(
     keys = jax.random.split(as_key(key), sequences)
     episodes = sample_batch(traced(source), keys, length)
     scored = _scored(source.outcome, episodes)
-    said = {
-        name: _predictions(traced(predictor), episodes.inputs)
-        for name, predictor in {**algorithms, **judged}.items()
-    }
-    distances = [
-        [_distances(source.outcome, said[name], said[other]) for other in algorithms]
-        for name in judged
-    ]
-    values = np.where(scored, np.asarray(distances, float), np.nan)
+    predicted, named = (
+        {name: _predictions(traced(p), episodes.inputs) for name, p in predictors.items()}
+        for predictors in (judged, algorithms)
+    )
+    distances = np.array(
+        [
+            [_distances(source.outcome, numbers, others) for others in named.values()]
+            for numbers in predicted.values()
+        ]
+    )
+    check(
+        not np.isnan(distances[..., scored]).any(),
+        "Expected predictions that are numbers; some are NaN on the sequences of the source.",
+    )
+    values = np.where(scored, distances, np.nan)
     return _dataset(values, list(judged), list(algorithms))
 
 
 @eqx.filter_jit
 def _predictions(predictor: Predictor, inputs: Array) -> Float[Array, "sequence time parameter"]:
-    return _numbers(predictor.advance_batch(predictor.start(), inputs)[1])
+    prediction = predictor.advance_batch(predictor.start(), inputs)[1]
+    return _numbers(prediction, _speaks_of_numbers(predictor.outcome))
 
 
-def _numbers(prediction: AnyPrediction) -> Float[Array, "sequence time parameter"]:
-    if isinstance(prediction, Mixed):
-        raise TypeError(
-            "Expected predictions that are one distribution; got mixtures of prompts over "
-            "outcomes without an alphabet, whose mean is not known."
-        )
-    return prediction.shown()
+def _numbers(prediction: AnyPrediction, are_means: bool) -> Float[Array, "*batch time parameter"]:
+    """The mean first, where the outcome is numbers; else log probabilities."""
+    if not isinstance(prediction, Mixed):
+        return prediction.shown()
+    parts = jnp.stack([_numbers(part, are_means) for part in prediction.parts], axis=-2)
+    log_weights = prediction.log_weights[..., None]
+    if are_means:
+        return jnp.sum(jnp.exp(log_weights) * parts[..., :1], axis=-2)
+    return jax.nn.logsumexp(log_weights + parts, axis=-2)
 
 
 def _distances(
@@ -148,7 +162,7 @@ def _dataset(
         errors = np.where(counts > 1, np.sqrt(apart / counts), np.nan)
     nearest = np.where(np.isnan(means), np.inf, means).argmin(axis=1)
     names = np.array(algorithms)[nearest]
-    closest = np.where(np.isnan(means).all(axis=1), "", names)
+    closest = np.where(np.isfinite(means).any(axis=1), names, "")
     axes = ("predictor", "algorithm", "time")
     return labelled(
         {

@@ -16,10 +16,12 @@ from jaxtyping import Float
 
 from promptax.analysis.internal_states import internal_states
 from promptax.axes import labelled
+from promptax.checks import door
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 
 
+@door
 def linear_probes(
     predictor: Predictor,
     observations: Any,
@@ -69,11 +71,13 @@ def linear_probes(
             values.shape == (sequences, time) and bool(np.isfinite(values).all()),
             f"Expected finite numbers [{sequences}, {time}] as {word!r}; got shape {values.shape}.",
         )
-        check(
-            values[sequences // 2 :].std() > 0,
-            f"Expected a statistic that varies; {word!r} is {values.flat[0]:g} everywhere.",
-        )
         exchanged = np.roll(values, 1, axis=0)  # each sequence has its neighbour's
+        judging = sequences // 2
+        check(
+            values[judging:].std() > 0 and exchanged[judging:].std() > 0,
+            f"Expected a statistic that varies; {word!r} is the same in all of the last "
+            f"{sequences - judging} sequences, which judge the probe.",
+        )
         for row, name in enumerate(names):
             for index, wanted in enumerate((values, exchanged)):
                 shares[index, row, column] = _explained(states[name].values, wanted, penalty)
