@@ -4,6 +4,8 @@ Under jax_enable_x64 numbers have 64 bits; under jax_debug_nans a NaN in a compi
 is an error, so that a healthy fit may have none; under disable_jit nothing is compiled.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,13 +23,31 @@ MODES = {
     "x64": lambda: jax.enable_x64(True),
     "debug_nans": lambda: jax.debug_nans(True),
     "disable_jit": jax.disable_jit,
+    "x64 and debug_nans": lambda: _both(jax.enable_x64(True), jax.debug_nans(True)),
 }
+
+
+@contextlib.contextmanager
+def _both(first, second):
+    with first, second:
+        yield
+
+
 # Without compilation each takes a minute: one way through the front door is what can be afforded.
 compiled_modes = pytest.mark.parametrize("mode", ["x64", "debug_nans"])
 NARROW = Llama(width=8, heads=2, key_heads=1, head_width=4, hidden=12, dtype="bfloat16")
 
 SHOWN = [cls.examples()[:1] for cls in laws.members(Architecture).values()]
 NETWORKS = [*(spec for specs in SHOWN for spec in specs), NARROW]
+
+
+def networks():
+    """Every network in both modes at once; one of each dtype, and one with attention, in each."""
+    for spec in NETWORKS:
+        apart = isinstance(spec, LSTM | Transformer) or spec is NARROW
+        for mode in ("x64", "debug_nans") if apart else ("x64 and debug_nans",):
+            name = type(spec).__name__ + ("-narrow" if spec is NARROW else "")
+            yield pytest.param(mode, spec, id=f"{name}-{mode}")
 
 
 def pretrained(architecture, settings=SMALL):
@@ -43,7 +63,7 @@ def tuned(tuner, network, settings=SMALL):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["x64", "debug_nans", "disable_jit"])
 def test_the_way_through_the_front_door(mode):
     settings = px.FitSettings(steps=1, batch=1, length=2) if mode == "disable_jit" else SMALL
     with MODES[mode]():
@@ -54,8 +74,7 @@ def test_the_way_through_the_front_door(mode):
 
 
 @pytest.mark.slow
-@compiled_modes
-@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda spec: type(spec).__name__)
+@pytest.mark.parametrize(("mode", "architecture"), list(networks()))
 def test_every_network_trains_and_speaks(mode, architecture):
     with MODES[mode]():
         network = pretrained(architecture)

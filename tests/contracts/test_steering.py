@@ -18,6 +18,7 @@ from promptax.protocol.exchangeable import Uniform
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.prompted import Prompted, Wrapper
 from promptax.steering import (
+    FullWeights,
     GradientSearch,
     GradientTuner,
     HardPrompt,
@@ -82,6 +83,11 @@ def quickest(tuner):
     return next(name for name in ("LSTM", "Transformer", *ARCHITECTURES) if suits(tuner, name))
 
 
+def is_tied(architecture):
+    """Whether its unembedding is its embedding's transpose."""
+    return jax.eval_shape(lambda: ARCHITECTURES[architecture].build(KEY, 2)).unembedding is None
+
+
 def cases():
     """Every example of a tuner on one architecture: its first over 2 symbols, the others over 3,
     the only one over both. First examples that look into a network also on all others; the rest
@@ -92,7 +98,9 @@ def cases():
         only = len(type(tuner).examples()) == 1
         pairs = [(one, 2), (one, 3)] if only else [(one, 2 if first else 3)]
         if first and isinstance(tuner, WeightTuner | SoftPrompt | KeyValuePrompt):
-            pairs += [(a, 2) for a in ARCHITECTURES if a != one and suits(tuner, a)]
+            deep = isinstance(tuner, FullWeights | LowRank | KeyValuePrompt)
+            others = [a for a in ARCHITECTURES if a != one and (deep or is_tied(a))]
+            pairs += [(a, 2) for a in others if suits(tuner, a)]
         for architecture, symbols in pairs:
             quick = first and (architecture, symbols) == pairs[0]
             yield pytest.param(
