@@ -276,18 +276,22 @@ def remove_file(path: Path) -> None:
 
 
 def replace_folder(old: Path, new: Path) -> None:
-    """Give the folder `new` the name of the folder `old`, whose content is then removed.
+    """Give the folder `new` the name of the folder `old`, whose content, if any, is then removed.
+
+    A process that is killed between the two new names leaves the old content beside: `put_aside`.
 
     Raises:
         StoreError: a folder cannot take another name there; both are what they were.
     """
     aside = _beside(old, ASIDE)
     try:
-        os.replace(old, aside)
+        if old.exists():
+            os.replace(old, aside)
         try:
             os.replace(new, old)
         except OSError:
-            os.replace(aside, old)
+            if aside.exists():
+                os.replace(aside, old)
             raise
     except OSError as error:
         raise StoreError(
@@ -318,11 +322,12 @@ def remove_temporaries_of(path: Path, age: float = 0.0) -> None:
                 temporary.unlink()
 
 
-def remove_replaced(folder: Path) -> None:
-    """Remove earlier contents of that folder that a killed run had put aside for its own."""
-    if folder.is_dir():
-        for aside in _left_beside(folder, ASIDE):
-            remove(aside)
+def put_aside(folder: Path) -> list[Path]:
+    """Earlier contents of that folder that a killed `replace_folder` left; the latest come first.
+
+    They may be all that there is, until there is whole content of that name.
+    """
+    return sorted(_left_beside(folder, ASIDE), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _beside(path: Path, ending: str) -> Path:

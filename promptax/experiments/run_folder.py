@@ -7,6 +7,7 @@ What else is in a folder says who writes it: `experiment_folder`, `studies.study
 
 import contextlib
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -60,7 +61,8 @@ def at_work(
 
     The folder is the run's own: another process that wants it is refused. A new folder is written
     where it is named. Earlier results (`overwrite`) stay where they are until the body is done: the
-    run writes to NAME.unfinished beside them, which then takes their place. A body that fails
+    run writes to NAME.unfinished beside them, which then takes their place; where a kill came
+    in the midst of that, the next run begins with the earlier results back. A body that fails
     before it has a checkpoint leaves nothing behind. With one, the folder stays, and the error
     carries the command that goes on.
 
@@ -80,6 +82,7 @@ def at_work(
         place = _place(target, overwrite, resume, reads) if resume else target
         yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
         return
+    _restore(target)
     place = _place(target, overwrite, resume, reads)
     with contextlib.ExitStack() as stack:
         for folder in dict.fromkeys([place, target] if target.exists() else [place]):
@@ -89,7 +92,6 @@ def at_work(
         if place != target and not resume:
             _empty(place)
         files.remove_temporaries(place)
-        files.remove_replaced(target)
         try:
             yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
         except BaseException as error:
@@ -100,6 +102,17 @@ def at_work(
             raise
         if place != target:
             files.replace_folder(target, place)
+        for aside in files.put_aside(target):
+            files.remove(aside)
+
+
+def _restore(target: Path) -> None:
+    """Give earlier results their name back, if a run was killed once it had put them aside."""
+    for aside in files.put_aside(target):
+        if not target.exists() and (aside / RUN_MARK).exists():
+            with files.alone(aside / RUN_MARK, wait=False) as is_free:  # of a run that replaces it
+                if is_free:
+                    os.replace(aside, target)
 
 
 def _place(target: Path, overwrite: bool, resume: bool, reads: Iterable[str]) -> Path:

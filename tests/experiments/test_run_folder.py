@@ -58,6 +58,67 @@ def test_old_results_stay_until_the_new_ones_are_whole(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+class Killed(BaseException):
+    """No `except` of promptax hears of it, as of a kill."""
+
+
+def killed_while_it_replaces(monkeypatch, folder, **left):
+    """A run that dies once the earlier results are put aside; `left` are files in its folder."""
+    rename = os.replace
+
+    def die(old, new):
+        if str(old).endswith(".unfinished"):
+            raise Killed
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die)
+        with pytest.raises(Killed), at_work(str(folder), overwrite=True) as at:
+            for name, text in {"deep/results.txt": "new", **left}.items():
+                files.write_text(at.folder / name, text)
+    assert not folder.exists() and len(list(folder.parent.glob(".run.*.old"))) == 1
+
+
+def test_a_kill_between_two_names_loses_no_earlier_results(tmp_path, monkeypatch):
+    folder = write_results(tmp_path / "run", "old")
+    killed_while_it_replaces(monkeypatch, folder)
+    with pytest.raises(files.StoreError, match="replace them with --overwrite"):
+        write_results(folder, "newer")
+    assert contents(folder)["deep/results.txt"] == b"old"
+    killed_while_it_replaces(monkeypatch, folder)
+    with pytest.raises(ValueError, match="no"), at_work(str(folder), overwrite=True):
+        raise ValueError("no")
+    assert contents(folder)["deep/results.txt"] == b"old"
+    killed_while_it_replaces(monkeypatch, folder)
+    write_results(folder, "newer", overwrite=True)
+    assert contents(folder)["deep/results.txt"] == b"newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_goes_on_after_a_kill_between_two_names(tmp_path, monkeypatch):
+    folder = write_results(tmp_path / "run", "old")
+    killed_while_it_replaces(monkeypatch, folder, **{CHECKPOINT: "state"})
+    write_results(folder, "newer", resume=True)
+    assert contents(folder)["deep/results.txt"] == b"newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_takes_a_name_that_became_free(tmp_path):
+    (tmp_path / "new").mkdir()
+    files.replace_folder(tmp_path / "old", tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_a_killed_removal_left_goes_with_the_next_run(tmp_path):
+    folder, left = write_results(tmp_path / "run", "old"), tmp_path / f".run.{'0' * 12}.old"
+    left.mkdir()
+    with pytest.raises(ValueError, match="no"), at_work(str(folder), overwrite=True):
+        raise ValueError("no")
+    assert left.exists()  # until whole results are there
+    write_results(folder, "new", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_a_run_that_failed_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError, match="no"), at_work(str(tmp_path / "run")) as at:
         files.write_text(at.folder / "spec.json", "{}")
