@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from promptax.protocol.exchangeable import uniform_if
-from promptax.protocol.mixture import RESPONSIBILITY, log_likelihood
+from promptax.protocol.mixture import RESPONSIBILITY, check_evidence, log_likelihood
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictions import AnyPrediction, Mixed, Prediction
 from promptax.protocol.predictor import Inputs, Predictor, State
@@ -71,6 +71,7 @@ class PartPosterior(Predictor):
         return PartBelief(states, state.odds)
 
     def advance(self, state: PartBelief, inputs: Inputs) -> tuple[PartBelief, AnyPrediction]:
+        check_evidence(inputs, self.outcome)
         read = [
             part.advance(belief, inputs)
             for part, belief in zip(self.parts, state.states, strict=True)

@@ -4,27 +4,15 @@ The hierarchical account of Wurgaft et al. 2025, "In-Context Learning Strategies
 within one sequence: a prior over two predictors instead of one over tasks.
 """
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from promptax.protocol.mixture import RESPONSIBILITY, check_evidence, log_likelihood
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictions import AnyPrediction
-from promptax.protocol.predictor import Inputs, Predictor, State
+from promptax.protocol.predictor import Inputs, Predictor
 from promptax.specs import check, check_kind, floats
-from promptax.tasks.combined.part_posterior import mixed
-from promptax.tasks.pools.odds import Odds, log_posterior, prior_odds, weigh_all
-
-
-class Strategies(NamedTuple):
-    """The belief: that of the memorising and of the generalising predictor, and their odds."""
-
-    memorising: State
-    generalising: State
-    odds: Odds
+from promptax.tasks.combined.part_posterior import PartBelief, PartPosterior
 
 
 class HierarchicalMixture(Predictor):
@@ -35,8 +23,8 @@ class HierarchicalMixture(Predictor):
 
     So it loses at most log(1 / share) nats more than M on any sequence, and at most
     log(1 / (1 - share)) more than G. Where M excludes what came, v is exactly 0 from then on.
-    It reads what both read. Internal states: "responsibility" [time, 2] is (v, 1 - v) after each
-    input.
+    It reads what both read, and is their `PartPosterior`. Internal states: "responsibility"
+    [time, 2] is (v, 1 - v) after each input.
     """
 
     memorising: Predictor
@@ -57,6 +45,11 @@ class HierarchicalMixture(Predictor):
                 0 <= self.share <= 1,
                 f"Expected a share from 0 to 1, a probability; got {self.share!r}.",
             )
+
+    def of_both(self) -> PartPosterior:
+        """The posterior over the two, which does the work."""
+        share = jnp.asarray(self.share)
+        return PartPosterior((self.memorising, self.generalising), jnp.stack([share, 1 - share]))
 
     @property
     def symbols(self) -> int:
@@ -81,25 +74,11 @@ class HierarchicalMixture(Predictor):
         sizes = (one.micro_batch(batch, length) for one in (self.memorising, self.generalising))
         return min(sizes)
 
-    def start(self, capacity: int | None = None) -> Strategies:
-        share = jnp.asarray(self.share)
-        odds = prior_odds(jnp.stack([share, 1 - share]))
-        return Strategies(self.memorising.start(capacity), self.generalising.start(capacity), odds)
+    def start(self, capacity: int | None = None) -> PartBelief:
+        return self.of_both().start(capacity)
 
-    def with_room(self, state: Strategies, rows: int) -> Strategies:
-        return Strategies(
-            self.memorising.with_room(state.memorising, rows),
-            self.generalising.with_room(state.generalising, rows),
-            state.odds,
-        )
+    def with_room(self, state: PartBelief, rows: int) -> PartBelief:
+        return self.of_both().with_room(state, rows)
 
-    def advance(self, state: Strategies, inputs: Inputs) -> tuple[Strategies, AnyPrediction]:
-        check_evidence(inputs, self.outcome)
-        memorising, memorised = self.memorising.advance(state.memorising, inputs)
-        generalising, generalised = self.generalising.advance(state.generalising, inputs)
-        predictions = memorised, generalised
-        odds, before = weigh_all(state.odds, log_likelihood(inputs, predictions, self.outcome))
-        after = jnp.concatenate([before, log_posterior(odds)[None]])[1:]
-        internals = {RESPONSIBILITY: jnp.exp(after)}
-        state = Strategies(memorising, generalising, odds)
-        return state, mixed(before, predictions, internals)
+    def advance(self, state: PartBelief, inputs: Inputs) -> tuple[PartBelief, AnyPrediction]:
+        return self.of_both().advance(state, inputs)
