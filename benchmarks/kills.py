@@ -17,6 +17,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,10 @@ LINES = {
     "pretrain": ["pretrain", "--network", "lstm", "--network.width", "64", *FIT],
     "tune": ["tune", "--predictor", "../base.safetensors", "--tuner", "softprompt", *FIT],
 }
+LINES["replace"] = [*LINES["tune"], "--overwrite"]  # the results of the first line
 PLACES = ("half a file", "before the flush", "before the new name", "after the new name")
+LEFT = (".tmp", ".old", ".unfinished")  # how names end of what a stopped run leaves behind
+BETWEEN = "between the new names of two folders"
 WATCHED = '''
 """Saves whenever it can, writes down every update, and kills itself in a write if asked to."""
 
@@ -80,6 +84,8 @@ def replace(old, new):
     come_to("before the new name")
     inner["replace"](old, new)
     come_to("after the new name")
+    if str(new).endswith(".old"):  # earlier results, which were just put aside
+        come_to("between the new names of two folders")
 
 
 def run_updates(moving, block, span, *others):
@@ -100,8 +106,8 @@ store.Checkpoint.due = lambda self: True
 class Trial(NamedTuple):
     """What is stopped, how, and when.
 
-    `line`: one of LINES; `how`: a signal; `place`: of PLACES, "" for a random moment; `when`: the
-    share of the run that has passed, or the number of the write.
+    `line`: one of LINES; `how`: a signal; `place`: of PLACES or BETWEEN, "" for a random moment;
+    `when`: the share of the run that has passed, or the number of the write.
     """
 
     line: str
@@ -178,6 +184,8 @@ def _first_update(folder: Path, child: subprocess.Popen) -> float:
 def attempt(place: Path, number: int, trial: Trial, alone: tuple[Path, float]) -> Result:
     """Stop a run, go on with it, and compare it with the one that was left alone."""
     folder = in_new_folder(place, str(number))
+    if trial.line == "replace":
+        shutil.copytree(place / "pretrain alone" / "run", folder / "run")
     line = typed(*LINES[trial.line], "--out", "run")
     inside = {"KILL_IN": f"{trial.place}:{trial.when:.0f}"} if trial.place else {}
     child = begin(folder, line, **inside)
@@ -189,18 +197,24 @@ def attempt(place: Path, number: int, trial: Trial, alone: tuple[Path, float]) -
     stopped_at = updates(folder)
     advice = re.search(r"^ +(promptax .*--resume.*)$", complaint, re.MULTILINE)
     if child.returncode != 0:
-        words = shlex.split(advice[1])[1:] if advice else [*line[3:], "--resume"]
+        words = (
+            shlex.split(advice[1])[1:]
+            if advice
+            else [*LINES[trial.line], "--out", "run", "--resume"]
+        )
+        words = [word for word in words if word != "--overwrite"]
         _, refusal = (second := begin(folder, typed(*words))).communicate()
         if second.returncode != 0 and "there is none" in refusal:  # no checkpoint was there yet
+            words = [word for word in line if word != "--overwrite"]
             again = ["--overwrite"] if "--overwrite" in refusal else []
-            begin(folder, [*line, *again]).communicate()
+            begin(folder, [*words, *again]).communicate()
     return Result(
         trial,
         stopped_at,
         code=child.returncode,
         is_told=advice is not None,
         is_equal=is_same(alone[0] / "run", folder / "run"),
-        is_clean=not list(folder.rglob("*.tmp")),
+        is_clean=not [path for ending in LEFT for path in folder.rglob(f"*{ending}")],
         lost=updates(folder) - STEPS,
     )
 
@@ -224,10 +238,13 @@ def planned(kills: int, signals: int) -> list[Trial]:
         place = PLACES[number // 2 % len(PLACES)] if number % 2 else ""
         most = 100 if place == PLACES[1] else 50  # a write has two flushes
         when = draw.randint(1, most) if place else draw.uniform(0, 0.9)
-        chosen.append(Trial(lines[number // 2 % 2], signal.SIGKILL, place, when))
+        line = lines[number // 2 % len(lines)]
+        chosen.append(Trial(line, signal.SIGKILL, place, when))
+        if line == "replace" and not place:
+            chosen[-1] = Trial(line, signal.SIGKILL, BETWEEN, 1)
     for number in range(signals):
         how = (signal.SIGTERM, signal.SIGINT)[number % 2]
-        chosen.append(Trial(lines[number // 2 % 2], how, "", draw.uniform(0, 0.8)))
+        chosen.append(Trial(lines[number // 2 % len(lines)], how, "", draw.uniform(0, 0.8)))
     return chosen
 
 
@@ -235,7 +252,7 @@ def table_of(results: list[Result]) -> str:
     """A row for each way to stop a run."""
     rows = []
     for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        for place in ("", *PLACES):
+        for place in ("", *PLACES, BETWEEN):
             seen = [r for r in results if (r.trial.how, r.trial.place) == (how, place)]
             stopped = [result for result in seen if result.code != 0]
             if not seen:
