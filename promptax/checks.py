@@ -10,8 +10,11 @@ import functools
 import inspect
 import math
 import numbers
+import os
+import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +45,15 @@ def check(condition: bool | np.bool_, message: str) -> None:
     """Raise ValueError(message) unless the condition holds."""
     if not condition:
         raise ValueError(message)
+
+
+def warn(message: str) -> None:
+    """Warn, with the line outside of promptax that led there, however deep inside it was seen."""
+    passed = tuple(os.path.dirname(file) + os.sep for file in (__file__, eqx.__file__))
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(passed):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def check_distribution(name: str, values: tuple[float, ...]) -> None:
@@ -239,6 +251,8 @@ def _may_be(value: Any, kind: Any) -> bool:
         return any(_may_be(value, part) for part in typing.get_args(kind))
     if _is_of_arrays(kind):
         return isinstance(value, (*ARRAYS, list, tuple, int, float))
+    if origin is Sequence and isinstance(value, np.ndarray | jax.Array) and _is_of_numbers(kind):
+        return value.ndim > 0  # most code takes them
     if isinstance(origin, type) and origin is not tuple:  # Sequence[int], Callable[..., Any]
         return isinstance(value, origin) and not isinstance(value, str | bytes)
     is_class = isinstance(kind, type) and kind not in (*PLAIN, Any)
@@ -282,9 +296,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
     if origin is typing.Literal:
-        return any(value is part or value == part for part in parts)
+        return any(isinstance(value, type(part)) and value == part for part in parts)
     if origin is tuple:
-        return isinstance(value, ARRAYS) or _fits_tuple(value, parts)
+        return _fits_tuple(value, parts) or (isinstance(value, ARRAYS) and _is_of_numbers(kind))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, Mapping)
     if kind is int:
@@ -294,6 +308,12 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in PLAIN or _is_member(kind):
         return isinstance(value, kind)
     return True
+
+
+def _is_of_numbers(kind: Any) -> bool:
+    """Whether a kind of sequences, however nested, has numbers in it, of which arrays are made."""
+    parts = typing.get_args(kind)
+    return any(map(_is_of_numbers, parts)) if parts else kind in (int, float)
 
 
 def _fits_tuple(value: Any, parts: tuple[Any, ...]) -> bool:

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ import safetensors.numpy
 from jax.tree_util import DictKey, keystr
 
 from promptax import platforms
+from promptax.checks import warn
 from promptax.files import (
     DIGEST,
     ENTRY,
@@ -155,10 +155,9 @@ def _check_note(path: Path, note: dict) -> None:
         "version of promptax that wrote it, or update promptax.",
     )
     if not note.get("digest"):
-        warnings.warn(
+        warn(
             f"{path} was written before files had digests: damage to it cannot be noticed. Save "
-            "it again.",
-            stacklevel=3,
+            "it again."
         )
 
 
@@ -187,10 +186,12 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
             ThreadPoolExecutor(1) as thread,
         ):
             metadata = file.metadata() or {}
-            digest = begun_digest(metadata.get(ENTRY, ""))
+            digest, added = begun_digest(metadata.get(ENTRY, "")), []
             for name in sorted(file.keys()):
                 arrays[name] = file.get_tensor(name)
-                thread.submit(add_to_digest, digest, name, arrays[name])  # while others are read
+                added.append(thread.submit(add_to_digest, digest, name, arrays[name]))
+            for future in added:  # in another thread, while others are read
+                future.result()
     except safetensors.SafetensorError as error:
         raise _damaged(path, "safetensors", error) from error
     expect(

@@ -20,7 +20,6 @@ variance is larger than that of paired losses.
 import difflib
 import itertools
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from promptax.axes import NATS, labelled, quartiles
-from promptax.checks import door
+from promptax.checks import door, warn
 from promptax.specs import check
 
 if TYPE_CHECKING:
@@ -103,10 +102,9 @@ def warn_of_nan(
         if bad
     ]
     if words:
-        warnings.warn(
+        warn(
             f"Expected losses that are numbers; got NaN of {', '.join(words)}: what diverged, or "
-            "grew beyond float32. Leave it out, or train it with a lower learning rate.",
-            stacklevel=3,
+            "grew beyond float32. Leave it out, or train it with a lower learning rate."
         )
 
 

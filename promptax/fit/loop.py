@@ -11,7 +11,6 @@ resumed run equals an uninterrupted one bit for bit.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
-from promptax.checks import door
+from promptax.checks import door, warn
 from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping, identity_of
 from promptax.fit.masters import low_precision, rounded, wide_copies
@@ -343,11 +342,10 @@ def _fitted(state: _State, halves: Repeated, looks: Looks, cost: Cost) -> Fitted
     diverged = np.asarray(state.diverged)
     lost = [f"repetition {r} at step {s + 1}" for r, s in enumerate(diverged) if s >= 0]
     if lost:
-        warnings.warn(
+        warn(
             f"Diverged: {', '.join(lost)} of {len(diverged)} repetitions (the loss or its gradient "
             "was not finite). They keep their last finite weights; the others went on. A lower "
-            "learning_rate or clip usually helps.",
-            stacklevel=3,
+            "learning_rate or clip usually helps."
         )
     tuned = rounded(state.tuned, low_precision(halves.tuned))
     predictor = one_or_all(Repeated(tuned, halves.frozen, halves.repetitions))

@@ -226,10 +226,11 @@ def test_numbers_that_grow_too_large_are_named():
         px.predict(large, [0, 1])
     with pytest.raises(FloatingPointError, match="got NaN at step 1"):
         expected_losses(large, COINS, 2)
-    with pytest.warns(UserWarning, match=r"got NaN of 'large': what diverged"):
+    with pytest.warns(UserWarning, match=r"got NaN of 'large': what diverged") as said:
         results = px.evaluate(KEY, {"large": large, "uniform": Uniform(2)}, COINS, 2, 2)
-    with pytest.warns(UserWarning, match=r"got NaN of 'large'"):
+    with pytest.warns(UserWarning, match=r"got NaN of 'large'") as said_again:
         px.regret(results, reference="bayes")
+    assert {warning.filename for warning in (*said, *said_again)} == {__file__}  # the user's line
     assert np.isfinite(results["log_loss"].sel(predictor="uniform")).all()
 
 
