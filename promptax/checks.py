@@ -12,6 +12,7 @@ import math
 import numbers
 import os
 import sys
+import traceback
 import types
 import typing
 import warnings
@@ -48,11 +49,11 @@ def check(condition: bool | np.bool_, message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Warn, with the line outside of promptax that led there, however deep inside it was seen."""
-    passed = tuple(os.path.dirname(file) + os.sep for file in (__file__, eqx.__file__))
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(passed):
-        frame, level = frame.f_back, level + 1
+    """Warn, with the line that called promptax, however deep inside it the reason was seen."""
+    inside, level = os.path.dirname(__file__) + os.sep, 1
+    for number, (frame, _) in enumerate(traceback.walk_stack(sys._getframe()), start=1):
+        if frame.f_code.co_filename.startswith(inside):
+            level = number + 1
     warnings.warn(message, stacklevel=level)
 
 

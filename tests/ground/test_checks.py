@@ -1,6 +1,7 @@
 """What comes in is looked at as it was given, and refused by the name of what is wrong."""
 
 import json
+import os
 import re
 
 import equinox as eqx
@@ -230,7 +231,8 @@ def test_numbers_that_grow_too_large_are_named():
         results = px.evaluate(KEY, {"large": large, "uniform": Uniform(2)}, COINS, 2, 2)
     with pytest.warns(UserWarning, match=r"got NaN of 'large'") as said_again:
         px.regret(results, reference="bayes")
-    assert {warning.filename for warning in (*said, *said_again)} == {__file__}  # the user's line
+    lines = {warning.filename for warning in (*said, *said_again)}  # of whoever called promptax
+    assert not any(line.startswith(os.path.dirname(px.__file__) + os.sep) for line in lines)
     assert np.isfinite(results["log_loss"].sel(predictor="uniform")).all()
 
 
