@@ -350,8 +350,7 @@ JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [json.dumps(to_json(value))],
 )
-"""How a nested tuple, also one of specs, is written on the command line: Annotated[...,
-JSON_ARGUMENT]."""
+"""A nested tuple, also of specs, as a word of the command line: Annotated[..., JSON_ARGUMENT]."""
 
 
 def parse(base: type[T]) -> Callable[[str], T]:
@@ -361,27 +360,28 @@ def parse(base: type[T]) -> Callable[[str], T]:
         if text[:1] not in ("{", "[", "@"):
             return member(base, text)()
         if not text.startswith("@"):
-            return _parsed(base, text)
+            return _parsed(base, text, " Quote it for the shell, or write it to a file: @FILE.")
         path = os.path.expanduser(text[1:])
         try:
             with open(path, encoding="utf-8-sig") as file:
-                return _parsed(base, file.read(2**24))  # characters: a device may have no end
+                text = file.read(2**24 + 1)  # characters: a device may have no end
+            check(len(text) <= 2**24, "Expected JSON of at most 2^24 characters; got more.")
+            return _parsed(base, text)
         except (ValueError, TypeError) as error:
             raise ValueError(f"In {path}: {error}") from error
 
     return parser
 
 
-def _parsed(base: type[T], text: str) -> T:
-    """The spec that is written there as JSON."""
+def _parsed(base: type[T], text: str, hint: str = "") -> T:
+    """The spec that is written there as JSON; the hint ends the message about what is no JSON."""
     try:
         data = json.loads(text)
-        data = as_written(data, "it") if isinstance(data, dict) else data
-        thing = from_json(data)
+        thing = from_json(as_written(data, "it") if isinstance(data, dict) else data)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f'Expected JSON such as {{"class": "{next(iter(members(base)), base.__name__)}"}}; got '
-            f"{text[:60]!r} ({error}). Quote it for the shell, or write it to a file: @FILE."
+            f"{text[:60]!r} ({error}).{hint}"
         ) from error
     if not isinstance(thing, base):
         raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")

@@ -280,6 +280,19 @@ def test_parse_takes_a_member_by_name_and_names_broken_json():
         specs.parse(Task)("{class: LSTM}")
 
 
+def test_files_without_json_are_named_without_advice_for_the_shell(tmp_path):
+    path = tmp_path / "it.json"
+    path.write_text("{class: LSTM}")
+    with pytest.raises(
+        ValueError, match=r"it.json: Expected JSON such as .*; got '\{class: "
+    ) as said:
+        specs.parse(Task)(f"@{path}")
+    assert "shell" not in str(said.value)
+    path.write_text(" " * (2**24 + 1))
+    with pytest.raises(ValueError, match=r"it.json: Expected JSON of at most 2\^24 characters"):
+        specs.parse(Task)(f"@{path}")
+
+
 def test_tuples_of_specs_are_json_on_the_command_line():
     parts = Categorical((0.3, 0.7)), DirichletCategorical()
     words = specs.JSON_ARGUMENT.str_from_instance(parts)
