@@ -147,7 +147,7 @@ def _filter_of_known(
     moves: Float[Array, "part to"],
 ) -> ForwardFilter:
     """The forward filter of a hidden chain whose states are the parts. What a part says is its
-    first prediction, since it has nothing to learn."""
+    first prediction, since it does not depend on what was read."""
     nothing = jnp.zeros(1, jnp.int32)
     rows = [part.advance(part.start(), nothing)[1].log_probs[0] for part in parts]
     chances = jnp.asarray(hazard)
