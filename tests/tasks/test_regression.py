@@ -243,6 +243,8 @@ def test_more_neighbours_than_the_capacity_are_never_a_silent_wrong_number():
         said = np.concatenate(said)
         np.testing.assert_allclose(said[: room + 1], whole[: room + 1], rtol=1e-5, atol=1e-6)
         assert np.isnan(said[room + 1 :]).any(axis=1).all()
+    late = predictor.advance(predictor.with_room(state, 9), rows)[1].shown()
+    assert np.isnan(late).any(axis=1).all()
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, real_rows
 from promptax.tasks.hidden.forward import log_sum
 
+NEVER = 2**30  # a place that no state has
+
 
 class Context(NamedTuple):
     """What was read: rows [row, input], and how many of them; None: all, in a state that grows."""
@@ -52,6 +54,7 @@ class ContextCopy(Predictor):
 
     def with_room(self, state: Context, rows: int) -> Context:
         used = jnp.asarray(len(state.rows)) if state.used is None else state.used
+        used = jnp.where(used > len(state.rows), NEVER, used)  # room comes too late for lost rows
         return Context(jnp.pad(state.rows, ((0, rows), (0, 0))), used.astype(jnp.int32))
 
     def advance(self, state: Context, inputs: Inputs) -> tuple[Context, AnyPrediction]:

@@ -13,6 +13,8 @@ from promptax.protocol.predictor import OBSERVATIONS, Inputs, Predictor, real_ro
 from promptax.specs import check, floats
 from promptax.tasks.regression.references.base import check_reference, said
 
+NEVER = 2**30  # a place that no state has
+
 
 class Memory(NamedTuple):
     """All rows so far, and how many slots are used; None: all of them, in a state that grows."""
@@ -59,6 +61,7 @@ class NearestNeighbours(Predictor):
 
     def with_room(self, state: Memory, rows: int) -> Memory:
         used = jnp.asarray(len(state.rows)) if state.used is None else state.used
+        used = jnp.where(used > len(state.rows), NEVER, used)  # room comes too late for lost rows
         return Memory(jnp.pad(state.rows, ((0, rows), (0, 0))), used.astype(jnp.int32))
 
     def advance(self, state: Memory, inputs: Inputs) -> tuple[Memory, AnyPrediction]:
