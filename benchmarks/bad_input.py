@@ -176,7 +176,8 @@ COMBINED = [
 
 
 def line_jobs() -> Iterator[dict[str, Any]]:
-    """Every flag of every command with words that it cannot take, twice, and without one."""
+    """Every flag of every command with words that it cannot take, and with none; flags of specs
+    are also given twice."""
     for command, good in LINES.items():
         flags = overview.module_of(command).Flags
         for flag, kind in _flags(flags):
