@@ -84,10 +84,12 @@ def place() -> Path:
 
 @functools.cache
 def before(kind: str) -> str:
-    """The fingerprint of what is read where nothing is damaged; "" where the whole is refused."""
+    """The fingerprint of what is read where nothing is damaged; "" of a kind that is refused."""
     try:
         return fingerprint(whole_files.KINDS[kind].read(place() / kind))
     except files.StoreError:
+        if not whole_files.KINDS[kind].is_refused:  # mutants of it would say nothing
+            raise
         return ""
 
 
@@ -128,7 +130,7 @@ def attempt(job: dict[str, Any]) -> tuple[str, str]:
 def _verdict(error: Exception, folder: Path, path: Path) -> str:
     if not trials.is_told(error) and not (isinstance(error, OSError) and error.filename):
         return "raw"
-    names = folder.name, path.name
+    names = str(folder), str(path)
     return "refused" if any(name in str(error) for name in names) else "unnamed"
 
 

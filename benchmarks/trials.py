@@ -7,6 +7,7 @@ had to be ended is started again.
 
 import json
 import os
+import queue
 import select
 import subprocess
 import sys
@@ -111,12 +112,15 @@ def run(script: str, jobs: Sequence[Any], workers: int = 2) -> Iterator[tuple[An
 def _work(script: str, place: str, waiting: Queue[Any], done: Queue[tuple[Any, Outcome]]) -> None:
     """Give jobs to a worker until there are none."""
     child = None
-    while not waiting.empty():
-        job = waiting.get()
+    while True:
+        try:
+            job = waiting.get_nowait()
+        except queue.Empty:
+            break
         try:
             child = child or _started(script, place)
             outcome = _watched(child, job)
-        except OSError as error:
+        except Exception as error:  # whoever waits for the job must hear of it
             outcome = Outcome("the process died", str(error), 0.0, 0)
         if outcome.verdict in ENDED and child is not None:
             child.kill()

@@ -52,13 +52,15 @@ class Kind(NamedTuple):
     """A folder with files of one kind.
 
     `names`: the files that are damaged; `read`: what is read from the folder; `is_ours`: promptax
-    wrote all of it, with digests; `damage`: a damage of its own, in place of those of `mutants`.
+    wrote all of it, with digests; `damage`: a damage of its own, in place of those of `mutants`;
+    `is_refused`: also where nothing is damaged.
     """
 
     names: tuple[str, ...]
     read: Callable[[Path], Any]
     is_ours: bool = False
     damage: Callable[[Random, bytes], bytes] | None = None
+    is_refused: bool = False
 
 
 # --- what promptax writes -------------------------------------------------------------------
@@ -272,7 +274,7 @@ THEIRS = {
     "Hugging Face": Kind(FOLDER, read_model),
     "Hugging Face in shards": Kind(SHARDS, read_model),
     "gguf": Kind(("it.gguf",), lambda f: read_model(f / "it.gguf")),
-    "gguf adapter": Kind(("it.gguf",), lambda f: read_model(f / "it.gguf")),
+    "gguf adapter": Kind(("it.gguf",), lambda f: read_model(f / "it.gguf"), is_refused=True),
     **{f"PEFT {name}": Kind(ADAPTER, read_adapter) for name in TUNERS},
     **{
         f"adapter {name}": Kind(
