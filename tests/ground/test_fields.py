@@ -5,14 +5,17 @@ import itertools
 import math
 import re
 import typing
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import pytest
 from support import judges as laws
 
-from promptax import specs
+from promptax import FitSettings, specs
+from promptax.checks import door
 from promptax.decisions import BernoulliBandit
+from promptax.fit import MAML
 from promptax.predictors import GRU
 from promptax.specs import Spec
 from promptax.tasks import MarkovChain, Points, Symbols, Task
@@ -70,6 +73,26 @@ SAID = {
 def test_messages_say_the_kind_the_value_and_the_default(message, as_users_see_it):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         SAID[message]()
+
+
+def test_arrays_are_no_words(as_users_see_it):
+    for array in (np.full((2, 2), np.nan), np.zeros((0, 2))):
+        with pytest.raises(ValueError, match=r"^Expected one of .* as FitSettings.clip_over"):
+            FitSettings(clip_over=array)
+    with pytest.raises(ValueError, match=r"^Expected a tuple of words as MAML.adapts"):
+        MAML(adapts=np.ones(2))
+
+
+def test_an_array_for_whole_numbers_is_not_blamed():
+    @door
+    def third(numbers: Sequence[int], place: int) -> int:
+        return numbers[place]
+
+    for numbers in (np.arange(2), jax.numpy.arange(2), [0, 1]):
+        with pytest.raises(TypeError, match=r"^Expected a whole number as place of third"):
+            third(numbers, "x")
+    with pytest.raises(TypeError, match=r"^Expected a Sequence as numbers of third"):
+        third(3, 0)
 
 
 def test_whole_numbers_of_numpy_are_structure(as_users_see_it):
