@@ -210,7 +210,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` if the body succeeds.
 
     Raises:
-        StoreError: the disk is full, or nothing can be written there; `path` is what it was.
+        StoreError: the disk is full, nothing can be written there, or there is a folder, a device
+            or a pipe; `path` is what it was.
     """
     if not platforms.leads():
         with tempfile.TemporaryDirectory() as nowhere:
@@ -218,6 +219,10 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
     path = real_path(path)  # a link stays a link
+    expect(
+        path.is_file() or not path.exists(),
+        f"Expected a file's path; {path} is a device or a pipe, which a file would replace.",
+    )
     temporary = _beside(path, TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -130,6 +130,14 @@ def test_closed_and_ascii_streams_do(monkeypatch):
 # --- stopping -------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """Shells let commands that they start in the background ignore Ctrl-C, which stays ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_waits_for_the_loop_and_a_second_one_does_not(number, capfd):
     with progress.stoppable():

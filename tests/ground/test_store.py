@@ -1,6 +1,7 @@
 """Whatever is saved comes back equal: specs, predictors, arrays, labelled results, figures."""
 
 import json
+import os
 
 import equinox as eqx
 import jax
@@ -180,6 +181,21 @@ def test_text_and_figures(tmp_path):
     with pytest.raises(files.StoreError, match=r"ends in \.png or \.svg"):
         store.write_figure(tmp_path / "it.docx", figure)
     assert matplotlib.rcParams["svg.hashsalt"] is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    """As root a file would take the place of /dev/null, for every program of the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(
+            files.StoreError, match=r"pipe is a device or a pipe, which a file would"
+        ):
+            files.write_text(path, "text")
+    assert pipe.is_fifo()
 
 
 def test_the_environment_is_named():
