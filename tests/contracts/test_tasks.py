@@ -30,6 +30,7 @@ from promptax.evaluation.exact import enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
+first_tasks = pytest.mark.parametrize("task", laws.firsts(laws.examples(tasks.Task)))
 ALPHABETS, OTHERS = laws.exact_tasks(), laws.exact_tasks(over_alphabets=False)
 every_exact_task = pytest.mark.parametrize("task", ALPHABETS)  # whose short sequences can be listed
 every_exact_task_of_rows = pytest.mark.parametrize("task", OTHERS)
@@ -63,13 +64,13 @@ def test_an_episode_has_its_length_and_its_alphabet(task):
 
 
 @pytest.mark.slow
-@every_task
+@first_tasks
 def test_an_episode_may_be_empty(task):
     episode = eqx.filter_jit(task.sample)(jax.random.key(0), 0)
     assert len(episode.inputs) == 0 and (episode.scored is None or len(episode.scored) == 0)
 
 
-@every_task
+@first_tasks
 def test_the_same_key_gives_the_same_episode(task):
     episodes = episodes_of(task)
     laws.same(episodes, draw(specs.traced(task), keys()))
@@ -80,7 +81,7 @@ def test_the_same_key_gives_the_same_episode(task):
 
 
 @pytest.mark.slow
-@every_task
+@first_tasks
 def test_compiled_equals_eager(task):
     eager = task.sample(keys()[0], LENGTH)
     compiled = np.asarray(episodes_of(task).inputs)[0]
@@ -93,7 +94,7 @@ def test_compiled_equals_eager(task):
         np.testing.assert_allclose(rows, fast, rtol=1e-6, atol=1e-6)
 
 
-@every_task
+@first_tasks
 def test_other_numbers_of_the_same_shape_compile_nothing(task):
     def changed(leaf):
         if not eqx.is_array(leaf):
