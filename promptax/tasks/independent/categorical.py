@@ -1,12 +1,12 @@
 """One known distribution over symbols: a coin, a die."""
 
-import functools
 from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from promptax.axes import Counts, LogProbs, Tokens
@@ -55,7 +55,7 @@ class Categorical(Task):
         return jnp.asarray(self.probabilities)[None], jnp.ones(1)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
-        return steady_entropy(jnp.asarray(self.probabilities), length)
+        return at_every_step(entropy(jnp.asarray(self.probabilities)), length)
 
     @classmethod
     def examples(cls) -> "tuple[Categorical, ...]":
@@ -83,13 +83,12 @@ class KnownDistribution(Exchangeable):
         return uniform_if(impossible, jnp.log(probabilities))
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def steady_entropy(
-    probabilities: Float[Array, "*batch symbol"], length: int
-) -> Float[Array, "*batch time"]:
-    """`entropy`, the same at each of `length` steps."""
-    losses = entropy(probabilities)[..., None]
-    return jnp.broadcast_to(losses, (*losses.shape[:-1], length))
+def at_every_step(loss: Float[Array, ""], length: int) -> Float[Array, " time"]:
+    """The same loss at each of `length` steps. Outside of compiled functions NumPy repeats it,
+    which compiles nothing."""
+    if isinstance(loss, Tracer):
+        return jnp.broadcast_to(loss, (length,))
+    return jnp.asarray(np.full(length, loss))
 
 
 @jax.jit

@@ -13,7 +13,7 @@ from promptax.protocol.exchangeable import Exchangeable, uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Task, draw
-from promptax.tasks.independent.categorical import steady_entropy
+from promptax.tasks.independent.categorical import at_every_step, entropy
 
 Table = Float[Array, "component symbol"] | Float[np.ndarray, "component symbol"]
 
@@ -73,7 +73,8 @@ class CategoricalMixture(Task):
         return jnp.arange(len(self.weights)), jnp.asarray(self.weights)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
-        return jnp.asarray(self.weights) @ steady_entropy(jnp.asarray(self.probabilities), length)
+        mean = jnp.asarray(self.weights) @ entropy(jnp.asarray(self.probabilities))
+        return at_every_step(mean, length)
 
     @classmethod
     def examples(cls) -> "tuple[CategoricalMixture, ...]":

@@ -15,6 +15,7 @@ from promptax.protocol.exchangeable import Exchangeable, uniform_if
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check, check_concentration, floats
 from promptax.tasks.base import Task, draw
+from promptax.tasks.independent.categorical import at_every_step
 
 
 class DirichletCategorical(Task):
@@ -82,7 +83,7 @@ class DirichletCategorical(Task):
         concentration = jnp.asarray(self.concentration)
         total = jnp.sum(concentration)
         terms = concentration / total * (digamma(total + 1) - digamma(concentration + 1))
-        return jnp.broadcast_to(jnp.sum(terms), (length,))
+        return at_every_step(jnp.sum(terms), length)
 
     @classmethod
     def examples(cls) -> "tuple[DirichletCategorical, ...]":
