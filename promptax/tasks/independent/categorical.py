@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from promptax.axes import Counts, LogProbs, Tokens
 from promptax.protocol.exchangeable import Exchangeable, uniform_if
 from promptax.protocol.outcomes import Episode
-from promptax.specs import check, check_distribution, floats
+from promptax.specs import check, check_distribution, floats, on_device
 from promptax.tasks.base import Task, draw
 
 
@@ -88,7 +88,7 @@ def at_every_step(loss: Float[Array, ""], length: int) -> Float[Array, " time"]:
     which compiles nothing."""
     if isinstance(loss, Tracer):
         return jnp.broadcast_to(loss, (length,))
-    return jnp.asarray(np.full(length, loss))
+    return on_device(np.full(length, loss))
 
 
 @jax.jit
