@@ -6,37 +6,15 @@ import struct
 import numpy as np
 import pytest
 from support import small_llama
+from support.foreign_llama import Q_PROJ, WEIGHTS, read, same
 
 from promptax.files import StoreError
-from promptax.formats import fetch, gguf, llama
-
-WEIGHTS = small_llama.weights()
-Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
-HEAD = np.full((small_llama.SYMBOLS, small_llama.WIDTH), 0.5, np.float32)
-INT8 = {Q_PROJ: np.ones((8, 8), np.int8)}
-
-
-def read(place):
-    """The llama there, as numbers."""
-    return (llama.from_folder if place.is_dir() else llama.from_gguf)(place, np.float32)
-
-
-def same(one, other):
-    """Whether two llamas are the same numbers with the same settings."""
-    pairs = zip(one.layers.values(), other.layers.values(), strict=True)
-    last = (one.unembedding is None) == (other.unembedding is None)
-    return one.fields == other.fields and last and all(np.array_equal(a, b) for a, b in pairs)
+from promptax.formats import fetch, gguf
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     return read(small_llama.write(tmp_path_factory.mktemp("plain") / "a"))
-
-
-def tensors(**changed):
-    """The tensors with some of their modules' weights changed; None leaves one out."""
-    named = WEIGHTS | {name.replace("__", "."): array for name, array in changed.items()}
-    return {name: array for name, array in named.items() if array is not None}
 
 
 def test_a_gguf_file_is_known_by_its_content(tmp_path, plain):
