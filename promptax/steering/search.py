@@ -36,7 +36,8 @@ class Search(Tuner):
       a checkpoint cannot hold. There are no episodes yet.
     - `step(key, state, problem)`: the next state, and a loss in nats per sequence to be shown and
       kept in `Fitted.loss`. It is compiled, and sees this step's episodes only through
-      `problem.losses(prompts)` and `problem.gradient(prompt)` (`SearchProblem`).
+      `problem.means(prompts)`, by which winners are picked, `problem.losses(prompts)` and
+      `problem.gradient(prompt)` (`SearchProblem`).
     - `prompt(state)`: the symbols [prompt] that a state stands for. Asked once, at the end, outside
       compiled code.
 

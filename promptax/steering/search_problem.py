@@ -96,6 +96,21 @@ class SearchProblem:
         self._count(prompts, jnp.sum(count), jnp.sum(count * read))
         return loss if wanted is None else jnp.where(wanted[:, None], loss, jnp.inf)
 
+    def means(
+        self,
+        prompts: Prompts,
+        rows: Int[Array, " candidate"] | None = None,
+        wanted: Bool[Array, " candidate"] | None = None,
+    ) -> Float[Array, " candidate"]:
+        """Each prompt's estimated mean loss on this step's episodes, nats per sequence; +inf where
+        it is no number, and for those that are not wanted. A search that picks winners asks for
+        these, since not every episode need be read behind every prompt to tell which is best.
+
+        Args: those of `losses`.
+        """
+        means = jnp.mean(self.losses(prompts, rows, wanted), axis=1)
+        return jnp.where(jnp.isnan(means), jnp.inf, means)
+
     def gradient(self, prompt: Int[Array, " prompt"]) -> tuple[Float[Array, ""], Slopes]:
         """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e
         [prompt, symbol] for its one-hot rows e: to first order, L + ∂L/∂e[i, v] -

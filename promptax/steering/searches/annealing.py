@@ -74,11 +74,10 @@ class Annealing(Search):
     ) -> tuple[Prompt, Float[Array, ""]]:
         change, chance = jax.random.split(key)
         proposal = change_symbol(change, state, problem.symbols)
-        losses = jnp.mean(problem.losses(jnp.stack([state, proposal])), axis=1)
-        now, then = jnp.where(jnp.isnan(losses), jnp.inf, losses)
+        now, then = problem.means(jnp.stack([state, proposal]))
         # log u < -(then - now) / T, multiplied by T, which may be 0
         lucky = self.temperature(problem) * jnp.log(jax.random.uniform(chance)) < now - then
-        return jnp.where((then <= now) | lucky, proposal, state), losses[0]
+        return jnp.where((then <= now) | lucky, proposal, state), now
 
     def prompt(self, state: Int[Any, " prompt"]) -> Int[Any, " prompt"]:
         return state

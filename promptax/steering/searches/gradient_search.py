@@ -96,8 +96,8 @@ class GradientSearch(Search):
     ) -> tuple[Prompt, Float[Array, ""]]:
         _, slopes = problem.gradient(state)
         tried = swaps(key, state, slopes, self.candidates, self.top)
-        losses = jnp.mean(problem.losses(tried), axis=1)
-        allowed = ~jnp.isnan(losses)
+        losses = problem.means(tried)
+        allowed = losses < jnp.inf
         if self.prefer_text:
             survivors = allowed & problem.survivors(tried)
             allowed = jnp.where(jnp.any(survivors), survivors, allowed)
