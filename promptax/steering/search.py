@@ -42,9 +42,10 @@ class Search(Tuner):
       compiled code.
 
     Optional: `updates`, where the search knows its number of steps; `batch`, its own number of
-    sequences; `same_episodes`; `scores`, with `tries_all`; `steer`, where it is not one prompt that
-    is read; `check_plan`, to refuse what does not fit. Of the fit settings, those about learning
-    rates and clipping never apply.
+    sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
+    `reads_by_losses`; `scores`, with `tries_all`; `steer`, where it is not one prompt that is read;
+    `check_plan`, to refuse what does not fit. Of the fit settings, those about learning rates and
+    clipping never apply.
 
     The loop owns the rest: keys, episodes, repetitions, progress, checkpoints that resume bit for
     bit, and cost. Random numbers of step n come from its key alone, never from the state.
@@ -56,10 +57,18 @@ class Search(Tuner):
     needs_alphabet: ClassVar[bool] = True
     same_episodes: ClassVar[bool] = False
     """Whether all steps read the same episodes; otherwise every step has its own."""
+    reads_by_losses: ClassVar[bool] = False
+    """Whether what was lost decides how much is read, as where a prompt that comes twice is read
+    once; otherwise all runs of equal settings read as many sequences."""
     length: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:
         check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the longest prompt that is read on the way."""
+        return self.length
 
     @abc.abstractmethod
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> State:
