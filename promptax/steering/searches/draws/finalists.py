@@ -1,0 +1,107 @@
+"""Best of N, with the winner's curse taken away: what wins by luck is read again.
+
+The least of N noisy losses is too small, and the more so the larger N: who wins among many has been
+lucky. So a step reads two things on the same episodes, new prompts and the `finalists` of the steps
+before. The best new prompt takes the place of the worst finalist if it beats it on these episodes,
+and its lucky loss is forgotten: a finalist's average counts what was read after it came. The result
+is the finalist with the least average.
+
+Episodes of one step are hard or easy for all prompts alike. The leader, whose average is known
+best, says by how much, and this is taken off the others' losses before they are averaged.
+
+Charged: all new prompts and all finalists, in each step.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from promptax.specs import check
+from promptax.steering.search import Search, SearchProblem
+from promptax.steering.search_problem import Prompts
+from promptax.steering.searches.moves import draw_prompts
+
+
+class Finalists(NamedTuple):
+    """`prompts` [finalist, prompt]; `averages` [finalist]: their mean losses since they came, nats
+    per sequence; `counts` [finalist]: the steps that these are of, -1 where nobody came yet."""
+
+    prompts: Any
+    averages: Any
+    counts: Any
+
+
+class BestOfDraws(Search):
+    """Draws prompts and keeps the best. A member owes the fields below, and `draw`."""
+
+    candidates: eqx.AbstractVar[int]
+    """New prompts in a step."""
+    finalists: eqx.AbstractVar[int]
+    """How many of the best are read again in each step."""
+
+    def __check_init__(self) -> None:
+        for name in ("candidates", "finalists"):
+            value = getattr(self, name)
+            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+
+    @abc.abstractmethod
+    def draw(self, key: Key[Array, ""], problem: SearchProblem) -> Prompts:
+        """New prompts [candidate, prompt]."""
+
+    def plan(self, symbols: int) -> str:
+        del symbols
+        return (
+            f"{self.candidates:,} new prompts in each step, {self.finalists:,} of them read again"
+        )
+
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> Finalists:
+        prompts = draw_prompts(key, self.finalists, self.length, problem.symbols)
+        nobody = jnp.full(self.finalists, -1)
+        return Finalists(prompts, jnp.zeros(self.finalists), nobody)
+
+    def step(
+        self, key: Key[Array, ""], state: Finalists, problem: SearchProblem
+    ) -> tuple[Finalists, Float[Array, ""]]:
+        new = self.draw(key, problem)
+        here = state.counts >= 0
+        wanted = jnp.concatenate([here, jnp.ones(len(new), bool)])
+        losses = problem.means(jnp.concatenate([state.prompts, new]), wanted=wanted)
+        old, drawn = losses[: self.finalists], losses[self.finalists :]
+        best = jnp.argmin(drawn)
+        shown = jnp.where(jnp.any(here), old[leader_of(state)], drawn[best])
+        state = read_again(state, old)
+        worst = jnp.argmax(jnp.where(here, state.averages, jnp.inf))
+        enters = (drawn[best] < old[worst]) | ~here[worst]
+
+        def replace(whole: Array, value: Any) -> Array:
+            return jnp.where(enters, whole.at[worst].set(value), whole)
+
+        prompts, counts = replace(state.prompts, new[best]), replace(state.counts, 0)
+        return Finalists(prompts, replace(state.averages, 0.0), counts), shown
+
+    def prompt(self, state: Finalists) -> Int[Any, " prompt"]:
+        return state.prompts[leader_of(state)]
+
+
+def leader_of(state: Finalists) -> Int[Array, ""]:
+    """The finalist with the least average; who was not read again only where nobody was, and who
+    is not there at all only where nobody is."""
+    rank = jnp.where(state.counts > 0, state.averages, jnp.inf)
+    newest = jnp.argmax(state.counts)
+    return jnp.where(jnp.isfinite(jnp.min(rank)), jnp.argmin(rank), newest)
+
+
+def read_again(state: Finalists, losses: Float[Array, " finalist"]) -> Finalists:
+    """The averages with these losses [finalist], nats per sequence, of one step's episodes."""
+    leader = leader_of(state)
+    hardness = losses[leader] - state.averages[leader]
+    known = (state.counts[leader] > 0) & jnp.isfinite(hardness)
+    others = jnp.arange(len(losses)) != leader
+    losses = losses - jnp.where(known & others, hardness, 0.0)
+    counts = jnp.where(state.counts < 0, -1, state.counts + 1)
+    share = 1 / jnp.maximum(counts, 1)
+    averages = (1 - share) * state.averages + share * losses
+    return Finalists(state.prompts, jnp.where(counts > 0, averages, 0.0), counts)

@@ -1,0 +1,1 @@
+"""Searches that keep many prompts and mix them, one file each."""

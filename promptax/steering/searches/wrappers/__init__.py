@@ -1,0 +1,1 @@
+"""Searches around another search, one file each."""
