@@ -16,6 +16,9 @@ from promptax.steering.searches.annealing import Annealing as Annealing
 from promptax.steering.searches.gradient_search import GradientSearch as GradientSearch
 from promptax.steering.searches.hard_prompt import HardPrompt as HardPrompt
 from promptax.steering.searches.hard_prompt_mixture import HardPromptMixture as HardPromptMixture
+from promptax.steering.searches.local.coordinate_descent import (
+    CoordinateDescent as CoordinateDescent,
+)
 from promptax.steering.searches.random_prompt import RandomPrompt as RandomPrompt
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.weights.full_weights import FullWeights as FullWeights
