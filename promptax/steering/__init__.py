@@ -21,6 +21,7 @@ from promptax.steering.searches.local.coordinate_descent import (
     CoordinateDescent as CoordinateDescent,
 )
 from promptax.steering.searches.population.genetic_search import GeneticSearch as GeneticSearch
+from promptax.steering.searches.population.harmony_search import HarmonySearch as HarmonySearch
 from promptax.steering.searches.prefixes.beam_search import BeamSearch as BeamSearch
 from promptax.steering.searches.random_prompt import RandomPrompt as RandomPrompt
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
