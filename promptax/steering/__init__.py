@@ -25,6 +25,7 @@ from promptax.steering.searches.population.genetic_search import GeneticSearch a
 from promptax.steering.searches.population.harmony_search import HarmonySearch as HarmonySearch
 from promptax.steering.searches.prefixes.beam_search import BeamSearch as BeamSearch
 from promptax.steering.searches.random_prompt import RandomPrompt as RandomPrompt
+from promptax.steering.searches.wrappers.restarted import Restarted as Restarted
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.weights.full_weights import FullWeights as FullWeights
 from promptax.steering.weights.low_rank import LowRank as LowRank
