@@ -103,8 +103,9 @@ def cost_of_updates(
     `differentiated`: the predictor with those leaves alone for which there is a gradient.
     """
     assert settings.length is not None
-    sequences = objective.readings() * settings.batch
-    tokens = objective.readings() * predictor.prompt_rows() + sequences * settings.length
+    readings = objective.readings(settings.length)
+    sequences = readings * settings.batch
+    tokens = readings * predictor.prompt_rows() + sequences * settings.length
     reading = predictor.reading_operations(1)
     once = {
         "sequences": sequences,

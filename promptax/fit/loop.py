@@ -85,12 +85,13 @@ def pretrain(
         )
     key = as_key(key)
     check_kind(task, Task, "DirichletCategorical()")
+    check_kind(objective, Objective, "LogLoss()")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=100)")
     settings = settings.filled(length=100, learning_rate=1e-3)
 
     def build(key: Key[Array, ""]) -> Predictor:
-        return architecture.build(key, task.outcome)
+        return objective.equip(architecture.build(key, task.outcome), settings)
 
     if architecture.trained and settings.steps == 0:  # as they are: no copies, no moments
         check_outcome(build, key, task)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import judges
+from support.logits import leaky
 
 from promptax import FitSettings, specs
 from promptax.evaluation.exact import enumeration
@@ -26,13 +27,23 @@ EXAMPLES = judges.examples(Objective)
 every_objective = pytest.mark.parametrize("objective", EXAMPLES)
 
 
+def is_like_another(objective):
+    """Whether all that is differentiated is written in a class that has other members: networks are
+    then read as those read them, and three numbers with a memory judge what is the member's own."""
+    own = {"losses", "prepare", "inner_slope"} & set(vars(type(objective)))
+    return not own and type(objective).__bases__ != (Objective,)
+
+
 def suited(objective, architecture="LSTM"):
     """A predictor that the objective fits: a network, or one behind a prompt with a posterior."""
+    if is_like_another(objective):
+        return objective.equip(leaky(), SETTINGS)
     network = ARCHITECTURES[architecture].build(KEY, 2)
     for predictor in (network, VariationalPrompt(length=2).steer(KEY, network)):
         try:
-            objective.verify(predictor, SETTINGS)
-            return predictor
+            equipped = objective.equip(predictor, SETTINGS)
+            objective.verify(equipped, SETTINGS)
+            return equipped
         except TypeError:
             continue
     raise AssertionError(f"Expected {objective} to fit a network, or one behind a prompt.")
@@ -60,7 +71,10 @@ def test_an_objective_survives_json(objective):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [case for case in EXAMPLES if case.id.endswith("-0")])
+@pytest.mark.parametrize(
+    "objective",
+    [case for case in EXAMPLES if case.id.endswith("-0") and not is_like_another(*case.values)],
+)
 def test_micro_batches_change_nothing(objective):
     predictor = suited(objective)
     whole, pieces = (value_and_gradient(objective, predictor, micro) for micro in (4, 2))
@@ -72,7 +86,7 @@ def cases():
     """Every example on an LSTM; the first of each member also where products meet: attention."""
     for case in EXAMPLES:
         yield pytest.param(*case.values, "LSTM", id=f"{case.id}-LSTM")
-        if case.id.endswith("-0"):
+        if case.id.endswith("-0") and not is_like_another(*case.values):
             how = {"id": f"{case.id}-Transformer", "marks": pytest.mark.slow}
             yield pytest.param(*case.values, "Transformer", **how)
 

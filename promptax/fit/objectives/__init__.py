@@ -1,8 +1,13 @@
 """What does an update make small? An open set: one file and its line here."""
 
 from promptax.fit.objectives.base import Objective as Objective
+from promptax.fit.objectives.count_rates import CountRates as CountRates
 from promptax.fit.objectives.first_order_maml import FirstOrderMAML as FirstOrderMAML
 from promptax.fit.objectives.inner_steps import InnerSteps as InnerSteps
+from promptax.fit.objectives.layer_rates import LayerRates as LayerRates
+from promptax.fit.objectives.learned_rates import LearnedRates as LearnedRates
 from promptax.fit.objectives.log_loss import LogLoss as LogLoss
 from promptax.fit.objectives.maml import MAML as MAML
+from promptax.fit.objectives.meta_sgd import MetaSGD as MetaSGD
+from promptax.fit.objectives.paced import Paced as Paced
 from promptax.fit.objectives.reptile import Reptile as Reptile

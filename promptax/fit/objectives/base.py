@@ -27,10 +27,10 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
       penalty;
     - `losses(key, predictor, state, episodes, outcome)`: the loss of every sequence.
 
-    Optional: `verify`, which refuses by name what the objective does not fit; `readings`, where a
-    batch is read more than once; `slope_is_of_value`; and `examples()`, small instances by which
-    the contract tests judge it. What is not written is that of `LogLoss`: nothing drawn, no
-    penalty, log loss.
+    Optional: `equip`, which gives a fresh network leaves of the objective's own; `verify`, which
+    refuses by name what the objective does not fit; `readings`, where a batch is read more than
+    once; `slope_is_of_value`; and `examples()`, small instances by which the contract tests judge
+    it. What is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
     """
 
     slope_is_of_value: ClassVar[bool] = True
@@ -69,10 +69,21 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
         _, prediction = predictor.advance_batch(state, episodes.inputs)
         return jnp.sum(outcome.log_loss(prediction, episodes), axis=-1)
 
+    def equip(self, predictor: Predictor, settings: FitSettings) -> Predictor:
+        """A fresh predictor with the leaves that the objective learns beside its weights, such as
+        learning rates. What is learned is trained, stored and used as a part of the predictor.
+
+        `pretrain` calls it once, for what the architecture built. It draws nothing.
+        """
+        del settings
+        return predictor
+
     def verify(self, predictor: Predictor, settings: FitSettings) -> None:
         """Raise, before any update, if the predictor or the settings do not fit."""
         del predictor, settings
 
-    def readings(self) -> int:
-        """How many times an update reads a batch and takes the derivative, for its cost."""
+    def readings(self, length: int) -> int:
+        """How many times an update reads a batch of sequences of that length and takes the
+        derivative, for its cost."""
+        del length
         return 1

@@ -16,6 +16,7 @@ class FirstOrderMAML(SupportAndQuery):
     """
 
     slope_is_of_value: ClassVar[bool] = False
+    keeps_steps: ClassVar[bool] = False
 
     @classmethod
     def examples(cls) -> "tuple[FirstOrderMAML, ...]":

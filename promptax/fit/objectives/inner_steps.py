@@ -1,39 +1,55 @@
 """Objectives that take gradient steps of their own on every sequence, before it is judged.
 
-From the leaves θ, each sequence takes `inner_steps` plain gradient steps at `inner_rate` on the log
-loss L of what it may adapt to; no optimiser state is kept between steps or sequences:
+From the leaves θ, each sequence takes `inner_steps` gradient steps at `inner_rate` on the log loss
+L of what it may adapt to:
 
     φ_0 = θ,     φ_{i+1} = φ_i - inner_rate · ∇L(φ_i),      i = 0 … inner_steps - 1
 
-What becomes of φ is the member's business. Adam and clipping see the gradient for θ alone. Memory
-grows with inner_steps × the sequences that are differentiated at a time (`micro_batch`).
+Momentum and Adam put another direction in place of ∇L; what they remember is forgotten between
+sequences. What becomes of φ is the member's business. The outer gradient is a mean over the batch's
+sequences; Adam and clipping see the gradient for θ alone.
+
+More or other steps may be taken later than in training: `adapt` and `Adapting` ask the objective
+that they are given, which need not be the one that trained.
+
+Memory grows with inner_steps × the sequences that are differentiated at a time (`micro_batch`);
+`inner_bytes` says how much at least, and `verify` refuses what does not fit.
 """
 
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from promptax import platforms
 from promptax.checks import as_tuple
+from promptax.fit.descent import DescentRule, descent
 from promptax.fit.objectives.base import Objective
+from promptax.fit.objectives.paced import Paced
 from promptax.fit.settings import FitSettings
 from promptax.protocol.entries import checked, one
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Wrapper
-from promptax.specs import check, traced
+from promptax.specs import check, later, traced
 
 Leaves = Any
 LossByStep = Callable[[Any, Episode], Float[Array, "*batch time"]]
 
 
 class InnerSteps(Objective):
-    """To implement one: `inner_slope` and `losses`. The fields are those of the inner steps."""
+    """To implement one: `inner_slope` and `losses`. The fields are those of the inner steps.
+
+    Optional: `rates`, where not all leaves and steps have the one rate of `inner_rate`.
+    """
+
+    keeps_steps: ClassVar[bool] = True
+    """Whether the outer derivative goes through the inner steps, whose activations it keeps."""
 
     inner_steps: int = 1
     """Number of gradient steps that every sequence takes."""
@@ -45,6 +61,9 @@ class InnerSteps(Objective):
     adapts: tuple[str, ...] = eqx.field(default=(), converter=as_tuple)
     """Names of the network's fields whose leaves take inner steps (empty: all of them).
     ("unembedding",) is ANIL (Raghu et al. 2020): the head alone adapts."""
+    inner_optimiser: DescentRule = later("sgd")
+    """What makes a direction of a gradient: "momentum" is 0.9, "adam" has ε = 1e-8 inside its root
+    (`promptax.fit.descent`). It begins anew with every sequence."""
 
     def __check_init__(self) -> None:
         check(self.inner_steps >= 1, f"Expected at least 1 inner step; got {self.inner_steps}.")
@@ -58,13 +77,46 @@ class InnerSteps(Objective):
     def inner_slope(self, gradient: Leaves) -> Leaves:
         """The gradient of an inner step as the outer derivative shall see it."""
 
-    def verify(self, predictor: Predictor, settings: FitSettings) -> None:
-        del settings
-        self._split(predictor)
+    def rates(self, predictor: Predictor, leaves: Leaves, step: Any, count: Any) -> Leaves:
+        """The learning rate of every leaf: numbers by which its direction can be multiplied.
 
-    def readings(self) -> int:
+        Args:
+            predictor: with all that it learned, also rates.
+            leaves: those that take inner steps.
+            step: which inner step it is, from 0 on.
+            count: how many symbols it sees.
+        """
+        del predictor, step, count
+        return jax.tree.map(lambda _: self.inner_rate, leaves)
+
+    def verify(self, predictor: Predictor, settings: FitSettings) -> None:
+        assert settings.length is not None
+        self.check_leaves(predictor)
+        self.check_room(predictor, settings, settings.length)
+
+    def check_leaves(self, predictor: Predictor) -> None:
+        """Complain about a predictor that cannot take these inner steps."""
+        leaves, _ = self._split(predictor)
+        self.rates(predictor, leaves, self.inner_steps - 1, 1)
+
+    def check_room(self, predictor: Predictor, settings: FitSettings, rows: int) -> None:
+        """Complain if what inner steps on so many rows keep surely does not fit into memory."""
+        assert settings.length is not None
+        micro = settings.micro_batch or predictor.micro_batch(settings.batch, settings.length)
+        what = f"{self.inner_steps} inner steps of {micro} sequences at a time,"
+        remedy = "Choose fewer inner steps, a smaller micro_batch, or an objective of first order."
+        platforms.expect_room(micro * self.inner_bytes(predictor, rows), what, remedy)
+
+    def inner_bytes(self, predictor: Predictor, rows: int) -> int:
+        """A lower bound in bytes on what the inner steps of one sequence keep for the derivative:
+        activations of so many rows, and the leaves, of every step that is kept."""
+        kept = self.inner_steps if self.keeps_steps else 1
+        return kept * (predictor.reading_bytes(rows) + platforms.size(self._split(predictor)[0]))
+
+    def readings(self, length: int) -> int:
         """Every inner step, and what comes after them, as a reading of whole sequences: an upper
         bound where the inner steps see a part of them."""
+        del length
         return self.inner_steps + 1
 
     def adapt(self, predictor: Predictor, sequences: Any) -> Predictor:
@@ -77,7 +129,7 @@ class InnerSteps(Objective):
 
         Example: `MAML(inner_steps=5).adapt(network, coin.sample(key, 20).tokens)`.
         """
-        self._split(one(predictor))
+        self.check_leaves(one(predictor))
         rows = jnp.asarray(sequences)
         rows = rows if rows.ndim > axes_of(predictor) else rows[None]
         for sequence in rows:
@@ -85,37 +137,57 @@ class InnerSteps(Objective):
         return _adapted(traced(self), predictor, Episode(rows))
 
     def adapted(
-        self, predictor: Predictor, episodes: Episode, log_loss: LossByStep
+        self,
+        predictor: Predictor,
+        episodes: Episode,
+        log_loss: LossByStep,
+        often: Float[Array, " time"] | None = None,
     ) -> tuple[Leaves, Predictor]:
         """The leaves that take inner steps, as they were, and the predictor after the steps.
 
-        `episodes` without latent [time], or [sequence, time] with a mean over sequences.
+        Args:
+            episodes: without latent [time], or [sequence, time] with a mean over sequences.
+            often: how often each step of time counts (None: once, if it is scored).
         """
         start, others = self._split(predictor)
+        count = _count(predictor, episodes) if often is None else jnp.sum(often)
+        optimiser = descent(self.inner_optimiser)
 
         def loss(leaves: Leaves) -> Float[Array, ""]:
-            losses = losses_of(eqx.combine(leaves, others), episodes, log_loss)
-            count = losses.shape[-1] if episodes.scored is None else jnp.sum(episodes.scored, -1)
-            return jnp.mean(jnp.sum(losses, -1) / (jnp.maximum(count, 1) if self._mean else 1))
+            return self.support_loss(eqx.combine(leaves, others), episodes, log_loss, often)
 
-        def step(leaves: Leaves, nothing: None) -> tuple[Leaves, None]:
+        def step(carry: tuple[Leaves, Any], number: Array) -> tuple[tuple[Leaves, Any], None]:
+            leaves, memory = carry
             slopes = self.inner_slope(jax.grad(loss)(leaves))
-            return jax.tree.map(self._stepped, leaves, slopes), nothing
+            directions, memory = optimiser.update(slopes, memory)
+            rates = self.rates(predictor, leaves, number, count)
+            return (jax.tree.map(_stepped, leaves, directions, rates), memory), None
 
-        end, _ = jax.lax.scan(step, start, None, self.inner_steps)
+        numbers = jnp.arange(self.inner_steps)
+        (end, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), numbers)
         return start, eqx.combine(end, others)
 
-    @property
-    def _mean(self) -> bool:
-        return self.inner_loss == "mean"
-
-    def _stepped(self, leaf: Array, slope: Array) -> Array:
-        return leaf - jnp.asarray(self.inner_rate, leaf.dtype) * slope
+    def support_loss(
+        self,
+        predictor: Predictor,
+        episodes: Episode,
+        log_loss: LossByStep,
+        often: Float[Array, " time"] | None = None,
+    ) -> Float[Array, ""]:
+        """What inner steps make small, nats; the arguments are those of `adapted`."""
+        losses = losses_of(predictor, episodes, log_loss)
+        if often is not None:
+            losses, count = losses * often, jnp.sum(often)
+        else:
+            scored = episodes.scored
+            count = losses.shape[-1] if scored is None else jnp.sum(scored, -1)
+        mean = self.inner_loss == "mean"
+        return jnp.mean(jnp.sum(losses, -1) / (jnp.maximum(count, 1) if mean else 1))
 
     def _split(self, predictor: Predictor) -> tuple[Leaves, Predictor]:
         """The leaves that take inner steps, and everything else; refused if there are none."""
         name = type(self).__name__
-        mask = jax.tree.map(eqx.is_inexact_array, predictor)
+        mask = jax.tree.map(_is_weight, predictor, is_leaf=_is_pace)
         if self.adapts:
             fields = [field.name for field in dataclasses.fields(network_below(predictor))]
             for field in self.adapts:
@@ -137,6 +209,31 @@ class InnerSteps(Objective):
                 f"{type(predictor).__name__}, which has none."
             )
         return leaves, others
+
+
+def _is_pace(tree: Any) -> bool:
+    return isinstance(tree, Paced)
+
+
+def _is_weight(tree: Any) -> Any:
+    """Booleans over a part of a predictor: where an inner step may move something. Learned rates
+    say how far, and are not moved."""
+    if not isinstance(tree, Paced):
+        return eqx.is_inexact_array(tree)
+    moved = jax.tree.map(_is_weight, tree.predictor, is_leaf=_is_pace)
+    nothing = jax.tree.map(lambda _: False, tree)
+    return eqx.tree_at(lambda paced: paced.predictor, nothing, moved)
+
+
+def _stepped(leaf: Array, direction: Array, rate: Any) -> Array:
+    return leaf - jnp.asarray(rate, leaf.dtype) * direction
+
+
+def _count(predictor: Predictor, episodes: Episode) -> Any:
+    """How many symbols an inner step sees; of several sequences, those of the longest."""
+    if episodes.scored is not None:
+        return jnp.max(jnp.sum(episodes.scored, -1))
+    return jnp.shape(episodes.observations)[-axes_of(predictor)]
 
 
 def network_below(predictor: Any) -> Any:

@@ -26,6 +26,7 @@ class Reptile(InnerSteps):
     """
 
     slope_is_of_value: ClassVar[bool] = False
+    keeps_steps: ClassVar[bool] = False
 
     inner_steps: int = 5
     """Number of gradient steps that every sequence takes."""

@@ -1,0 +1,35 @@
+"""Rules by which plain gradient descent moves leaves, each differentiable at every point.
+
+`sgd` follows the gradient; `momentum` follows m = 0.9 m + g (heavy ball, Polyak 1964); `adam` is
+Kingma and Ba 2015 with ε inside the root, m̂ / √(v̂ + ε): the root of 0 has no derivative, so that
+ε outside of it makes NaN of second derivatives wherever a gradient is 0. Its steps differ a little
+from those of the usual Adam, most where gradients are below √ε.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxtyping import Array
+
+if TYPE_CHECKING:
+    import optax  # takes long to import
+
+DescentRule = Literal["sgd", "momentum", "adam"]
+
+MOMENTUM = 0.9
+ROOT_EPSILON = 1e-8  # √ε = 1e-4: gradients below it are not scaled up
+
+
+def descent(
+    rule: str, root_epsilon: float | Array = ROOT_EPSILON
+) -> "optax.GradientTransformation":
+    """The rule as what makes directions of gradients; a step is then -rate · direction."""
+    import optax
+
+    if rule == "momentum":
+        return optax.trace(decay=MOMENTUM)
+    if rule == "adam":
+        return optax.scale_by_adam(eps=0.0, eps_root=root_epsilon)  # pyright: ignore[reportArgumentType]
+    return optax.identity()
+
+
+Memory = Any  # what a rule remembers between steps
