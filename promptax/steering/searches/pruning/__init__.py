@@ -1,0 +1,1 @@
+"""Searches that begin with demonstrations of the target and leave symbols out."""

@@ -1,0 +1,61 @@
+"""Demonstrations, of which a prompt is what pruning leaves.
+
+A prompt on the way is `symbols` [context] and `kept` [context]: which of them it still has. It is
+read as its kept symbols alone, one after another, so that what follows moves up: no place is filled
+with a neutral symbol. Its loss is asked with `rows`, the number of symbols that are kept.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from promptax.fit.settings import FitSettings
+from promptax.specs import check
+from promptax.steering.search_problem import SearchProblem
+
+
+def drawn(problem: SearchProblem, context: int) -> Int[Array, " context"]:
+    """The first symbols of this step's sequences, one sequence after another."""
+    episodes = problem.episodes
+    assert episodes is not None
+    if episodes.scored is not None:
+        raise TypeError(
+            "Expected sequences that fill their array, from which demonstrations are taken; those "
+            "of the target are of unequal lengths, or scored in part. SegmentRewriting works there."
+        )
+    return episodes.inputs.reshape(-1)[:context]
+
+
+def shortened(
+    symbols: Int[Array, " context"], kept: Bool[Array, "candidate context"]
+) -> tuple[Int[Array, "candidate context"], Int[Array, " candidate"]]:
+    """Prompts whose kept symbols come first, in their order, and how many these are."""
+    order = jnp.argsort(~kept, axis=-1, stable=True)
+    return symbols[order], jnp.sum(kept, axis=-1, dtype=jnp.int32)
+
+
+def first_kept(
+    symbols: Int[Array, " context"], kept: Bool[Array, " context"], length: int
+) -> Int[Array, " prompt"]:
+    """The first `length` symbols that are kept."""
+    return shortened(symbols, kept[None])[0][0, :length]
+
+
+def check_context(context: int, length: int) -> None:
+    """Complain about demonstrations that are shorter than what shall be left of them."""
+    check(
+        context >= max(length, 1),
+        f"Expected a context of at least {max(length, 1)} symbols, of which {length} are kept; got "
+        f"{context}.",
+    )
+
+
+def check_drawable(context: int, settings: FitSettings) -> None:
+    """Complain about a batch that has fewer symbols than the demonstrations."""
+    assert settings.length is not None
+    symbols = settings.batch * settings.length
+    check(
+        context <= symbols,
+        f"Expected a batch with the {context} symbols of the demonstrations; got {settings.batch} "
+        f"sequences of {settings.length}, {symbols} symbols. Choose a larger batch or a smaller "
+        "context.",
+    )
