@@ -24,6 +24,9 @@ from promptax.steering.searches.local.tabu_search import TabuSearch as TabuSearc
 from promptax.steering.searches.population.genetic_search import GeneticSearch as GeneticSearch
 from promptax.steering.searches.population.harmony_search import HarmonySearch as HarmonySearch
 from promptax.steering.searches.prefixes.beam_search import BeamSearch as BeamSearch
+from promptax.steering.searches.pruning.evolutionary_pruning import (
+    EvolutionaryPruning as EvolutionaryPruning,
+)
 from promptax.steering.searches.pruning.threshold_pruning import (
     ThresholdPruning as ThresholdPruning,
 )
