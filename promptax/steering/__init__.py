@@ -21,6 +21,7 @@ from promptax.steering.searches.local.coordinate_descent import (
     CoordinateDescent as CoordinateDescent,
 )
 from promptax.steering.searches.local.tabu_search import TabuSearch as TabuSearch
+from promptax.steering.searches.policy.policy_search import PolicySearch as PolicySearch
 from promptax.steering.searches.population.genetic_search import GeneticSearch as GeneticSearch
 from promptax.steering.searches.population.harmony_search import HarmonySearch as HarmonySearch
 from promptax.steering.searches.prefixes.beam_search import BeamSearch as BeamSearch

@@ -1,0 +1,1 @@
+"""Searches whose prompts are drawn by policies that learn."""
