@@ -22,6 +22,7 @@ from promptax.steering.searches.local.coordinate_descent import (
 )
 from promptax.steering.searches.local.tabu_search import TabuSearch as TabuSearch
 from promptax.steering.searches.policy.policy_search import PolicySearch as PolicySearch
+from promptax.steering.searches.policy.prompters import Prompters as Prompters
 from promptax.steering.searches.population.genetic_search import GeneticSearch as GeneticSearch
 from promptax.steering.searches.population.harmony_search import HarmonySearch as HarmonySearch
 from promptax.steering.searches.prefixes.beam_search import BeamSearch as BeamSearch
