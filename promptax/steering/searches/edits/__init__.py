@@ -1,0 +1,1 @@
+"""Searches that edit the prompts that stand, as a critic of them suggests."""
