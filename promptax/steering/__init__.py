@@ -15,6 +15,7 @@ from promptax.steering.search import SearchProblem as SearchProblem
 from promptax.steering.searches.annealing import Annealing as Annealing
 from promptax.steering.searches.draws.random_search import RandomSearch as RandomSearch
 from promptax.steering.searches.edits.edit_beam import EditBeam as EditBeam
+from promptax.steering.searches.edits.segment_rewriting import SegmentRewriting as SegmentRewriting
 from promptax.steering.searches.gradient_search import GradientSearch as GradientSearch
 from promptax.steering.searches.hard_prompt import HardPrompt as HardPrompt
 from promptax.steering.searches.hard_prompt_mixture import HardPromptMixture as HardPromptMixture
