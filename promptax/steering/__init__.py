@@ -13,6 +13,9 @@ from promptax.steering.prompts.variational_prompt import VariationalPrompt as Va
 from promptax.steering.search import Search as Search
 from promptax.steering.search import SearchProblem as SearchProblem
 from promptax.steering.searches.annealing import Annealing as Annealing
+from promptax.steering.searches.blackbox.subspace_evolution import (
+    SubspaceEvolution as SubspaceEvolution,
+)
 from promptax.steering.searches.draws.random_search import RandomSearch as RandomSearch
 from promptax.steering.searches.edits.edit_beam import EditBeam as EditBeam
 from promptax.steering.searches.edits.segment_rewriting import SegmentRewriting as SegmentRewriting

@@ -1,0 +1,1 @@
+"""Searches that know nothing of a prompt but its loss."""
