@@ -13,6 +13,7 @@ from promptax.steering.prompts.variational_prompt import VariationalPrompt as Va
 from promptax.steering.search import Search as Search
 from promptax.steering.search import SearchProblem as SearchProblem
 from promptax.steering.searches.annealing import Annealing as Annealing
+from promptax.steering.searches.blackbox.square_attack import SquareAttack as SquareAttack
 from promptax.steering.searches.blackbox.subspace_evolution import (
     SubspaceEvolution as SubspaceEvolution,
 )
