@@ -120,6 +120,10 @@ class Reading(NamedTuple):
     before: Float[Array, "*batch time width"]
     internals: Internals
 
+    def outputs(self) -> Float[Array, "*batch time width"]:
+        """Those that predict inputs, and the one that predicts what comes next: one more row."""
+        return jnp.concatenate([self.before, self.state.last[..., None, :]], axis=-2)
+
 
 class Network(Predictor):
     """A neural predictor. Its leaves are float arrays and all of them can be trained."""
@@ -176,6 +180,24 @@ class Network(Predictor):
         self, state: NetworkState, inputs: Inputs
     ) -> tuple[NetworkState, AnyPrediction]:
         return self._predict(self.read_batch(state, inputs))
+
+    @platforms.in_float32
+    def predict_behind(
+        self, state: NetworkState, prompts: Int[Array, "candidate prompt"], inputs: Inputs
+    ) -> AnyPrediction | None:
+        """Only where weights are many. Every product has the rows of all candidates, and the layer
+        that predicts meets only rows that are scored."""
+        if not self.torso.is_large:
+            return None
+
+        def outputs_behind(prompt: Int[Array, " prompt"]) -> Float[Array, "sequence time width"]:
+            if len(inputs) == 1:  # prompt and sequence in one reading, so that weights come once
+                tokens = jnp.concatenate([prompt, inputs[0]])[:-1]
+                return self.read(state, tokens).outputs()[None, len(prompt) :]
+            prompted = self.read(state, prompt).state
+            return self.read_batch(prompted, inputs[:, :-1]).outputs()
+
+        return self.outcome.of_outputs(jax.vmap(outputs_behind)(prompts), self.out)
 
     @property
     def forgets(self) -> bool:

@@ -286,18 +286,22 @@ class LlamaTorso(Torso):
         spec = self.spec
         return 4 * rows * (spec.depth * 2 * spec.key_heads * spec.head_width + 2 * spec.hidden)
 
+    @property
+    def is_large(self) -> bool:
+        return self.spec.width >= LARGE
+
     def micro_batch(self, batch: int, length: int) -> int:
-        if self.spec.width < LARGE:
+        if not self.is_large:
             return batch
         return math.gcd(batch, 2 ** int(math.log2(max(1, MICRO_BATCH_ROWS // length))))
 
     def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
-        if self.spec.width < LARGE or not platforms.on_cpu():
+        if not self.is_large or not platforms.on_cpu():
             return platforms.prompts_at_once(prompts)
         return min(prompts, max(1, PROMPT_ROWS // (sequences * length)))
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
-        if self.spec.width < LARGE:
+        if not self.is_large:
             return (length,)
         return tuple(sorted({max(1, math.ceil(length / part)) for part in (1, 2)}))
 

@@ -34,7 +34,8 @@ class Torso(Record):
     `forget` and `forgets = True` where a state can drop what was read last.
 
     Optional, for speed: `advance_batch` and `advance_tokens`, where a batch can share work; for
-    memory: `reading_bytes`, `micro_batch`, `prompts_at_once`, `reading_lengths`.
+    memory: `reading_bytes`, `micro_batch`, `prompts_at_once`, `reading_lengths`. `is_large` says
+    whether the weights are what a reading waits for.
     """
 
     forgets: ClassVar[bool] = False  # True with `forget`, `remember` and `remembered`
@@ -97,6 +98,12 @@ class Torso(Record):
         """How many of `prompts` to read side by side on this platform (`Predictor`)."""
         del sequences, length
         return platforms.prompts_at_once(prompts)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether reading its weights takes so long that they are read as rarely as possible, for
+        as many rows as possible (`Predictor.predict_behind`)."""
+        return False
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         """Where to stop reading sequences that are scored no further (`Predictor`)."""

@@ -115,7 +115,8 @@ class Predictor(Record):
     - `blank` and `begin`: apart where a row opens every sequence;
     - `with_room`: where states grow, and tasks are made of the predictor's task;
     - `learns`: False where nothing that is read changes what is said;
-    - `advance_batch`, `forgets`, `advance_first`, `opened`: faster ways to the same result;
+    - `advance_batch`, `predict_behind`, `forgets`, `advance_first`, `opened`: faster ways to the
+      same result;
     - `reading_bytes`, `reading_operations`, `micro_batch`, `prompts_at_once`, `reading_lengths`:
       what reading costs, and how much of it to do at once; `prompt_rows`: for what reads prompts.
     """
@@ -172,6 +173,16 @@ class Predictor(Record):
     def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
         return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
+
+    def predict_behind(
+        self, state: State, prompts: Int[Array, "candidate prompt"], inputs: Inputs
+    ) -> AnyPrediction | None:
+        """What is said of each sequence [sequence, time] behind each prompt, all from one state: a
+        prediction [candidate, sequence, time], without internal states. Nothing comes afterwards,
+        so the last step of a sequence is predicted and need not be read. None: that is no faster
+        than `advance` over each prompt and `advance_batch`, which say the same."""
+        del state, prompts, inputs
+        return None
 
     @property
     def forgets(self) -> bool:

@@ -156,38 +156,66 @@ def after_any(
     sizes: Sizes,
 ) -> Float[Array, "candidate sequence"]:
     """Losses behind every prompt, as many prompts side by side as suit predictor and platform."""
-    batch, length = episodes.inputs.shape[:2]
-    micro = micro_batch(predictor, sizes, batch, length)
-    chunks = jax.tree.map(
-        lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
-    )
+    count, (batch, length) = len(prompts), episodes.inputs.shape[:2]
     begun = predictor.start() if rows is None else None
 
-    def read(prompt: Int[Array, " prompt"], count: Any) -> Float[Array, " sequence"]:
+    def read(given: tuple[Int[Array, " prompt"], Any]) -> Float[Array, " sequence"]:
+        prompt, prompt_rows = given
         if rows is None:
             state = predictor.advance(begun, prompt)[0]
         else:
-            state = first_rows(predictor, prompt, count, length)
+            state = first_rows(predictor, prompt, prompt_rows, length)
+        return after_state(predictor, state, episodes, sizes)
 
-        def loss(part: Episode) -> Float[Array, " sequence"]:
-            _, prediction = predictor.advance_batch(state, part.inputs)
-            return jnp.sum(sizes.outcome.log_loss(prediction, part), axis=-1)
+    def read_together(given: tuple[Prompts, Any]) -> Float[Array, "candidate sequence"]:
+        loss = None if rows is not None else behind_all(predictor, begun, given[0], episodes, sizes)
+        return jax.vmap(read)(given) if loss is None else loss
 
-        return jax.lax.map(loss, chunks).reshape(batch)
-
-    count = len(prompts)
     most = predictor.prompts_at_once(count, batch * sizes.repetitions_at_once, length)
     at_once = math.ceil(count / math.ceil(count / most))  # 65 of 32 are three pieces of 22
     if at_once == 1:
-        return jax.lax.map(lambda given: read(*given), (prompts, rows))
+        return jax.lax.map(read, (prompts, rows))
     missing = -count % at_once
     together = ((count + missing) // at_once, at_once)  # not -1: a prompt of no rows has no size
     pieces = jax.tree.map(
         lambda leaf: jnp.concatenate([leaf, leaf[:missing]]).reshape(*together, *leaf.shape[1:]),
         (prompts, rows),
     )
-    several = jax.vmap(read, in_axes=(0, None if rows is None else 0))
-    return jax.lax.map(lambda given: several(*given), pieces).reshape(-1, batch)[:count]
+    return jax.lax.map(read_together, pieces).reshape(-1, batch)[:count]
+
+
+def after_state(
+    predictor: Predictor, state: State, episodes: Episode, sizes: Sizes
+) -> Float[Array, " sequence"]:
+    """Losses of all sequences from one state, a micro-batch after the other."""
+    batch, length = episodes.inputs.shape[:2]
+    micro = micro_batch(predictor, sizes, batch, length)
+    chunks = jax.tree.map(
+        lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
+    )
+
+    def loss(part: Episode) -> Float[Array, " sequence"]:
+        _, prediction = predictor.advance_batch(state, part.inputs)
+        return jnp.sum(sizes.outcome.log_loss(prediction, part), axis=-1)
+
+    return jax.lax.map(loss, chunks).reshape(batch)
+
+
+def behind_all(
+    predictor: Predictor, state: State, prompts: Prompts, episodes: Episode, sizes: Sizes
+) -> Float[Array, "candidate sequence"] | None:
+    """Losses behind several prompts in products of all their rows; None where the predictor has no
+    way to do that, or the batch does not fit into one micro-batch."""
+    batch, length = episodes.inputs.shape[:2]
+    if micro_batch(predictor, sizes, batch, length) < batch:
+        return None
+    prediction = predictor.predict_behind(state, prompts, episodes.inputs)
+    if prediction is None:
+        return None
+    repeated = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (len(prompts), *leaf.shape)), episodes
+    )
+    return jnp.sum(sizes.outcome.log_loss(prediction, repeated), axis=-1)
 
 
 def first_rows(

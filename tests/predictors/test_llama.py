@@ -18,6 +18,7 @@ from promptax.predictors import Llama, llama
 from promptax.predictors.base import Network
 from promptax.protocol.outcomes import Episode
 from promptax.steering import LowRank, SoftPrompt
+from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.tasks import Categorical
 
 KEY = jax.random.key(0)
@@ -82,6 +83,29 @@ def plainly(net: Network, tokens: np.ndarray) -> np.ndarray:
 def test_predictions_are_those_of_the_equations(tied):
     net = network(dataclasses.replace(SPEC, tied=tied))
     np.testing.assert_allclose(px.predict(net, TOKENS), plainly(net, TOKENS), atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_many_weights_read_all_prompts_of_a_search_at_once(monkeypatch, count):
+    """The last token of a sequence is predicted, not read; three prompts make pieces of two."""
+    monkeypatch.setattr(llama, "LARGE", 1)
+    monkeypatch.setattr(llama, "PROMPT_ROWS", 8 * count)
+    net, prompts = network(), jnp.array([[7, 2], [0, 9], [5, 5]])
+    inputs, scored = (
+        jnp.array(TOKENS.reshape(2, 4)[:count]),
+        np.array([[1, 1, 0, 1], [0, 1, 1, 0]])[:count],
+    )
+    assert net.predict_behind(net.start(), prompts[:2], inputs) is not None
+    problem = SearchProblem(
+        net, Sizes(net.outcome, 2, None, 1), Episode(inputs, scored=jnp.array(scored > 0))
+    )
+    losses = jax.jit(problem.losses)(prompts)
+    for prompt, row in zip(prompts, losses, strict=True):
+        for tokens, counts, loss in zip(inputs, scored, row, strict=True):
+            said = plainly(net, np.r_[prompt, tokens])[2:]
+            np.testing.assert_allclose(
+                loss, -counts @ said[np.arange(4), np.asarray(tokens)], rtol=1e-5
+            )
 
 
 @pytest.mark.slow
