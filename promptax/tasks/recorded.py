@@ -4,6 +4,7 @@ The file that a user names is the task. Its format is decided once for all lines
 fit is refused by the number of its line.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import equinox as eqx
@@ -22,6 +23,7 @@ from promptax.tasks.base import Task
 
 PAD = -1
 MOST_TOKENS = 2**29  # 2 GB, the padding included
+TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
 
 
@@ -32,6 +34,10 @@ def as_rows(sequences: Any) -> Any:
     if isinstance(sequences, jax.Array):
         sequences = np.asarray(sequences)
     if not isinstance(sequences, np.ndarray):
+        check(
+            isinstance(sequences, Sequence) and not isinstance(sequences, str | bytes),
+            f"Expected sequences, a row of whole numbers each; got {sequences!r:.60}.",
+        )
         rows = [np.asarray(row) for row in sequences]
         check(len(rows) > 0, "Expected at least one sequence; got none.")
         for index, row in enumerate(rows):
@@ -58,14 +64,21 @@ def as_rows(sequences: Any) -> Any:
         f"{sequences.dtype}.",
     )
     _check_tokens(int(sequences.min()), int(sequences.max()))
-    is_past = np.maximum.accumulate(sequences == PAD, axis=1)
-    again = np.argwhere(is_past & (sequences != PAD))
-    check(
-        len(again) == 0,
-        f"Expected {PAD} only past the end of a sequence; got a token after one in "
-        f"row {int(again[0, 0]) if len(again) else 0}. Cut the sequence there, or give a token.",
-    )
+    _check_ends(sequences)
     return sequences.astype(np.int32, copy=False)
+
+
+def _check_ends(sequences: np.ndarray) -> None:
+    """Complain about a token behind a -1; some rows at a time, since a file may fill the memory."""
+    at_once = max(1, TOKENS_AT_ONCE // sequences.shape[1])
+    for first in range(0, len(sequences), at_once):
+        rows = sequences[first : first + at_once]
+        again = (np.maximum.accumulate(rows == PAD, axis=1) & (rows != PAD)).any(axis=1)
+        check(
+            not again.any(),
+            f"Expected {PAD} only past the end of a sequence; got a token after one in row "
+            f"{first + int(again.argmax())}. Cut the sequence there, or give a token.",
+        )
 
 
 def _check_tokens(least: int, most: int) -> None:
