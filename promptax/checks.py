@@ -276,8 +276,8 @@ def floats(values: Any) -> Any:
         values = np.asarray(values).tolist()
     if isinstance(values, list | tuple):
         return tuple(floats(value) for value in values)
-    if isinstance(values, int) and abs(values) > LARGEST:  # no float holds it
-        return values
+    if isinstance(values, bool) or (isinstance(values, int) and abs(values) > LARGEST):
+        return values  # no number, or one that no float holds
     return float(values) if isinstance(values, numbers.Real) else values
 
 
@@ -301,11 +301,14 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is tuple:
         return _fits_tuple(value, parts) or (isinstance(value, ARRAYS) and _is_of_numbers(kind))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, Mapping) and all(
+            all(map(_fits, entry, parts or (Any, Any))) for entry in value.items()
+        )
     if kind is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if kind is float:
-        return isinstance(value, ARRAYS) or _is_number(value)
+        is_held = isinstance(value, ARRAYS) and jnp.issubdtype(value.dtype, np.floating)
+        return (is_held and value.ndim == 0) or _is_number(value)
     if kind in PLAIN or _is_member(kind):
         return isinstance(value, kind)
     return True
@@ -326,10 +329,11 @@ def _fits_tuple(value: Any, parts: tuple[Any, ...]) -> bool:
 
 
 def _floats(value: Any) -> list[float]:
-    """The floats in a field; whole numbers and arrays are no business of float32."""
+    """The floats in a field; whole numbers are no business of float32, nor is what is traced."""
     if isinstance(value, tuple):
         return [number for part in value for number in _floats(part)]
-    return [float(value)] if isinstance(value, float | np.floating) else []
+    is_scalar = isinstance(value, np.ndarray) and value.ndim == 0
+    return [float(value)] if isinstance(value, float | np.floating) or is_scalar else []
 
 
 def _is_number(value: Any) -> bool:
@@ -361,6 +365,8 @@ def _words(kind: Any) -> str:
         return f"a tuple of {size}{_plural(parts[0])}"
     if _is_of_arrays(kind):
         return "numbers"
+    if origin is dict and all(isinstance(part, type) for part in parts):
+        return f"a dict from {_plural(parts[0])} to {_plural(parts[1])}"
     if isinstance(origin, type):
         return f"a {origin.__name__}"
     return PLAIN[kind][0] if kind in PLAIN else f"an instance of {kind.__name__}"

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.specs import Spec, check
+from promptax.specs import Spec, check, floats
 
 MOST_REPETITIONS = 10_000  # each is made by itself, at a thousandth of a second or more
 MOST_STEPS = 2**31 - 1  # what JAX counts with
@@ -26,7 +27,7 @@ class FitSettings(Spec):
     length: int | None = None
     """Steps of time per sequence (None: 100 for pretraining; for tuning 50, or those of the longest
     text)."""
-    learning_rate: float | tuple[float, ...] | None = None
+    learning_rate: float | tuple[float, ...] | None = eqx.field(default=None, converter=floats)
     """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning). Several: one
     for each repetition, in the same compiled program."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

@@ -90,12 +90,16 @@ class Texts(Task):
         self.sequences = rows[:, : max(1, lengths.max())]
         if self.prompt_lengths is None:
             self.prompt_lengths = np.zeros(len(rows), np.int32)
-        given = np.asarray(self.prompt_lengths)
-        are_numbers = np.issubdtype(given.dtype, np.number)
+        try:
+            given = np.asarray(self.prompt_lengths)
+        except ValueError:  # rows of different lengths
+            given = np.empty(0, object)
+        are_numbers = given.ndim == 1 and given.dtype.kind in "iuf"
         bad = given[~((given >= 0) & (given == np.floor(given)))] if are_numbers else given
         check(
             are_numbers and bad.size == 0,
-            f"Expected prompt_lengths that are whole numbers of at least 0; got {bad[:1]}.",
+            "Expected prompt_lengths that are whole numbers of at least 0, one for each sequence; "
+            f"got {self.prompt_lengths!r:.60}.",
         )
         self.prompt_lengths = np.minimum(given, rows.shape[1]).astype(np.int32)
         self.vocabulary = self.vocabulary or Tokenizer.named(self.tokenizer).symbols

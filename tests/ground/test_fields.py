@@ -1,6 +1,7 @@
 """Fields: every member of every open set refuses, by name, what is not of a field's kind."""
 
 import dataclasses
+import inspect
 import itertools
 import math
 import re
@@ -29,6 +30,8 @@ WRONG = {
     tuple[int, ...]: ((0.5,), ("a",)),
     tuple[str, ...]: ((1,),),
 }
+STRANGE = (3, -1, b"\xff", 1j, object(), np.full((2, 2), np.nan), np.zeros((0, 2)), {"a": 1})
+"""What no field expects; some mean something to some."""
 MEMBERS = laws.members(Spec)
 
 
@@ -39,6 +42,7 @@ def fields_of(member):
             yield field.name, value
 
 
+@pytest.mark.filterwarnings("ignore:A JAX array is being set as static")
 @pytest.mark.parametrize("name", MEMBERS)
 def test_what_is_not_of_the_kind_is_refused_by_name(name, as_users_see_it):
     for spec, (field, value) in itertools.product(
@@ -47,6 +51,13 @@ def test_what_is_not_of_the_kind_is_refused_by_name(name, as_users_see_it):
         with pytest.raises((ValueError, TypeError)) as error:
             dataclasses.replace(spec, **{field: value})
         assert "Expected" in str(error.value), (field, value, error.value)
+    for spec, field, value in itertools.product(
+        MEMBERS[name].examples()[:1], inspect.signature(MEMBERS[name]).parameters, STRANGE
+    ):
+        try:
+            dataclasses.replace(spec, **{field: value})
+        except (ValueError, TypeError) as error:
+            assert "Expected" in str(error), (field, value, error)
 
 
 @pytest.mark.parametrize("name", [n for n, cls in MEMBERS.items() if issubclass(cls, Task)])

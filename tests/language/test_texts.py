@@ -147,11 +147,13 @@ BAD = {
     ),
     "parts of tokens": (
         {"sequences": ((0, 1, 2),), "prompt_lengths": (1.5,), "vocabulary": 3},
-        "Expected prompt_lengths that are whole numbers of at least 0; got [1.5].",
+        "Expected prompt_lengths that are whole numbers of at least 0, one for "
+        "each sequence; got (1.5,).",
     ),
     "a prompt that is no number": (
         {"sequences": ((0, 1, 2),), "prompt_lengths": ("one",), "vocabulary": 3},
-        "Expected prompt_lengths that are whole numbers of at least 0; got ['one'].",
+        "Expected prompt_lengths that are whole numbers of at least 0, one for "
+        "each sequence; got ('one',).",
     ),
     "more prompt than 32 bits hold": (
         {"sequences": ((0, 1, 2),), "prompt_lengths": (2**32,), "vocabulary": 3},

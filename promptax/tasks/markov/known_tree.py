@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from promptax.axes import LogProbs, Tokens
+from promptax.checks import as_tuple
 from promptax.protocol.outcomes import Episode
 from promptax.specs import JSON_ARGUMENT, check, check_distribution, floats
 from promptax.tasks.base import Task
@@ -16,9 +17,15 @@ from promptax.tasks.markov import contexts as histories
 from promptax.tasks.markov.known_chain import KnownTransitions, expected_entropies
 
 
-def suffixes_of(values: Any) -> tuple[tuple[int, ...], ...]:
+def suffixes_of(values: Any) -> Any:
     """Sequences of whole numbers as tuples of tuples; other things stay, and are refused."""
-    return tuple(tuple(map(_whole, suffix)) for suffix in values)
+    suffixes = as_tuple(values)
+    if not isinstance(suffixes, tuple):
+        return values
+    return tuple(
+        tuple(map(_whole, symbols)) if isinstance(symbols, tuple) else symbols
+        for symbols in map(as_tuple, suffixes)
+    )
 
 
 def _whole(symbol: Any) -> Any:
