@@ -18,6 +18,7 @@ from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
 
+MOST_PLAYED = 2**24  # rounds of a policy: 1 GB for the four numbers of each, and their copies
 DIMENSIONS = ("policy", "repetition", "round")
 
 
@@ -135,6 +136,11 @@ def _check_sizes(rounds: int, repetitions: int) -> None:
     check(
         rounds >= 1 and repetitions >= 1,
         f"Expected at least 1 round and 1 repetition; got {rounds} and {repetitions}.",
+    )
+    check(
+        rounds * repetitions <= MOST_PLAYED,
+        f"Expected at most {MOST_PLAYED:,} rounds of all repetitions together; got {rounds:,} of "
+        f"{repetitions:,} repetitions. Play several times, with other keys.",
     )
 
 

@@ -37,6 +37,9 @@ ORACLE, BAYES = "oracle", "bayes"
 PRIOR_BAYES, PROMPTED_PRIOR = "prior bayes", "prior bayes, best prompt"
 
 
+MOST_LOSSES = 2**28  # 1 GB: all that are kept of one evaluation
+
+
 CHUNK = 256  # sequences at a time: the paper's training batch, which fits wherever training did
 
 
@@ -81,7 +84,8 @@ def evaluate(
     they are made here otherwise. They sharpen `regret` where they take about a second.
 
     Sequence i depends on the key and on i alone, whatever `sequences` and `chunk`. Memory beyond
-    the result is that of `chunk` sequences. `callbacks` are called as callback(done, total).
+    the result is that of `chunk` sequences, of all of them at most. `callbacks` are called as
+    callback(done, total).
 
     Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
     not the target's, a name that would be added, a predictor with NaN among its numbers, and a best
@@ -110,14 +114,9 @@ def evaluate(
         added, attributes = added | prior_rows, attributes | prior_attributes
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
-    most = max((len(_repetitions(row)) for row in rows.values()), default=1)
-    platforms.expect_room(
-        4 * len(rows) * most * sequences * length,
-        f"losses of {len(rows)} predictors on {sequences:,} sequences of {length:,} steps",
-        "Choose fewer sequences or steps.",
-    )
+    chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
+    _check_sizes(rows, target, sequences, length, chunk)
     expected = _expected_log_loss(rows, target, length, expectations)
-    chunk = chunk or min(CHUNK, 2 ** math.ceil(math.log2(sequences)))
     losses, scored = _stream(key, rows, target, (sequences, length, chunk), callbacks)
     warn_of_nan({name: len(_repetitions(row)) for name, row in rows.items()}, losses)
     variables: dict[str, Any] = {
@@ -133,6 +132,24 @@ def evaluate(
         "time": np.arange(1, length + 1),
     }
     return labelled(variables, coordinates, attributes)
+
+
+def _check_sizes(
+    rows: dict[str, Any], target: Task, sequences: int, length: int, chunk: int
+) -> None:
+    """Complain about more losses than are kept, and about chunks that do not fit into memory."""
+    most = max((len(_repetitions(row)) for row in rows.values()), default=1)
+    kept = len(rows) * most * sequences * length
+    what = f"losses of {len(rows)} predictors on {sequences:,} sequences of {length:,} steps"
+    remedy = "Choose fewer sequences or steps."
+    check(
+        kept <= MOST_LOSSES,
+        f"Expected at most {MOST_LOSSES:,} losses; got {what}, {kept:,} in all. {remedy} Several "
+        "evaluations with keys of their own say as much.",
+    )
+    width = target.outcome.input_width() + target.outcome.parameter_width()
+    needed = 4 * kept + 4 * chunk * length * width
+    platforms.expect_room(needed, f"{what}, {chunk:,} sequences at a time,", remedy)
 
 
 def _check_predictors(predictors: Any, target: Any) -> None:

@@ -29,7 +29,7 @@ from promptax.predictors.parts.attention import (
     rotated,
     rotation,
 )
-from promptax.predictors.parts.layers import Dense, Layer, Transposed
+from promptax.predictors.parts.layers import Dense, Layer, Transposed, check_depth
 from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
@@ -83,6 +83,7 @@ class Llama(Architecture):
         for name in sizes:
             value = getattr(self, name)
             check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+        check_depth(self.depth)
         check(
             self.heads % self.key_heads == 0,
             f"Expected key_heads that divide the {self.heads} heads; got {self.key_heads}.",

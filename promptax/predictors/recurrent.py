@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
-from promptax.predictors.parts.layers import Dense, Layer, choose, dense
+from promptax.predictors.parts.layers import Dense, Layer, check_depth, choose, dense
 from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
@@ -174,6 +174,7 @@ class Recurrent(Architecture):
             f"Expected width, depth and embedding of at least 1; got width={self.width}, "
             f"depth={self.depth}, embedding={self.embedding}.",
         )
+        check_depth(self.depth)
 
     @abc.abstractmethod
     def layer(self, key: Key[Array, ""], inputs: int) -> Cell:

@@ -19,6 +19,7 @@ from promptax.predictors.base import Architecture
 from promptax.predictors.parts.layers import (
     Layer,
     LayerNorm,
+    check_depth,
     dense,
     gelu,
     layer_norm,
@@ -121,6 +122,7 @@ class Residual(Architecture):
             f"Expected a width and a depth of at least 1 and a widening of at least 0; got "
             f"{self.width}, {self.depth}, {self.widening}.",
         )
+        check_depth(self.depth)
 
     @abc.abstractmethod
     def layer(self, key: Key[Array, ""]) -> SequenceLayer:

@@ -30,6 +30,8 @@ from promptax.predictors.parts.attention import (
 from promptax.predictors.parts.layers import (
     Layer,
     LayerNorm,
+    check_depth,
+    check_heads,
     choose,
     dense,
     gelu,
@@ -79,12 +81,8 @@ class Transformer(Architecture):
             f"Expected width, depth, heads and widening of at least 1; got {self.width}, "
             f"{self.depth}, {self.heads}, {self.widening}.",
         )
-        fitting = [h for h in range(1, self.width + 1) if self.width % h == 0]
-        check(
-            self.width % self.heads == 0,
-            f"Expected heads that divide the width {self.width}: one of {fitting}; got "
-            f"{self.heads}.",
-        )
+        check_depth(self.depth)
+        check_heads(self.width, self.heads)
         check(
             self.positions in PLACES,
             f"Expected positions to be one of {', '.join(PLACES)}; got {self.positions!r}.",

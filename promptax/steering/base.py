@@ -22,7 +22,7 @@ from promptax.progress import Callback
 from promptax.protocol.entries import check_no_nan
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Spec, as_key, check_kind
+from promptax.specs import Spec, as_key, check, check_kind
 from promptax.tasks.base import Task
 
 Mask = Any  # a tree of booleans, one for each leaf of a predictor
@@ -160,6 +160,18 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
         """What will be tried over an alphabet of that size, in words; "" for gradient tuners."""
         del symbols
         return ""
+
+
+MOST_ROWS = 2**20  # of a prompt, which are read one after the other
+
+
+def check_length(length: int) -> None:
+    """Complain about the length of a prompt, in rows."""
+    check(length >= 0, f"Expected a prompt length of at least 0; got {length}.")
+    check(
+        length <= MOST_ROWS,
+        f"Expected a prompt length of at most {MOST_ROWS:,} rows; got {length}.",
+    )
 
 
 def check_one(predictor: Any) -> None:

@@ -19,7 +19,7 @@ from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompt, Prompted, Wrapper
 from promptax.specs import Spec, check
-from promptax.steering.base import Mask, Tuner, Tuning
+from promptax.steering.base import Mask, Tuner, Tuning, check_length
 from promptax.tasks.base import Task
 
 
@@ -166,7 +166,7 @@ class PromptTuner(GradientTuner):
         return predictor.reading_bytes(self.length)
 
     def __check_init__(self) -> None:
-        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
+        check_length(self.length)
 
     def steer(self, key: Key[Array, ""], predictor: Predictor) -> Prompted:
         return Prompted(predictor, self.prompt(key, predictor))

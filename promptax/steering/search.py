@@ -19,8 +19,8 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import cut, one_or_all
-from promptax.specs import check, on_device
-from promptax.steering.base import Tuner, Tuning
+from promptax.specs import on_device
+from promptax.steering.base import Tuner, Tuning, check_length
 from promptax.steering.search_loop import cost_of, run_search
 from promptax.steering.search_problem import SearchProblem as SearchProblem
 
@@ -63,7 +63,7 @@ class Search(Tuner):
     length: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:
-        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
+        check_length(self.length)
 
     @property
     def most_rows(self) -> int:

@@ -34,6 +34,7 @@ from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
 from promptax.streaming.stepping import Row
 
+MOST_TOKENS = 2**26  # of one text
 TOKENS_AT_ONCE = 64  # tokens in one call
 
 Number = float | int | Float[Array, ""] | Int[Array, ""]
@@ -190,6 +191,11 @@ def _pieces(
     predictor, key = stepping.ready(predictor), as_key(key)
     check_whole_numbers(length=length)
     check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
+    check(
+        length <= MOST_TOKENS,
+        f"Expected a length of at most {MOST_TOKENS:,} tokens; got {length:,}. Generate what "
+        "follows in pieces, each behind the one before.",
+    )
     tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
     stops = np.zeros(predictor.symbols, bool)
     stops[stepping.whole_numbers(predictor, list(stop))] = True

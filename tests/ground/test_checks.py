@@ -70,7 +70,24 @@ SPECS = {
     "px.FitSettings(repetitions=10**8)": "Expected at most 10,000 repetitions, and 67,108,864",
     "px.FitSettings(steps=10**8, repetitions=3)": "Expected at most 10,000 repetitions, and 67,10",
     "px.FitSettings(batch=2**31)": "Expected batch of at most 2,147,483,647; got 2147483648.",
-    "px.evaluate(key, {}, COINS, 10**8, 10**6)": "Expected losses of 2 predictors on 100,000,000",
+    "px.evaluate(key, {}, COINS, 10**8, 3)": "Expected at most 268,435,456 losses; got losses of 2",
+    "px.evaluate(key, {}, COINS, 4, 10**9)": "Expected at most 268,435,456 losses; got losses of 2",
+    "LSTM(depth=10**8)": "Expected a depth of at most 1,000 layers; got 100000000.",
+    "Transformer(depth=10**8)": "Expected a depth of at most 1,000 layers; got 100000000.",
+    "Transformer(width=2**70 + 1)": "Expected heads that divide the width 1180591620717411303425",
+    "SoftPrompt(10**8)": "Expected a prompt length of at most 1,048,576 rows; got 100000000.",
+    "HardPrompt(10**8)": "Expected a prompt length of at most 1,048,576 rows; got 100000000.",
+    "RandomPrompt(10**8)": "Expected a prompt length of at most 1,048,576 rows; got 100000000.",
+    "play(key, {'ucb': UCB1()}, BernoulliBandit(), 10**8)": "Expected at most 16,777,216 rounds of",
+    "px.generate(key, COINS.bayes(), 10**8)": "Expected a length of at most 67,108,864 tokens; got",
+    "KnownTree(3)": "Expected a tuple of tuples of whole numbers as KnownTree.suffixes; got 3.",
+    "KnownTree((1, 2))": "Expected a tuple of tuples of whole numbers as KnownTree.suffixes; got (",
+    "Recorded(sequences=3)": "Expected sequences, a row of whole numbers each; got 3.",
+    "px.FitSettings(learning_rate=np.zeros((0, 2)))": "Expected learning_rate above zero or None",
+    "px.FitSettings(learning_rate=True)": "Expected a number or a tuple of numbers or None as FitS",
+    "SoftPrompt(learning_rate=np.full(2, .1))": "Expected a number as SoftPrompt.learning_rate; go",
+    "SoftPrompt(learning_rate=np.array(nan))": f"Expected {HELD} as SoftPrompt.learning_rate",
+    "Experiment(targets={'a': 3})": "Expected a dict from words to instances of Task as Exper",
     "px.pretrain(key, LSTM(width=2), COINS, px.FitSettings(batch=2**30, length=2**20))": "Expected "
     "a predictor, and the sequences of an update, that fit into memory; they take",
     "px.pretrain(key, LSTM(width=10**7), COINS)": "Expected a predictor, and the sequences of an u",
@@ -119,6 +136,7 @@ import json, jax, numpy as np, promptax as px
 from promptax import specs
 from promptax.analysis import diagnose, promptability
 from promptax.decisions import *
+from promptax.experiments.experiment import Experiment
 from promptax.fit import MAML
 from promptax.predictors import *
 from promptax.steering import *

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from promptax.predictors.parts.layers import Layer, dense
+from promptax.predictors.parts.layers import Layer, check_heads, dense
 from promptax.predictors.residual import Residual, SequenceLayer
 from promptax.predictors.torso import Outputs, Rows
 from promptax.specs import check
@@ -32,12 +32,7 @@ class FastWeights(Residual):
 
     def __check_init__(self) -> None:
         check(self.heads >= 1, f"Expected heads of at least 1; got {self.heads}.")
-        fitting = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
-        check(
-            self.width % self.heads == 0,
-            f"Expected heads that divide the width {self.width}: one of {fitting}; got "
-            f"{self.heads}.",
-        )
+        check_heads(self.width, self.heads)
 
     @classmethod
     def small(cls) -> "FastWeights":

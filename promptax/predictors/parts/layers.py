@@ -14,7 +14,10 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.specs import Record
+from promptax.specs import Record, check
+
+MOST_LAYERS = 1000  # each is made by itself, and a part of the program
+MOST_HEADS_SHOWN = 256  # a width of billions has too many divisors to look for
 
 
 class Layer(Record):
@@ -104,6 +107,21 @@ def dense(
     """A dense layer with lecun-normal weights and a zero bias."""
     init = init or jax.nn.initializers.lecun_normal()
     return Dense(init(key, (inputs, outputs)), jnp.zeros(outputs) if bias else None)
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Complain unless the heads have equal shares of the width."""
+    most = min(width, MOST_HEADS_SHOWN)
+    fitting = [number for number in range(1, most + 1) if width % number == 0]
+    check(
+        width % heads == 0,
+        f"Expected heads that divide the width {width}: one of {fitting}; got {heads}.",
+    )
+
+
+def check_depth(depth: int) -> None:
+    """Complain about more layers than can be compiled."""
+    check(depth <= MOST_LAYERS, f"Expected a depth of at most {MOST_LAYERS:,} layers; got {depth}.")
 
 
 class LayerNorm(Record):

@@ -12,8 +12,7 @@ import numpy as np
 from promptax.fit.cost import nothing
 from promptax.fit.fitted import Fitted
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
-from promptax.steering.base import Tuner, Tuning
+from promptax.steering.base import Tuner, Tuning, check_length
 from promptax.steering.search import behind, searched
 
 
@@ -30,7 +29,7 @@ class RandomPrompt(Tuner):
     """Number of symbols of the prompt; 0 is no prompt."""
 
     def __check_init__(self) -> None:
-        check(self.length >= 0, f"Expected a prompt length of at least 0; got {self.length}.")
+        check_length(self.length)
 
     @classmethod
     def examples(cls) -> "tuple[RandomPrompt, ...]":
