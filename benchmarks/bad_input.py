@@ -9,6 +9,7 @@ become of it:
 
     refused   an error of promptax, or of the reader of flags, at once
     taken     it means something: True for a number of sequences is not, an empty prompt is
+    long      it means something, and is at work after 20 s: a bar of promptax has moved
 
 Forbidden are an error of another library ("raw"), and what is refused late: after LATE seconds, or
 after a program of more than COMPILED seconds was compiled, or never. The exit code is 1 if anything
@@ -24,7 +25,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ import numpy as np
 import trials
 
 import promptax as px
-from promptax import cli, specs
+from promptax import cli, progress, specs
 from promptax.cli import overview
 from promptax.cli.commands import COMMANDS
 from promptax.progress import Stopped
@@ -56,9 +56,6 @@ VALUES: dict[str, Any] = {
     "many repetitions": px.FitSettings(steps=1, repetitions=2, batch=4, length=5),
     "old settings": {"steps": 1},
     "a token outside": [0, 99], "a token below": [-1, 0], "512 numbers": list(range(512)),
-}  # fmt: skip
-IS_FINE = {  # a value of an argument that is not wrong, only long
-    ("steps", "100 million"), ("rounds", "100 million"), ("length", "100 million"),
 }  # fmt: skip
 compiled = [0.0]
 
@@ -83,12 +80,13 @@ def python_jobs() -> Iterator[dict[str, str]]:
 def call(job: dict[str, str]) -> str:
     """Call a door with one argument spoiled."""
     function, given = calls()[job["door"]]()
-    began = time.monotonic()
+    given |= {"callbacks": (_note,)} if "callbacks" in given else {}
+    began = trials.now(os.getpid())
     compiled[0] = 0.0
     try:
         function(**given | {job["argument"]: VALUES[job["value"]]})
     finally:
-        job["seconds"] = time.monotonic() - began  # type: ignore[assignment]
+        job["seconds"] = trials.lasted(os.getpid(), began)  # type: ignore[assignment]
     return "taken"
 
 
@@ -208,7 +206,7 @@ def _flags(cls: type, before: str = "--") -> Iterator[tuple[str, Any]]:
 
 def type_line(job: dict[str, Any]) -> str:
     """Run a command line; what the reader of flags refuses ends in exit code 2."""
-    began = time.monotonic()
+    began = trials.now(os.getpid())
     compiled[0] = 0.0
     shutil.rmtree("new", ignore_errors=True)
     try:
@@ -216,7 +214,7 @@ def type_line(job: dict[str, Any]) -> str:
     except SystemExit as stop:
         return "refused" if stop.code == cli.REFUSED else "taken"
     finally:
-        job["seconds"] = time.monotonic() - began
+        job["seconds"] = trials.lasted(os.getpid(), began)
     return "taken"
 
 
@@ -231,7 +229,32 @@ def world() -> None:
     px.save("base/predictor.safetensors", doors.network())
     px.save("base/results.nc", doors.losses())
     cli._use_compilation_cache = lambda: None  # the user's stays as it is
+    _watch_bars()
     jax.monitoring.register_event_duration_secs_listener(_count_compiling)
+
+
+def _note(done: int, total: int, note: str = "") -> bool:
+    """A callback as users write them."""
+    del total, note
+    trials.tell(trials.MOVED if done > 0 else trials.BEGUN)
+    return False
+
+
+def _watch_bars() -> None:
+    """Say of every job that its work has begun, and that it made progress."""
+    enter, move = progress.reporting.__enter__, progress.Bar.__call__
+
+    def begin(self: progress.reporting) -> progress.reporting:
+        trials.tell(trials.BEGUN)
+        return enter(self)
+
+    def show(self: Any, done: int, total: int, note: str = "") -> bool:
+        _note(done, total)
+        return (move if isinstance(self, progress.Bar) else call_all)(self, done, total, note)
+
+    call_all = progress.reporting.__call__
+    progress.reporting.__enter__, progress.reporting.__call__ = begin, show
+    progress.Bar.__call__ = show
 
 
 def _count_compiling(event: str, seconds: float, **about: Any) -> None:
@@ -266,13 +289,18 @@ def _verdict(error: BaseException) -> str:
 
 def jobs_of(count: int, only: str) -> list[dict[str, Any]]:
     """Half of the inputs for Python, half for the command line, drawn evenly."""
-    kinds = [job for job in python_jobs() if (job["argument"], job["value"]) not in IS_FINE]
     chosen = []
-    for jobs in (kinds, list(line_jobs())):
-        jobs = [job for job in jobs if only in (job.get("door") or " ".join(job["line"]))]
+    for jobs in (list(python_jobs()), list(line_jobs())):
+        jobs = [job for job in jobs if only in _words(job)]
         order = np.random.default_rng(0).permutation(len(jobs))
         chosen += [jobs[place] for place in sorted(order[: count // 2])]
     return chosen
+
+
+def _words(job: dict[str, Any]) -> str:
+    """A line, or a door, its argument and what it is."""
+    words = job.get("line") or (f"{job['door']}:", job["argument"], "is", job["value"])
+    return " ".join(words)
 
 
 def table_of(outcomes: list[tuple[dict[str, Any], trials.Outcome]]) -> str:
@@ -288,8 +316,9 @@ def table_of(outcomes: list[tuple[dict[str, Any], trials.Outcome]]) -> str:
         seen = [outcome for job, outcome in outcomes if fits(job)]
         counts = collections.Counter(outcome.verdict for outcome in seen)
         late = sum(counts[verdict] for verdict in ("late", *trials.ENDED))
-        rows.append((kind, len(seen), counts["refused"], counts["taken"], counts["raw"], late))
-    return trials.as_table(("door", "inputs", "refused", "taken", "raw", "late"), rows)
+        told = (counts[verdict] for verdict in ("refused", "taken", trials.LONG, "raw"))
+        rows.append((kind, len(seen), *told, late))
+    return trials.as_table(("door", "inputs", "refused", "taken", "long", "raw", "late"), rows)
 
 
 def _is_line_of(command: str, job: dict[str, Any]) -> bool:
@@ -315,8 +344,7 @@ def main() -> None:
         outcomes.append((job, outcome))
         bad += outcome.verdict in FORBIDDEN
         if outcome.verdict in FORBIDDEN or given.show:
-            what = job.get("line") or f"{job['door']}: {job['argument']} is {job['value']}"
-            told = f"{outcome.verdict} ({outcome.seconds:.1f} s): {what!s:.300}"
+            told = f"{outcome.verdict} ({outcome.seconds:.1f} s): {_words(job)!r:.300}"
             print(f"{told}: {outcome.message}", flush=True)
     table = table_of(outcomes)
     print(table)

@@ -8,15 +8,19 @@ after every call of the compiled updates, so that many stops fall into a write. 
 its steps in turn (`PLACES`). Then `--resume` goes on, or, where nothing was kept yet, the command
 is given again; predictor and losses must be those of the undisturbed run, bit for bit, and nothing
 may be left behind. Stops by SIGTERM and Ctrl-C must end in exit code 143 and 130, keep every update
-but the one in work, and print the command that goes on, which is then typed as it is. A trial takes
-two runs, some 10 s on one core.
+but the one in work, and print the command that goes on, which a shell then runs as it is.
+
+A trial takes two runs. Most of a short run is importing JAX and compiling, so runs are forked from
+a process that has imported all (`nursery`) and started nothing, and share a folder of compiled
+programs; from there on they are what the command line does. Commands that were printed are run in
+a new process.
 """
 
 import argparse
 import os
+import queue
 import random
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -25,20 +29,21 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import trials
+from nursery import Nursery, Run
 
 import promptax as px
-from promptax.predictors import LSTM
+from promptax.predictors import RNN
 
-STEPS = 300
-FIT = ["--fit.steps", str(STEPS), "--fit.batch", "8", "--fit.length", "20", "--fit.repetitions",
+STEPS = 150
+FIT = ["--fit.steps", str(STEPS), "--fit.batch", "2", "--fit.length", "8", "--fit.repetitions",
        "2", "--plugin", "watched"]  # fmt: skip
 LINES = {
-    "pretrain": ["pretrain", "--network", "lstm", "--network.width", "64", *FIT],
+    "pretrain": ["pretrain", "--network", "rnn", "--network.width", "16", *FIT],
     "tune": ["tune", "--predictor", "../base.safetensors", "--tuner", "softprompt", *FIT],
 }
 LINES["replace"] = [*LINES["tune"], "--overwrite"]  # the results of the first line
@@ -51,8 +56,9 @@ WATCHED = '''
 import os
 import signal
 
+import jax
 import safetensors.numpy
-from promptax import files, store
+from promptax import cli, files, store
 from promptax.fit import loop
 
 place, _, number = os.environ.get("KILL_IN", "").partition(":")
@@ -98,8 +104,17 @@ def run_updates(moving, block, span, *others):
 
 safetensors.numpy.save_file, files._flush, os.replace = save_file, flush, replace
 loop.run_updates = run_updates
-loop.BLOCK_BYTES = 6400  # five updates, so that there are many calls, and many checkpoints
+loop.BLOCK_BYTES = 640  # five updates, so that there are many calls, and many checkpoints
 store.Checkpoint.due = lambda self: True
+
+
+def use_compilation_cache():
+    jax.config.update("jax_compilation_cache_dir", os.environ["PROGRAMS"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+cli._use_compilation_cache = use_compilation_cache
 '''
 
 
@@ -133,21 +148,12 @@ class Result(NamedTuple):
     lost: int
 
 
-def begin(folder: Path, words: list[str], **environment: str) -> subprocess.Popen:
-    """A command, in that folder."""
-    return subprocess.Popen(
-        words,
-        cwd=folder,
-        env=os.environ | environment | {"PYTHONPATH": str(trials.ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def typed(*words: str) -> list[str]:
-    """The words of a command line of promptax, in this Python."""
-    return [sys.executable, "-m", "promptax", *words]
+def pasted(folder: Path, line: str, programs: Path) -> None:
+    """Run a line that was printed, as a shell does."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    about = {"PYTHONPATH": str(trials.ROOT), "PATH": paths, "PROGRAMS": str(programs)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(line, shell=True, cwd=folder, env=os.environ | about, check=False, **quiet)
 
 
 def updates(folder: Path) -> int:
@@ -164,59 +170,55 @@ def in_new_folder(place: Path, name: str) -> Path:
     return folder
 
 
-def undisturbed(place: Path, line: str) -> tuple[Path, float]:
+def undisturbed(nursery: Nursery, place: Path, line: str) -> tuple[Path, float]:
     """A run that nobody stops, and how long its updates took."""
     folder = in_new_folder(place, f"{line} alone")
-    child = begin(folder, typed(*LINES[line], "--out", "run"))
-    began = _first_update(folder, child)
-    child.communicate()
-    assert child.returncode == 0 and updates(folder) == STEPS
+    run = nursery.begin(folder, [*LINES[line], "--out", "run"])
+    began = _first_update(run)
+    code, complaint = run.end()
+    assert code == 0 and updates(folder) == STEPS, complaint
     return folder, time.monotonic() - began
 
 
-def _first_update(folder: Path, child: subprocess.Popen) -> float:
+def _first_update(run: Run) -> float:
     """Wait until something was computed; when that was."""
-    while not updates(folder) and child.poll() is None:
+    while not updates(run.folder) and not run.is_over():
         time.sleep(0.01)
     return time.monotonic()
 
 
-def attempt(place: Path, number: int, trial: Trial, alone: tuple[Path, float]) -> Result:
+def attempt(nursery: Nursery, place: Path, number: int, trial: Trial, alone: Any) -> Result:
     """Stop a run, go on with it, and compare it with the one that was left alone."""
     folder = in_new_folder(place, str(number))
     if trial.line == "replace":
         shutil.copytree(place / "pretrain alone" / "run", folder / "run")
-    line = typed(*LINES[trial.line], "--out", "run")
+    line = [*LINES[trial.line], "--out", "run"]
     inside = {"KILL_IN": f"{trial.place}:{trial.when:.0f}"} if trial.place else {}
-    child = begin(folder, line, **inside)
-    _first_update(folder, child)
+    run = nursery.begin(folder, line, **inside)
+    _first_update(run)
     if not trial.place:
         time.sleep(trial.when * alone[1])
-        child.send_signal(trial.how)
-    _, complaint = child.communicate()
+        run.stop(trial.how)
+    code, complaint = run.end()
     stopped_at = updates(folder)
     advice = re.search(r"^ +(promptax .*--resume.*)$", complaint, re.MULTILINE)
-    if child.returncode != 0:
-        words = (
-            shlex.split(advice[1])[1:]
-            if advice
-            else [*LINES[trial.line], "--out", "run", "--resume"]
-        )
-        words = [word for word in words if word != "--overwrite"]
-        _, refusal = (second := begin(folder, typed(*words))).communicate()
-        if second.returncode != 0 and "there is none" in refusal:  # no checkpoint was there yet
-            words = [word for word in line if word != "--overwrite"]
-            again = ["--overwrite"] if "--overwrite" in refusal else []
-            begin(folder, [*words, *again]).communicate()
-    return Result(
-        trial,
-        stopped_at,
-        code=child.returncode,
-        is_told=advice is not None,
-        is_equal=is_same(alone[0] / "run", folder / "run"),
-        is_clean=not [path for ending in LEFT for path in folder.rglob(f"*{ending}")],
-        lost=updates(folder) - STEPS,
-    )
+    if code != 0 and advice:
+        pasted(folder, advice[1], place / "programs")
+    elif code != 0:
+        _go_on(nursery, folder, line)
+    is_equal = is_same(alone[0] / "run", folder / "run")
+    lost, is_told = updates(folder) - STEPS, advice is not None
+    is_clean = not [path for ending in LEFT for path in folder.rglob(f"*{ending}")]
+    return Result(trial, stopped_at, code, is_told, is_equal, is_clean, lost)
+
+
+def _go_on(nursery: Nursery, folder: Path, line: list[str]) -> None:
+    """Resume a run that was killed; begin again where no checkpoint was there yet."""
+    words = [word for word in line if word != "--overwrite"]
+    code, refusal = nursery.begin(folder, [*words, "--resume"]).end()
+    if code != 0 and "there is none" in refusal:
+        again = ["--overwrite"] if "--overwrite" in refusal else []
+        nursery.begin(folder, [*words, *again]).end()
 
 
 def is_same(one: Path, another: Path) -> bool:
@@ -236,7 +238,7 @@ def planned(kills: int, signals: int) -> list[Trial]:
     chosen = []
     for number in range(kills):
         place = PLACES[number // 2 % len(PLACES)] if number % 2 else ""
-        most = 100 if place == PLACES[1] else 50  # a write has two flushes
+        most = 50 if place == PLACES[1] else 25  # a write has two flushes
         when = draw.randint(1, most) if place else draw.uniform(0, 0.9)
         line = lines[number // 2 % len(lines)]
         chosen.append(Trial(line, signal.SIGKILL, place, when))
@@ -280,15 +282,30 @@ def main() -> None:
     began, results = time.monotonic(), []
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(given.at_once) as pool:
         place = Path(name)
-        px.save(place / "base.safetensors", LSTM(width=16).build(jax.random.key(0), 2))
-        alone = {line: undisturbed(place, line) for line in LINES}
+        px.save(place / "base.safetensors", RNN(width=16).build(jax.random.key(0), 2))
+        nurseries: queue.Queue[Nursery] = queue.Queue()
+        for _ in range(given.at_once):
+            nurseries.put(Nursery(place / "programs"))
+
+        def attempt_one(number: int, trial: Trial) -> Result:
+            nursery = nurseries.get()
+            try:
+                return attempt(nursery, place, number, trial, alone[trial.line])
+            finally:
+                nurseries.put(nursery)
+
+        first = nurseries.get()
+        alone = {line: undisturbed(first, place, line) for line in LINES}
+        nurseries.put(first)
         futures = [
-            pool.submit(attempt, place, number, trial, alone[trial.line])
+            pool.submit(attempt_one, number, trial)
             for number, trial in enumerate(planned(given.kills, given.signals))
         ]
         for number, future in enumerate(futures, start=1):
             results.append(future.result())
             print(f"{number}: {results[-1]}", flush=True)
+        while not nurseries.empty():
+            nurseries.get().close()
     table = table_of(results)
     seconds = (time.monotonic() - began) / len(results)
     print(f"{table}\n{seconds:.1f} s for each, {given.at_once} at the same time")

@@ -18,9 +18,11 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Queue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 SECONDS = 20.0  # for one trial
+AT_WORK = 180.0  # seconds for a trial whose work has begun, and has shown no progress
+CLOCK = 5  # a machine with other work lets a trial take that many times as long by the clock
 MEMORY = 10**9  # bytes above what the process had before the trial
 TICK = 0.02  # seconds between two looks at a worker
 START = 600.0  # seconds for a worker to be ready
@@ -28,6 +30,8 @@ ROOT = Path(__file__).parent.parent
 OWN = (ArithmeticError, MemoryError, OSError, TypeError, ValueError, IndexError, AttributeError)
 """Errors that promptax raises about what it is given."""
 ENDED = ("without end", "over 1 GB", "the process died")
+LONG = "long"  # the verdict of work that goes on when its time is over: it made progress
+BEGUN, MOVED = "its work has begun", "it made progress"  # what a worker says in the midst of a job
 
 
 class Outcome(NamedTuple):
@@ -63,24 +67,60 @@ def serve(attempt: Callable[[Any], tuple[str, str]], prepare: Callable[[], objec
 
     Standard streams carry the jobs. What is tried sees an empty input, and prints to nowhere.
     """
+    global _answers
     jobs, answers = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
+    _answers = answers
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
         os.dup2(nowhere, number)
     prepare()
     print("ready", file=answers, flush=True)
     for line in jobs:
+        _told.clear()
         _forget_peak()
-        before, began = memory(os.getpid()), time.monotonic()
+        before, began = memory(os.getpid()), now(os.getpid())
         verdict, message = attempt(json.loads(line))
-        outcome = verdict, message, time.monotonic() - began, memory(os.getpid(), "HWM") - before
+        passed, most = lasted(os.getpid(), began), memory(os.getpid(), "HWM")
+        outcome = verdict, message, passed, most - before
         print(json.dumps(outcome), file=answers, flush=True)
+
+
+_answers: TextIO
+_told: set[str] = set()
+
+
+def tell(what: str) -> None:
+    """Say BEGUN or MOVED of the job in work, once; a job that says it may take longer."""
+    if what not in _told:
+        _told.add(what)
+        print(json.dumps(what), file=_answers, flush=True)
 
 
 def _forget_peak() -> None:
     """Let the system count the highest memory of this process from now on."""
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")
+
+
+class Moment(NamedTuple):
+    """Seconds of the clock, and of processors that a process has taken."""
+
+    clock: float
+    processors: float
+
+
+def now(process: int) -> Moment:
+    """This moment in the life of a process."""
+    with open(f"/proc/{process}/stat", encoding="ascii") as file:
+        ticks = file.read().rpartition(")")[2].split()[11:13]  # behind a name with spaces
+    return Moment(time.monotonic(), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
+
+
+def lasted(process: int, began: Moment) -> float:
+    """Seconds that a process has worked since then, whatever else the machine had to do: those of
+    processors, or a part of the clock's if it waited."""
+    clock, processors = now(process)
+    return max(processors - began.processors, (clock - began.clock) / CLOCK)
 
 
 def memory(process: int, what: str = "RSS") -> int:
@@ -96,7 +136,9 @@ def memory(process: int, what: str = "RSS") -> int:
 def run(script: str, jobs: Sequence[Any], workers: int = 2) -> Iterator[tuple[Any, Outcome]]:
     """Try all jobs in workers of a script, `python SCRIPT --worker`; yields outcomes as they come.
 
-    Jobs are JSON. One that takes more than SECONDS or MEMORY ends its worker.
+    Jobs are JSON. One that takes more than SECONDS or MEMORY ends its worker. One that says that
+    its work has begun (`tell`) is LONG at SECONDS if it made progress; else it may take AT_WORK
+    seconds to make some, since compiling shows none.
     """
     waiting: Queue[Any] = Queue()
     done: Queue[tuple[Any, Outcome]] = Queue()
@@ -122,7 +164,7 @@ def _work(script: str, place: str, waiting: Queue[Any], done: Queue[tuple[Any, O
             outcome = _watched(child, job)
         except Exception as error:  # whoever waits for the job must hear of it
             outcome = Outcome("the process died", str(error), 0.0, 0)
-        if outcome.verdict in ENDED and child is not None:
+        if outcome.verdict in (*ENDED, LONG) and child is not None:
             child.kill()
             child.wait()
             child = None
@@ -150,20 +192,27 @@ def _started(script: str, place: str) -> subprocess.Popen:
 def _watched(child: subprocess.Popen, job: Any) -> Outcome:
     """What becomes of a job, with an eye on the worker."""
     assert child.stdin is not None and child.stdout is not None
-    before, began = memory(child.pid), time.monotonic()
+    before, began = memory(child.pid), now(child.pid)
     child.stdin.write(json.dumps(job).encode() + b"\n")
     child.stdin.flush()
-    while not select.select([child.stdout], [], [], TICK)[0]:
-        passed, grown = time.monotonic() - began, memory(child.pid) - before
-        if passed > SECONDS:
-            return Outcome("without end", "", passed, grown)
-        if grown > MEMORY:
-            return Outcome("over 1 GB", "", passed, grown)
-    line = child.stdout.readline()
-    if not line:
-        return Outcome("the process died", "", time.monotonic() - began, 0)
-    outcome = Outcome(*json.loads(line))
-    return outcome._replace(verdict="over 1 GB") if outcome.grown > MEMORY else outcome
+    told: set[str] = set()
+    while True:
+        while not select.select([child.stdout], [], [], TICK)[0]:
+            passed, grown = lasted(child.pid, began), memory(child.pid) - before
+            if passed > SECONDS and MOVED in told:
+                return Outcome(LONG, "", passed, grown)
+            if passed > (AT_WORK if BEGUN in told else SECONDS):
+                return Outcome("without end", "", passed, grown)
+            if grown > MEMORY:
+                return Outcome("over 1 GB", "", passed, grown)
+        line = child.stdout.readline()
+        if not line:
+            return Outcome("the process died", "", time.monotonic() - began.clock, 0)
+        answer = json.loads(line)
+        if isinstance(answer, list):
+            outcome = Outcome(*answer)
+            return outcome._replace(verdict="over 1 GB") if outcome.grown > MEMORY else outcome
+        told.add(answer)
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
