@@ -45,9 +45,14 @@ def next_state(search, state, step, steps):
     return search.step(jax.random.fold_in(KEY, step), state, problem)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def first_state(search):
+    return search.start(KEY, problem_of(search.length))
+
+
 def walk(search, steps, first=0, state=None):
     """The state after so many steps, and what each of them lost."""
-    state = search.start(KEY, problem_of(search.length)) if state is None else state
+    state = first_state(search) if state is None else state
     losses = []
     for step in range(first, steps):
         state, loss = next_state(search, state, step, steps)
@@ -62,7 +67,7 @@ def loss_behind(zeros, ones):
 
 def test_what_harms_is_pruned_first_and_then_what_helps_least():
     search = ThresholdPruning(length=2, context=4)
-    state = search.start(KEY, problem_of(2))._replace(symbols=jnp.array([1, 0, 1, 1]))
+    state = first_state(search)._replace(symbols=jnp.array([1, 0, 1, 1]))
     state, losses = walk(search, 2, 1, state)
     assert np.asarray(state.kept).all(), "a one fell, which helps"
     state, losses = walk(search, 3, 2, state)
@@ -75,30 +80,27 @@ def test_what_harms_is_pruned_first_and_then_what_helps_least():
 def test_evolution_prunes_to_the_best_mask():
     search = EvolutionaryPruning(length=3, context=7, individuals=6, children=16, most_pruned=2)
     symbols = jnp.array([0, 1, 0, 1, 1, 0, 0])
-    state = search.start(KEY, problem_of(3))._replace(symbols=symbols)
+    state = first_state(search)._replace(symbols=symbols)
     state, _ = walk(search, 9, 1, state)
     assert np.asarray(search.prompt(state)).tolist() == [1, 1, 1] and bool(state.ranked)
     assert (np.sum(state.kept, axis=1) == 3).all(), "pruned below its length"
     assert (np.asarray(state.scores) >= 2 * loss_behind(0, 3) - 1e-4).all(), "no sum of a ranking"
 
 
-def perturbed(search):
-    """What a search tunes, moved away from its zeros."""
-    tuned = search.start(KEY, problem_of(search.length)).tuned
-    leaves, tree = jax.tree.flatten(tuned)
-    keys = jax.random.split(KEY, len(leaves))
-    moved = [
-        leaf + jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(tree, moved)
+def tuned_by(search, scale):
+    """Random numbers in the shapes of what a search tunes; nothing is compiled."""
+    shapes = jax.eval_shape(lambda: first_state(search)).tuned
+    draws = np.random.default_rng(3)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(scale * draws.standard_normal(leaf.shape), jnp.float32), shapes
+    )
 
 
-@pytest.mark.parametrize("kind", [PolicySearch, Prompters])
-def test_a_policy_gradient_is_that_of_the_expected_reward(kind):
+def test_a_policy_gradient_is_that_of_the_expected_reward():
     """The mean gradient over all pairs of prompts, which the baseline and the critic leave as it
     is; both are exact sums."""
-    search = kind(length=2, samples=2, width=2, temperature=0.0)
-    tuned, prompts = perturbed(search), jnp.array(list(itertools.product(range(2), repeat=2)))
+    search = Prompters(length=2, samples=2, width=2, temperature=0.0)
+    tuned, prompts = tuned_by(search, 1.0), jnp.array(list(itertools.product(range(2), repeat=2)))
     rewards = jnp.array([0.3, -2.0, 1.0, 0.7])
 
     def probabilities(tuned):
@@ -115,8 +117,8 @@ def test_a_policy_gradient_is_that_of_the_expected_reward(kind):
         slopes = jax.vmap(gradient)(pairs)
         return jax.tree.map(lambda leaf: jnp.einsum("p,p...->...", weights, leaf), slopes)
 
-    expected = jax.jit(jax.grad(lambda tuned: -jnp.sum(probabilities(tuned) * rewards)))(tuned)
-    total = jax.jit(summed)(tuned)
+    exactly = jax.grad(lambda tuned: -jnp.sum(probabilities(tuned) * rewards))
+    expected, total = jax.jit(lambda tuned: (exactly(tuned), summed(tuned)))(tuned)
     for part in ("policies", "table"):
         for mean, exact in zip(
             *map(jax.tree.leaves, (getattr(total, part), getattr(expected, part))), strict=True
@@ -128,7 +130,7 @@ def test_path_consistency_holds_where_a_policy_is_the_softmax_of_its_rewards():
     search = PolicySearch(
         length=1, samples=3, width=1, temperature=0.5, learn_by="path consistency"
     )
-    tuned = search.start(KEY, problem_of(1)).tuned
+    tuned = tuned_by(search, 0.0)
     prompts, rewards = jnp.array([[0], [1]]), jnp.array([-3.0, -1.0])
     objective = jax.jit(jax.value_and_grad(search.objective))
     assert objective(tuned, prompts, rewards)[0] > 0.1
@@ -137,18 +139,26 @@ def test_path_consistency_holds_where_a_policy_is_the_softmax_of_its_rewards():
 
 
 def test_one_prompter_is_the_policy_search():
-    """Both trace to the same program, letter by letter, and start from the same state."""
+    """Both trace to the same program, letter by letter; with two there is a critic."""
+
+    def program(search):
+        def first_step():
+            state = search.start(KEY, problem_of(3))
+            return search.step(KEY, state, problem_of(3))[0]
+
+        return jax.make_jaxpr(first_step, return_shape=True)()
+
     settings = {"length": 3, "samples": 4, "width": 2}
-    searches = PolicySearch(**settings), Prompters(prompters=1, **settings)
-    states = [search.start(KEY, problem_of(3)) for search in searches]
-    np.testing.assert_equal(*[[np.asarray(leaf) for leaf in jax.tree.leaves(s)] for s in states])
-    programs = [
-        jax.make_jaxpr(lambda state, search=search: search.step(KEY, state, problem_of(3)))(state)
-        for search, state in zip(searches, states, strict=True)
-    ]
-    assert str(programs[0]) == str(programs[1])
-    two = Prompters(prompters=2, **settings)
-    assert two.start(KEY, problem_of(3)).tuned.critic is not None
+    one, alone, two = (
+        program(search)
+        for search in (
+            Prompters(prompters=1, **settings),
+            PolicySearch(**settings),
+            Prompters(prompters=2, **settings),
+        )
+    )
+    assert str(one[0]) == str(alone[0]) != str(two[0])
+    assert one[1].tuned.critic is None and two[1].tuned.critic is not None
 
 
 def test_a_tree_visits_the_best_leaf_most():
