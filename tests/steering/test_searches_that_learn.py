@@ -36,7 +36,7 @@ ONES = Episode(jnp.ones((2, 4), jnp.int32))
 
 
 def problem_of(length, step=0, steps=1):
-    return SearchProblem(COINS, Sizes(COIN.outcome, length, None, 1), ONES, step, steps)
+    return SearchProblem(COINS, Sizes(COIN.outcome, length, None, 1), ONES, step=step, steps=steps)
 
 
 @functools.partial(jax.jit, static_argnums=0)
