@@ -39,11 +39,16 @@ KINDS = laws.members(Architecture).values()
 NETWORKS = [*(spec for cls in KINDS for spec in cls.examples()[:1]), NARROW]
 
 
+def is_one_of_each(spec):
+    """One network of each dtype, and one with attention."""
+    return isinstance(spec, LSTM | Transformer) or spec is NARROW
+
+
 def networks():
     """Every network in both modes at once; one of each dtype, and one with attention, in each."""
     for spec in NETWORKS:
-        apart = isinstance(spec, LSTM | Transformer) or spec is NARROW
-        for mode in ("x64", "debug_nans") if apart else ("x64 and debug_nans",):
+        modes = ("x64", "debug_nans") if is_one_of_each(spec) else ("x64 and debug_nans",)
+        for mode in modes:
             name = type(spec).__name__ + ("-narrow" if spec is NARROW else "")
             yield pytest.param(mode, spec, id=f"{name}-{mode}")
 
@@ -60,13 +65,14 @@ def tuned(tuner, network, settings=SMALL):
     return fitted.predictor
 
 
-# Without compilation each takes a minute: one way through the front door is what can be afforded.
+# Without compilation every operation is a program: one way behind the front door, from a network
+# that is there, is what can be afforded. Pretraining is the same loop.
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["x64", "debug_nans", "disable_jit"])
+@pytest.mark.parametrize("mode", ["x64 and debug_nans", "disable_jit"])
 def test_the_way_through_the_front_door(mode):
-    settings = px.FitSettings(steps=1, batch=1, length=2) if mode == "disable_jit" else SMALL
+    network = LSTM(width=2).build(jax.random.key(0), 2)
+    settings = px.FitSettings(steps=1, batch=1, length=2)
     with MODES[mode]():
-        network = pretrained(LSTM(width=2), settings)
         steered = tuned(SoftPrompt(length=1), network, settings)
         results = px.evaluate(jax.random.key(2), {"soft": steered}, TARGET, 4, 3)
         assert np.isfinite(px.regret(results)["regret"].values).all()
@@ -77,9 +83,10 @@ def test_the_way_through_the_front_door(mode):
 def test_every_network_trains_and_speaks(mode, architecture):
     with MODES[mode]():
         network = pretrained(architecture)
-        px.generate(jax.random.key(2), network, 3, prompt=[1])
-        tokens = jnp.array([0, 1, 1])
-        assert px.decompress(network, px.compress(network, tokens)).tolist() == [0, 1, 1]
+        px.generate(jax.random.key(2), network, 3, prompt=[1])  # steps inside a scan
+        if is_one_of_each(architecture):
+            tokens = jnp.array([0, 1, 1])
+            assert px.decompress(network, px.compress(network, tokens)).tolist() == [0, 1, 1]
 
 
 @pytest.mark.slow

@@ -44,9 +44,13 @@ def firsts(cases):
     return [case for case in cases if not case.marks]
 
 
-@eqx.filter_jit
 def build(architecture, seed, outcome):
-    """A network; compiled, since each operation alone would be another program."""
+    """A network; one program for all seeds, since each operation alone would be another one."""
+    return _build(architecture, np.int32(seed), outcome)
+
+
+@eqx.filter_jit
+def _build(architecture, seed, outcome):
     return architecture.build(jax.random.key(seed), outcome)
 
 
