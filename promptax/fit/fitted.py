@@ -37,6 +37,8 @@ class Fitted(Record):
     `probed`: what probes saw, as it is stored; `probes` shows it.
     `cost`: what was spent up to each step [repetition, step]; None in results from before costs
         were counted.
+    `recommended` [repetition, step, prompt]: of searches, the prompt that each would have returned
+        after that step; None where nobody recorded it.
     """
 
     predictor: Predictor | Repeated
@@ -45,6 +47,7 @@ class Fitted(Record):
     scores: Any = None
     probed: Any = later(None)  # {"step": [look], "numbers": {name: [repetition, look]}}
     cost: Cost | None = later(None)
+    recommended: Any = later(None)
 
     @property
     def prompt(self) -> Array:

@@ -89,6 +89,7 @@ def pretrain(
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=100)")
     settings = settings.filled(length=100, learning_rate=1e-3)
+    settings.refuse_search()
 
     def build(key: Key[Array, ""]) -> Predictor:
         return objective.equip(architecture.build(key, task.outcome), settings)
@@ -144,6 +145,7 @@ def fit(
     check_kind(task, Task, "DirichletCategorical()")
     check_keeping(checkpoint, callbacks)
     check(callable(make) and callable(where), "Expected functions, make and where; got others.")
+    settings.refuse_search()
     platforms.drop_programs()
     shapes = check_outcome(make, key, task)
     _expect_room(shapes if is_fresh else None, task, settings)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.specs import Spec, check, floats
+from promptax.specs import Spec, check, floats, later
 
 MOST_REPETITIONS = 10_000  # each is made by itself, at a thousandth of a second or more
 MOST_STEPS = 2**31 - 1  # what JAX counts with
@@ -46,6 +46,16 @@ class FitSettings(Spec):
     precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
     """What accelerators round the factors of a matrix product to while fitting. CPUs always compute
     in float32, and so does every evaluation."""
+    budget: int | None = later(None)
+    """Searches over prompts: the tokens that each repetition may read; the last step that fits is
+    the last one (None: no limit but the steps). A token through which a derivative is taken counts
+    3. With `exact`, evaluations of a prompt instead of tokens."""
+    exact: bool = later(False)
+    """Searches over prompts: read all sequences of the target, each weighted with its probability,
+    in place of drawn ones. A loss is then an expectation, without noise; `batch` does not apply."""
+    impossible_may_win: bool = later(True)
+    """Searches over prompts: whether a prompt may win to which the predictor gives probability 0.
+    Exact predictors predict uniformly behind it. Otherwise it loses infinitely much."""
 
     def __check_init__(self) -> None:
         for name, least in {"steps": 0, "batch": 1, "repetitions": 1, "warmup": 0}.items():
@@ -73,6 +83,10 @@ class FitSettings(Spec):
             f"Expected a warmup of at most the {self.steps} steps; got {self.warmup}, after which "
             "the learning rate would still be rising. Take fewer steps of warmup, or more steps.",
         )
+        check(
+            self.budget is None or self.budget >= 1,
+            f"Expected a budget of at least 1, or None; got {self.budget}.",
+        )
         rates = self.learning_rate
         check(
             not isinstance(rates, tuple) or len(rates) == self.repetitions,
@@ -89,6 +103,21 @@ class FitSettings(Spec):
         """Tuning as the authors of Genewein et al. 2025 did it: one update more than the 1000
         they print, and clipping over all weights whenever weights are tuned."""
         return cls(**{"steps": 1001, "clip_over": "all", **changes})
+
+    def refuse_search(self) -> None:
+        """Raise ValueError where something is set that speaks of searches over prompts alone."""
+        given = {
+            "budget": self.budget is not None,
+            "exact": self.exact,
+            "impossible_may_win": not self.impossible_may_win,
+        }
+        for name, is_set in given.items():
+            check(
+                not is_set,
+                f"Expected no {name}, which is for searches over prompts; got "
+                f"{getattr(self, name)}, and updates follow gradients. Leave it out, or search: "
+                "Annealing, GradientSearch.",
+            )
 
     def filled(self, *, length: int, learning_rate: float) -> "FitSettings":
         """The same settings with its open choices made."""

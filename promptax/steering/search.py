@@ -38,17 +38,17 @@ class Search(Tuner):
       kept in `Fitted.loss`. It is compiled, and sees this step's episodes only through
       `problem.means(prompts)`, by which winners are picked, `problem.losses(prompts)` and
       `problem.gradient(prompt)` (`SearchProblem`).
-    - `prompt(state)`: the symbols [prompt] that a state stands for. Asked once, at the end, outside
-      compiled code.
+    - `prompt(state)`: the symbols [prompt] that a state stands for, what the search recommends. It
+      is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
-    Optional: `updates`, where the search knows its number of steps; `batch`, its own number of
-    sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
-    `reads_by_losses`; `scores`, with `tries_all`; `steer`, where it is not one prompt that is read;
-    `check_plan`, to refuse what does not fit. Of the fit settings, those about learning rates and
-    clipping never apply.
+    Optional: `recommends`, where that is no prompt or cannot be traced; `updates`, where the search
+    knows its number of steps; `batch`, its own number of sequences; `most_rows`, where longer
+    prompts are read on the way; `same_episodes`; `reads_by_losses`; `scores`, with `tries_all`;
+    `steer`, where it is not one prompt that is read; `check_plan`, to refuse what does not fit. Of
+    the fit settings, those about learning rates and clipping never apply.
 
-    The loop owns the rest: keys, episodes, repetitions, progress, checkpoints that resume bit for
-    bit, and cost. Random numbers of step n come from its key alone, never from the state.
+    The loop owns the rest: keys, episodes, repetitions, budget, progress, cost, and checkpoints
+    that resume bit for bit. Random numbers of step n come from its key alone, never from the state.
 
     Example: `docs/extending.md` has a whole search.
     """
@@ -60,6 +60,8 @@ class Search(Tuner):
     reads_by_losses: ClassVar[bool] = False
     """Whether what was lost decides how much is read, as where a prompt that comes twice is read
     once; otherwise all runs of equal settings read as many sequences."""
+    recommends: ClassVar[bool] = True
+    """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`)."""
     length: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:
@@ -82,7 +84,7 @@ class Search(Tuner):
 
     @abc.abstractmethod
     def prompt(self, state: State) -> Int[Any, " prompt"]:
-        """The prompt that a state stands for; its leaves are NumPy arrays."""
+        """The prompt that a state stands for; at the end its leaves are NumPy arrays."""
 
     def updates(self, settings: FitSettings, symbols: int) -> int:
         """The number of steps."""
@@ -114,13 +116,13 @@ class Search(Tuner):
         ]
         steered = [self.steer(predictor, np.asarray(self.prompt(member))) for member in members]
         scores = [self.scores(member) for member in members]
-        length = settings.length
-        assert length is not None
+        done = int(state.step)
         return searched(
             steered,
-            loss=state.loss[:, : int(state.step)],
+            loss=state.loss[:, :done],
             scores=None if scores[0] is None else np.stack(scores),  # pyright: ignore
-            cost=cost_of(state, predictor, self.batch(settings), length),
+            cost=cost_of(state, self, tuning),
+            recommended=state.recommended[:, :done] if self.recommends else None,
         )
 
 
@@ -134,6 +136,7 @@ def searched(
     loss: Float[np.ndarray, "repetition step"],
     cost: Cost,
     scores: Float[np.ndarray, "repetition candidate"] | None = None,
+    recommended: Int[np.ndarray, "repetition step prompt"] | None = None,
 ) -> Fitted:
     """What a search returns, from the prompted predictor of each repetition; they differ in what
     they read alone."""
@@ -142,4 +145,4 @@ def searched(
     where = eqx.tree_at(lambda steered: steered.context, nothing, tuned)
     together = one_or_all(cut(predictors, where))
     never = np.full(len(predictors), -1, np.int32)
-    return Fitted(together, loss, never, scores, cost=cost)
+    return Fitted(together, loss, never, scores, cost=cost, recommended=recommended)

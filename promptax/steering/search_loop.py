@@ -1,19 +1,19 @@
-"""The one loop of all searches: keys, episodes, repetitions, progress, checkpoint and cost.
+"""The one loop of all searches: repetitions, progress, checkpoint, budget and cost.
 
-Episodes are drawn a block of steps at a time by a program of their own, so that another task
-compiles nothing that reads. The steps of a block run inside one compiled program; between its calls
-the host reports progress and saves. Every step's episodes and random numbers follow from the key
-and the step's number, so a resumed search equals an uninterrupted one bit for bit.
+The steps of a block run inside one compiled program; between its calls the host reports progress
+and saves. Every step's episodes and random numbers follow from the key and the step's number, so a
+resumed search equals an uninterrupted one bit for bit.
+
+Under a budget a repetition ends before the first step that no longer fits. How many steps there
+will be, which schedules ask for, is foretold from the cost of the first two: a first one may read
+more than those that follow.
 """
 
-import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -22,63 +22,43 @@ from promptax.fit.cost import Cost, cumulative
 from promptax.fit.fitted import identity_of
 from promptax.fit.settings import FitSettings
 from promptax.progress import reporting
-from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
-from promptax.specs import on_device, traced
+from promptax.specs import check, on_device, traced
 from promptax.steering.base import Tuning
-from promptax.steering.search_problem import Readings, SearchProblem, Sizes
-from promptax.tasks.base import Task, sample_batch
+from promptax.steering.search_episodes import Drawn, Everything, everything_of, keys_of
+from promptax.steering.search_problem import Readings, Sizes
+from promptax.steering.search_steps import (
+    Recorded,
+    Steps,
+    counted_readings,
+    prompt_shape,
+    run_steps,
+    starts,
+)
 
 BLOCK_BYTES = 2**23  # episodes of one block of steps
 MOST_STEPS = 50  # in a block
-LAST = 2**32 - 1  # the last numbers that a key can be folded with: no repetition has them
-
-
-@runtime_checkable
-class Steps(Protocol):
-    """What the loop asks of a search (`promptax.steering.Search` says what each of them is)."""
-
-    same_episodes: ClassVar[bool]
-
-    @property
-    def length(self) -> int: ...
-
-    def start(self, key: Key[Array, ""], problem: SearchProblem) -> Any: ...
-
-    def step(
-        self, key: Key[Array, ""], state: Any, problem: SearchProblem
-    ) -> tuple[Any, Float[Array, ""]]: ...
-
-    def updates(self, settings: FitSettings, symbols: int) -> int: ...
-
-    def batch(self, settings: FitSettings) -> int: ...
-
-    def plan(self, symbols: int) -> str: ...
-
-
-class Keys(NamedTuple):
-    """Where a search's random numbers come from."""
-
-    start: Key[Array, ""]
-    episodes: Key[Array, ""]
-    steps: Key[Array, ""]
 
 
 class SearchState(NamedTuple):
-    """What the next step needs, and what was recorded; zeros where steps are still to come."""
+    """What the next step needs, and what was recorded; zeros where there was no step."""
 
     member: Any  # every leaf has a repetition axis
     step: Any
-    loss: Any  # [repetition, step], NaN where still to come
+    loss: Any  # [repetition, step], NaN where there was no step
     readings: Readings  # [repetition, step]
+    recommended: Any  # [repetition, step, prompt]; no rows where nobody recommends
+    ended: Any  # [repetition]: the step that did not fit the budget, -1: there was none
 
 
 def run_search(search: Steps, tuning: Tuning) -> SearchState:
-    """Run all steps of all repetitions, or those before a callback stops them."""
+    """Run all steps of all repetitions, or those before a callback stops them or the budget is
+    spent."""
     key, predictor, target, settings, _, checkpoint, callbacks = tuning
     platforms.drop_programs()
-    run = _Run(search, predictor, target, settings, keys_of(key, search.same_episodes))
-    state, steps, identity = run.start(), run.steps, ""
+    run = _run_of(search, tuning)
+    state, identity = run.start(), ""
+    steps = state.loss.shape[1]
     if checkpoint is not None:
         identity = identity_of(key, (search, predictor, state.member), target, settings)
         state = checkpoint.restore(identity, state) or state
@@ -87,9 +67,8 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
         ": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks
     ) as tell:
         for latest in run.states(state):
-            state, done = latest, int(latest.step)
-            mean = np.mean(state.loss[:, max(0, done - 20) : done])
-            stop = tell(done, steps, f"loss {mean:.3f}")
+            state, done = latest, steps if latest.ended.min() >= 0 else int(latest.step)
+            stop = tell(done, steps, _note(state))
             if checkpoint is not None and (stop or done == steps or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:
@@ -97,13 +76,11 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
     return state
 
 
-def keys_of(key: Key[Array, ""], same_episodes: bool) -> Keys:
-    """The keys of starts, episodes and steps. Where all steps read the same episodes, the key
-    itself makes them, as it did for results that are already kept; the other two then come from
-    numbers that no repetition has."""
-    numbers = (LAST, LAST - 1) if same_episodes else (0, 2)
-    start, steps = (jax.random.fold_in(key, number) for number in numbers)
-    return Keys(start, key if same_episodes else jax.random.fold_in(key, 1), steps)
+def _note(state: SearchState) -> str:
+    """The mean loss of the last 20 steps, of repetitions that took them."""
+    losses = state.loss[:, : int(state.step)][:, -20:]
+    took = ~np.isnan(losses)
+    return f"loss {np.mean(losses[took]) if took.any() else np.nan:.3f}"
 
 
 class _Run(NamedTuple):
@@ -111,19 +88,12 @@ class _Run(NamedTuple):
 
     search: Steps
     predictor: Predictor
-    target: Task
     settings: FitSettings
-    keys: Keys
-
-    @property
-    def steps(self) -> int:
-        """The number of all steps."""
-        return self.search.updates(self.settings, self.target.symbols)
-
-    @property
-    def batch(self) -> int:
-        """The number of sequences that a step reads."""
-        return self.search.batch(self.settings)
+    source: Drawn | Everything
+    sizes: Sizes
+    start_key: Key[Array, ""]
+    key: Key[Array, ""]
+    most_steps: int
 
     @property
     def length(self) -> int:
@@ -132,155 +102,151 @@ class _Run(NamedTuple):
         return self.settings.length
 
     @property
-    def sizes(self) -> Sizes:
-        """What the programs are compiled for."""
-        at_once = platforms.repetitions_at_once(self.settings.repetitions)
-        micro = self.settings.micro_batch
-        survivors = self.target.survivors
-        return Sizes(self.target.outcome, self.search.length, micro, at_once, survivors)
+    def block(self) -> int:
+        """How many steps' episodes are drawn at once."""
+        per_step = 4 * self.settings.repetitions * self.source.batch * self.length
+        remedy = "Choose a smaller batch or length, or fewer repetitions."
+        platforms.expect_room(per_step, "the sequences of a step", remedy)
+        return int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
 
     def start(self) -> SearchState:
         """The state before the first step."""
-        repetitions, shape = self.settings.repetitions, (self.settings.repetitions, self.steps)
         parts = traced(self.search), traced(self.predictor)
-        return SearchState(
-            _starts(parts, self.sizes, self.keys.start, repetitions),
-            np.array(0),
-            np.full(shape, np.nan, np.float32),
-            Readings(*(np.zeros(shape, np.int32) for _ in Readings._fields)),
-        )
+        member = starts(parts, self.sizes, self.start_key, self.settings.repetitions)
+        return self._nothing(member, self._steps_within_budget(member))
 
     def states(self, state: SearchState) -> Iterator[SearchState]:
         """The state after each call of the compiled steps, about once a second."""
-        parts, steps = (traced(self.search), traced(self.predictor)), self.steps
-        per_step = 4 * self.settings.repetitions * self.batch * self.length
-        remedy = "Choose a smaller batch or length, or fewer repetitions."
-        platforms.expect_room(per_step, "the sequences of a step", remedy)
-        block = int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
+        steps, block = state.loss.shape[1], self.block
         begin, count, index, episodes = int(state.step), 1, -1, None
-        while begin < steps:
-            if index != begin // block and not (self.search.same_episodes and episodes is not None):
-                episodes = self._episodes(begin // block * block, block)
+        while begin < steps and state.ended.min() < 0:
+            if index != begin // block and not (self.source.same and episodes is not None):
+                episodes = self.source.block(begin // block * block, block)
             index = begin // block
             end = min(begin + count, (index + 1) * block, steps)
-            bounds = on_device(np.array([index * block, begin, end, steps], np.int32))
             started = time.monotonic()
-            given = state.member, episodes, bounds
-            with jax.default_matmul_precision(self.settings.precision), _counted():
-                member, recorded = _steps(parts, self.sizes, self.keys.steps, given, block)
-            state = _with_recorded(state, member, recorded, begin, end)
+            bounds = index * block, begin, end, steps
+            state = self._after(state, episodes, bounds, self._left(state.readings))
             pace = (time.monotonic() - started) / (end - begin)
             count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
             begin = end
             yield state
 
-    def _episodes(self, first: int, block: int) -> Episode:
-        """Episodes [repetition, step, sequence] of a block of steps, the only one if all read the
-        same."""
-        same = self.search.same_episodes
-        number = on_device(np.int32(first))  # a plain number would compile each block anew
-        sizes = self.settings.repetitions, 1 if same else block, self.batch
-        keys = _episode_keys(self.keys.episodes, number, sizes, same)
-        episodes = sample_batch(traced(self.target), keys, self.length)
-        return eqx.tree_at(lambda e: e.latent, episodes, None, is_leaf=lambda leaf: leaf is None)
+    def _nothing(self, member: Any, steps: int) -> SearchState:
+        """The state in which so many steps are still to come."""
+        shape = self.settings.repetitions, steps
+        first = jax.tree.map(lambda leaf: leaf[0], member)
+        return SearchState(
+            member,
+            np.array(0),
+            np.full(shape, np.nan, np.float32),
+            Readings(*(np.zeros(shape, np.int32) for _ in Readings._fields)),
+            np.zeros((*shape, *prompt_shape(self.search, first)), np.int32),
+            np.full(self.settings.repetitions, -1, np.int32),
+        )
+
+    def _after(
+        self, state: SearchState, episodes: Any, bounds: tuple[int, ...], left: Any
+    ) -> SearchState:
+        """The state after the steps bounds[1]..bounds[2]-1, where so much budget is left."""
+        carry = state.member, on_device(state.ended), on_device(left)
+        given = carry, episodes, self.source.weights, on_device(np.array(bounds, np.int32))
+        parts = traced(self.search), traced(self.predictor)
+        with jax.default_matmul_precision(self.settings.precision), counted_readings():
+            (member, ended, _), recorded = run_steps(parts, self.sizes, self.key, given, self.block)
+        ended = np.asarray(ended)
+        before = Recorded(state.loss, state.readings, state.recommended)
+        after = _with_recorded(before, recorded, bounds[1], bounds[2])
+        done = int(ended.max()) if ended.min() >= 0 else bounds[2]
+        return SearchState(member, np.array(done), *after, ended)
+
+    def _left(self, readings: Readings) -> Float[np.ndarray, " repetition"]:
+        """What is left of each repetition's budget."""
+        budget = np.inf if self.settings.budget is None else self.settings.budget
+        return (budget - self._spent(readings).sum(axis=1)).astype(np.float32)
+
+    def _spent(self, readings: Readings) -> Float[np.ndarray, "repetition step"]:
+        """What each step took of the budget."""
+        counts = Readings(*(np.asarray(part, np.float64) for part in readings))
+        return counts.spent(self.source.batch, self.length, self.settings.exact)
+
+    def _steps_within_budget(self, member: Any) -> int:
+        """How many steps there will be: those that the budget seems to have room for, from what
+        the first two of them read, and no more than there are without one."""
+        budget, most, block = self.settings.budget, self.most_steps, self.block
+        if budget is None or most == 0:
+            return most
+        tried = min(most, 2, block)
+        unlimited = np.full(self.settings.repetitions, np.inf, np.float32)
+        episodes, bounds = self.source.block(0, block), (0, 0, tried, most)
+        after = self._after(self._nothing(member, tried), episodes, bounds, unlimited)
+        spent = self._spent(after.readings).max(axis=0)
+        check(
+            spent[0] <= budget,
+            f"Expected a budget of at least {spent[0]:,.0f}, which the first step reads; got "
+            f"{budget:,}. Choose fewer candidates, a smaller batch, or a larger budget.",
+        )
+        return int(min(most, 1 + (budget - spent[0]) // max(1, spent[-1])))
 
 
-@contextlib.contextmanager
-def _counted() -> Iterator[None]:
-    """Say what is wrong where a count of readings escaped from a program inside a step."""
-    try:
-        yield
-    except jax.errors.UnexpectedTracerError as error:
-        raise TypeError(
-            "Expected a search's step to ask for losses and gradients itself; something escaped "
-            "from a scan, a cond or a vmap of its own, where readings cannot be counted. Give all "
-            "candidates to one call of problem.losses; for several gradients, a Python loop."
-        ) from error
+def _run_of(search: Steps, tuning: Tuning) -> _Run:
+    """A search as it is run; what cannot be run is refused."""
+    key, predictor, target, settings, *_ = tuning
+    name, repetitions, length = type(search).__name__, settings.repetitions, settings.length
+    assert length is not None
+    keys = keys_of(key, search.same_episodes)
+    if settings.exact:
+        check(
+            not search.same_episodes,
+            f"Expected a search that can read any sequences with exact; got {name}, which says "
+            "itself what it reads. Leave out exact.",
+        )
+        source = everything_of(target, predictor, length, repetitions)
+    else:
+        batch, same = search.batch(settings), search.same_episodes
+        source = Drawn(target, keys.episodes, repetitions, batch, length, same)
+    least = 1 if settings.exact else search.length + source.batch * length
+    check(
+        settings.budget is None or settings.budget >= least,
+        f"Expected a budget of at least {least:,}, what one prompt costs; got {settings.budget}. "
+        "Choose a larger budget, or a smaller batch.",
+    )
+    sizes = Sizes(
+        target.outcome,
+        search.length,
+        settings.micro_batch,
+        platforms.repetitions_at_once(repetitions),
+        target.survivors,
+        settings.impossible_may_win,
+        settings.exact,
+        settings.budget is not None,
+    )
+    most_steps = search.updates(settings, target.symbols)
+    return _Run(search, predictor, settings, source, sizes, keys.start, keys.steps, most_steps)
 
 
-def _with_recorded(
-    state: SearchState, member: Any, recorded: tuple[Array, Readings], begin: int, end: int
-) -> SearchState:
-    """The new state: what a call of the compiled steps recorded is put into its place."""
+def _with_recorded(whole: Recorded, part: Recorded, begin: int, end: int) -> Recorded:
+    """What a call of the compiled steps recorded, put into its place."""
 
     def put(whole: np.ndarray, part: Array) -> np.ndarray:
         whole = np.array(whole)
         whole[:, begin:end] = np.asarray(part)[:, : end - begin]
         return whole
 
-    loss, readings = jax.tree.map(put, (state.loss, state.readings), recorded)
-    return SearchState(member, np.array(end), loss, readings)
+    return jax.tree.map(put, whole, part)
 
 
-@eqx.filter_jit
-def _episode_keys(key: Array, first: Array, sizes: tuple[int, int, int], same: bool) -> Array:
-    """One key for every sequence [repetition, step, sequence]."""
-    repetitions, steps, batch = sizes
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    grid = fold(key, jnp.arange(repetitions))
-    if same:
-        return jax.vmap(lambda key: jax.random.split(key, batch))(grid)[:, None]
-    grid = jax.vmap(fold, in_axes=(0, None))(grid, first + jnp.arange(steps))
-    return jax.vmap(jax.vmap(lambda key: jax.random.split(key, batch)))(grid)
-
-
-@eqx.filter_jit
-def _starts(parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, repetitions: int) -> Any:
-    """The state before the first step, of every repetition."""
-    search, predictor = parts
-
-    def start(repetition: Array) -> Any:
-        problem = SearchProblem(predictor, sizes)
-        return search.start(jax.random.fold_in(key, repetition), problem)
-
-    return jax.vmap(start)(jnp.arange(repetitions))
-
-
-@eqx.filter_jit
-def _steps(
-    parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, given: tuple, block: int
-) -> tuple[Any, tuple[Float[Array, "repetition step"], Readings]]:
-    """Run steps begin..end-1 of all repetitions; what they recorded lies at the front."""
-    (search, predictor), (members, episodes, bounds) = parts, given
-    first, begin, end, steps = bounds
-
-    def repetition(given: tuple) -> tuple:
-        member, number, episodes = given
-        repetition_key = jax.random.fold_in(key, number)
-
-        def step(index: Array | int, carry: tuple) -> tuple:
-            member, recorded = carry
-            index = jnp.asarray(index)  # a number of Python where nothing is compiled
-            place = 0 if search.same_episodes else index - first
-            batch = jax.tree.map(lambda leaf: leaf[place], episodes)
-            problem = SearchProblem(predictor, sizes, batch, index, steps)
-            member, loss = search.step(jax.random.fold_in(repetition_key, index), member, problem)
-            new = loss, problem.total()
-            return member, jax.tree.map(
-                lambda whole, value: whole.at[index - begin].set(value), recorded, new
-            )
-
-        blank = Readings(*(jnp.zeros(block, jnp.int32) for _ in Readings._fields))
-        carry = member, (jnp.zeros(block), blank)
-        return jax.lax.fori_loop(begin, end, step, carry)
-
-    numbers = jnp.arange(episodes.inputs.shape[0])
-    if sizes.repetitions_at_once == 1:
-        return jax.lax.map(repetition, (members, numbers, episodes))
-    return jax.vmap(repetition)((members, numbers, episodes))
-
-
-def cost_of(state: SearchState, predictor: Predictor, batch: int, length: int) -> Cost:
+def cost_of(state: SearchState, search: Steps, tuning: Tuning) -> Cost:
     """What the steps so far cost, from what they read."""
-    done = slice(0, int(state.step))
-    read = Readings(*(np.asarray(part, np.float64)[:, done] for part in state.readings))
-    backward = read.derivative_rows + read.derivatives * batch * length
-    forward = read.rows + read.prompts * batch * length
+    run, predictor, done = _run_of(search, tuning), tuning.predictor, int(state.step)
+    read = Readings(*(np.asarray(part, np.float64)[:, :done] for part in state.readings))
+    forward, backward = read.tokens(run.source.batch, run.length)
+    ended = np.where(state.ended < 0, done, state.ended)
     return cumulative(
-        sequences=read.prompts * batch,
+        sequences=read.sequences,
         tokens_forward=forward,
         tokens_backward=backward,
         # no weight is tuned: a derivative goes through the activations alone
         operations=predictor.reading_operations(1) * (forward + backward),
-        updates=np.ones_like(forward),
+        updates=(np.arange(done) < ended[:, None]).astype(float),
     )

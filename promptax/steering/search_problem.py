@@ -28,15 +28,31 @@ Slopes = Float[Array, "prompt symbol"]
 class Readings(NamedTuple):
     """What was read, of one step or [repetition, step]; whole numbers.
 
-    `prompts`: prompts behind which the batch was read; `rows`: rows read before the batch, once for
-    all of its sequences; `derivatives` and `derivative_rows`: the part of both through which a
-    derivative was taken.
+    `prompts`: how often sequences were read behind a prompt, all of the batch or a part of it;
+    `sequences`: those sequences; `rows`: rows read before them, once for all that are read
+    together; `derivatives` and `derivative_rows`: prompts and rows, out of these, through which a
+    derivative was taken, always with the whole batch.
     """
 
     prompts: Any
+    sequences: Any
     rows: Any
     derivatives: Any
     derivative_rows: Any
+
+    def tokens(self, batch: int, length: int) -> tuple[Any, Any]:
+        """Tokens read forward and backward, where the batch has so many sequences, of that
+        length."""
+        forward = self.rows + self.sequences * length
+        return forward, self.derivative_rows + self.derivatives * (batch * length)
+
+    def spent(self, batch: int, length: int, exact: bool) -> Any:
+        """What counts against a budget: tokens, those of a derivative two times more; or
+        evaluations where a batch is all that there is."""
+        if exact:
+            return self.prompts + 2 * self.derivatives
+        forward, backward = self.tokens(batch, length)
+        return forward + 2 * backward
 
 
 class Sizes(NamedTuple):
@@ -47,6 +63,9 @@ class Sizes(NamedTuple):
     micro_batch: int | None
     repetitions_at_once: int
     survivors: Callable[[np.ndarray], np.ndarray] | None = None  # the target's (`Task.survivors`)
+    impossible_may_win: bool = True  # prompts to which the predictor gives probability 0
+    exact: bool = False  # episodes are all that there are
+    budgeted: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +76,13 @@ class SearchProblem:
     `episodes` [sequence]: this step's, drawn by the loop; None in `start`.
     `step` and `steps`: the number of this step, from 0, and of all steps; traced, so that another
     number of steps compiles nothing.
+    `weights` [sequence]: how much each of the episodes counts, 1 on average; None: all the same.
     """
 
     predictor: Predictor
     sizes: Sizes
     episodes: Episode | None = None
+    weights: Float[Array, " sequence"] | None = None
     step: Any = 0
     steps: Any = 1
     readings: list[Readings] = dataclasses.field(default_factory=list)
@@ -83,7 +104,8 @@ class SearchProblem:
         wanted: Bool[Array, " candidate"] | None = None,
     ) -> Float[Array, "candidate sequence"]:
         """The loss of each of this step's episodes behind each prompt, nats per sequence:
-        -Σ_t log p(x_t | prompt, x_<t). Ask once a step, for all candidates together.
+        -Σ_t log p(x_t | prompt, x_<t), times the weight of the episode where they have weights.
+        Ask once a step, for all candidates together.
 
         Args:
             prompts: symbols [candidate, prompt].
@@ -91,9 +113,13 @@ class SearchProblem:
             wanted: candidates that count; others lose +inf, and are free. None: all of them.
         """
         loss = after_any(self.predictor, prompts, rows, self._episodes(), self.sizes)
+        if self.weights is not None:
+            loss = jnp.where(self.weights > 0, loss * self.weights, 0.0)  # not ∞ · 0
+        if not self.sizes.impossible_may_win:
+            loss = jnp.where(self.impossible(prompts, rows)[:, None], jnp.inf, loss)
         count = jnp.ones(len(prompts), jnp.int32) if wanted is None else wanted.astype(jnp.int32)
-        read = self.prompt_length if rows is None else rows
-        self._count(prompts, jnp.sum(count), jnp.sum(count * read))
+        read = prompts.shape[1] if rows is None else rows
+        self._count(prompts, jnp.sum(count), jnp.sum(count) * loss.shape[1], jnp.sum(count * read))
         return loss if wanted is None else jnp.where(wanted[:, None], loss, jnp.inf)
 
     def means(
@@ -115,9 +141,25 @@ class SearchProblem:
         """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e
         [prompt, symbol] for its one-hot rows e: to first order, L + ∂L/∂e[i, v] -
         ∂L/∂e[i, prompt[i]] is the loss of the prompt whose row i is symbol v."""
-        result = loss_and_slopes(self.predictor, prompt, self._episodes(), self.sizes)
-        self._count(prompt, 1, self.prompt_length, derivatives=1)
+        episodes = self._episodes()
+        result = loss_and_slopes(self.predictor, prompt, episodes, self.sizes, self.weights)
+        self._count(prompt, 1, episodes.inputs.shape[0], self.prompt_length, derivatives=1)
         return result
+
+    def impossible(
+        self, prompts: Prompts, rows: Int[Array, " candidate"] | None = None
+    ) -> Bool[Array, " candidate"]:
+        """Which prompts the predictor gives probability 0, as far as they are read: `rows` rows,
+        None: all. Nothing is counted: their rows are read anyway, before the data."""
+        length = prompts.shape[1]
+        counts = jnp.full(len(prompts), length) if rows is None else rows
+
+        def excluded(prompt: Int[Array, " prompt"], count: Array) -> Array:
+            _, prediction = self.predictor.advance(self.predictor.start(length), prompt)
+            never = jnp.isneginf(prediction.of(prompt))
+            return jnp.any(never & (jnp.arange(length) < count))
+
+        return jax.lax.map(lambda given: excluded(*given), (prompts, counts))
 
     def survivors(self, prompts: Prompts) -> Bool[Array, " candidate"]:
         """Which prompts are what their own text is encoded to. The host is asked, in every step:
@@ -140,11 +182,14 @@ class SearchProblem:
             )
         return self.episodes
 
-    def _count(self, prompts: Array, number: Any, rows: Any, derivatives: int = 0) -> None:
+    def _count(
+        self, prompts: Array, number: Any, sequences: Any, rows: Any, derivatives: int = 0
+    ) -> None:
         number = jnp.int32(number) + 0 * jnp.sum(prompts)  # traced where the prompts are
         frozen_rows = self.predictor.prompt_rows()  # of prompts that it reads already, frozen
         new_rows = jnp.int32(rows) + 0 * number
-        counts = (number, new_rows + frozen_rows, derivatives * number, derivatives * new_rows)
+        forward = number, sequences + 0 * number, new_rows + frozen_rows
+        counts = (*forward, derivatives * number, derivatives * new_rows)
         self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
 
 
@@ -236,10 +281,16 @@ def first_rows(
 
 
 def loss_and_slopes(
-    predictor: Predictor, prompt: Int[Array, " prompt"], episodes: Episode, sizes: Sizes
+    predictor: Predictor,
+    prompt: Int[Array, " prompt"],
+    episodes: Episode,
+    sizes: Sizes,
+    weights: Float[Array, " sequence"] | None = None,
 ) -> tuple[Float[Array, ""], Slopes]:
     """Mean loss of the episodes, nats per sequence, and its gradient for the prompt's one-hot rows.
     For a network that is the gradient for the prompt's embedding rows times the embedding table."""
+    if weights is not None:
+        return _weighted_slopes(predictor, prompt, episodes, sizes, weights)
     micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
     prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
     nothing = jax.tree.map(lambda _: False, prompted)
@@ -248,6 +299,25 @@ def loss_and_slopes(
     program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
     loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
     return loss, gradient.context.values
+
+
+def _weighted_slopes(
+    predictor: Predictor,
+    prompt: Int[Array, " prompt"],
+    episodes: Episode,
+    sizes: Sizes,
+    weights: Float[Array, " sequence"],
+) -> tuple[Float[Array, ""], Slopes]:
+    """The same where episodes have weights. All are differentiated at a time: a list of all
+    sequences is short, or could not be made."""
+
+    def mean_loss(rows: Slopes) -> Float[Array, ""]:
+        prompted = Prompted(predictor, GivenPrompt(rows))
+        _, prediction = prompted.advance_batch(prompted.start(), episodes.inputs)
+        losses = jnp.sum(sizes.outcome.log_loss(prediction, episodes), axis=-1)
+        return jnp.mean(jnp.where(weights > 0, weights * losses, 0.0))
+
+    return jax.value_and_grad(mean_loss)(jax.nn.one_hot(prompt, predictor.symbols))
 
 
 def micro_batch(predictor: Predictor, sizes: Sizes, batch: int, length: int) -> int:

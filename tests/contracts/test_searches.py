@@ -79,6 +79,17 @@ def test_no_search_reports_less_than_the_exhaustive_optimum(search):
 
 
 @every_search
+def test_what_it_recommends_last_is_what_it_returns(search):
+    fitted = searched(search)
+    if not search.recommends:
+        assert fitted.recommended is None
+        return
+    assert fitted.recommended.shape == (*fitted.loss.shape, search.length)
+    np.testing.assert_array_equal(fitted.recommended[:, -1], fitted.prompt)
+    assert ((fitted.recommended >= 0) & (fitted.recommended < 3)).all()
+
+
+@every_search
 def test_a_search_that_was_stopped_resumes_bit_for_bit(search, tmp_path):
     whole, place = searched(search), tmp_path / "search.checkpoint"
     part = search.tune(

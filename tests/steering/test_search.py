@@ -72,7 +72,8 @@ def test_readings_are_counted_without_what_is_not_wanted():
 
     losses, total = jax.jit(read)(jnp.array([True, True, False, True, False]))
     np.testing.assert_array_equal(np.isinf(losses[:, 0]), [False, False, True, False, True])
-    expected = Readings(prompts=3 + 1, rows=3 + 1 + 0 + 2 + 3 + 2, derivatives=1, derivative_rows=3)
+    rows = 3 + 1 + 0 + 2 + 3 + 2
+    expected = Readings(4, sequences=4 * 4, rows=rows, derivatives=1, derivative_rows=3)
     assert jax.tree.map(int, total) == expected
 
 
@@ -81,6 +82,10 @@ class Scanning(NamedTuple):
 
     length: int = 3
     same_episodes: bool = False
+    recommends: bool = False
+
+    def prompt(self, state):
+        return state[0]
 
     def updates(self, settings, symbols):
         return 1

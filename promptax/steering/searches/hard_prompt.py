@@ -26,6 +26,7 @@ class ExhaustiveSearch(Search):
     """
 
     same_episodes: ClassVar[bool] = True
+    recommends: ClassVar[bool] = False  # the best of so many would be looked for after every step
     sequences: eqx.AbstractVar[int]
     """Distinct tuning sequences that score every prompt."""
     limit: eqx.AbstractVar[int]

@@ -1,0 +1,143 @@
+"""The compiled part of the loop of searches: starts, and steps of all repetitions."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from promptax.fit.settings import FitSettings
+from promptax.protocol.predictor import Predictor
+from promptax.steering.search_problem import Readings, SearchProblem, Sizes
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """What the loop asks of a search (`promptax.steering.Search` says what each of them is)."""
+
+    same_episodes: ClassVar[bool]
+    recommends: ClassVar[bool]
+
+    @property
+    def length(self) -> int: ...
+
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> Any: ...
+
+    def step(
+        self, key: Key[Array, ""], state: Any, problem: SearchProblem
+    ) -> tuple[Any, Float[Array, ""]]: ...
+
+    def prompt(self, state: Any) -> Any: ...
+
+    def updates(self, settings: FitSettings, symbols: int) -> int: ...
+
+    def batch(self, settings: FitSettings) -> int: ...
+
+    def plan(self, symbols: int) -> str: ...
+
+
+class Recorded(NamedTuple):
+    """What the compiled steps record of a step."""
+
+    loss: Any
+    readings: Readings
+    recommended: Any
+
+
+@contextlib.contextmanager
+def counted_readings() -> Iterator[None]:
+    """Say what is wrong where a count of readings escaped from a program inside a step."""
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError as error:
+        raise TypeError(
+            "Expected a search's step to ask for losses and gradients itself; something escaped "
+            "from a scan, a cond or a vmap of its own, where readings cannot be counted. Give all "
+            "candidates to one call of problem.losses; for several gradients, a Python loop."
+        ) from error
+
+
+def prompt_shape(search: Steps, member: Any) -> tuple[int, ...]:
+    """The shape of the prompt that is recommended after a step, (0,) where none is."""
+    if not search.recommends:
+        return (0,)
+    try:
+        return jax.eval_shape(search.prompt, member).shape
+    except jax.errors.TracerArrayConversionError as error:
+        raise TypeError(
+            f"Expected {type(search).__name__}.prompt to be written in jax.numpy, since it is "
+            "asked after every step, inside compiled code; NumPy computes there. Use jnp, or say "
+            "recommends = False."
+        ) from error
+
+
+@eqx.filter_jit
+def starts(parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, repetitions: int) -> Any:
+    """The state before the first step, of every repetition."""
+    search, predictor = parts
+
+    def start(repetition: Array) -> Any:
+        problem = SearchProblem(predictor, sizes)
+        return search.start(jax.random.fold_in(key, repetition), problem)
+
+    return jax.vmap(start)(jnp.arange(repetitions))
+
+
+@eqx.filter_jit
+def run_steps(
+    parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, given: tuple, block: int
+) -> tuple[tuple, Recorded]:
+    """Run steps begin..end-1 of all repetitions; what they recorded lies at the front."""
+    (search, predictor), (carries, episodes, weights, bounds) = parts, given
+    first, begin, end, steps = bounds
+
+    def repetition(given: tuple) -> tuple:
+        carry, number, episodes = given
+        repetition_key = jax.random.fold_in(key, number)
+
+        def step(index: Array | int, carried: tuple) -> tuple:
+            carry, recorded = carried
+            index = jnp.asarray(index)  # a number of Python where nothing is compiled
+            place = 0 if search.same_episodes or sizes.exact else index - first
+            batch = jax.tree.map(lambda leaf: leaf[place], episodes)
+            problem = SearchProblem(predictor, sizes, batch, weights, index, steps)
+            step_key = jax.random.fold_in(repetition_key, index)
+            carry, new = _after_step(search, step_key, carry, problem)
+            return carry, jax.tree.map(
+                lambda whole, value: whole.at[index - begin].set(value), recorded, new
+            )
+
+        prompt = prompt_shape(search, carry[0])
+        blank = Readings(*(jnp.zeros(block, jnp.int32) for _ in Readings._fields))
+        recorded = Recorded(jnp.zeros(block), blank, jnp.zeros((block, *prompt), jnp.int32))
+        return jax.lax.fori_loop(begin, end, step, (carry, recorded))
+
+    numbers = jnp.arange(episodes.inputs.shape[0])
+    if sizes.repetitions_at_once == 1:
+        return jax.lax.map(repetition, (carries, numbers, episodes))
+    return jax.vmap(repetition)((carries, numbers, episodes))
+
+
+def _after_step(
+    search: Steps, key: Array, carry: tuple, problem: SearchProblem
+) -> tuple[tuple, Recorded]:
+    """A repetition after a step, and what is recorded of it. What does not fit the budget did not
+    happen, and nothing happens after it."""
+    member, ended, left = carry
+    new, loss = search.step(key, member, problem)
+    readings = problem.total()
+    if problem.sizes.budgeted:
+        assert problem.episodes is not None
+        batch, length = problem.episodes.inputs.shape[:2]
+        spent = jax.tree.map(jnp.float32, readings).spent(batch, length, problem.sizes.exact)
+        fits = (ended < 0) & (spent <= left)
+        ended = jnp.where((ended < 0) & ~fits, problem.step, ended)
+        left = left - jnp.where(fits, spent, 0.0)
+        new = jax.tree.map(lambda after, before: jnp.where(fits, after, before), new, member)
+        loss = jnp.where(fits, loss, jnp.nan)
+        readings = jax.tree.map(lambda count: jnp.where(fits, count, 0), readings)
+    prompt = search.prompt(new) if search.recommends else jnp.zeros(0, jnp.int32)
+    return (new, ended, left), Recorded(loss, readings, jnp.asarray(prompt, jnp.int32))
