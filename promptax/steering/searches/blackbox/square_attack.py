@@ -4,8 +4,9 @@ Box Adversarial Prompting for Foundation Models"; Andriushchenko et al. 2020, "S
 The centre is the best prompt so far. Every candidate is the centre with a window of neighbouring
 places, which begins anywhere and goes on at the other end, filled with random symbols. All are read
 on this step's episodes beside the centre, and the best one is the next centre. The window's share
-of the prompt begins with `share` and halves when .001, .005, .02, .1, .2, .4, .6 and .8 of the
-steps are done (the published schedule of 10,000 queries); one place is the least.
+of the prompt begins with `share` and halves when .1, .2, .4, .6 and .8 of the steps are done; one
+place is the least. The published schedule halves at .001, .005 and .02 as well: it is made for
+thousands of pixels, and leaves windows of one symbol to a prompt of six.
 
 `find="worst"` looks for the prompt that loses most: the worst case of what a user may type. Where
 the predictor holds what follows for impossible, the loss is +inf, and no prompt is worse.
@@ -29,7 +30,7 @@ from promptax.steering.searches.duplicates import first_of_equals
 
 Prompt = Int[Array, " prompt"]
 
-HALVINGS = 0.001, 0.005, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8  # shares of the steps
+HALVINGS = 0.1, 0.2, 0.4, 0.6, 0.8  # shares of the steps
 
 
 class SquareAttack(Search):
@@ -84,7 +85,7 @@ class SquareAttack(Search):
         """The centre with random symbols in a window, one for each candidate."""
         where, what = jax.random.split(key)
         shape = self.candidates, self.length
-        halved = jnp.sum(problem.step > jnp.asarray(HALVINGS) * problem.steps)
+        halved = jnp.sum(problem.step >= jnp.asarray(HALVINGS) * problem.steps)
         width = jnp.round(jnp.asarray(self.share) * self.length * 0.5**halved)
         begins = jax.random.randint(where, (self.candidates, 1), 0, max(self.length, 1))
         behind = (jnp.arange(self.length) - begins) % max(self.length, 1)
