@@ -15,10 +15,11 @@ best goes on.
 A segment is left out, not covered by a neutral symbol: what follows moves up, and where positions
 matter, both effects are mixed in Δ. In the published method a language model rewrites, on hard
 examples; its form for preferences, -log σ(β (ℓ_lose - ℓ_win)), is not built. Charged: the prompt
-twice, the prompt without each segment with the rows that are left, and the variants.
+twice, the prompt without each segment with the rows that are left, and the variants; of those that
+predict alike one.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from jaxtyping import Array, Float, Int, Key
 from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
+from promptax.steering.searches.duplicates import first_of_equals
 
 Prompt = Int[Array, " prompt"]
 
@@ -38,6 +40,8 @@ class SegmentRewriting(Search):
     `loss` [repetition, step] is that of the prompt before the step, nats per sequence. Works on any
     predictor over symbols, exact ones included.
     """
+
+    reads_by_losses: ClassVar[bool] = True
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
@@ -78,7 +82,8 @@ class SegmentRewriting(Search):
         inside = covered(self.bounds, self.length)[segment]
         variants = jnp.where(inside, self.write(writing, losses, problem), state)
         tried = jnp.concatenate([state[None], variants])
-        means = problem.means(tried)
+        wanted = first_of_equals(tried, problem.predictor.exchangeable) == jnp.arange(len(tried))
+        means = problem.means(tried, wanted=wanted)
         return tried[jnp.argmin(means)], means[0]
 
     def write(
