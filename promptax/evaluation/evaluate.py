@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
 
 ORACLE, BAYES = "oracle", "bayes"
+MOST_ADDED = 4  # oracle, Bayes, and the prior's with and without a prompt
 
 
 PRIOR_BAYES, PROMPTED_PRIOR = "prior bayes", "prior bayes, best prompt"
@@ -103,6 +104,8 @@ def evaluate(
         f"Expected sequences, length and chunk of at least 1; got {sequences}, {length}, {chunk}.",
     )
     _check_predictors(predictors, target)
+    chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
+    _check_sizes(predictors, target, sequences, length, chunk)
     attributes = {"unit": NATS, "target": json.dumps(to_json(target))}
     attributes |= {"sequences": sequences, "length": length}
     added: dict[str, Reader] = {ORACLE: target} if target.has_oracle else {}
@@ -114,8 +117,6 @@ def evaluate(
         added, attributes = added | prior_rows, attributes | prior_attributes
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
-    chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
-    _check_sizes(rows, target, sequences, length, chunk)
     expected = _expected_log_loss(rows, target, length, expectations)
     losses, scored = _stream(key, rows, target, (sequences, length, chunk), callbacks)
     warn_of_nan({name: len(_repetitions(row)) for name, row in rows.items()}, losses)
@@ -135,12 +136,13 @@ def evaluate(
 
 
 def _check_sizes(
-    rows: dict[str, Any], target: Task, sequences: int, length: int, chunk: int
+    predictors: dict[str, Any], target: Task, sequences: int, length: int, chunk: int
 ) -> None:
     """Complain about more losses than are kept, and about chunks that do not fit into memory."""
-    most = max((len(_repetitions(row)) for row in rows.values()), default=1)
-    kept = len(rows) * most * sequences * length
-    what = f"losses of {len(rows)} predictors on {sequences:,} sequences of {length:,} steps"
+    most = max((len(_repetitions(row)) for row in predictors.values()), default=1)
+    rows = len(predictors) + MOST_ADDED
+    kept = rows * most * sequences * length
+    what = f"losses of up to {rows} predictors on {sequences:,} sequences of {length:,} steps"
     remedy = "Choose fewer sequences or steps."
     check(
         kept <= MOST_LOSSES,

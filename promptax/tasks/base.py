@@ -54,7 +54,7 @@ def _steps(length: Any) -> int:
     return int(length)
 
 
-MOST_STEPS = 2**31 - 1  # what JAX counts with
+MOST_STEPS = 2**26  # of one sequence: 268 MB of tokens, and some times that to draw them
 
 
 class Task(Spec, open_as="task", default="DirichletCategorical"):

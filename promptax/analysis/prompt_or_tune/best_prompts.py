@@ -20,13 +20,11 @@ from jaxtyping import Int
 from promptax.axes import NATS, labelled
 from promptax.checks import door
 from promptax.evaluation.exact import enumeration
-from promptax.evaluation.exact.expectations import Expectations
+from promptax.evaluation.exact.expectations import MOST_PROMPTS, Expectations
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers
 from promptax.tasks.base import Task
-
-MOST_PROMPTS = 5_000_000  # count vectors of all lengths: seconds, and a gigabyte
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,9 @@ from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers, traced
 from promptax.tasks.base import Task
 
+MOST_LENGTH = 2**20  # steps of a sequence, which are summed one after the other
+MOST_PROMPTS = 5_000_000  # to try, order being free: seconds, and a gigabyte
+MOST_WORD = 2**14  # symbols of a prompt whose order matters: it is made symbol by symbol
 EQUAL = 9  # decimals, in nats: prompts that differ by less are equally good
 
 
@@ -207,6 +210,13 @@ class Expectations:
         return (losses.sum(axis=1) - math.fsum(self.oracle_loss))[group]
 
     def _best_counts(self, prior: Predictor, prompt_lengths: Sequence[int]) -> list[BestPrompt]:
+        others = prior.symbols - 1
+        count = sum(math.comb(length + others, others) for length in prompt_lengths)
+        check(
+            count <= MOST_PROMPTS,
+            f"Expected at most {MOST_PROMPTS:,} prompts to try, order being free; got {count:,} of "
+            f"up to {max(prompt_lengths):,} symbols. Choose a shorter length.",
+        )
         layers = [enumeration.compositions(length, prior.symbols) for length in prompt_lengths]
         regrets = _split(self.regrets_after_counts(prior, np.concatenate(layers)), layers)
         return [
@@ -216,7 +226,13 @@ class Expectations:
         ]
 
     def _best_words(self, prior: Predictor, prompt_lengths: Sequence[int]) -> list[BestPrompt]:
-        words = beliefs.distinct_words(prior, max(prompt_lengths), self.length, self.most)
+        longest = max(prompt_lengths)
+        check(
+            longest <= MOST_WORD,
+            f"Expected prompts of at most {MOST_WORD:,} symbols, whose order matters; got "
+            f"{longest:,}. Choose a shorter length.",
+        )
+        words = beliefs.distinct_words(prior, longest, self.length, self.most)
         words = [words[length] for length in prompt_lengths]
         states = beliefs.joined([layer.states for layer in words])
         regrets = _split(self._regrets_from(prior, states), [layer.tokens for layer in words])
@@ -258,6 +274,11 @@ def _exact_predictor(target: Predictor | Task) -> Predictor:
 def _check_length(length: int) -> None:
     check_whole_numbers(length=length)
     check(length >= 1, f"Expected a length of at least 1 step; got {length}.")
+    check(
+        length <= MOST_LENGTH,
+        f"Expected a length of at most {MOST_LENGTH:,} steps to sum exactly; got {length:,}. "
+        "Sample instead: promptax.evaluate.",
+    )
 
 
 def _equal(first: Predictor, second: Predictor) -> bool:
