@@ -28,6 +28,7 @@ AXES = {
     "internal": "one internal state of a predictor, by name",
     "step": "one update of the training loop; counts 1..S",
     "context": "what comes before: last symbols as one number, or what a policy is shown",
+    "pool_size": "how many tasks a pool has",
     "node": "one node of a tree of contexts, or of a quadrature",
     "leaf": "one leaf of a tree of contexts",
     "belief": "one of the beliefs that sequences of some length can lead to",

@@ -9,6 +9,9 @@ from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components
 from promptax.analysis.internal_states import state_map as state_map
 from promptax.analysis.linear_probes import linear_probes as linear_probes
+from promptax.analysis.memorise_or_generalise import compressed_bits as compressed_bits
+from promptax.analysis.memorise_or_generalise import hierarchical_fit as hierarchical_fit
+from promptax.analysis.memorise_or_generalise import relative_position as relative_position
 from promptax.analysis.nearest_tokens import nearest_tokens as nearest_tokens
 from promptax.analysis.prompt_or_tune.best_prompts import Promptability as Promptability
 from promptax.analysis.prompt_or_tune.best_prompts import promptability as promptability

@@ -8,19 +8,19 @@ their predictions are.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.protocol.entries import check_no_nan
-from promptax.protocol.outcomes import Gaussian, Outcome, Points
+from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
@@ -36,6 +36,7 @@ def algorithm_distances(
     *,
     length: int,
     sequences: int = 256,
+    symmetric: bool = False,
 ) -> xr.Dataset:
     """How far predictors are from named algorithms, at each step of the same sampled sequences.
 
@@ -53,6 +54,7 @@ def algorithm_distances(
         key: makes the sequences.
         length: steps of each sequence.
         sequences: how many to sample.
+        symmetric: of symbols, (KL(a || p) + KL(p || a)) / 2 (Wurgaft et al. 2025).
 
     Returns:
         A Dataset over predictor, algorithm and time: `distance`, its `standard_error` over
@@ -86,25 +88,62 @@ def algorithm_distances(
                 f"Expected {name!r} to predict {source.outcome.words()}, as the source has them; "
                 f"it predicts {predictor.outcome.words()}.",
             )
-    keys = jax.random.split(as_key(key), sequences)
-    episodes = sample_batch(traced(source), keys, length)
-    scored = _scored(source.outcome, episodes)
-    predicted, named = (
-        {name: _predictions(traced(p), episodes.inputs) for name, p in predictors.items()}
-        for predictors in (judged, algorithms)
+    held = hold_algorithms(
+        algorithms, source, key, length=length, sequences=sequences, symmetric=symmetric
     )
-    distances = np.array(
-        [
-            [_distances(source.outcome, numbers, others) for others in named.values()]
-            for numbers in predicted.values()
-        ]
-    )
+    distances = np.array([held.distances(predictor) for predictor in judged.values()])
     check(
-        not np.isnan(distances[..., scored]).any(),
+        not np.isnan(distances[..., held.scored]).any(),
         "Expected predictions that are numbers; some are NaN on the sequences of the source.",
     )
-    values = np.where(scored, distances, np.nan)
+    values = np.where(held.scored, distances, np.nan)
     return _dataset(values, list(judged), list(algorithms))
+
+
+class HeldAlgorithms(NamedTuple):
+    """Sequences of a source, and what each algorithm predicts on them: whoever looks at one network
+    again and again reads them with the algorithms once.
+
+    `scored` [sequence, time]: which steps count; `predicted`: [sequence, time, parameter] of each
+    algorithm.
+    """
+
+    outcome: Outcome
+    episodes: Episode
+    scored: Bool[np.ndarray, "sequence time"]
+    predicted: dict[str, np.ndarray]
+    symmetric: bool
+
+    def distances(self, predictor: Predictor) -> Float[np.ndarray, "algorithm sequence time"]:
+        """How far a predictor is from each algorithm, as in `algorithm_distances`."""
+        numbers = np.asarray(_predictions(traced(predictor), self.episodes.inputs))
+        return np.array(
+            [
+                _distances(self.outcome, numbers, algorithm, self.symmetric)
+                for algorithm in self.predicted.values()
+            ]
+        )
+
+
+def hold_algorithms(
+    algorithms: Mapping[str, Predictor],
+    source: Task,
+    key: AnyKey,
+    *,
+    length: int,
+    sequences: int = 256,
+    symmetric: bool = False,
+) -> HeldAlgorithms:
+    """Sample sequences of a source, and let named algorithms read them. Arguments as in
+    `algorithm_distances`."""
+    keys = jax.random.split(as_key(key), sequences)
+    episodes = sample_batch(traced(source), keys, length)
+    predicted = {
+        name: np.asarray(_predictions(traced(predictor), episodes.inputs))
+        for name, predictor in algorithms.items()
+    }
+    scored = _scored(source.outcome, episodes)
+    return HeldAlgorithms(source.outcome, episodes, scored, predicted, symmetric)
 
 
 @eqx.filter_jit
@@ -125,15 +164,26 @@ def _numbers(prediction: AnyPrediction, are_means: bool) -> Float[Array, "*batch
 
 
 def _distances(
-    outcome: Outcome, judged: Array, algorithm: Array
+    outcome: Outcome,
+    judged: Float[np.ndarray, "sequence time _"],
+    algorithm: Float[np.ndarray, "sequence time _"],
+    symmetric: bool,
 ) -> Float[np.ndarray, "sequence time"]:
     """Of the numbers that predictions show: log probabilities, or the mean first."""
-    p, a = np.asarray(judged, float), np.asarray(algorithm, float)
+    p, a = judged.astype(float), algorithm.astype(float)
     if _speaks_of_numbers(outcome):
         return (p[..., 0] - a[..., 0]) ** 2
-    expected = np.where(a > -np.inf, np.exp(a), 0.0)
+    there = _divergence(a, p)
+    return (there + _divergence(p, a)) / 2 if symmetric else there
+
+
+def _divergence(
+    p: Float[np.ndarray, "*batch symbol"], q: Float[np.ndarray, "*batch symbol"]
+) -> Float[np.ndarray, "*batch"]:
+    """KL(p || q) of log probabilities, nats."""
+    expected = np.where(p > -np.inf, np.exp(p), 0.0)
     with np.errstate(invalid="ignore"):
-        terms = np.where(expected > 0, expected * (a - p), 0.0)
+        terms = np.where(expected > 0, expected * (p - q), 0.0)
     return np.maximum(terms.sum(axis=-1), 0.0)  # rounding alone makes it negative
 
 
