@@ -19,3 +19,5 @@ from promptax.analysis.prompt_or_tune.diagnose import Diagnosis as Diagnosis
 from promptax.analysis.prompt_or_tune.diagnose import diagnose as diagnose
 from promptax.analysis.prompt_or_tune.ledger import ledger as ledger
 from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures as prompt_mixtures
+from promptax.analysis.sensitivities import answer_gradients as answer_gradients
+from promptax.analysis.sensitivities import mean_cosine as mean_cosine
