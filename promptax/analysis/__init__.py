@@ -13,6 +13,8 @@ from promptax.analysis.memorise_or_generalise import compressed_bits as compress
 from promptax.analysis.memorise_or_generalise import hierarchical_fit as hierarchical_fit
 from promptax.analysis.memorise_or_generalise import relative_position as relative_position
 from promptax.analysis.nearest_tokens import nearest_tokens as nearest_tokens
+from promptax.analysis.order_sensitivity import order_sensitivity as order_sensitivity
+from promptax.analysis.order_sensitivity import tuning_order_sensitivity as tuning_order_sensitivity
 from promptax.analysis.prompt_or_tune.best_prompts import Promptability as Promptability
 from promptax.analysis.prompt_or_tune.best_prompts import promptability as promptability
 from promptax.analysis.prompt_or_tune.diagnose import Diagnosis as Diagnosis
@@ -21,3 +23,4 @@ from promptax.analysis.prompt_or_tune.ledger import ledger as ledger
 from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures as prompt_mixtures
 from promptax.analysis.sensitivities import answer_gradients as answer_gradients
 from promptax.analysis.sensitivities import mean_cosine as mean_cosine
+from promptax.analysis.state_clusters import state_clusters as state_clusters

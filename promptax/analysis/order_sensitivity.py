@@ -1,0 +1,117 @@
+"""Does it matter in which order things are read, or tuned on?
+
+Exact Bayes on an exchangeable source does not care for the order of what it reads. Networks do, and
+so does tuning, in which what comes last moves the weights last. Both are measured alike: the same
+sequences in several orders, and how far apart the predictions are that come out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int
+
+from promptax.axes import NATS, AnyKey, labelled
+from promptax.checks import door
+from promptax.protocol.outcomes import Symbols
+from promptax.protocol.predictor import Predictor
+from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
+
+
+@door
+def order_sensitivity(
+    predictor: Predictor, tokens: Int[Any, "sequence time"], key: AnyKey, *, orders: int = 8
+) -> xr.Dataset:
+    """How much the prediction behind a context depends on the order of the context.
+
+    Each sequence is read in so many random orders, the given one first, and the next symbol is
+    predicted.
+
+    Returns:
+        A Dataset over sequence: `spread`, the Jensen-Shannon divergence of the predictions p_1, …,
+        p_K, that is (1/K) Σ KL(p_k || mean), in nats. It is 0 where the order does not matter, and
+        at most log K.
+
+    Raises:
+        ValueError: fewer than 2 orders, or a predictor of something else than symbols.
+    """
+    check_whole_numbers(orders=orders)
+    check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
+    contexts = np.asarray(tokens)
+    check(
+        contexts.ndim == 2 and contexts.shape[1] >= 1,
+        f"Expected tokens [sequence, time]; got shape {contexts.shape}.",
+    )
+    generator = _generator(key)
+    shuffled = [generator.permuted(contexts, axis=1) for _ in range(orders - 1)]
+    rows = np.stack([_next(predictor, read) for read in (contexts, *shuffled)])
+    return _spread(rows)
+
+
+@door
+def tuning_order_sensitivity(
+    tune: Callable[[Int[np.ndarray, "_example _time"]], Predictor],
+    examples: Int[Any, "_example _time"],
+    tokens: Int[Any, "sequence time"],
+    key: AnyKey,
+    *,
+    orders: int = 4,
+) -> xr.Dataset:
+    """How much what a tuned predictor says depends on the order of the examples it was tuned on.
+
+    Args:
+        tune: from examples, in the order in which they are to be used, to a tuned predictor. It
+            must use them in that order, and draw nothing else anew.
+        examples: what is tuned on; in so many random orders, the given one first.
+        tokens: contexts behind which the tuned predictors are compared, read as they are.
+
+    Returns:
+        As `order_sensitivity`, over the sequences of `tokens`.
+
+    Raises:
+        ValueError: fewer than 2 orders, or a predictor of something else than symbols.
+    """
+    check_whole_numbers(orders=orders)
+    check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
+    given, contexts = np.asarray(examples), np.asarray(tokens)
+    generator = _generator(key)
+    shuffled = [generator.permutation(given, axis=0) for _ in range(orders - 1)]
+    rows = np.stack([_next(tune(used), contexts) for used in (given, *shuffled)])
+    return _spread(rows)
+
+
+def _generator(key: AnyKey) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))
+
+
+def _next(
+    predictor: Predictor, tokens: Int[np.ndarray, "sequence time"]
+) -> Float[np.ndarray, "sequence symbol"]:
+    """Log probabilities of the symbol behind each context."""
+    check_kind(predictor, Predictor, "task.bayes()")
+    check(
+        isinstance(predictor.outcome, Symbols),
+        f"Expected a predictor of symbols; it predicts {predictor.outcome.words()}.",
+    )
+    padded = np.pad(tokens, ((0, 0), (0, 1)))  # the last row is predicted, and not read before
+    return np.asarray(_last(traced(predictor), padded))
+
+
+@eqx.filter_jit
+def _last(
+    predictor: Predictor, tokens: Int[Any, "sequence time"]
+) -> Float[Array, "sequence symbol"]:
+    return predictor.advance_batch(predictor.start(), tokens)[1].shown()[:, -1]
+
+
+def _spread(log_probs: Float[np.ndarray, "draw sequence symbol"]) -> xr.Dataset:
+    """The Jensen-Shannon divergence over draws."""
+    rows = log_probs.astype(float)
+    mean = np.logaddexp.reduce(rows, axis=0) - np.log(len(rows))
+    with np.errstate(invalid="ignore"):
+        terms = np.where(rows > -np.inf, np.exp(rows) * (rows - mean), 0.0)
+    spread = np.maximum(terms.sum(axis=-1).mean(axis=0), 0.0)  # rounding alone makes it negative
+    return labelled({"spread": ("sequence", spread, {"unit": NATS})})
