@@ -1,0 +1,64 @@
+"""A network that is trained and held against named predictors: what is measured, and refused."""
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from promptax import FitSettings
+from promptax.experiments.training import Training
+from promptax.predictors import LSTM
+from promptax.tasks import DirichletCategorical, LinearRegression
+from promptax.tasks.regression.references import MinimumNorm
+
+COINS = DirichletCategorical()
+
+
+@pytest.mark.slow
+def test_numbers_are_told_by_cosines_and_distances_too():
+    """Of a training on regression; that on symbols is the example of the contracts."""
+    task = LinearRegression(1)
+    measurement = Training(
+        network=LSTM(width=2),
+        task=task,
+        training=FitSettings(steps=2, batch=2, length=4),
+        sources={"points": task},
+        algorithms={"Bayes": task, "least squares": MinimumNorm(1)},
+        looks=1,
+        look_sequences=4,
+        sequences=2,
+        length=4,
+    )
+    groups = dict(measurement.stages(0))
+    assert list(groups) == ["training", "points", "points.learning", "points.distances"]
+    apart = groups["points.distances"]
+    np.testing.assert_allclose(apart.cosine.sel(predictor="Bayes", algorithm="Bayes"), 1, rtol=1e-5)
+    assert (apart.distance.sel(predictor="Bayes", algorithm="Bayes").dropna("time") == 0).all()
+    assert np.isnan(apart.distance.sel(time=[1, 3])).all(), "questions are not scored"
+    learned = groups["points.learning"]
+    assert learned.step.values.tolist() == [0, 2] and "last_accuracy" not in learned
+    ends = apart.distance.sel(predictor="network").mean("time")
+    np.testing.assert_allclose(learned.distance.isel(step=-1), ends, rtol=1e-5)
+    rows = measurement.numbers(xr.DataTree.from_dict(groups))
+    assert [row["predictor"] for row in rows if row["networks_distance"] != ""] == [
+        "Bayes",
+        "least squares",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"training": FitSettings(repetitions=2)}, "Expected one network that is trained"),
+        ({"looks": 0}, "Expected looks of at least 1; got 0"),
+        ({"sources": {}}, "Expected sources whose letters and digits differ"),
+        ({"sources": {"training": COINS}}, "none named 'training'"),
+        ({"algorithms": {"network": COINS}}, "names of their own; got ['network']"),
+        ({"sources": {"points": LinearRegression()}}, "got LinearRegression as 'points'"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_see_it")
+def test_what_cannot_be_measured_is_named(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Training(**fields)
