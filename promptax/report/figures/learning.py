@@ -1,0 +1,145 @@
+"""The figures of a network that is trained and held against named predictors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from promptax.report.figures import canvas, style
+from promptax.report.wording import nats
+
+COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#661100")
+MARKERS = "os^DvPX*"
+FIRST = "network"  # drawn first, and with a full line
+HEIGHT = 3.0  # inches of a panel
+
+Curve = tuple[Any, Any]  # across, and up
+
+
+def lines(
+    title: str,
+    panels: Mapping[str, Mapping[str, Curve]],
+    across: str,
+    up: str,
+    note: str,
+    *,
+    log_across: bool = False,
+    log_up: bool = False,
+    dashed: Sequence[str] = (),
+) -> Figure:
+    """Curves in panels below one another, each with its name at its end.
+
+    Args:
+        panels: by the panel's title, the curves by name: (across, up), of one length.
+        across, up: what the axes show, with units.
+        note: what is shown and how it was measured, small, below.
+        log_across, log_up: logarithmic axes; points that such an axis cannot show are left out.
+        dashed: names of curves that are what others are compared with.
+    """
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
+    heights = [HEIGHT] * len(panels)
+    notes = [note] if note else []
+    with style.house_style():
+        figure, axes = canvas.stacked_panels(title, list(panels), heights, notes)
+        for panel, curves in zip(axes, panels.values(), strict=True):
+            labels = []
+            for index, (name, (xs, ys)) in enumerate(curves.items()):
+                x, y = _shown(xs, ys, log_across, log_up)
+                if not len(x):
+                    continue
+                _draw(panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed)
+                labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
+            if log_across:
+                panel.set_xscale("log")
+                panel.xaxis.set_minor_locator(NullLocator())
+            if log_up:
+                panel.set_yscale("log")
+                panel.yaxis.set_minor_locator(NullLocator())
+            panel.set_ylabel(up)
+            canvas.label_ends(panel, labels)
+        axes[-1].set_xlabel(across)
+    return figure
+
+
+def _shown(xs: Any, ys: Any, log_across: bool, log_up: bool) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(xs, float), np.asarray(ys, float)
+    kept = np.isfinite(y)
+    if log_across:
+        kept &= x > 0
+    if log_up:
+        kept &= y > 0
+    return x[kept], y[kept]
+
+
+def _draw(
+    panel: Axes, x: np.ndarray, y: np.ndarray, color: str, marker: str, is_dashed: bool
+) -> None:
+    every = max(1, len(x) // 8)
+    panel.plot(
+        x,
+        y,
+        color=color,
+        linestyle=(0, (4, 2)) if is_dashed else "-",
+        marker="" if is_dashed else marker,
+        markevery=(0 if len(x) < 8 else every // 2, every),
+        markeredgewidth=0,
+        linewidth=1.4 if is_dashed else 1.7,
+    )
+
+
+def regret_curves(final: xr.Dataset) -> Figure:
+    """Cumulative regret to the oracle [predictor, time] in nats of a network and of algorithms."""
+    names = sorted(final.predictor.values.tolist(), key=lambda name: name != FIRST)
+    shown = [name for name in names if name != "oracle"]
+    time = final.time.values
+    curves = {name: (time, final["regret"].sel(predictor=name).values) for name in shown}
+    return lines(
+        f"Regret at the end of training · {final.attrs['target']}",
+        {"": curves},
+        "time",
+        "regret [nats]",
+        "Cumulative regret to the oracle, which knows what is hidden.",
+        dashed=[name for name in shown if name != FIRST],
+    )
+
+
+def regret_reading(final: xr.Dataset) -> str:
+    """The last values of `regret_curves`, in words."""
+    ends = final["regret"].isel(time=-1)
+    listed = [
+        f"{name} {nats(float(ends.sel(predictor=name)))}"
+        for name in final.predictor.values.tolist()
+        if name != "oracle"
+    ]
+    return f"On {final.attrs['target']}, after {int(final.time[-1])} steps: {', '.join(listed)}."
+
+
+def distances_by_step(learned: xr.Dataset) -> Figure:
+    """How far a network is from each algorithm [algorithm, step] while it is trained."""
+    steps = learned.step.values
+    curves = {
+        name: (steps, learned["distance"].sel(algorithm=name).values)
+        for name in learned.algorithm.values.tolist()
+    }
+    return lines(
+        f"Distance from algorithms · {learned.attrs['target']}",
+        {"": curves},
+        "step",
+        "distance",
+        "Of symbols: mean of the divergences to and from the algorithm, nats for each symbol. Of "
+        "numbers: squared difference of means. The axis is logarithmic.",
+        log_up=True,
+    )
+
+
+def distance_reading(learned: xr.Dataset) -> str:
+    """The last values of `distances_by_step`, in words."""
+    ends = learned["distance"].isel(step=-1)
+    listed = [f"{name} {float(ends.sel(algorithm=name)):.3g}" for name in ends.algorithm.values]
+    step = int(learned.step[-1])
+    return f"On {learned.attrs['target']}, distance after {step} updates: {', '.join(listed)}."

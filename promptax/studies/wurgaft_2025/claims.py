@@ -1,0 +1,177 @@
+"""What Wurgaft et al. 2025 claim of pools of dice, as numbers with bounds.
+
+Bounds are those of our list of claims, written before anything was measured: at least 0.9 for the
+correlation, of which the authors' runs have 0.987 and more; signs for what is said in words.
+"""
+
+import re
+
+import numpy as np
+import xarray as xr
+
+from promptax.analysis.memorise_or_generalise import (
+    compressed_bits,
+    hierarchical_fit,
+    relative_position,
+)
+from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.trainings import Reader, Results
+from promptax.tasks import DirichletCategorical, FinitePool
+from promptax.tasks.pools.drawing import tables_of
+
+POOL, NEW = "dice of the pool", "new dice"  # sources
+MEMORISING, GENERALISING = "memorising", "generalising"  # algorithms
+CODE_BITS = 8_000.0
+"""What a program takes that reads symbols and predicts, without any pool: the sources of the two
+predictors here compress to about a thousand bytes each. Both have it, so that it matters little."""
+HALFWAY = 0.5  # of the way from generalising to memorising
+CLAIMS = ClaimList[Reader]()
+
+
+def name_of(size: int, widening: int | None = None) -> str:
+    """The name of a training."""
+    wide = "" if widening is None else f" with a perceptron {widening} × as wide"
+    return f"pool of {size}{wide}"
+
+
+def pools(reader: Reader) -> list[str]:
+    """The names of what was trained with the usual perceptron, small pools first."""
+    plain = [name for name in reader.names() if re.fullmatch(r"pool of \d+", name)]
+    return sorted(plain, key=size_of)
+
+
+def size_of(name: str) -> int:
+    """How many dice the pool of that name has."""
+    return int(name.split()[2])
+
+
+def positions(results: Results, source: str = POOL) -> tuple[np.ndarray, np.ndarray]:
+    """Where a network stood at every look but the one before any update, and the updates then."""
+    learned = results.learning(source).isel(step=slice(1, None))
+    between = results.distance(source, GENERALISING, MEMORISING)
+    near, far = (
+        learned["distance"].sel(algorithm=name).values for name in (MEMORISING, GENERALISING)
+    )
+    return relative_position(near, far, between), learned["step"].values
+
+
+def end(results: Results) -> float:
+    """Where a network stands after its last update."""
+    return float(positions(results)[0][-1])
+
+
+def halfway(results: Results) -> float:
+    """The first look, in updates, from which on a network is nearer to memorising; NaN: none."""
+    position, steps = positions(results)
+    nearer = np.logical_and.accumulate((position >= HALFWAY)[::-1])[::-1]
+    return float(steps[np.argmax(nearer)]) if nearer.any() else float("nan")
+
+
+def advantage(results: Results) -> float:
+    """Nats for a sequence by which memorising beats generalising on the pool."""
+    return results.regret(POOL, GENERALISING) - results.regret(POOL, MEMORISING)
+
+
+def pool_bits(size: int, faces: int = 8) -> float:
+    """What a pool of dice takes to write down, with the code that reads it."""
+    task = FinitePool(DirichletCategorical((1.0,) * faces), size)
+    return CODE_BITS + compressed_bits(np.asarray(tables_of(task.source, size, task.seed)))
+
+
+def fit(trainings: dict[str, Results]) -> xr.Dataset:
+    """The hierarchical model of one seed's trainings (`hierarchical_fit`)."""
+    sizes = [size_of(name) for name in trainings]
+    rows = [positions(results) for results in trainings.values()]
+    return hierarchical_fit(
+        np.array([position for position, _ in rows]),
+        np.array([advantage(results) for results in trainings.values()]),
+        np.array([pool_bits(size) for size in sizes]),
+        CODE_BITS,
+        np.array(sizes, float),
+        rows[0][1].astype(float),
+    )
+
+
+def complete(reader: Reader) -> list[dict[str, Results]]:
+    """Seeds that have a network for every pool; none if there are fewer than three pools."""
+    names = pools(reader)
+    return reader.of_all(names) if len(names) >= 3 else []
+
+
+@CLAIMS.enter(
+    "d1",
+    "A learner who weighs memorising against generalising, with three numbers, stands where the "
+    "networks stand.",
+    "Wurgaft et al. 2025, section 4; the authors' results, balls and urns",
+)
+def _hierarchical(reader: Reader) -> Checks:
+    fits = [fit(trainings).attrs for trainings in complete(reader)]
+    for word, key in (
+        ("correlation of its weight with the measured position", "correlation"),
+        ("the same for pools that it was not fitted to", "held_out_correlation"),
+    ):
+        values = tuple(float(attributes[key]) for attributes in fits)
+        least = 0.9 if key == "correlation" else 0.0
+        yield Check(word, values, least=least, printed=0.992 if least else None)
+
+
+@CLAIMS.enter(
+    "d3", "Networks memorise small pools, and generalise from large ones.", "Figure 2, abstract"
+)
+def _small_pools_are_memorised(reader: Reader) -> Checks:
+    seeds = complete(reader)
+    ends = [[end(results) for results in by_name.values()] for by_name in seeds]
+    smallest, largest = (tuple(row[which] for row in ends) for which in (0, -1))
+    yield Check("smallest pool: position at the end, 1 is memorising", smallest, least=0.9)
+    yield Check("largest pool: position at the end, 0 is generalising", largest, most=0.1)
+    rises = tuple(float(np.max(np.diff(row))) for row in ends)
+    yield Check("largest rise of the position at the end, to a larger pool", rises, most=0.05)
+
+
+@CLAIMS.enter(
+    "d3 transience",
+    "Generalising comes first and passes: there are pools that are memorised at the end, and whose "
+    "network was nearer to generalising before.",
+    "Figure 2, transience; sign alone",
+)
+def _generalising_passes(reader: Reader) -> Checks:
+    least = []
+    for trainings in complete(reader):
+        rows = [positions(results)[0] for results in trainings.values()]
+        begun = [row[: 1 + len(row) // 4].min() for row in rows if row[-1] >= HALFWAY]
+        least.append(float(min(begun, default=float("nan"))))
+    what = "least position in the first quarter, of the pools that are memorised at the end"
+    yield Check(what, tuple(least), most=HALFWAY)
+
+
+@CLAIMS.enter(
+    "d4",
+    "The time that it takes to memorise grows faster than the pool.",
+    "abstract: superlinear trend",
+)
+def _superlinear(reader: Reader) -> Checks:
+    slopes = []
+    for trainings in complete(reader):
+        first = positions(next(iter(trainings.values())))[1][0]
+        times = {size_of(name): halfway(results) for name, results in trainings.items()}
+        # what was memorised at the first look may have been so long before
+        seen = {size: time for size, time in times.items() if time > first}
+        slopes.append(_slope(seen) if len(seen) >= 2 else float("nan"))
+    yield Check("slope of log updates to memorise over log size", tuple(slopes), least=1.0)
+
+
+@CLAIMS.enter("d5", "A larger perceptron memorises earlier.", "Figure 6, direction alone")
+def _larger_memorises_earlier(reader: Reader) -> Checks:
+    wide = [name for name in reader.names() if "perceptron" in name]
+    gains = []
+    for name in wide:
+        for trainings in reader.of_all([name, name_of(size_of(name))]):
+            means = [float(positions(results)[0].mean()) for results in trainings.values()]
+            gains.append(means[0] - means[1])
+    yield Check("mean position, larger above smaller perceptron", tuple(gains), least=0.0)
+
+
+def _slope(times: dict[int, float]) -> float:
+    """Of a line through (log size, log time)."""
+    sizes, updates = np.log(list(times)), np.log(list(times.values()))
+    return float(np.polyfit(sizes, updates, 1)[0])

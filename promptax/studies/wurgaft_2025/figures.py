@@ -1,0 +1,85 @@
+"""The study's figures: where networks stand between memorising and generalising, and the model."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from promptax.report.figures import learning
+from promptax.report.pages.study import Part
+from promptax.studies.trainings import Reader, curves
+from promptax.studies.wurgaft_2025.claims import (
+    NEW,
+    POOL,
+    complete,
+    end,
+    fit,
+    pools,
+    positions,
+    size_of,
+)
+
+Drawn = tuple[str, Figure]
+_ABOUT = (
+    "1 is what memorises, the posterior over the dice of the pool; 0 is what generalises, "
+    "Laplace's rule. The position is taken from the distances of the network's predictions to both."
+)
+
+
+def parts(reader: Reader) -> list[Part]:
+    """Part by part, as far as there are results."""
+    sections = []
+    if drawn := list(_positions(reader)):
+        sections.append(Part("Memorise or generalise", _ABOUT, drawn))
+    for name in reader.names():
+        sections.append(Part(name.capitalize(), "", curves(reader.of(name))))
+    return sections
+
+
+def _positions(reader: Reader) -> Iterator[Drawn]:
+    names = pools(reader)
+    if not names:
+        return
+    panels = {}
+    for source in (POOL, NEW):
+        rows = {}
+        for name in names:
+            by_seed = [positions(results, source) for results in reader.of(name).values()]
+            rows[name] = by_seed[0][1], np.mean([position for position, _ in by_seed], axis=0)
+        panels[f"On {source}"] = rows
+    ends = [np.mean([end(results) for results in reader.of(name).values()]) for name in names]
+    listed = ", ".join(
+        f"{size_of(name)}: {value:.2f}" for name, value in zip(names, ends, strict=True)
+    )
+    yield (
+        f"Position on the pool's dice after the last update, by the size of the pool: {listed}.",
+        learning.lines("Where networks stand", panels, "step", "position", _ABOUT, log_across=True),
+    )
+    for trainings in complete(reader)[:1]:
+        model = fit(trainings)
+        numbers = model.attrs
+        said = (
+            f"Correlation {numbers['correlation']:.3f}; of pools that it was not fitted to "
+            f"{numbers['held_out_correlation']:.3f}. Discount of later updates "
+            f"{numbers['discount']:.2f}, exponent of complexity {numbers['simplicity']:.2f}."
+        )
+        panels = {
+            f"Pool of {size:g}": {
+                "network": (model.step.values, model["position"].sel(pool_size=size).values),
+                "model": (model.step.values, model["weight"].sel(pool_size=size).values),
+            }
+            for size in model.pool_size.values
+        }
+        note = "The hierarchical model, fitted to all pools of one seed together."
+        yield (
+            said,
+            learning.lines(
+                "The hierarchical model",
+                panels,
+                "step",
+                "weight of memorising",
+                note,
+                log_across=True,
+                dashed=["model"],
+            ),
+        )
