@@ -1,5 +1,6 @@
 """Papers run again and judged. An open set: one folder a paper and its line here."""
 
+from promptax.studies.akyurek_2022 import Akyurek2022 as Akyurek2022
 from promptax.studies.base import Study as Study
 from promptax.studies.coins_in_language import CoinsInLanguage as CoinsInLanguage
 from promptax.studies.genewein_2023 import Genewein2023 as Genewein2023

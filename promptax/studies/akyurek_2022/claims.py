@@ -1,0 +1,140 @@
+"""What Akyürek et al. 2022 and von Oswald et al. 2023 claim of networks on linear regression.
+
+Distances are mean squared differences of predictions, over all answers of a sequence; "normalised"
+is divided by the variance of a noiseless answer, which is the number of dimensions. Bounds are
+those of our list of claims, written before anything was measured.
+"""
+
+import json
+
+import numpy as np
+
+from promptax.experiments.training import NETWORK
+from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.trainings import Reader, Results
+
+POINTS = "points"  # the source
+RATIOS = (0.0, 1 / 16, 1 / 9, 1 / 4, 4 / 9)  # variance of the noise over that of the weights
+NOISELESS = 0.0
+LEAST_RATIO = 1e-4  # what stands for no noise, of which there is no density
+LEAST_SQUARES = "least squares"
+ONE_LAYER, LINEAR = "one layer, no noise", "linear attention, no noise"
+DIAGONAL = dict(zip(RATIOS, (1.25e-5, 3.29e-5, 3.86e-5, 3.30e-5, 6.10e-5), strict=True))
+CLAIMS = ClaimList[Reader]()
+
+
+def name_of(ratio: float) -> str:
+    """The name of a training."""
+    return f"noise {ratio:.4g}"
+
+
+def ridge_name(ratio: float) -> str:
+    """Ridge regression with that penalty."""
+    return f"ridge {ratio:.4g}"
+
+
+def step_name(rate: float) -> str:
+    """A gradient step with that rate."""
+    return f"gradient step {rate:.4g}"
+
+
+def matching(ratio: float) -> str:
+    """The algorithm that is exact Bayes at that noise."""
+    return ridge_name(ratio) if ratio > NOISELESS else LEAST_SQUARES
+
+
+def ridges(results: Results) -> dict[str, float]:
+    """The network's distance from least squares and from each ridge regression."""
+    return {name: results.distance(POINTS, name) for name in map(matching, RATIOS)}
+
+
+def nearest_step(results: Results) -> tuple[str, float]:
+    """The gradient step that a network is nearest to, and the distance."""
+    names = [str(n) for n in results.distances(POINTS).algorithm.values if "step" in str(n)]
+    distances = {name: results.distance(POINTS, name) for name in names}
+    best = min(distances, key=lambda name: distances[name])
+    return best, distances[best]
+
+
+def dimensions(results: Results) -> float:
+    """How many numbers x has: the variance of an answer without noise."""
+    return float(json.loads(results.final(POINTS).attrs["source"])["dimensions"])
+
+
+@CLAIMS.enter(
+    "e1",
+    "Without noise a network in context does what least squares does, also with fewer points than "
+    "dimensions.",
+    "Akyürek et al. 2022, section 4.1",
+)
+def _least_squares(reader: Reader) -> Checks:
+    def away(results: Results) -> float:
+        return results.distance(POINTS, LEAST_SQUARES) / dimensions(results)
+
+    name = name_of(NOISELESS)
+    yield reader.check("normalised distance from least squares", name, away, most=0.02)
+
+
+@CLAIMS.enter(
+    "e2",
+    "With noise a network is nearest to the ridge regression whose penalty is the variance of the "
+    "noise over that of the weights.",
+    "Akyürek et al. 2022, Figure 2",
+)
+def _ridge(reader: Reader) -> Checks:
+    by_seed = reader.of_all([name_of(ratio) for ratio in RATIOS])
+    right = []
+    for trainings in by_seed:
+        nearest = []
+        for ratio in RATIOS:
+            distances = ridges(trainings[name_of(ratio)])
+            nearest.append(min(distances, key=lambda name: distances[name]) == matching(ratio))
+        right.append(float(sum(nearest)))
+    yield Check("noises, of 5, whose nearest ridge is the right one", tuple(right), least=4.0)
+
+
+@CLAIMS.enter(
+    "e3",
+    "One layer does not go so far: it is nearer to a gradient step than deeper networks are.",
+    "Akyürek et al. 2022, section 4.3; direction alone",
+)
+def _one_layer(reader: Reader) -> Checks:
+    by_seed = reader.of_all([ONE_LAYER, name_of(NOISELESS)])
+    shares = []
+    for trainings in by_seed:
+        one, deep = (
+            nearest_step(results)[1] / results.distance(POINTS, LEAST_SQUARES)
+            for results in trainings.values()
+        )
+        shares.append(float(np.log(deep / one)))
+    what = (
+        "log of (distance from a gradient step over that from least squares), deep minus one layer"
+    )
+    yield Check(what, tuple(shares), least=0.0)
+
+
+@CLAIMS.enter(
+    "o1",
+    "A trained layer of linear attention predicts what one gradient step predicts.",
+    "von Oswald et al. 2023, Figure 2: difference of predictions",
+)
+def _one_step(reader: Reader) -> Checks:
+    def away(results: Results) -> float:
+        return nearest_step(results)[1] / dimensions(results)
+
+    yield reader.check("normalised distance from the nearest step", LINEAR, away, most=0.01)
+
+
+@CLAIMS.enter(
+    "o2",
+    "It has learned the weights of that step: the derivatives of the answer in the question have "
+    "one direction.",
+    "von Oswald et al. 2023, Figure 2: cosine of sensitivities",
+)
+def _one_direction(reader: Reader) -> Checks:
+    def cosine(results: Results) -> float:
+        tree = results.tree[POINTS + ".distances"].to_dataset()
+        best = nearest_step(results)[0]
+        return float(tree["cosine"].sel(predictor=NETWORK, algorithm=best))
+
+    yield reader.check("mean cosine with the nearest step", LINEAR, cosine, least=0.99)

@@ -1,0 +1,50 @@
+"""The study's figures: distance from every ridge regression by noise, and all curves."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from promptax.report.figures import learning
+from promptax.report.pages.study import Part
+from promptax.studies.akyurek_2022.claims import LEAST_RATIO, RATIOS, name_of, ridges
+from promptax.studies.trainings import Reader, curves
+
+_ABOUT = (
+    "One curve for each network. It should be lowest where the penalty is the network's own noise. "
+    "Least squares, at the left, stands for a penalty of 0."
+)
+
+
+def parts(reader: Reader) -> list[Part]:
+    """Nearest penalties, then the curves of each training."""
+    drawn = list(_penalties(reader))
+    sections = [Part("Which penalty?", _ABOUT, drawn)] if drawn else []
+    return sections + [
+        Part(name.capitalize(), "", curves(reader.of(name))) for name in reader.names()
+    ]
+
+
+def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:
+    across = [LEAST_RATIO * 100, *RATIOS[1:]]
+    rows, nearest = {}, []
+    for ratio in RATIOS:
+        found = [ridges(results) for results in reader.of(name_of(ratio)).values()]
+        if found:
+            means = np.mean([list(distances.values()) for distances in found], axis=0)
+            rows[name_of(ratio)] = across, means
+            nearest.append(f"{name_of(ratio)}: {list(found[0])[int(np.argmin(means))]}")
+    if rows:
+        yield (
+            f"Nearest: {'; '.join(nearest)}.",
+            learning.lines(
+                "Distance from ridge regression, by penalty",
+                {"": rows},
+                "penalty",
+                "squared difference",
+                "Mean over all answers of the squared difference of predictions. Both axes are "
+                "logarithmic.",
+                log_across=True,
+                log_up=True,
+            ),
+        )

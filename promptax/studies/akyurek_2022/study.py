@@ -1,0 +1,130 @@
+"""The study: a network for each strength of noise, one of a single layer, and linear attention."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import xarray as xr
+
+from promptax.experiments.training import Training
+from promptax.fit.settings import FitSettings
+from promptax.predictors import Architecture, LinearAttention, Transformer
+from promptax.protocol.predictor import Predictor
+from promptax.report.pages.study import Part
+from promptax.studies.akyurek_2022 import claims, figures
+from promptax.studies.akyurek_2022.claims import (
+    LEAST_RATIO,
+    LEAST_SQUARES,
+    LINEAR,
+    NOISELESS,
+    ONE_LAYER,
+    POINTS,
+    RATIOS,
+    name_of,
+    ridge_name,
+    step_name,
+)
+from promptax.studies.judging import ClaimList
+from promptax.studies.trainings import Reader, TrainingStudy
+from promptax.tasks import LinearRegression, Task
+from promptax.tasks.regression.references import GradientDescent, MinimumNorm, Ridge
+
+
+class Scale(NamedTuple):
+    """Sizes of everything; `points` is how many a sequence shows."""
+
+    dimensions: int
+    points: int
+    width: int
+    layers: int
+    heads: int
+    steps: int
+    batch: int
+    rate: float
+    sequences: int
+
+
+SCALES = {
+    "smoke": Scale(2, 4, 8, 2, 2, 10, 8, 3e-3, 16),
+    "small": Scale(2, 10, 32, 2, 2, 6000, 64, 3e-3, 512),
+    "paper": Scale(8, 40, 512, 16, 4, 500_000, 64, 1e-4, 1024),
+}
+"""`paper`: dimensions, pairs, layers and widths of Akyürek et al. 2022; batch and rate are those of
+Garg et al. 2022, whose task it is."""
+
+
+class Akyurek2022(TrainingStudy):
+    """Which algorithm does a network carry out that learns linear regression in context?"""
+
+    title: ClassVar[str] = "Which algorithm is it? Akyürek et al. 2022, von Oswald et al. 2023"
+    seeds_of: ClassVar[Mapping[str, int]] = {"smoke": 1, "small": 1, "paper": 5}
+
+    seeds: int | None = None
+    """Networks that are trained on each noise (None: 1 at the small scale, 5 at the paper's)."""
+
+    @classmethod
+    def examples(cls) -> "tuple[Akyurek2022, ...]":
+        return (cls(seeds=1),)
+
+    def trainings(self, scale: str) -> dict[str, Training]:
+        sizes = SCALES[scale]
+        width, heads = sizes.width, sizes.heads
+        deep = Transformer(width=width, depth=sizes.layers, heads=heads)
+        linear = LinearAttention(
+            width=sizes.dimensions + 2,
+            heads=1,
+            widening=0,
+            norm=False,
+            positions=False,
+            mean=False,
+        )
+        described: dict[str, tuple[Architecture, float]]
+        described = {name_of(ratio): (deep, ratio) for ratio in RATIOS}
+        described[ONE_LAYER] = (Transformer(width=width, depth=1, heads=heads), NOISELESS)
+        described[LINEAR] = (linear, NOISELESS)
+        return {name: _training(sizes, *about) for name, about in described.items()}
+
+    def claim_list(self) -> ClaimList[Reader]:
+        return claims.CLAIMS
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(Reader(results))
+
+
+def _training(sizes: Scale, network: Architecture, ratio: float) -> Training:
+    """A network on regression with noise of that variance, where weights have a variance of 1."""
+    noise = math.sqrt(max(ratio, LEAST_RATIO))
+    task = LinearRegression(sizes.dimensions, 1.0, noise)
+    return Training(
+        network=network,
+        task=task,
+        training=FitSettings(
+            steps=sizes.steps,
+            batch=sizes.batch,
+            length=2 * sizes.points,  # a point is read as two rows
+            learning_rate=sizes.rate,
+            schedule="cosine",
+            warmup=sizes.steps // 20,
+        ),
+        sources={POINTS: task},
+        algorithms=algorithms(sizes.dimensions, sizes.points, noise),
+        looks=10,
+        look_sequences=sizes.sequences,
+        sequences=sizes.sequences,
+        length=2 * sizes.points,
+    )
+
+
+def algorithms(dimensions: int, points: int, noise: float) -> dict[str, Task | Predictor]:
+    """Least squares, ridge regression with each penalty, and a gradient step with several rates:
+    with 1 / (n + d + 1) it loses least after n points without noise."""
+    named: dict[str, Task | Predictor] = {LEAST_SQUARES: MinimumNorm(dimensions, noise)}
+    named |= {
+        ridge_name(ratio): Ridge(dimensions, ratio, noise) for ratio in RATIOS if ratio > NOISELESS
+    }
+    counts = [*range(0, points, max(1, points // 5)), points]
+    rates = [round(1 / (count + dimensions + 1), 6) for count in counts]
+    return named | {
+        step_name(rate): GradientDescent(dimensions, steps=1, rate=rate, noise_scale=noise)
+        for rate in rates
+    }
