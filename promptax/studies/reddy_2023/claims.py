@@ -1,0 +1,111 @@
+"""What Reddy 2023 and Chan et al. 2022 claim of networks that classify in context.
+
+*In context* is the share of right answers to the last point, on bursty sequences of novel classes:
+chance knows as little as memory. *In weights* is that share on known classes that come one by one,
+so that the context hardly helps. Bounds are those of our list of claims: from 60 to 90 % within a
+tenth of training; signs for what is said in words.
+
+Here an answer repeats its question (`Points`), so that one layer of attention suffices to look a
+class up. In the papers the label is a token of its own, behind the point, and looking it up takes
+two layers: what they say of abruptness need not hold here.
+"""
+
+import numpy as np
+
+from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.trainings import Number, Reader, Results
+
+NOVEL, KNOWN = "novel classes", "known classes"  # sources: in context, in weights
+BEFORE, AFTER = 0.6, 0.9  # accuracies between which a jump is measured
+CLAIMS = ClaimList[Reader]()
+
+
+def name_of(burstiness: float, many: bool, zipf: float) -> str:
+    """The name of a training."""
+    return f"{'many' if many else 'few'} classes, burstiness {burstiness:g}, Zipf {zipf:g}"
+
+
+def accuracy(source: str) -> Number:
+    """The share of right last answers at the end of training, mean of the last three looks."""
+
+    def number(results: Results) -> float:
+        return float(results.learning(source)["last_accuracy"][-3:].mean())
+
+    return number
+
+
+def jump(results: Results) -> float:
+    """The share of training from 60 to 90 % accuracy in context; 1 if 90 % never come."""
+    curve = results.learning(NOVEL)["last_accuracy"]
+    above = np.flatnonzero(curve.values >= AFTER)
+    if not above.size:
+        return 1.0
+    below = np.flatnonzero(curve.values[: above[0]] <= BEFORE)
+    first = below[-1] if below.size else 0
+    steps = curve["step"].values
+    return float((steps[above[0]] - steps[first]) / steps[-1])
+
+
+def _differences(reader: Reader, more: str, less: str, source: str) -> tuple[float, ...]:
+    """Accuracy of the first training above that of the second, by seed."""
+    number = accuracy(source)
+    return tuple(number(row[more]) - number(row[less]) for row in reader.of_all([more, less]))
+
+
+@CLAIMS.enter(
+    "h1 bursts",
+    "Bursts make networks learn in context, and keep them from learning into weights.",
+    "Chan et al. 2022, Figure 3; Reddy 2023, Figure 2; signs alone",
+)
+def _bursts(reader: Reader) -> Checks:
+    for many, word in ((False, "few classes"), (True, "many classes")):
+        bursty, plain = (name_of(b, many, 0.0) for b in (1.0, 0.0))
+        gains = _differences(reader, bursty, plain, NOVEL)
+        yield Check(f"{word}: in context, bursty above not", gains, least=0.0)
+        losses = _differences(reader, plain, bursty, KNOWN)
+        yield Check(f"{word}: in weights, not bursty above bursty", losses, least=0.0)
+
+
+@CLAIMS.enter(
+    "h1 classes",
+    "Many classes make networks learn in context, few make them learn into weights.",
+    "Chan et al. 2022, Figure 4; Reddy 2023, Figure 2; signs alone",
+)
+def _classes(reader: Reader) -> Checks:
+    many, few = (name_of(1.0, which, 0.0) for which in (True, False))
+    gains = _differences(reader, many, few, NOVEL)
+    yield Check("bursty: in context, many above few classes", gains, least=0.0)
+    many, few = (name_of(0.0, which, 0.0) for which in (True, False))
+    losses = _differences(reader, few, many, KNOWN)
+    yield Check("not bursty: in weights, few above many classes", losses, least=0.0)
+
+
+@CLAIMS.enter(
+    "h2",
+    "Classes by Zipf's law let both coexist.",
+    "Chan et al. 2022, Figure 7: exponent 1; sign alone",
+)
+def _zipf(reader: Reader) -> Checks:
+    names = [name_of(0.5, False, zipf) for zipf in (1.0, 0.0)]
+    values = []
+    for row in reader.of_all(names):
+        with_law, without = (
+            min(accuracy(NOVEL)(results), accuracy(KNOWN)(results)) for results in row.values()
+        )
+        values.append(with_law - without)
+    yield Check(
+        "the worse of both abilities, with Zipf's law above without", tuple(values), least=0.0
+    )
+
+
+@CLAIMS.enter(
+    "h5",
+    "In-context learning comes abruptly, and without bursts it does not come.",
+    "Reddy 2023, Figures 1 and 3",
+)
+def _abruptly(reader: Reader) -> Checks:
+    bursty, plain = (name_of(b, True, 0.0) for b in (1.0, 0.0))
+    yield reader.check(
+        "bursty: share of training from 60 to 90 % in context", bursty, jump, most=0.1
+    )
+    yield reader.check("not bursty: accuracy in context", plain, accuracy(NOVEL), most=BEFORE)
