@@ -159,6 +159,10 @@ def curves(by_seed: Mapping[int, Results]) -> list[tuple[str, "learning.Figure"]
             distances = np.mean([dataset["distance"].values for dataset in datasets], axis=0)
             mean = datasets[0].assign(distance=(("algorithm", "step"), distances))
             drawn.append((learning.distance_reading(mean), learning.distances_by_step(mean)))
+        elif group.endswith(LEARNING) and "last_accuracy" in datasets[0]:
+            rights = np.mean([dataset["last_accuracy"].values for dataset in datasets], axis=0)
+            mean = datasets[0].assign(last_accuracy=("step", rights))
+            drawn.append((learning.accuracy_reading(mean), learning.accuracy_by_step(mean)))
         elif "regret" in datasets[0]:
             regrets = [dataset["regret"].isel(repetition=0).values for dataset in datasets]
             mean = datasets[0].isel(repetition=0)

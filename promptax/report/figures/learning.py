@@ -137,6 +137,24 @@ def distances_by_step(learned: xr.Dataset) -> Figure:
     )
 
 
+def accuracy_by_step(learned: xr.Dataset) -> Figure:
+    """The share of right answers to the last question of a sequence, while a network is trained."""
+    curve = learned.step.values, learned["last_accuracy"].values
+    return lines(
+        f"Right answers · {learned.attrs['target']}",
+        {"": {FIRST: curve}},
+        "step",
+        "accuracy",
+        "The last answer of each sequence; right is the likeliest symbol.",
+    )
+
+
+def accuracy_reading(learned: xr.Dataset) -> str:
+    """The last value of `accuracy_by_step`, in words."""
+    share, step = float(learned["last_accuracy"][-1]), int(learned.step[-1])
+    return f"On {learned.attrs['target']}, {share:.0%} right after {step} updates."
+
+
 def distance_reading(learned: xr.Dataset) -> str:
     """The last values of `distances_by_step`, in words."""
     ends = learned["distance"].isel(step=-1)

@@ -91,6 +91,6 @@ def _training(sizes: Scale, burstiness: float, classes: int, zipf: float) -> Tra
         sources={NOVEL: source(1.0, novel=True), KNOWN: source(0.0, zipf=zipf)},
         looks=sizes.looks,
         look_sequences=sizes.sequences,
-        sequences=2,
+        sequences=sizes.sequences,
         length=2 * sizes.points,
     )
