@@ -1,6 +1,7 @@
 """Pruning, policies, trees, edits and black-box searches: the smallest case in which each must do
 what its paper says. Steps are taken one by one, on sequences of ones."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -28,7 +29,8 @@ from promptax.steering.searches.blackbox.subspace_evolution import Strategy
 from promptax.steering.searches.duplicates import first_of_equals
 from promptax.steering.searches.edits.segment_rewriting import segment_gains
 from promptax.steering.searches.policy.writing import log_probabilities
-from promptax.tasks import Categorical, DirichletCategorical
+from promptax.steering.searches.pruning.demonstrations import drawn
+from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 KEY = jax.random.key(2)
 COINS, COIN = DirichletCategorical((1.0, 1.0)).bayes(), Categorical((0.0, 1.0))
@@ -224,6 +226,29 @@ def test_the_worst_prompt_is_the_exhaustive_one():
     worst, losses = walk(SquareAttack(length=3, find="worst"), 12)
     assert np.asarray(worst).tolist() == [0, 0, 0]
     np.testing.assert_allclose(losses[-1], loss_behind(3, 0), rtol=1e-5)
+
+
+def test_the_worst_prompt_is_a_possible_one_where_others_may_not_win():
+    """0 and 2 exclude each other; a prompt with both loses +inf, and is none."""
+    predictor = CategoricalMixture(((0.9, 0.1, 0.0), (0.0, 0.1, 0.9)), (0.5, 0.5)).bayes()
+    sizes = Sizes(predictor.outcome, 2, None, 1, impossible_may_win=False)
+    search = SquareAttack(length=2, find="worst")
+
+    @jax.jit
+    def two_steps(state):
+        for step in range(2):
+            problem = SearchProblem(predictor, sizes, ONES, step=jnp.int32(step), steps=2)
+            state, _ = search.step(jax.random.fold_in(KEY, step), state, problem)
+        return state
+
+    assert set(two_steps(jnp.array([0, 2])).tolist()) != {0, 2}
+
+
+def test_demonstrations_are_drawn_where_all_sequences_are_read():
+    sequences = Episode(jnp.array([[0, 0, 0], [0, 1, 1], [1, 1, 1]]))
+    weights = jnp.array([0.0, 3.0, 0.0])
+    problem = dataclasses.replace(problem_of(2), episodes=sequences, weights=weights)
+    assert drawn(KEY, problem, 5).tolist() == [0, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize(

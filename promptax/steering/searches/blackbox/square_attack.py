@@ -9,7 +9,8 @@ place is the least. The published schedule halves at .001, .005 and .02 as well:
 thousands of pixels, and leaves windows of one symbol to a prompt of six.
 
 `find="worst"` looks for the prompt that loses most: the worst case of what a user may type. Where
-the predictor holds what follows for impossible, the loss is +inf, and no prompt is worse.
+the predictor holds what follows for impossible, the loss is +inf, and no prompt is worse; a prompt
+that is impossible itself is none of them if such prompts may not win.
 
 The published attack on prompts perturbs coordinates of soft rows by N(0, s²) and projects them to
 the nearest token; s divides by the standard deviation of the last losses, and explodes where these
@@ -76,6 +77,8 @@ class SquareAttack(Search):
         wanted = first_of_equals(tried, problem.predictor.exchangeable) == jnp.arange(len(tried))
         means = problem.means(tried, wanted=wanted)
         if self.find == "worst":
+            if not problem.sizes.impossible_may_win:
+                wanted &= ~problem.impossible(tried)
             best = jnp.argmax(jnp.where(wanted, means, -jnp.inf))
         else:
             best = jnp.argmin(means)

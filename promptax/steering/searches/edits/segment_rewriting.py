@@ -8,9 +8,9 @@ episodes, in nats, every segment s has
 
 One segment is rewritten in every step: s with probability ∝ exp(-Δ_s / d), d the standard deviation
 of the Δ, so that mostly the most harmful one is, and none is forgotten. Half of its variants are
-pieces of the hardest sequences of this step, those with the greatest losses behind the prompt; the
-other half are random symbols. The prompt and its variants are read on the same episodes, and the
-best goes on.
+pieces of the hardest sequences of this step, those with the greatest losses behind the prompt
+(times their weights, where all sequences are read); the other half are random symbols. The prompt
+and its variants are read on the same episodes, and the best goes on.
 
 A segment is left out, not covered by a neutral symbol: what follows moves up, and where positions
 matter, both effects are mixed in Δ. In the published method a language model rewrites, on hard

@@ -5,16 +5,18 @@ read as its kept symbols alone, one after another, so that what follows moves up
 with a neutral symbol. Its loss is asked with `rows`, the number of symbols that are kept.
 """
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.specs import check
 from promptax.steering.search_problem import SearchProblem
 
 
-def drawn(problem: SearchProblem, context: int) -> Int[Array, " context"]:
-    """The first symbols of this step's sequences, one sequence after another."""
+def drawn(key: Key[Array, ""], problem: SearchProblem, context: int) -> Int[Array, " context"]:
+    """The first symbols of this step's sequences, one sequence after another. Where a step reads
+    all sequences there are, they are first drawn as often as they come."""
     episodes = problem.episodes
     assert episodes is not None
     if episodes.scored is not None:
@@ -22,7 +24,12 @@ def drawn(problem: SearchProblem, context: int) -> Int[Array, " context"]:
             "Expected sequences that fill their array, from which demonstrations are taken; those "
             "of the target are of unequal lengths, or scored in part. SegmentRewriting works there."
         )
-    return episodes.inputs.reshape(-1)[:context]
+    sequences = episodes.inputs
+    if problem.weights is not None:
+        # one sequence may stand for all of its counts, where order matters to nobody
+        count = -(-context // sequences.shape[1])
+        sequences = sequences[jax.random.categorical(key, jnp.log(problem.weights), shape=(count,))]
+    return sequences.reshape(-1)[:context]
 
 
 def shortened(
@@ -54,7 +61,7 @@ def check_drawable(context: int, settings: FitSettings) -> None:
     assert settings.length is not None
     symbols = settings.batch * settings.length
     check(
-        context <= symbols,
+        context <= symbols or (settings.exact and settings.length > 0),
         f"Expected a batch with the {context} symbols of the demonstrations; got {settings.batch} "
         f"sequences of {settings.length}, {symbols} symbols. Choose a larger batch or a smaller "
         "context.",

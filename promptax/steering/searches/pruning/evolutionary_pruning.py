@@ -100,9 +100,11 @@ class EvolutionaryPruning(Search):
     def step(
         self, key: Key[Array, ""], state: "Population", problem: SearchProblem
     ) -> tuple["Population", Float[Array, ""]]:
-        symbols = jnp.where(problem.step == 0, drawn(problem, self.context), state.symbols)
+        drawing, birth = jax.random.split(key)
+        demonstrations = drawn(drawing, problem, self.context)
+        symbols = jnp.where(problem.step == 0, demonstrations, state.symbols)
         ranking = jnp.all(jnp.sum(state.kept, axis=1) <= self.length)
-        children = self.bear(key, state)
+        children = self.bear(birth, state)
         children = jnp.where(ranking, children.at[: self.individuals].set(state.kept), children)
         prompts, rows = shortened(symbols, children)
         numbers, places = jnp.arange(self.children), jnp.arange(self.context)

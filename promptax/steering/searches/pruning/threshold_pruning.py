@@ -16,7 +16,8 @@ symbols remain, so that prompts of equal length are compared. If the steps end b
 first `length` of the kept symbols are the prompt.
 
 Charged: two prompts in a step, each with the rows that it has, and one once nothing need fall any
-more. Free: the demonstrations, which are the first symbols of the first step's episodes.
+more. Free: the demonstrations, which are the first symbols of the first step's episodes, or, where
+a step reads all sequences there are, drawn from these.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -82,8 +83,8 @@ class ThresholdPruning(Search):
     def step(
         self, key: Key[Array, ""], state: "Pruned", problem: SearchProblem
     ) -> tuple["Pruned", Float[Array, ""]]:
-        del key  # nothing is drawn
-        symbols = jnp.where(problem.step == 0, drawn(problem, self.context), state.symbols)
+        demonstrations = drawn(key, problem, self.context)
+        symbols = jnp.where(problem.step == 0, demonstrations, state.symbols)
         state = self.begin_round(state)
         enough = jnp.sum(state.kept) <= self.length
         place = next_kept(state)
