@@ -1,9 +1,9 @@
 """Rules by which plain gradient descent moves leaves, each differentiable at every point.
 
 `sgd` follows the gradient; `momentum` follows m = 0.9 m + g (heavy ball, Polyak 1964); `adam` is
-Kingma and Ba 2015 with ε inside the root, m̂ / √(v̂ + ε): the root of 0 has no derivative, so that
-ε outside of it makes NaN of second derivatives wherever a gradient is 0. Its steps differ a little
-from those of the usual Adam, most where gradients are below √ε.
+Kingma and Ba 2015 with an ε inside the root too, m̂ / (√(v̂ + ε) + 1e-8): the root of 0 has no
+derivative, so that second derivatives would be NaN wherever a gradient is 0. Its steps differ a
+little from those of the usual Adam, most where gradients are below √ε; ε = 0 is the usual one.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +28,7 @@ def descent(
     if rule == "momentum":
         return optax.trace(decay=MOMENTUM)
     if rule == "adam":
-        return optax.scale_by_adam(eps=0.0, eps_root=root_epsilon)  # pyright: ignore[reportArgumentType]
+        return optax.scale_by_adam(eps_root=root_epsilon)  # pyright: ignore[reportArgumentType]
     return optax.identity()
 
 

@@ -1,8 +1,10 @@
 """What does an update make small? An open set: one file and its line here."""
 
 from promptax.fit.objectives.base import Objective as Objective
+from promptax.fit.objectives.bootstrapped import Bootstrapped as Bootstrapped
 from promptax.fit.objectives.count_rates import CountRates as CountRates
 from promptax.fit.objectives.first_order_maml import FirstOrderMAML as FirstOrderMAML
+from promptax.fit.objectives.implicit_maml import ImplicitMAML as ImplicitMAML
 from promptax.fit.objectives.inner_steps import InnerSteps as InnerSteps
 from promptax.fit.objectives.layer_rates import LayerRates as LayerRates
 from promptax.fit.objectives.learned_rates import LearnedRates as LearnedRates

@@ -96,7 +96,7 @@ class InnerSteps(Objective):
 
     def check_leaves(self, predictor: Predictor) -> None:
         """Complain about a predictor that cannot take these inner steps."""
-        leaves, _ = self._split(predictor)
+        leaves, _ = self.split_leaves(predictor)
         self.rates(predictor, leaves, self.inner_steps - 1, 1)
 
     def check_room(self, predictor: Predictor, settings: FitSettings, rows: int) -> None:
@@ -111,7 +111,9 @@ class InnerSteps(Objective):
         """A lower bound in bytes on what the inner steps of one sequence keep for the derivative:
         activations of so many rows, and the leaves, of every step that is kept."""
         kept = self.inner_steps if self.keeps_steps else 1
-        return kept * (predictor.reading_bytes(rows) + platforms.size(self._split(predictor)[0]))
+        return kept * (
+            predictor.reading_bytes(rows) + platforms.size(self.split_leaves(predictor)[0])
+        )
 
     def readings(self, length: int) -> int:
         """Every inner step, and what comes after them, as a reading of whole sequences: an upper
@@ -149,12 +151,23 @@ class InnerSteps(Objective):
             episodes: without latent [time], or [sequence, time] with a mean over sequences.
             often: how often each step of time counts (None: once, if it is scored).
         """
-        start, others = self._split(predictor)
-        count = _count(predictor, episodes) if often is None else jnp.sum(often)
-        optimiser = descent(self.inner_optimiser)
+        start, others = self.split_leaves(predictor)
+        count = symbols_seen(predictor, episodes) if often is None else jnp.sum(often)
 
         def loss(leaves: Leaves) -> Float[Array, ""]:
             return self.support_loss(eqx.combine(leaves, others), episodes, log_loss, often)
+
+        return start, eqx.combine(self.descend(loss, predictor, start, count), others)
+
+    def descend(
+        self,
+        loss: Callable[[Leaves], Float[Array, ""]],
+        predictor: Predictor,
+        start: Leaves,
+        count: Any,
+    ) -> Leaves:
+        """Where the inner steps on a loss end; `count` symbols are seen, which rates may ask."""
+        optimiser = descent(self.inner_optimiser)
 
         def step(carry: tuple[Leaves, Any], number: Array) -> tuple[tuple[Leaves, Any], None]:
             leaves, memory = carry
@@ -165,7 +178,7 @@ class InnerSteps(Objective):
 
         numbers = jnp.arange(self.inner_steps)
         (end, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), numbers)
-        return start, eqx.combine(end, others)
+        return end
 
     def support_loss(
         self,
@@ -184,7 +197,7 @@ class InnerSteps(Objective):
         mean = self.inner_loss == "mean"
         return jnp.mean(jnp.sum(losses, -1) / (jnp.maximum(count, 1) if mean else 1))
 
-    def _split(self, predictor: Predictor) -> tuple[Leaves, Predictor]:
+    def split_leaves(self, predictor: Predictor) -> tuple[Leaves, Predictor]:
         """The leaves that take inner steps, and everything else; refused if there are none."""
         name = type(self).__name__
         mask = jax.tree.map(_is_weight, predictor, is_leaf=_is_pace)
@@ -229,7 +242,7 @@ def _stepped(leaf: Array, direction: Array, rate: Any) -> Array:
     return leaf - jnp.asarray(rate, leaf.dtype) * direction
 
 
-def _count(predictor: Predictor, episodes: Episode) -> Any:
+def symbols_seen(predictor: Predictor, episodes: Episode) -> Any:
     """How many symbols an inner step sees; of several sequences, those of the longest."""
     if episodes.scored is not None:
         return jnp.max(jnp.sum(episodes.scored, -1))

@@ -49,7 +49,7 @@ class LearnedRates(SupportAndQuery):
         return jax.lax.stop_gradient(gradient) if self.first_order else gradient
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Paced:
-        leaves = named_leaves(self._split(predictor)[0])
+        leaves = named_leaves(self.split_leaves(predictor)[0])
         return Paced(predictor, self.first_factors(leaves, settings), type(self).__name__)
 
     def rates(self, predictor: Predictor, leaves: Leaves, step: Any, count: Any) -> Leaves:

@@ -50,7 +50,7 @@ class Reptile(InnerSteps):
 
         def lose(episode: Episode) -> Float[Array, ""]:
             start, adapted = self.adapted(predictor, episode, outcome.log_loss)
-            end = self._split(adapted)[0]
+            end = self.split_leaves(adapted)[0]
             loss = jnp.sum(losses_of(predictor, episode, outcome.log_loss))
             # a·b with b = θ - φ held fixed has the slope b for a = θ
             products = jax.tree.map(

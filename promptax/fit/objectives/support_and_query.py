@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from promptax.fit.objectives.inner_steps import InnerSteps, losses_of
+from promptax.fit.objectives.inner_steps import InnerSteps, LossByStep, losses_of
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor, State
@@ -68,16 +68,26 @@ class SupportAndQuery(InnerSteps):
         def lose(episode: Episode) -> Float[Array, ""]:
             if self.support is None:
                 return self._every_loss(predictor, episode, outcome)
-            support = jax.tree.map(lambda leaf: leaf[: self.support], episode)
-            _, adapted = self.adapted(predictor, support, outcome.log_loss)
-            if self.in_context:
-                losses = losses_of(adapted, episode, outcome.log_loss)[self.support :]
-            else:
-                query = jax.tree.map(lambda leaf: leaf[self.support :], episode)
-                losses = losses_of(adapted, query, outcome.log_loss)
-            return jnp.sum(losses)
+            return self.loss_after_support(predictor, episode, outcome)
 
         return jax.vmap(lose)(dataclasses.replace(episodes, latent=None))
+
+    def loss_after_support(
+        self, predictor: Predictor, episode: Episode, outcome: Any
+    ) -> Float[Array, ""]:
+        """The loss of one sequence, nats. To override where it is not that of the query."""
+        support = jax.tree.map(lambda leaf: leaf[: self.support], episode)
+        _, adapted = self.adapted(predictor, support, outcome.log_loss)
+        return jnp.sum(self.query_losses(adapted, episode, outcome.log_loss))
+
+    def query_losses(
+        self, adapted: Predictor, episode: Episode, log_loss: LossByStep
+    ) -> Float[Array, "time ..."]:
+        """The loss of every step after the support, nats; `log_loss(prediction, episode)`."""
+        if self.in_context:
+            return losses_of(adapted, episode, log_loss)[self.support :]
+        query = jax.tree.map(lambda leaf: leaf[self.support :], episode)
+        return losses_of(adapted, query, log_loss)
 
     def _every_loss(self, predictor: Predictor, episode: Episode, outcome: Any) -> Float[Array, ""]:
         """The loss of every step of time after inner steps on those before it, summed."""

@@ -1,0 +1,100 @@
+"""Objectives with inner steps against their closed forms on linear regression, in float64.
+
+Loss of the support ½|y - Xw|², so that inner steps of rate a from w are A^K w + …, with
+A = I - a XᵀX, and derivatives are products of matrices.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.line import Line
+
+from promptax import FitSettings, specs
+from promptax.evaluation.exact import enumeration
+from promptax.fit import MAML, Bootstrapped, FirstOrderMAML, ImplicitMAML, MetaSGD, Reptile
+from promptax.protocol import Gaussian
+from promptax.protocol.outcomes import Episode
+
+RANDOM = np.random.default_rng(5)
+X, Y = RANDOM.normal(size=(7, 3)), RANDOM.normal(size=(7, 1))
+START, RATE, STEPS, SUPPORT = RANDOM.normal(size=3), 0.05, 3, 4
+XS, YS, XQ, YQ = X[:SUPPORT], Y[:SUPPORT, 0], X[SUPPORT:], Y[SUPPORT:, 0]
+COMMON = {"inner_rate": RATE, "inner_loss": "sum", "support": SUPPORT, "in_context": True}
+
+
+def slope(weights, x, y):
+    return x.T @ (x @ weights - y)
+
+
+def stepped(weights, x, y, steps):
+    for _ in range(steps):
+        weights = weights - RATE * slope(weights, x, y)
+    return weights
+
+
+END = stepped(START, XS, YS, STEPS)
+BEND = np.linalg.matrix_power(np.eye(3) - RATE * XS.T @ XS, STEPS)
+QUERY = slope(END, XQ, YQ)
+HELD = np.linalg.inv(XS.T @ XS + 2 * np.eye(3))  # proximity 2
+ADAPTED = HELD @ (XS.T @ YS + 2 * START)
+TARGET = stepped(END, XS, YS, 2)
+TARGET = TARGET - 0.02 * slope(TARGET, XQ, YQ)
+CASES = {
+    "MAML": (MAML(inner_steps=STEPS, **COMMON), BEND @ QUERY),
+    "first order": (FirstOrderMAML(inner_steps=STEPS, **COMMON), QUERY),
+    "Reptile": (
+        Reptile(inner_steps=STEPS, inner_rate=RATE, inner_loss="sum"),
+        START - stepped(START, X, Y[:, 0], STEPS),
+    ),
+    "implicit": (
+        ImplicitMAML(**COMMON | {"inner_steps": 400}, proximity=2.0),
+        2 * HELD @ slope(ADAPTED, XQ, YQ),
+    ),
+    "bootstrapped, L = 1: the target's rate times MAML": (
+        Bootstrapped(
+            inner_steps=STEPS, target_steps=1, target_rate=0.02, distance="squared", **COMMON
+        ),
+        0.02 * BEND @ QUERY,
+    ),
+    "bootstrapped, L = 3": (
+        Bootstrapped(
+            inner_steps=STEPS, target_steps=3, target_rate=0.02, distance="squared", **COMMON
+        ),
+        BEND @ (END - TARGET),
+    ),
+    "Meta-SGD": (
+        MetaSGD(inner_steps=1, **COMMON),
+        (np.eye(3) - RATE * XS.T @ XS) @ slope(stepped(START, XS, YS, 1), XQ, YQ),
+    ),
+}
+
+
+def gradient_of(objective):
+    """The derivative for the weights, and for factors of rates if there are any."""
+    line = Line(jnp.asarray(START), tuple(map(tuple, X.tolist())))
+    line = objective.equip(line, FitSettings(length=len(X)))
+    leaves, others = eqx.partition(line, eqx.is_inexact_array)
+
+    @jax.jit
+    def compute(leaves):
+        def lose(leaves):
+            predictor, episodes = eqx.combine(leaves, others), Episode(jnp.asarray(Y)[None])
+            given = jax.random.key(0), predictor, predictor.start(), episodes, Gaussian()
+            return objective.losses(*given)[0]
+
+        return jax.grad(lose)(leaves)
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(compute(leaves))]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_are_products_of_matrices(name):
+    objective, expected = CASES[name]
+    with enumeration.double_precision():
+        gradient = gradient_of(specs.traced(objective))
+    np.testing.assert_allclose(gradient[0], expected, rtol=1e-9, atol=1e-12)
+    if name == "Meta-SGD":
+        factors = -RATE * slope(START, XS, YS) * slope(stepped(START, XS, YS, 1), XQ, YQ)
+        np.testing.assert_allclose(gradient[1], factors, rtol=1e-9)
