@@ -69,6 +69,11 @@ def network() -> Any:
     return LSTM(width=4).build(KEY, 2)
 
 
+def square(point: Any, target: Any) -> Any:
+    """A loss with a minimum at the target."""
+    return ((point - target) ** 2).sum()
+
+
 @functools.cache
 def losses() -> Any:
     """What `evaluate` gives."""
@@ -197,6 +202,25 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         "Adapting": lambda: (
             fitting.Adapting,
             {"predictor": network(), "steps": fitting.objectives.MAML(), "in_context": False},
+        ),
+        "replay": lambda: (
+            fitting.replay,
+            {"key": KEY, "predictor": network(), "task": COIN, "rates": np.full(2, 0.1),
+             "settings": px.FitSettings(steps=2, batch=2, length=4)},
+        ),
+        "replay_bytes": lambda: (
+            fitting.replay_bytes, {"predictor": network(), "settings": settings, "levels": 2}
+        ),
+        "states_kept": lambda: (fitting.states_kept, {"steps": 9, "levels": 2}),
+        "minimise": lambda: (
+            fitting.minimise,
+            {"loss": square, "start": np.zeros(1, np.float32), "parameters": np.float32(1.0),
+             "steps": 2, "damping": 0.5},
+        ),
+        "hypergradient": lambda: (
+            fitting.hypergradient,
+            {"outer": square, "loss": square, "start": np.zeros(1, np.float32),
+             "parameters": np.float32(1.0)},
         ),
         "TextModel": lambda: (
             language.TextModel,

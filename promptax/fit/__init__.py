@@ -4,10 +4,15 @@ from promptax.fit.adapting import Adapting as Adapting
 from promptax.fit.cost import Cost as Cost
 from promptax.fit.fitted import Checkpoint as Checkpoint
 from promptax.fit.fitted import Fitted as Fitted
+from promptax.fit.implicit import hypergradient as hypergradient
+from promptax.fit.implicit import minimise as minimise
 from promptax.fit.loop import fit as fit
 from promptax.fit.loop import pretrain as pretrain
 from promptax.fit.objectives import Objective as Objective
 from promptax.fit.probes import Probe as Probe
+from promptax.fit.replay import replay as replay
+from promptax.fit.replay import replay_bytes as replay_bytes
+from promptax.fit.replay import states_kept as states_kept
 from promptax.fit.settings import FitSettings as FitSettings
 from promptax.specs import members_elsewhere
 
