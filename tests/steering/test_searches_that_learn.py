@@ -70,13 +70,14 @@ def loss_behind(zeros, ones):
 def test_what_harms_is_pruned_first_and_then_what_helps_least():
     search = ThresholdPruning(length=2, context=4)
     state = first_state(search)._replace(symbols=jnp.array([1, 0, 1, 1]))
-    state, losses = walk(search, 2, 1, state)
-    assert np.asarray(state.kept).all(), "a one fell, which helps"
-    state, losses = walk(search, 3, 2, state)
-    assert np.asarray(state.kept).tolist() == [True, False, True, True]
-    state, losses = walk(search, 9, 3, state)
-    assert np.sum(state.kept) == 2 and np.asarray(search.prompt(state)).tolist() == [1, 1]
-    np.testing.assert_allclose(losses[-1], loss_behind(0, 2), rtol=1e-5)
+    kept = []
+    for step in range(1, 8):
+        state, loss = next_state(search, state, step, 8)
+        kept.append(np.asarray(state.kept).astype(int).tolist())
+    # a one helps and stays; the zero falls when it is met; in the last step another one has to
+    assert kept[:6] == [[1, 1, 1, 1], *[[1, 0, 1, 1]] * 5] and sum(kept[6]) == 2
+    assert np.asarray(search.prompt(state)).tolist() == [1, 1]
+    np.testing.assert_allclose(loss, loss_behind(0, 3), rtol=1e-5)
 
 
 def test_evolution_prunes_to_the_best_mask():

@@ -6,14 +6,15 @@ is dropped if
 
     L(m without i) - L(m) ≤ threshold,
 
-both read on the same episodes. After a round in which nothing fell, the symbol with the least
-difference of that round falls, until `length` symbols are left.
+both read on the same episodes, until `length` symbols are left. Where that is too slow, as for
+demonstrations that all help, symbols fall at an even pace, so that the last one does in the last
+step: then the one with the least difference falls of those visited since the last time.
 
 The published code compares ratios (metric ≥ .96 of the best so far), which is meaningless for log
 losses, whose sign is not fixed: here it is a difference, to the present prompt on the same episodes
 instead of a best of other episodes. It also stops where nothing falls; here exactly `length`
-symbols remain, so that prompts of equal length are compared. If the steps end before that, the
-first `length` of the kept symbols are the prompt.
+symbols remain, so that prompts of equal length are compared. Before that, and at the end of fewer
+steps than symbols have to fall, the first `length` of the kept symbols are the prompt.
 
 Charged: two prompts in a step, each with the rows that it has, and one once nothing need fall any
 more. Free: the demonstrations, which are the first symbols of the first step's episodes, or, where
@@ -85,7 +86,6 @@ class ThresholdPruning(Search):
     ) -> tuple["Pruned", Float[Array, ""]]:
         demonstrations = drawn(key, problem, self.context)
         symbols = jnp.where(problem.step == 0, demonstrations, state.symbols)
-        state = self.begin_round(state)
         enough = jnp.sum(state.kept) <= self.length
         place = next_kept(state)
         without = state.kept.at[place].set(False)
@@ -93,32 +93,26 @@ class ThresholdPruning(Search):
         now, then = problem.means(prompts, rows, wanted=jnp.stack([jnp.array(True), ~enough]))
         harm = jnp.where(now == then, 0.0, then - now)  # inf - inf, where both are impossible
         falls = ~enough & (harm <= jnp.asarray(self.threshold))
-        least = ~falls & (harm < state.harm)
-        return Pruned(
-            symbols,
-            jnp.where(falls, without, state.kept),
-            place + 1,
-            jnp.where(least, place, state.least),
-            # once a symbol fell, none must: -inf stays the least of the round
-            jnp.where(falls, -jnp.inf, jnp.where(least, harm, state.harm)),
-        ), now
+        is_least = ~falls & (harm <= state.harm)
+        least = jnp.where(is_least, place, state.least)
+        kept = jnp.where(falls, without, state.kept)
+        late = jnp.sum(kept) > self.most_kept(problem)
+        kept = jnp.where(late, kept.at[least].set(False), kept)
+        harm = jnp.where(late, jnp.inf, jnp.where(is_least, harm, state.harm))
+        return Pruned(symbols, kept, place + 1, least, harm), now
 
-    def begin_round(self, state: "Pruned") -> "Pruned":
-        """The state in a new round, if the last one is over: if nothing fell in it, what did the
-        least harm falls."""
-        over = ~jnp.any(state.kept & (jnp.arange(self.context) >= state.place))
-        must = over & (state.harm > -jnp.inf) & (jnp.sum(state.kept) > self.length)
-        kept = jnp.where(must, state.kept.at[state.least].set(False), state.kept)
-        place = jnp.where(over, 0, state.place)
-        return Pruned(state.symbols, kept, place, state.least, jnp.where(over, jnp.inf, state.harm))
+    def most_kept(self, problem: SearchProblem) -> Float[Array, ""]:
+        """How many symbols may be left after this step."""
+        left = 1 - (problem.step + 1) / problem.steps
+        return jnp.ceil(self.length + left * (self.context - self.length))
 
     def prompt(self, state: "Pruned") -> Int[Any, " prompt"]:
         return first_kept(jnp.asarray(state.symbols), jnp.asarray(state.kept), self.length)
 
 
 class Pruned(NamedTuple):
-    """Demonstrations [context], which of them are kept [context], and the round: the place to visit
-    next, and where the least harm of it was done, nats; -inf once a symbol fell."""
+    """Demonstrations [context], which of them are kept [context], the place to visit next, and
+    where the least harm was done since a symbol had to fall, and how much, nats."""
 
     symbols: Any
     kept: Any
@@ -128,5 +122,6 @@ class Pruned(NamedTuple):
 
 
 def next_kept(state: Pruned) -> Int[Array, ""]:
-    """The first place from the round's on whose symbol is kept."""
-    return jnp.argmax(state.kept & (jnp.arange(len(state.kept)) >= state.place))
+    """The first place from the next one on whose symbol is kept; after the last one the first."""
+    ahead = state.kept & (jnp.arange(len(state.kept)) >= state.place)
+    return jnp.argmax(jnp.where(jnp.any(ahead), ahead, state.kept))
