@@ -9,10 +9,12 @@ will be, which schedules ask for, is foretold from the cost of the first two: a 
 more than those that follow.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
@@ -110,9 +112,15 @@ class _Run(NamedTuple):
         return int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
 
     def start(self) -> SearchState:
-        """The state before the first step."""
+        """The state before the first step. What it takes is known before anything is computed: a
+        table over symbols, small elsewhere, can be too large for a language model's alphabet."""
         parts = traced(self.search), traced(self.predictor)
-        member = starts(parts, self.sizes, self.start_key, self.settings.repetitions)
+        given = parts, self.sizes, self.start_key, self.settings.repetitions
+        leaves = jax.tree.leaves(eqx.filter_eval_shape(starts, *given))
+        needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+        what = f"tables of {type(self.search).__name__} over {self.predictor.symbols:,} symbols"
+        platforms.expect_room(needed, what, "Choose smaller ones, or fewer repetitions.")
+        member = starts(*given)
         return self._nothing(member, self._steps_within_budget(member))
 
     def states(self, state: SearchState) -> Iterator[SearchState]:

@@ -10,7 +10,7 @@ import pytest
 from promptax import FitSettings, platforms
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition
-from promptax.steering import GradientSearch, HardPrompt, HardPromptMixture
+from promptax.steering import GradientSearch, HardPrompt, HardPromptMixture, SubspaceEvolution
 from promptax.steering.base import Tuning
 from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
@@ -75,6 +75,13 @@ def test_readings_are_counted_without_what_is_not_wanted():
     rows = 3 + 1 + 0 + 2 + 3 + 2
     expected = Readings(4, sequences=4 * 4, rows=rows, derivatives=1, derivative_rows=3)
     assert jax.tree.map(int, total) == expected
+
+
+def test_tables_over_too_many_symbols_are_refused_before_they_are_made():
+    many = Categorical((1 / 4096,) * 4096)
+    search = SubspaceEvolution(length=50, dimensions=10**9)  # all 50 · 4096, squared: 168 GB
+    with pytest.raises(ValueError, match="Expected tables of SubspaceEvolution over 4,096 symbols"):
+        search.tune(KEY, many.bayes(), many, FitSettings(steps=1), callbacks=())
 
 
 class Scanning(NamedTuple):
