@@ -18,7 +18,7 @@ from promptax.analysis.internal_states import internal_states
 from promptax.axes import labelled
 from promptax.checks import door
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind
 
 
 @door
@@ -59,6 +59,7 @@ def linear_probes(
         linear_probes(network, tokens, {"share of symbol 1": shares})
     """
     check(penalty >= 0, f"Expected a penalty of at least 0; got {penalty}.")
+    check_kind(statistics, Mapping, '{"share": shares}')
     check(len(statistics) > 0, "Expected at least one statistic by name; got none.")
     states = internal_states(predictor, observations)
     names = [str(name) for name in states if "time" in states[name].dims]

@@ -95,6 +95,10 @@ def evaluate(
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
     key, callbacks = as_key(key), tuple(callbacks)
+    check(
+        all(map(callable, callbacks)),
+        f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.",
+    )
     platforms.drop_programs()
     check_whole_numbers(
         sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length

@@ -72,6 +72,7 @@ SPECS = {
     "px.FitSettings(batch=2**31)": "Expected batch of at most 2,147,483,647; got 2147483648.",
     "px.evaluate(key, {}, COINS, 10**8, 3)": "Expected at most 268,435,456 losses; got losses of u",
     "px.evaluate(key, {}, COINS, 4, 10**9)": "Expected at most 268,435,456 losses; got losses of u",
+    "px.evaluate(key, {}, COINS, 4, 3, callbacks=[1, 2])": "Expected callbacks, functions of (don",
     "LSTM(depth=10**8)": "Expected a depth of at most 1,000 layers; got 100000000.",
     "Transformer(depth=10**8)": "Expected a depth of at most 1,000 layers; got 100000000.",
     "Transformer(width=2**70 + 1)": "Expected heads that divide the width 1180591620717411303425",
