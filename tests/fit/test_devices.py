@@ -6,72 +6,42 @@ Each case is a process of its own, because the number of devices is settled when
 import os
 import socket
 
+import jax
 import numpy as np
 import pytest
+from support import judges as laws
 from support.processes import python, start
+from support.several_devices import work
 
-from promptax import load
+from promptax import load, save
 
 pytestmark = pytest.mark.slow  # the file
 
-WORK = """
+WORK = f"""
 import sys
-import jax, jax.numpy as jnp, numpy as np
-import promptax as px
-from promptax.predictors import Transformer
-from promptax.steering import PromptMixture, SoftPrompt
-from promptax.tasks import Categorical, DirichletCategorical
-
-class Uniform(px.Predictor):
-    symbols: int = 2  # a number that is no array
-
-    def start(self, capacity=None):
-        return jnp.zeros(())
-
-    def advance(self, state, inputs):
-        rows = jnp.zeros((len(inputs), self.symbols)) - jnp.log(float(self.symbols))
-        return state, px.Prediction(rows)
-
-def work():
-    key, out = jax.random.key(3), {}
-    small = px.FitSettings(steps=4, batch=8, length=6)
-    fitted = px.pretrain(key, Transformer(width=8, heads=2), DirichletCategorical(), small,
-                         callbacks=())
-    base, out["weights"] = fitted.predictor, [fitted.loss, fitted.predictor]
-    for repetitions, tuner in (1, PromptMixture(SoftPrompt(length=2))), (2, SoftPrompt(length=2)):
-        settings = px.FitSettings(steps=4, batch=8, length=5, repetitions=repetitions)
-        fitted = tuner.tune(key, base, Categorical(), settings, callbacks=())
-        out[type(tuner).__name__] = [fitted.loss, fitted.predictor]
-    losses = px.evaluate(key, {"tuned": fitted.predictor, "uniform": Uniform()}, Categorical(),
-                         sequences=24, length=9)
-    out["losses"] = jnp.asarray(losses.log_loss.values)
-    return out
+sys.path.append({str(laws.TESTS)!r})
+import jax, promptax as px
+from support.several_devices import work
 """
-
 ALONE = WORK + "\nassert len(jax.devices()) == int(sys.argv[1])\npx.save(sys.argv[2], work())\n"
-
-
-def results(folder, devices):
-    path = folder / f"{devices}.safetensors"
-    python(folder, "-c", ALONE, devices, path, JAX_NUM_CPU_DEVICES=str(devices))
-    return load(path)
 
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("one"), 1)
+    assert len(jax.devices()) == 1
+    return load(save(tmp_path_factory.mktemp("one") / "one.safetensors", work()))
 
 
 def same(one, other):
-    import jax
-
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
 
 
 def test_several_devices_give_what_one_gives(one_device, tmp_path):
     """Four: a batch in four parts; two repetitions, each with two parts of its batch."""
-    same(results(tmp_path, 4), one_device)
+    path = tmp_path / "four.safetensors"
+    python(tmp_path, "-c", ALONE, 4, path, JAX_NUM_CPU_DEVICES="4")
+    same(load(path), one_device)
 
 
 def free_port():
@@ -80,11 +50,14 @@ def free_port():
         return one.getsockname()[1]
 
 
+COMMAND = ["pretrain", "--network.width", "8", "--network.heads", "2"]
+COMMAND += ["--fit.steps", "3", "--fit.batch", "4", "--fit.length", "5", "--out", "run"]
 TOGETHER = (
     WORK
-    + """
-from promptax import platforms
-platforms.join(sys.argv[1], 2, int(sys.argv[2]))
+    + f"""
+from promptax import cli
+where = ["--coordinator", sys.argv[1], "--num-processes", "2", "--process-id", sys.argv[2]]
+cli.main([*{COMMAND}, *where])
 assert jax.process_count() == 2 and len(jax.devices()) == 2
 px.save(sys.argv[3], work())
 """
@@ -92,30 +65,21 @@ px.save(sys.argv[3], work())
 
 
 def test_two_processes_give_what_one_gives_and_only_the_first_writes(one_device, tmp_path):
-    where = f"127.0.0.1:{free_port()}"
+    """A command joins them."""
+    where, one = f"127.0.0.1:{free_port()}", {"JAX_NUM_CPU_DEVICES": "1"}
     paths = [tmp_path / f"{number}.safetensors" for number in range(2)]
     children = [
-        start(tmp_path, "-c", TOGETHER, where, number, path) for number, path in enumerate(paths)
+        start(tmp_path, "-c", TOGETHER, where, number, path, **one)
+        for number, path in enumerate(paths)
     ]
     ended = [child.communicate(timeout=300) for child in children]  # all, before one may fail
     for child, (said, complaint) in zip(children, ended, strict=True):
         assert child.returncode == 0, said + complaint
-    same(load(paths[0]), one_device)
-    assert not paths[1].exists()
-
-
-COMMAND = ["-m", "promptax", "pretrain", "--network.width", "8", "--network.heads", "2"]
-COMMAND += ["--fit.steps", "3", "--fit.batch", "4", "--fit.length", "5", "--out", "run"]
-
-
-def test_the_command_line_joins_two_processes(tmp_path):
-    where = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2", "--process-id"]
-    children = [start(tmp_path, *COMMAND, *where, number) for number in range(2)]
-    ended = [child.communicate(timeout=300) for child in children]
-    assert all(child.returncode == 0 for child in children), ended
     said = [out + complaint for out, complaint in ended]
     assert "written to run" in said[0] and "written" not in said[1]
     assert (tmp_path / "run" / "predictor.safetensors").exists()
+    same(load(paths[0]), one_device)
+    assert not paths[1].exists()
 
 
 CORES = """
