@@ -33,8 +33,8 @@ demo: $(RUNTIME)  ## run the main job and print where its page is; ARGS="--netwo
 test: $(DEV)  ## run the tests, slow ones aside; PYTEST_ARGS="-x tests/fit/test_fit.py" instead of two workers
 	$(MALLOC) $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: test  ## run the tests, then the slow ones
-	$(MALLOC) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+test-all: $(DEV)  ## run all tests, at once: slow ones share what others compiled
+	$(MALLOC) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it
 	$(BIN)/promptax lm fetch
