@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, mistakes, a whole small demo."""
 
 import csv
+import functools
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from support.command_line import _keep_compilation_settings, complaint, run  # n
 import promptax as px
 from promptax import cli
 from promptax.cli import overview
+from promptax.experiments import bench
 
 pytestmark = pytest.mark.slow  # the file
 
@@ -25,8 +27,8 @@ def demo(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_use_compilation_cache", lambda: None)
         run(
-            "demo", "--out", folder, *TINY, "--pretraining-steps", 4, "--steps", 3,
-            "--repetitions", 2, "--sequences", 64,
+            "demo", "--out", folder, "--network", "lstm", "--network.width", 8,
+            "--pretraining-steps", 4, "--steps", 3, "--repetitions", 2, "--sequences", 64,
         )  # fmt: skip
     return folder
 
@@ -204,8 +206,12 @@ def test_alphabets_must_match(demo, capsys):
     assert "2 symbols" in text and "3" in text
 
 
-def test_bench_shows_a_share_where_the_work_can_be_counted(capsys):
+def test_bench_shows_a_share_where_the_work_can_be_counted(capsys, monkeypatch):
+    peak, job = bench.matrix_product_peak, functools.partial(bench.ours, batch=4)
+    monkeypatch.setattr(bench, "matrix_product_peak", functools.partial(peak, 256, 1))
+    monkeypatch.setattr(bench, "ours", job)
     quick = ["--updates", 2, "--rounds", 1]
     assert run("bench", *TINY, *quick, capsys=capsys).count("%") == 4
+    monkeypatch.setattr(bench, "JOBS", ("soft prompt",))
     recurrent = run("bench", "--network", "lstm", "--network.width", 4, *quick, capsys=capsys)
     assert "%" not in recurrent and "soft prompt" in recurrent

@@ -102,7 +102,7 @@ def test_every_tuner_tunes(tuner):
 @pytest.mark.slow
 @pytest.mark.parametrize("tuner", [FullWeights(), LowRank(rank=1)], ids=["FullWeights", "LowRank"])
 def test_a_bfloat16_network_is_tuned_in_its_own_dtype(tuner):
-    network = NARROW.build(jax.random.key(0), 2)
+    network = laws.build(NARROW, 0, 2)
     steered = tuned(tuner, network)
     assert px.predict(steered, [0, 1]).dtype == jnp.float32
     layer = steered.torso.layers.query
@@ -114,7 +114,7 @@ def test_a_bfloat16_network_is_tuned_in_its_own_dtype(tuner):
 @pytest.mark.slow
 def test_small_steps_add_up_in_bfloat16():
     """A step is less than a sixth of the distance between two bfloat16 numbers; 40 are not."""
-    network = NARROW.build(jax.random.key(0), 2)
+    network = laws.build(NARROW, 0, 2)
     settings = px.FitSettings(steps=40, batch=2, length=4, learning_rate=1e-5)
     steered = tuned(FullWeights(), network, settings)
     before = np.asarray(network.torso.layers.query.weight, np.float32)

@@ -20,11 +20,12 @@ def test_conditions_are_data_with_names_of_their_own(study):
     for scale in study.scales:
         conditions = study.conditions(scale)
         assert conditions and all(isinstance(each, Condition) for each in conditions.values())
-        assert len({each.identity() for each in conditions.values()}) == len(conditions)
+        identities = {name: each.identity() for name, each in conditions.items()}
+        assert len(set(identities.values())) == len(conditions)
         assert all(list(matching(conditions, name)) == [name] for name in conditions), "--only"
-        for each in conditions.values():
+        for name, each in conditions.items():
             again = specs.from_json(json.loads(json.dumps(specs.to_json(each))))
-            assert again == each and again.identity() == each.identity()
+            assert again == each and again.identity() == identities[name]
 
 
 @every_study

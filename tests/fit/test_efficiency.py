@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.extend.core import jaxprs_in_params
+from support import judges as laws
 from support.processes import python
 
 from promptax import FitSettings
@@ -45,11 +46,14 @@ def built(name="Transformer"):
     return ARCHITECTURES[name].build(KEY, 2)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture
 def compiled_as_users_do():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+optimised = pytest.mark.usefixtures("compiled_as_users_do")  # where a program is looked at
 
 
 def episodes(batch):
@@ -120,6 +124,7 @@ def shapes(made, batch):
 # --- the prompt is read once ----------------------------------------------------------------
 
 
+@optimised
 def test_the_two_ways_of_reading_agree():
     (tuned, gradient), (rows, other) = program(SoftPrompt(length=5)), naive(5)
     (loss, (ours, _)), (expected, theirs) = (
@@ -148,6 +153,7 @@ def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
     print(f"each row of the prompt, each sequence: {ours:.0f} here, {theirs:.0f} if read anew")
 
 
+@optimised
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_nothing_of_the_prompt_exists_once_for_each_sequence(name):
     """In the compiled program only attention's weights have a prompt and a sequence axis."""
@@ -276,6 +282,7 @@ def searched(network):
     return jnp.zeros(4, jnp.int32), step
 
 
+@optimised
 @pytest.mark.parametrize(
     ("name", "tuner"),
     [
@@ -289,7 +296,7 @@ def searched(network):
 def test_many_symbols_are_never_held_for_every_step_of_every_sequence(name, tuner):
     symbols, batch, time = 4096, 64, 50
     network = {"Transformer": Transformer(width=8, heads=2), "LSTM": LSTM(width=8)}[name]
-    network = network.build(KEY, symbols)
+    network = laws.build(network, 0, symbols)
     search = isinstance(tuner, GradientSearch)
     tuned, step = searched(network) if search else program_of(tuner, network)
     some = Episode(jnp.zeros((batch, time), jnp.int32))

@@ -18,7 +18,7 @@ from promptax.language import LanguageModel, SpelledNetwork
 from promptax.language.spelled import Spelled, spelled
 from promptax.predictors import Llama
 from promptax.protocol.predictor import Embedded
-from promptax.steering import GradientSearch, HardPrompt, KeyValuePrompt, LowRank, SoftPrompt
+from promptax.steering import GradientSearch, KeyValuePrompt, LowRank, SoftPrompt
 from promptax.steering.gradient import network_of
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -29,6 +29,9 @@ WORDS = {
     "three outcomes": (((4, 6, 1), (5, 6, 4), (0, 1, 2)), ()),
 }
 every_spelling = pytest.mark.parametrize(("words", "opening"), WORDS.values(), ids=WORDS)
+spellings_that_differ = pytest.mark.parametrize(  # a piece or several, an opening or none
+    ("words", "opening"), [WORDS["one piece, opening"], WORDS["three outcomes"]]
+)
 COINS, COIN = DirichletCategorical(), Categorical()
 
 
@@ -77,7 +80,7 @@ def test_it_predicts_as_the_network_does_restricted_to_the_words(words, opening)
 
 
 @pytest.mark.slow
-@every_spelling
+@spellings_that_differ
 def test_pieces_steps_batches_and_one_hot_rows_read_alike(words, opening):
     predictor, symbols = spelled(loud(), words, opening), flips(words, 5)
     expected = protocol.predict(predictor, symbols)
@@ -107,7 +110,7 @@ def test_predictions_know_nothing_of_what_comes(words, opening):
 
 
 @pytest.mark.slow
-@every_spelling
+@spellings_that_differ
 def test_prompts_stand_between_the_opening_and_the_data(words, opening):
     predictor, symbols, prompt = spelled(loud(), words, opening), flips(words, 4), [1, 0]
     expected = judge(words, opening, [*prompt, *symbols])[2:]
@@ -171,7 +174,6 @@ def test_it_is_built_pretrained_stored_and_asked_for_its_prior(tmp_path):
 @pytest.mark.parametrize(
     "tuner",
     [
-        HardPrompt(length=1, sequences=4),
         SoftPrompt(length=2, initial="tokens"),
         KeyValuePrompt(length=2),
         GradientSearch(length=2, candidates=2, top=1),
