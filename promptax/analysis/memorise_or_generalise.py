@@ -21,7 +21,7 @@ from promptax.specs import check
 Grid = Float[np.ndarray, "pool_size step"]
 STARTS = tuple((a, b) for a in (0.1, 0.4, 0.7) for b in (0.3, 0.6, 0.9))  # of discount, simplicity
 SCALES = np.exp(np.linspace(np.log(1e-4), np.log(1e4), 25))  # of how strongly evidence counts
-BEST_STARTS = 3  # whose search goes on
+BEST_STARTS = 5  # whose search goes on
 
 
 def relative_position(
@@ -96,13 +96,11 @@ def hierarchical_fit(
         f"{gain.shape} and {bits.shape}.",
     )
     grid = _Evidence(gain, bits, float(generalising_bits), np.asarray(steps, float))
-    starts = [np.array([np.log(s), a, b]) for a, b in STARTS for s in SCALES]
-    starts.sort(key=lambda numbers: float(np.sum((grid.weight(numbers) - position) ** 2)))
-    best = _fit(grid, position, starts[:BEST_STARTS])
+    best = _fit(grid, position)
     held_out = np.empty_like(position)
     for index in range(shape[0]):
         others = np.arange(shape[0]) != index
-        numbers = _fit(grid.of(others), position[others], [best])
+        numbers = _fit(grid.of(others), position[others])
         held_out[index] = grid.of(~others).weight(numbers)[0]
     weight = grid.weight(best)
     axes = ("pool_size", "step")
@@ -142,18 +140,21 @@ class _Evidence(NamedTuple):
         return 0.5 * (1 + np.tanh(odds / 2))
 
 
-def _fit(
-    grid: _Evidence, position: Grid, starts: list[Float[np.ndarray, " number"]]
-) -> Float[np.ndarray, " number"]:
-    """(log γ, α, β) of the least squared error that is found from these starts."""
+def _fit(grid: _Evidence, position: Grid) -> Float[np.ndarray, " number"]:
+    """(log γ, α, β) of the least squared error, from the best of several starts."""
     import scipy.optimize  # takes long to import
 
     def residuals(numbers: Float[np.ndarray, " number"]) -> Float[np.ndarray, " cell"]:
         return (grid.weight(numbers) - position).ravel()
 
+    starts = [np.array([np.log(s), a, b]) for a, b in STARTS for s in SCALES]
+    starts.sort(key=lambda numbers: float(np.sum(residuals(numbers) ** 2)))
     bounds = ([-30.0, 0.0, 0.0], [30.0, 1.0, 1.5])
-    found = [scipy.optimize.least_squares(residuals, start, bounds=bounds) for start in starts]
-    return min(found, key=lambda result: result.cost).x
+    searches = [
+        scipy.optimize.least_squares(residuals, start, bounds=bounds)
+        for start in starts[:BEST_STARTS]
+    ]
+    return min(searches, key=lambda result: result.cost).x
 
 
 def _correlation(ours: Grid, theirs: Grid) -> float:

@@ -62,12 +62,12 @@ class Reader:
 
     def of(self, name: str) -> dict[int, Results]:
         """The trainings of that name, by seed."""
-        found = {}
+        by_seed = {}
         for key, tree in self.results.items():
             before, _, seed = key.rpartition(SEED)
             if before == name:
-                found[int(seed)] = Results(tree)
-        return dict(sorted(found.items()))
+                by_seed[int(seed)] = Results(tree)
+        return dict(sorted(by_seed.items()))
 
     def names(self) -> list[str]:
         """The names of all that were measured, without seeds."""
@@ -80,7 +80,7 @@ class Reader:
     def of_all(self, names: list[str]) -> list[dict[str, Results]]:
         """For each seed that has all of these trainings: those trainings, by name."""
         by_name = {name: self.of(name) for name in names}
-        seeds = set.intersection(*(set(found) for found in by_name.values())) if names else set()
+        seeds = set.intersection(*map(set, by_name.values())) if names else set()
         return [{name: by_name[name][seed] for name in names} for seed in sorted(seeds)]
 
     def check(
@@ -149,8 +149,13 @@ class TrainingStudy(Study):
         ]
 
 
-def curves(by_seed: Mapping[int, Results]) -> list[tuple[str, "learning.Figure"]]:
-    """Regret at the end, and distances while learning, on every source: means over seeds."""
+def curves(
+    by_seed: Mapping[int, Results], *, with_regret: bool = True
+) -> list[tuple[str, "learning.Figure"]]:
+    """Regret at the end, and distances while learning, on every source: means over seeds.
+
+    `with_regret`: False where algorithms say nothing sensible of how sure one can be.
+    """
     trees = [results.tree for results in by_seed.values()]
     drawn = []
     for group in trees[0].children:
@@ -163,7 +168,7 @@ def curves(by_seed: Mapping[int, Results]) -> list[tuple[str, "learning.Figure"]
             rights = np.mean([dataset["last_accuracy"].values for dataset in datasets], axis=0)
             mean = datasets[0].assign(last_accuracy=("step", rights))
             drawn.append((learning.accuracy_reading(mean), learning.accuracy_by_step(mean)))
-        elif "regret" in datasets[0]:
+        elif with_regret and "regret" in datasets[0]:
             regrets = [dataset["regret"].isel(repetition=0).values for dataset in datasets]
             mean = datasets[0].isel(repetition=0)
             mean = mean.assign(regret=(("predictor", "time"), np.mean(regrets, axis=0)))

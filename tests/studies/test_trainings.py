@@ -136,7 +136,7 @@ def akyurek_world(name, training, wrong):
 
 
 def reddy_world(name, training, wrong):
-    bursty, many = "burstiness 0," not in name, "many" in name
+    bursty, many = "burstiness 0 " not in name, "many" in name
     lawful = "Zipf 1" in name
     novel = 0.97 if bursty and (many or lawful) else 0.8 if bursty else 0.3
     known = 0.6 if bursty else 0.8 if many else 0.95

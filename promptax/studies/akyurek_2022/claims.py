@@ -18,7 +18,7 @@ RATIOS = (0.0, 1 / 16, 1 / 9, 1 / 4, 4 / 9)  # variance of the noise over that o
 NOISELESS = 0.0
 LEAST_RATIO = 1e-4  # what stands for no noise, of which there is no density
 LEAST_SQUARES = "least squares"
-ONE_LAYER, LINEAR = "one layer, no noise", "linear attention, no noise"
+ONE_LAYER, LINEAR = "one layer · no noise", "linear attention · no noise"
 DIAGONAL = dict(zip(RATIOS, (1.25e-5, 3.29e-5, 3.86e-5, 3.30e-5, 6.10e-5), strict=True))
 CLAIMS = ClaimList[Reader]()
 

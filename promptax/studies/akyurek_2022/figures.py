@@ -21,7 +21,8 @@ def parts(reader: Reader) -> list[Part]:
     drawn = list(_penalties(reader))
     sections = [Part("Which penalty?", _ABOUT, drawn)] if drawn else []
     return sections + [
-        Part(name.capitalize(), "", curves(reader.of(name))) for name in reader.names()
+        Part(name.capitalize(), "", curves(reader.of(name), with_regret=False))
+        for name in reader.names()
     ]
 
 
@@ -29,11 +30,11 @@ def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:
     across = [LEAST_RATIO * 100, *RATIOS[1:]]
     rows, nearest = {}, []
     for ratio in RATIOS:
-        found = [ridges(results) for results in reader.of(name_of(ratio)).values()]
-        if found:
-            means = np.mean([list(distances.values()) for distances in found], axis=0)
+        by_seed = [ridges(results) for results in reader.of(name_of(ratio)).values()]
+        if by_seed:
+            means = np.mean([list(distances.values()) for distances in by_seed], axis=0)
             rows[name_of(ratio)] = across, means
-            nearest.append(f"{name_of(ratio)}: {list(found[0])[int(np.argmin(means))]}")
+            nearest.append(f"{name_of(ratio)}: {list(by_seed[0])[int(np.argmin(means))]}")
     if rows:
         yield (
             f"Nearest: {'; '.join(nearest)}.",

@@ -22,7 +22,7 @@ CLAIMS = ClaimList[Reader]()
 
 def name_of(burstiness: float, many: bool, zipf: float) -> str:
     """The name of a training."""
-    return f"{'many' if many else 'few'} classes, burstiness {burstiness:g}, Zipf {zipf:g}"
+    return f"{'many' if many else 'few'} classes · burstiness {burstiness:g} · Zipf {zipf:g}"
 
 
 def accuracy(source: str) -> Number:
@@ -46,10 +46,10 @@ def jump(results: Results) -> float:
     return float((steps[above[0]] - steps[first]) / steps[-1])
 
 
-def _differences(reader: Reader, more: str, less: str, source: str) -> tuple[float, ...]:
+def _differences(reader: Reader, first: str, second: str, source: str) -> tuple[float, ...]:
     """Accuracy of the first training above that of the second, by seed."""
     number = accuracy(source)
-    return tuple(number(row[more]) - number(row[less]) for row in reader.of_all([more, less]))
+    return tuple(number(row[first]) - number(row[second]) for row in reader.of_all([first, second]))
 
 
 @CLAIMS.enter(

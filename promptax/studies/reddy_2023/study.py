@@ -30,12 +30,12 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(4, (4, 8), 2, 4, 8, 10, 8, 5e-3, 2, 16),
-    "small": Scale(16, (16, 256), 4, 8, 32, 3000, 32, 2e-3, 30, 256),
+    "small": Scale(16, (16, 512), 4, 8, 32, 3000, 32, 2e-3, 30, 256),
     "paper": Scale(63, (128, 2048), 32, 8, 128, 100_000, 128, 1e-3, 100, 1000),
 }
 """`paper`: the dimensions, labels and points of Reddy 2023, whose networks have no perceptron in
 between and are trained by plain gradient descent; these here are Transformers, trained by Adam."""
-KINDS = 2  # classes of a bursty sequence
+KINDS = 2  # classes of a bursty sequence; with 512 exact Bayes would sum over too many pairs
 
 
 class Reddy2023(TrainingStudy):
@@ -54,8 +54,9 @@ class Reddy2023(TrainingStudy):
     def trainings(self, scale: str) -> dict[str, Training]:
         sizes = SCALES[scale]
         few, many = sizes.classes
-        kinds = [(0.0, few, 0.0), (1.0, few, 0.0), (0.0, many, 0.0), (1.0, many, 0.0)]
-        kinds += [(0.5, few, 0.0), (0.5, few, 1.0)]
+        kinds = [(0.0, many, 0.0), (1.0, many, 0.0)]
+        if scale != "smoke":  # each compiles programs of its own
+            kinds += [(0.0, few, 0.0), (1.0, few, 0.0), (0.5, few, 0.0), (0.5, few, 1.0)]
         return {name_of(b, c == many, z): _training(sizes, b, c, z) for b, c, z in kinds}
 
     def claim_list(self) -> ClaimList[Reader]:
