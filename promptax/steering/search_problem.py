@@ -77,6 +77,8 @@ class SearchProblem:
     `step` and `steps`: the number of this step, from 0, and of all steps; traced, so that another
     number of steps compiles nothing.
     `weights` [sequence]: how much each of the episodes counts, 1 on average; None: all the same.
+    `spelling` [symbol]: what stands for the symbols of prompts, where they are spelled with a part
+    of the alphabet; None: the whole alphabet, as it is.
     """
 
     predictor: Predictor
@@ -86,11 +88,12 @@ class SearchProblem:
     step: Any = 0
     steps: Any = 1
     readings: list[Readings] = dataclasses.field(default_factory=list)
+    spelling: Int[Array, " symbol"] | None = None
 
     @property
     def symbols(self) -> int:
-        """The size of the alphabet."""
-        return self.predictor.symbols
+        """The size of the alphabet, or of the part of it that prompts are spelled with."""
+        return self.predictor.symbols if self.spelling is None else len(self.spelling)
 
     @property
     def prompt_length(self) -> int:
@@ -112,7 +115,8 @@ class SearchProblem:
             rows: how many of a prompt's rows are read, from the first; None: all of them.
             wanted: candidates that count; others lose +inf, and are free. None: all of them.
         """
-        loss = after_any(self.predictor, prompts, rows, self._episodes(), self.sizes)
+        spelled, episodes = self._spelled(prompts), self._episodes()
+        loss = after_any(self.predictor, spelled, rows, episodes, self.sizes)
         if self.weights is not None:
             loss = jnp.where(self.weights > 0, loss * self.weights, 0.0)  # not ∞ · 0
         if not self.sizes.impossible_may_win:
@@ -141,10 +145,10 @@ class SearchProblem:
         """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e
         [prompt, symbol] for its one-hot rows e: to first order, L + ∂L/∂e[i, v] -
         ∂L/∂e[i, prompt[i]] is the loss of the prompt whose row i is symbol v."""
-        episodes = self._episodes()
-        result = loss_and_slopes(self.predictor, prompt, episodes, self.sizes, self.weights)
+        spelled, episodes = self._spelled(prompt), self._episodes()
+        result = loss_and_slopes(self.predictor, spelled, episodes, self.sizes, self.weights)
         self._count(prompt, 1, episodes.inputs.shape[0], self.prompt_length, derivatives=1)
-        return result
+        return result if self.spelling is None else (result[0], result[1][:, self.spelling])
 
     def impossible(
         self, prompts: Prompts, rows: Int[Array, " candidate"] | None = None
@@ -159,7 +163,7 @@ class SearchProblem:
             never = jnp.isneginf(prediction.of(prompt))
             return jnp.any(never & (jnp.arange(length) < count))
 
-        return jax.lax.map(lambda given: excluded(*given), (prompts, counts))
+        return jax.lax.map(lambda given: excluded(*given), (self._spelled(prompts), counts))
 
     def survivors(self, prompts: Prompts) -> Bool[Array, " candidate"]:
         """Which prompts are what their own text is encoded to. The host is asked, in every step:
@@ -168,12 +172,16 @@ class SearchProblem:
         if judge is None:
             raise TypeError("Expected a target of texts, whose tokenizer says what survives.")
         shape = jax.ShapeDtypeStruct((len(prompts),), bool)
-        return jax.pure_callback(judge, shape, prompts, vmap_method="expand_dims")
+        spelled = self._spelled(prompts)
+        return jax.pure_callback(judge, shape, spelled, vmap_method="expand_dims")
 
     def total(self) -> Readings:
         """Everything that this step read."""
         nothing = Readings(*(jnp.int32(0) for _ in Readings._fields))
         return jax.tree.map(lambda *counts: sum(counts, jnp.int32(0)), nothing, *self.readings)
+
+    def _spelled(self, prompts: Int[Array, "*candidate prompt"]) -> Int[Array, "*candidate prompt"]:
+        return prompts if self.spelling is None else self.spelling[prompts]
 
     def _episodes(self) -> Episode:
         if self.episodes is None:
