@@ -27,11 +27,13 @@ from promptax.steering.searches.moves import draw_prompts
 
 class Finalists(NamedTuple):
     """`prompts` [finalist, prompt]; `averages` [finalist]: their mean losses since they came, nats
-    per sequence; `counts` [finalist]: the steps that these are of, -1 where nobody came yet."""
+    per sequence; `counts` [finalist]: the steps that these are of, -1 where nobody came yet;
+    `leader` [prompt]: the prompt of the one that leads."""
 
     prompts: Any
     averages: Any
     counts: Any
+    leader: Any
 
 
 class BestOfDraws(Search):
@@ -60,7 +62,7 @@ class BestOfDraws(Search):
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Finalists:
         prompts = draw_prompts(key, self.finalists, self.length, problem.symbols)
         nobody = jnp.full(self.finalists, -1)
-        return Finalists(prompts, jnp.zeros(self.finalists), nobody)
+        return Finalists(prompts, jnp.zeros(self.finalists), nobody, prompts[0])
 
     def step(
         self, key: Key[Array, ""], state: Finalists, problem: SearchProblem
@@ -72,18 +74,19 @@ class BestOfDraws(Search):
         old, drawn = losses[: self.finalists], losses[self.finalists :]
         best = jnp.argmin(drawn)
         shown = jnp.where(jnp.any(here), old[leader_of(state)], drawn[best])
-        state = read_again(state, old)
-        worst = jnp.argmax(jnp.where(here, state.averages, jnp.inf))
+        averages, counts = read_again(state, old)
+        worst = jnp.argmax(jnp.where(here, averages, jnp.inf))
         enters = (drawn[best] < old[worst]) | ~here[worst]
 
         def replace(whole: Array, value: Any) -> Array:
             return jnp.where(enters, whole.at[worst].set(value), whole)
 
-        prompts, counts = replace(state.prompts, new[best]), replace(state.counts, 0)
-        return Finalists(prompts, replace(state.averages, 0.0), counts), shown
+        prompts, counts = replace(state.prompts, new[best]), replace(counts, 0)
+        state = Finalists(prompts, replace(averages, 0.0), counts, state.leader)
+        return state._replace(leader=prompts[leader_of(state)]), shown
 
     def prompt(self, state: Finalists) -> Int[Any, " prompt"]:
-        return state.prompts[leader_of(state)]
+        return state.leader
 
 
 def leader_of(state: Finalists) -> Int[Array, ""]:
@@ -94,8 +97,10 @@ def leader_of(state: Finalists) -> Int[Array, ""]:
     return jnp.where(jnp.isfinite(jnp.min(rank)), jnp.argmin(rank), newest)
 
 
-def read_again(state: Finalists, losses: Float[Array, " finalist"]) -> Finalists:
-    """The averages with these losses [finalist], nats per sequence, of one step's episodes."""
+def read_again(
+    state: Finalists, losses: Float[Array, " finalist"]
+) -> tuple[Float[Array, " finalist"], Int[Array, " finalist"]]:
+    """Averages and counts with these losses, nats per sequence, of one step's episodes."""
     leader = leader_of(state)
     hardness = losses[leader] - state.averages[leader]
     known = (state.counts[leader] > 0) & jnp.isfinite(hardness)
@@ -104,4 +109,4 @@ def read_again(state: Finalists, losses: Float[Array, " finalist"]) -> Finalists
     counts = jnp.where(state.counts < 0, -1, state.counts + 1)
     share = 1 / jnp.maximum(counts, 1)
     averages = (1 - share) * state.averages + share * losses
-    return Finalists(state.prompts, jnp.where(counts > 0, averages, 0.0), counts)
+    return jnp.where(counts > 0, averages, 0.0), counts

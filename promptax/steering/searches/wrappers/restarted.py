@@ -32,8 +32,8 @@ from promptax.tasks.base import Task
 
 class Runs(NamedTuple):
     """`inner`: the state of the run that is on; `age`: its steps so far; `still`: its last steps
-    without another prompt; `best` [prompt]: the best of the runs that ended, if `ended` is not
-    0."""
+    without another prompt; `best` [prompt]: the best of the runs that ended, whose number is
+    `ended`; in the first run, its prompt."""
 
     inner: Any
     age: Any
@@ -99,7 +99,7 @@ class Restarted(Search):
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Runs:
         inner, zero = self.search.start(key, problem), jnp.int32(0)
-        return Runs(inner, zero, zero, jnp.zeros_like(self.search.prompt(inner)), zero)
+        return Runs(inner, zero, zero, jnp.asarray(self.search.prompt(inner)), zero)
 
     def step(
         self, key: Key[Array, ""], state: Runs, problem: SearchProblem
@@ -109,7 +109,8 @@ class Restarted(Search):
         clocked = dataclasses.replace(problem, step=state.age, steps=steps)
         inner, loss = self.search.step(on, state.inner, clocked)
         winner = jnp.asarray(self.search.prompt(state.inner))
-        same = jnp.all(winner == jnp.asarray(self.search.prompt(inner)))
+        after = jnp.asarray(self.search.prompt(inner))
+        same = jnp.all(winner == after)
         still, age = jnp.where(same, state.still + 1, 0), state.age + 1
         over = still >= self.patience
         if self.period:
@@ -119,7 +120,7 @@ class Restarted(Search):
         return jax.tree.map(
             lambda new, old: jnp.where(over, new, old),
             fresh,
-            Runs(inner, age, still, state.best, state.ended),
+            Runs(inner, age, still, jnp.where(state.ended > 0, state.best, after), state.ended),
         ), loss
 
     def better(self, state: Runs, winner: Prompt, over: Array, problem: SearchProblem) -> Prompt:
@@ -132,7 +133,7 @@ class Restarted(Search):
         return jnp.where(keeps, state.best, winner)
 
     def prompt(self, state: Runs) -> Int[Any, " prompt"]:
-        return jnp.where(state.ended > 0, state.best, self.search.prompt(state.inner))
+        return state.best
 
     def steer(self, predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Predictor:
         return self.search.steer(predictor, prompt)
