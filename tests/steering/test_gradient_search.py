@@ -160,7 +160,9 @@ def test_all_steps_and_targets_are_one_program(monkeypatch):
 
 
 def test_what_it_will_try():
-    assert GradientSearch(length=4).plan(3) == "8 swaps of a symbol in each step"
+    idle = "8 swaps of a symbol in each step, of all symbols: gradients choose none"
+    assert GradientSearch(length=4).plan(3) == idle
+    assert GradientSearch(length=4, top=1).plan(3) == "4 swaps of a symbol in each step"
     assert GradientSearch(length=20).plan(49_152) == "128 swaps of a symbol in each step"
     with pytest.raises(ValueError, match=r"Expected candidates of at least 1; got 0\."):
         GradientSearch(candidates=0)
