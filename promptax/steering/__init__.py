@@ -18,6 +18,7 @@ from promptax.steering.searches.blackbox.subspace_evolution import (
     SubspaceEvolution as SubspaceEvolution,
 )
 from promptax.steering.searches.draws.random_search import RandomSearch as RandomSearch
+from promptax.steering.searches.draws.target_samples import TargetSamples as TargetSamples
 from promptax.steering.searches.edits.edit_beam import EditBeam as EditBeam
 from promptax.steering.searches.edits.segment_rewriting import SegmentRewriting as SegmentRewriting
 from promptax.steering.searches.gradient_search import GradientSearch as GradientSearch
