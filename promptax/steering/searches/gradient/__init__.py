@@ -1,0 +1,1 @@
+"""Searches that follow gradients of the loss, one file each."""
