@@ -21,6 +21,9 @@ from promptax.steering.searches.draws.random_search import RandomSearch as Rando
 from promptax.steering.searches.draws.target_samples import TargetSamples as TargetSamples
 from promptax.steering.searches.edits.edit_beam import EditBeam as EditBeam
 from promptax.steering.searches.edits.segment_rewriting import SegmentRewriting as SegmentRewriting
+from promptax.steering.searches.gradient.projected_gradient import (
+    ProjectedGradient as ProjectedGradient,
+)
 from promptax.steering.searches.gradient_search import GradientSearch as GradientSearch
 from promptax.steering.searches.hard_prompt import HardPrompt as HardPrompt
 from promptax.steering.searches.hard_prompt_mixture import HardPromptMixture as HardPromptMixture
