@@ -246,7 +246,8 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
 
 
 def _left_out(field: dataclasses.Field, value: Any) -> bool:
-    return field.metadata.get("later", False) and value == field.default
+    is_array = isinstance(value, np.ndarray | jax.Array)  # == would compare its numbers
+    return field.metadata.get("later", False) and not is_array and value == field.default
 
 
 def _array_to_json(array: np.ndarray, arrays: Arrays | None, name: str) -> dict[str, Any]:
