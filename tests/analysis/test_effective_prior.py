@@ -66,11 +66,11 @@ def test_what_does_not_learn_is_worth_any_number_of_observations():
 
 def test_a_network_is_read_by_sampling():
     network = LSTM(width=4).build(jax.random.key(0), 2)
-    found = effective_prior(network, COIN, 10, key=jax.random.key(1), sequences=32)
-    again = effective_prior(network, COIN, 10, key=jax.random.key(1), sequences=32)
+    found = effective_prior(network, COIN, 6, key=jax.random.key(1), sequences=32)
+    again = effective_prior(network, COIN, 6, key=jax.random.key(1), sequences=32)
     assert found == again and np.isfinite(found.fit_error) and found.standard_error > 0
     behind = condition(network, jnp.array([0, 0, 0]))
-    assert effective_prior(behind, COIN, 10, key=jax.random.key(1), sequences=32) != found
+    assert effective_prior(behind, COIN, 6, key=jax.random.key(1), sequences=32) != found
 
 
 def test_the_fit_is_where_no_other_pseudo_counts_are_better():

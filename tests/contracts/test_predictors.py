@@ -36,8 +36,13 @@ PREDICTORS = [
     *(case for case, _ in NETWORKS + EXACT),
     *(pytest.param(f"mixture-{name}", marks=marks) for name, marks in BELOW.items()),
 ]
+LATER = [case for case, _ in EXACT if case.marks]
 every_predictor = pytest.mark.parametrize("predictor", PREDICTORS, indirect=True)
 first_predictors = pytest.mark.parametrize("predictor", laws.firsts(PREDICTORS), indirect=True)
+# Without exact predictors of later examples, of which tests/ground/test_store.py stores each one.
+kinds_of_predictors = pytest.mark.parametrize(
+    "predictor", [case for case in PREDICTORS if case not in LATER], indirect=True
+)
 # For what the doors do, whatever the predictor: a network, an exact predictor, a mixture
 FEW = ["LSTM-0-2", "DirichletCategorical-0-bayes", "mixture-DirichletCategorical-0-bayes"]
 few_predictors = pytest.mark.parametrize("predictor", FEW, indirect=True)
@@ -266,7 +271,7 @@ def test_large_alphabets_look_their_rows_up(architecture):
 
 
 @pytest.mark.slow
-@every_predictor
+@kinds_of_predictors
 def test_json_and_arrays_give_the_same_predictor_back(predictor):
     arrays, again = {}, {}
     description = specs.to_json(predictor, arrays)
@@ -293,7 +298,7 @@ def test_every_leaf_of_a_network_is_a_float_array_that_matters(network):
         assert np.isfinite(slope).all() and (slope != 0).any()
 
 
-@every_predictor
+@kinds_of_predictors
 def test_other_numbers_compile_nothing(predictor):
     def halved(leaf):  # and as strong a type
         return leaf * 0.5 if eqx.is_inexact_array(leaf) else leaf

@@ -26,7 +26,7 @@ from support.episodes import (
 
 import promptax.tasks as tasks
 from promptax import protocol, specs
-from promptax.evaluation.exact import enumeration
+from promptax.evaluation.exact import beliefs, enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
@@ -230,6 +230,19 @@ def test_bayes_equals_brute_force_for_every_sequence(task):
     total = laws.of_tokens(log_probs, tokens).sum(axis=1)
     np.testing.assert_allclose(np.exp(total).sum(), 1.0, atol=1e-9)
     np.testing.assert_allclose(total, evidence[:, -1], atol=1e-5)
+
+
+@every_exact_task
+def test_merged_beliefs_lose_what_every_sequence_does(task):
+    """Expected losses [time]: sums over beliefs, of which equal ones are read once, and over all
+    sequences."""
+    losses = -laws.of_tokens(read_precisely(task), all_short(task))
+    chances = np.exp(-losses.sum(axis=1))
+    comes, length = chances > 0, min(5, losses.shape[1])
+    with enumeration.double_precision():
+        bayes = specs.traced(task).bayes()
+    merged = beliefs.merged_losses(bayes, bayes, length)[0]
+    np.testing.assert_allclose(merged, (chances[comes] @ losses[comes])[:length], atol=1e-9)
 
 
 @every_exact_task

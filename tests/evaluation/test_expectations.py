@@ -1,4 +1,5 @@
-"""Merged beliefs are judged by sums over every sequence; counts and beliefs agree."""
+"""Merged beliefs are judged by sums over every sequence, those of each task in the contracts;
+counts and beliefs agree."""
 
 import itertools
 
@@ -17,7 +18,6 @@ from promptax.evaluation.exact.enumeration import double_precision
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import Uniform
-from promptax.specs import traced
 from promptax.tasks import (
     Categorical,
     CategoricalMixture,
@@ -27,7 +27,6 @@ from promptax.tasks import (
 )
 
 LENGTH = 5
-every_exact_task = pytest.mark.parametrize("task", laws.exact_tasks())
 
 
 def by_sequences(predictor, bayes, length):
@@ -40,18 +39,15 @@ def by_sequences(predictor, bayes, length):
     return chances[comes] @ losses[comes]
 
 
-@every_exact_task
-def test_merged_beliefs_equal_every_sequence(task):
-    with double_precision():
-        bayes = traced(task).bayes()
-    others = {"itself": bayes, "uniform": Uniform(task.symbols)}
-    if task.symbols == 2:
-        others["sticky, prompted"] = condition(Sticky().bayes(), [1, 1, 0])
-    for name, judged in others.items():
-        merged = beliefs.merged_losses(judged, bayes, LENGTH)[0]
-        expected = by_sequences(judged, bayes, LENGTH)
-        np.testing.assert_allclose(merged, expected, atol=1e-9, err_msg=name)
-    np.testing.assert_allclose(expected_losses(judged, task, LENGTH), merged, atol=1e-9)
+@pytest.mark.parametrize("target", [COINS, MarkovChain()], ids=type)
+@pytest.mark.parametrize(
+    "judged", [Uniform(2), condition(Sticky().bayes(), [1, 1, 0])], ids=["uniform", "sticky"]
+)
+def test_merged_beliefs_of_two_predictors_equal_every_sequence(judged, target):
+    bayes = target.bayes()
+    merged = beliefs.merged_losses(judged, bayes, LENGTH)[0]
+    np.testing.assert_allclose(merged, by_sequences(judged, bayes, LENGTH), atol=1e-9)
+    np.testing.assert_allclose(expected_losses(judged, target, LENGTH), merged, atol=1e-9)
 
 
 @pytest.mark.parametrize(

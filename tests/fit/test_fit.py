@@ -116,13 +116,12 @@ def test_what_the_clipped_norm_covers():
 
 @pytest.mark.slow
 def test_micro_batches_change_nothing():
-    one, two, four = (
+    parts, whole = (
         run(FitSettings(steps=3, batch=4, length=5, learning_rate=1e-3, micro_batch=micro))
-        for micro in (1, 2, 4)
+        for micro in (1, 4)
     )
-    for other in (one, two):
-        np.testing.assert_allclose(other.loss, four.loss, rtol=1e-5)
-        np.testing.assert_allclose(other.prompt, four.prompt, atol=1e-5)
+    np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-5)
+    np.testing.assert_allclose(parts.prompt, whole.prompt, atol=1e-5)
 
 
 @pytest.mark.slow

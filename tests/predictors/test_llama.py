@@ -322,7 +322,7 @@ def test_what_is_not_scored_is_not_read_and_changes_nothing(monkeypatch, tuner):
     expected = gradient(tokens, 4)
     monkeypatch.setattr(llama, "LARGE", 1)
     assert net.reading_lengths(time) == (8, 16)
-    for micro in (4, 2, 1):
+    for micro in (4, 1):
         found = gradient(tokens, micro)
         for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)

@@ -92,7 +92,7 @@ def test_swaps_are_different_and_go_to_the_most_promising_symbols():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "LSTM", "Transformer"])
+@pytest.mark.parametrize("name", ["exact", "LSTM"])
 def test_it_finds_as_good_a_prompt_as_trying_them_all(name):
     """81 prompts of length 4, whose losses differ by more than 2 nats."""
     predictor = DICE.bayes()

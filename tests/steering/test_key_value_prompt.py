@@ -1,10 +1,13 @@
 """Prompts of keys and values, and what else stands before the begin row."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import judges as laws
 
 from promptax import FitSettings, condition, mix, predict
 from promptax.predictors import LSTM, Llama, Transformer
@@ -26,8 +29,9 @@ ARCHITECTURES = {
 each_network = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
+@functools.cache
 def network(name):
-    return ARCHITECTURES[name].build(jax.random.key(1), 3)
+    return laws.build(ARCHITECTURES[name], 1, 3)
 
 
 @eqx.filter_jit

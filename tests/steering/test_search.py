@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import judges as laws
 
 from promptax import FitSettings, platforms
 from promptax.predictors import LSTM, Transformer
@@ -22,9 +23,8 @@ KEY = jax.random.key(5)
 DIE, DICE = Categorical((0.2, 0.3, 0.5)), DirichletCategorical((1.0, 1.0, 1.0))
 PREDICTORS = {
     "exact": lambda: DICE.bayes(),
-    "LSTM": lambda: LSTM(width=6).build(KEY, 3),
-    "Transformer": lambda: Transformer(width=8, heads=2).build(KEY, 3),
-    "behind a prompt": lambda: condition(Transformer(width=8, heads=2).build(KEY, 3), [1, 2]),
+    "LSTM": lambda: laws.build(LSTM(width=6), 5, 3),
+    "behind a prompt": lambda: condition(laws.build(Transformer(width=8, heads=2), 5, 3), [1, 2]),
 }
 PROMPTS = jnp.array([[0, 1, 2], [2, 2, 1], [1, 0, 0], [0, 0, 2], [1, 1, 1]])
 

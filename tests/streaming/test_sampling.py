@@ -216,8 +216,10 @@ def test_prompts_of_any_length_are_read_in_a_few_pieces(length):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Transformer", "Llama, 600 symbols", "prompted LSTM"])
-@pytest.mark.parametrize("length", [2, 9, 127])
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [("Transformer", 2), ("Transformer", 127), ("Llama, 600 symbols", 9), ("prompted LSTM", 127)],
+)
 def test_a_padded_piece_is_read_as_single_tokens_are(name, length):
     predictor = assorted.named(name)
     tokens = np.asarray(assorted.tokens_for(predictor, length + 3))

@@ -229,13 +229,18 @@ def _joint_loss(history, leaves, depth):
     counts = {leaf: [0, 0] for leaf in leaves}
     for time in range(depth, len(history)):
         counts[leaf_at(time)][history[time]] += 1
-    zeros, ones = counts[leaf_at(len(history))]
+    chance = math.exp(sum(log_kt_of(tuple(row)) for row in counts.values()))
+    return chance * _entropy_after(*counts[leaf_at(len(history))])
+
+
+@functools.cache
+def _entropy_after(zeros, ones):
+    """E[entropy of a row | so many of each symbol came from it], by quadrature."""
     grid = (np.arange(20_000) + 0.5) / 20_000  # θ = sin² of it: Beta(½, ½) becomes uniform
     theta = np.sin(grid * np.pi / 2) ** 2
     weight = theta**ones * (1 - theta) ** zeros
     entropy = -theta * np.log(theta) - (1 - theta) * np.log1p(-theta)
-    chance = math.exp(sum(log_kt_of(tuple(row)) for row in counts.values()))
-    return chance * (weight @ entropy) / weight.sum()
+    return (weight @ entropy) / weight.sum()
 
 
 def test_a_drawn_tree_has_the_shape_that_its_prior_says():
