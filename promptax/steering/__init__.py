@@ -10,6 +10,11 @@ from promptax.steering.prompts.real_prompt import RealPrompt as RealPrompt
 from promptax.steering.prompts.simplex_prompt import SimplexPrompt as SimplexPrompt
 from promptax.steering.prompts.soft_prompt import SoftPrompt as SoftPrompt
 from promptax.steering.prompts.variational_prompt import VariationalPrompt as VariationalPrompt
+from promptax.steering.races import UCB as UCB
+from promptax.steering.races import Race as Race
+from promptax.steering.races import SuccessiveHalving as SuccessiveHalving
+from promptax.steering.races import SuccessiveRejects as SuccessiveRejects
+from promptax.steering.races import Uniform as Uniform
 from promptax.steering.search import Search as Search
 from promptax.steering.search import SearchProblem as SearchProblem
 from promptax.steering.searches.annealing import Annealing as Annealing
@@ -17,6 +22,7 @@ from promptax.steering.searches.blackbox.square_attack import SquareAttack as Sq
 from promptax.steering.searches.blackbox.subspace_evolution import (
     SubspaceEvolution as SubspaceEvolution,
 )
+from promptax.steering.searches.draws.best_of import BestOf as BestOf
 from promptax.steering.searches.draws.random_search import RandomSearch as RandomSearch
 from promptax.steering.searches.draws.target_samples import TargetSamples as TargetSamples
 from promptax.steering.searches.edits.edit_beam import EditBeam as EditBeam
@@ -45,6 +51,7 @@ from promptax.steering.searches.pruning.threshold_pruning import (
 from promptax.steering.searches.random_prompt import RandomPrompt as RandomPrompt
 from promptax.steering.searches.tree.tree_search import TreeSearch as TreeSearch
 from promptax.steering.searches.wrappers.pruned_alphabet import PrunedAlphabet as PrunedAlphabet
+from promptax.steering.searches.wrappers.raced import Raced as Raced
 from promptax.steering.searches.wrappers.restarted import Restarted as Restarted
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.weights.full_weights import FullWeights as FullWeights

@@ -5,6 +5,7 @@ alike for all searches, and is here and in `search_loop`.
 """
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -41,11 +42,12 @@ class Search(Tuner):
     - `prompt(state)`: the symbols [prompt] that a state stands for, what the search recommends. It
       is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
-    Optional: `recommends`, where that is no prompt or cannot be traced; `updates`, where the search
-    knows its number of steps; `batch`, its own number of sequences; `most_rows`, where longer
-    prompts are read on the way; `same_episodes`; `reads_by_losses`; `scores`, with `tries_all`;
-    `steer`, where it is not one prompt that is read; `check_plan`, to refuse what does not fit. Of
-    the fit settings, those about learning rates and clipping never apply.
+    Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget`, what enters
+    an arena; `updates`, where the search knows its number of steps; `batch`, its own number of
+    sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
+    `reads_by_losses`; `reads_parts`; `scores`, with `tries_all`; `steer`, where it is not one
+    prompt that is read; `check_plan`, to refuse what does not fit. Of the fit settings, those about
+    learning rates and clipping never apply.
 
     The loop owns the rest: keys, episodes, repetitions, budget, progress, cost, and checkpoints
     that resume bit for bit. Random numbers of step n come from its key alone, never from the state.
@@ -60,6 +62,8 @@ class Search(Tuner):
     reads_by_losses: ClassVar[bool] = False
     """Whether what was lost decides how much is read, as where a prompt that comes twice is read
     once; otherwise all runs of equal settings read as many sequences."""
+    reads_parts: ClassVar[bool] = False
+    """Whether prompts are read behind parts of the batch, as in races."""
     recommends: ClassVar[bool] = True
     """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`)."""
     length: eqx.AbstractVar[int]
@@ -85,6 +89,18 @@ class Search(Tuner):
     @abc.abstractmethod
     def prompt(self, state: State) -> Int[Any, " prompt"]:
         """The prompt that a state stands for; at the end its leaves are NumPy arrays."""
+
+    @classmethod
+    def for_budget(cls, length: int, budget: int) -> "dict[str, Search]":
+        """What of this kind enters an arena (`promptax study prompt_arena`), by its label: the
+        defaults at that prompt length, unless a member says otherwise. What is made of other
+        searches or of given prompts has no length of its own, and stays out.
+
+        `budget`: evaluations or tokens, for members that want other sizes where they may read more.
+        """
+        del budget
+        has_length = "length" in {field.name for field in dataclasses.fields(cls)}
+        return {cls.__name__: cls(length=length)} if has_length else {}
 
     def updates(self, settings: FitSettings, symbols: int) -> int:
         """The number of steps."""

@@ -20,6 +20,8 @@ from promptax.fit.updates import Program, loss_and_gradient
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor, State
 from promptax.protocol.prompted import GivenPrompt, Prompted
+from promptax.specs import check
+from promptax.steering.races.base import Race
 
 Prompts = Int[Array, "candidate prompt"]
 Slopes = Float[Array, "prompt symbol"]
@@ -79,6 +81,7 @@ class SearchProblem:
     `weights` [sequence]: how much each of the episodes counts, 1 on average; None: all the same.
     `spelling` [symbol]: what stands for the symbols of prompts, where they are spelled with a part
     of the alphabet; None: the whole alphabet, as it is.
+    `race`: how `means` shares the episodes among candidates; None: each reads all of them.
     """
 
     predictor: Predictor
@@ -89,6 +92,8 @@ class SearchProblem:
     steps: Any = 1
     readings: list[Readings] = dataclasses.field(default_factory=list)
     spelling: Int[Array, " symbol"] | None = None
+    race: Race | None = None
+    raced: list[int] = dataclasses.field(default_factory=list)  # candidates of each race so far
 
     @property
     def symbols(self) -> int:
@@ -138,8 +143,42 @@ class SearchProblem:
 
         Args: those of `losses`.
         """
+        if self.race is not None:
+            return self._raced(self.race, prompts, rows, wanted)
         means = jnp.mean(self.losses(prompts, rows, wanted), axis=1)
         return jnp.where(jnp.isnan(means), jnp.inf, means)
+
+    def _raced(
+        self,
+        race: Race,
+        prompts: Prompts,
+        rows: Int[Array, " candidate"] | None,
+        wanted: Bool[Array, " candidate"] | None,
+    ) -> Float[Array, " candidate"]:
+        """The means by which the race picks its winner; what it read is counted afterwards, since
+        it may read inside a loop of its own."""
+        episodes, candidates, spelled = self._episodes(), len(prompts), self._spelled(prompts)
+        self.raced.append(candidates)
+        check(self.weights is None, "Expected no race with exact: an expectation needs all of it.")
+        counts = jnp.full(candidates, prompts.shape[1]) if rows is None else rows
+        lost = jnp.zeros(candidates, bool) if wanted is None else ~wanted
+        if not self.sizes.impossible_may_win:
+            lost = lost | self.impossible(prompts, rows)
+
+        def read(which: Array, first: Any, number: int) -> Float[Array, "reader part"]:
+            def cut(leaf: Array) -> Array:
+                return jax.lax.dynamic_slice_in_dim(leaf, first, number)
+
+            part = jax.tree.map(cut, episodes)
+            read_rows = None if rows is None else rows[which]
+            loss = after_any(self.predictor, spelled[which], read_rows, part, self.sizes)
+            return jnp.where(lost[which][:, None], jnp.inf, loss)
+
+        standing = race.run(read, candidates, episodes.inputs.shape[0])
+        free = jnp.zeros(candidates, bool) if wanted is None else ~wanted
+        turns, numbers = (jnp.where(free, 0, of) for of in (standing.turns, standing.numbers))
+        self._count(prompts, jnp.sum(turns), jnp.sum(numbers), jnp.sum(turns * counts))
+        return jnp.where(free, jnp.inf, standing.settled())
 
     def gradient(self, prompt: Int[Array, " prompt"]) -> tuple[Float[Array, ""], Slopes]:
         """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e

@@ -117,7 +117,8 @@ def test_cost_is_what_was_read(search):
         np.testing.assert_array_equal(rows, long.cost.tokens_forward - 8 * short.cost.sequences)
     assert (np.diff(short.cost.sequences, axis=1) > 0).all() and (short.cost.sequences > 0).all()
     assert (short.cost.tokens_backward <= short.cost.tokens_forward).all()
-    readings = short.cost.sequences / search.batch(SETTINGS)
+    together = 1 if search.reads_parts else search.batch(SETTINGS)
+    readings = short.cost.sequences / together
     assert (rows >= 0).all(), "fewer rows than were read"
     assert (rows <= readings * search.most_rows).all(), "more rows than its prompts have"
     assert short.costs.tokens_forward.dims == ("repetition", "step")

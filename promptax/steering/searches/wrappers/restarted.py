@@ -80,6 +80,17 @@ class Restarted(Search):
         inner = CoordinateDescent(length=2)
         return (cls(search=inner, patience=2),)  # pyright: ignore[reportCallIssue]
 
+    @classmethod
+    def for_budget(cls, length: int, budget: int) -> dict[str, Search]:
+        del budget
+        descent = CoordinateDescent(length=length)
+        steepest = CoordinateDescent(length=length, order="steepest")
+        return {
+            # one position after the other: it is stuck once it has been at all of them
+            "Restarted CoordinateDescent": cls(search=descent, patience=max(1, length)),  # pyright: ignore[reportCallIssue]
+            "Restarted steepest descent": cls(search=steepest, patience=1),  # pyright: ignore[reportCallIssue]
+        }
+
     def suits(self, predictor: Predictor) -> None:
         self.search.suits(predictor)
 
