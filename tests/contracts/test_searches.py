@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import judges as laws
 from support.judges import same
+from support.tally import tallied
 
 from promptax import Checkpoint, FitSettings, condition
 from promptax.steering import Search
@@ -35,21 +36,23 @@ def searched(search, target=DIE, **changes):
 
 @functools.cache
 def searched_longer(search):
-    """The same on sequences of 8 steps, and how often JAX traced a step of the search: for that,
-    and then in all, with another target, key and number of steps."""
+    """The same on sequences of 8 steps, what its predictor counted then, and how often JAX traced
+    a step of the search: for that, and then in all, with another target, key and number of steps.
+    """
     traces, step = [], type(search).step
 
     def counted(self, key, state, problem):
         traces.append(problem)
         return step(self, key, state, problem)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tallied(type(PREDICTOR)) as tally:
         patch.setattr(type(search), "step", counted)
         fitted = searched(search, length=8)
+        read = tally.charged()
         first = len(traces)
         fewer = FitSettings(steps=3, batch=4, length=8, repetitions=2)
         search.tune(jax.random.key(1), PREDICTOR, ONES, fewer, callbacks=())
-    return fitted, first, len(traces)
+    return fitted, read, first, len(traces)
 
 
 @functools.cache
@@ -125,8 +128,14 @@ def test_cost_is_what_was_read(search):
 
 
 @every_search
+def test_tokens_charged_are_tokens_that_the_predictor_reads(search):
+    fitted, read, *_ = searched_longer(search)
+    assert read == np.sum(fitted.cost.tokens_forward[:, -1]) > 0
+
+
+@every_search
 def test_another_target_key_and_number_of_steps_compile_nothing(search):
-    _, first, all_of_them = searched_longer(search)
+    *_, first, all_of_them = searched_longer(search)
     assert 1 <= first == all_of_them
 
 
