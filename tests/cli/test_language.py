@@ -144,6 +144,20 @@ def test_what_is_tuned_from_the_command_line_is_kept_as_an_adapter(folder, capsy
     assert (tmp_path / "after" / "predictor.safetensors").exists()
 
 
+def test_a_search_ends_at_its_budget_and_its_prompt_is_shown_as_text(folder, capsys, tmp_path):
+    (tmp_path / "lines.txt").write_text("the cat\nthe mat\n")
+    tune = ["tune", "--predictor", folder, "--tuner", "annealing", "--tuner.length", 2]
+    tune += ["--target", "texts", "--target.path", tmp_path / "lines.txt", "--target.tokenizer"]
+    tune += [folder, "--fit.steps", 9, "--fit.batch", 2, "--out", tmp_path / "out"]
+    said = complaint(capsys, *tune, "--budget", 11)
+    assert "Expected a budget of at least 12" in said  # two prompts of 2 tokens, two texts of 2
+    said = complaint(capsys, *tune, "--budget", 11, "--fit.budget", 12)
+    assert "Expected one budget" in said
+    said = run(*tune, "--budget", 25, capsys=capsys)
+    assert "cost: 2 updates, 8 sequences, 24 tokens forward" in said
+    assert "as text: " in said and "is encoded to" in said
+
+
 def test_mistakes_are_explained(folder, capsys, tmp_path, monkeypatch):
     texts = ["--target", "texts", "--target.tokenizer", folder, "--out", tmp_path / "out"]
     tune = ["tune", "--predictor", folder, *texts]

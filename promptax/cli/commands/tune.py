@@ -9,8 +9,10 @@ from promptax.cli.arguments import choice
 from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.cli.printing import note
 from promptax.experiments import run_folder
+from promptax.fit.settings import FitSettings
 from promptax.language import text_model
 from promptax.language.tokenizer import Tokenizer
+from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.tasks import Task
 
@@ -25,6 +27,18 @@ class Flags(Fitting):
     """How: the name of a tuner, JSON, or @FILE."""
     target: Task = choice("Categorical")
     """What to steer to: the name of a task, JSON, or @FILE."""
+    budget: int | None = None
+    """Searches over prompts: tokens to read at most; short for --fit.budget."""
+
+    def settings(self) -> FitSettings:
+        """How to fit, the budget included."""
+        if self.budget is None:
+            return self.fit
+        check(
+            self.fit.budget in (None, self.budget),
+            f"Expected one budget; got --budget {self.budget} and --fit.budget {self.fit.budget}.",
+        )
+        return dataclasses.replace(self.fit, budget=self.budget)
 
 
 imply = saved.with_tokenizer
@@ -32,10 +46,10 @@ imply = saved.with_tokenizer
 
 def run(flags: Flags, command: str) -> None:
     """Steer a predictor and keep it, or what was tuned of it, in its run folder."""
-    base = saved.one_predictor(flags.predictor)
-    flags.tuner.verify(base, flags.target, flags.fit)
+    base, settings = saved.one_predictor(flags.predictor), flags.settings()
+    flags.tuner.verify(base, flags.target, settings)
     where = saved.lasting(flags.predictor)
-    what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": flags.fit}
+    what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": settings}
     alphabet = flags.target.outcome.alphabet
     tell_data(flags.target)
     with flags.at_work(command, reads=[flags.predictor]) as at:
@@ -47,7 +61,7 @@ def run(flags: Flags, command: str) -> None:
             jax.random.key(flags.seed),
             base,
             flags.target,
-            flags.fit,
+            settings,
             checkpoint=at.checkpoint,
             callbacks=None,
         )
