@@ -94,6 +94,8 @@ def compare_steps(mine: Any, others: Any, candidates: int, rounds: int) -> None:
         taken = [np.mean(run(1, turn).seconds, axis=0) for run in (mine, others)]
         if turn:  # the first one compiles
             pairs.append(taken)
+            shown = " and ".join(f"{own:.2f} s ({cores:.2f} of cores)" for own, cores in taken)
+            print(f"{candidates} candidates, round {turn}: {shown}", file=sys.stderr, flush=True)
     seconds = np.median(pairs, axis=0)  # [side, clock]
     ratios = np.array([other / own for own, other in pairs])  # [round, clock]
     low, ratio, high = np.percentile(ratios[:, 0], [25, 50, 75])
