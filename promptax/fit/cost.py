@@ -37,7 +37,8 @@ class Cost(Record):
     `tokens_forward`: rows read by the predictor, whatever for. A prompt of 6 rows before a batch of
         256 sequences of 50 steps is 6 + 256 × 50, since it is read once for the whole batch. Rows
         that open every sequence are not counted, nor are keys and values, which nobody reads; a
-        step that is not scored is read, and counts.
+        step that is not scored counts, and so does the last one, which large networks predict and
+        need not read.
     `tokens_backward`: those of them through which a derivative was taken.
     `operations`: floating-point operations, an estimate: 2 W for a token forward (a product and a
         sum for each of the W weights that it meets), 2 W more for a token backward, and 2 for each
