@@ -14,7 +14,7 @@ from promptax.steering.races import UCB as UCB
 from promptax.steering.races import Race as Race
 from promptax.steering.races import SuccessiveHalving as SuccessiveHalving
 from promptax.steering.races import SuccessiveRejects as SuccessiveRejects
-from promptax.steering.races import Uniform as Uniform
+from promptax.steering.races import UniformAllocation as UniformAllocation
 from promptax.steering.search import Search as Search
 from promptax.steering.search import SearchProblem as SearchProblem
 from promptax.steering.searches.annealing import Annealing as Annealing

@@ -128,6 +128,8 @@ def _after_step(
     happen, and nothing happens after it."""
     member, ended, left = carry
     new, loss = search.step(key, member, problem)
+    # 64-bit arithmetic of JAX may widen what a member computes; a state is as it began
+    new = jax.tree.map(lambda after, before: jnp.asarray(after, before.dtype), new, member)
     readings = problem.total()
     if problem.sizes.budgeted:
         assert problem.episodes is not None

@@ -10,7 +10,7 @@ from support import judges as laws
 
 from promptax import FitSettings
 from promptax.protocol.outcomes import Episode
-from promptax.steering import UCB, BestOf, HardPrompt, Race, Raced, Uniform
+from promptax.steering import UCB, BestOf, HardPrompt, Race, Raced, UniformAllocation
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -104,7 +104,7 @@ def test_the_best_of_a_pool_costs_less_when_it_is_raced():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Uniform(saving=0), "Expected saving of at least 1; got 0"),
+        (lambda: UniformAllocation(saving=0), "Expected saving of at least 1; got 0"),
         (lambda: UCB(exploration=-1.0), "Expected exploration of at least 0"),
         (lambda: BestOf(()), "Expected at least one prompt"),
         (lambda: BestOf(((0, 1), (1,))), r"as many symbols in each; got 2 prompts of \[1, 2\]"),

@@ -4,4 +4,4 @@ from promptax.steering.races.base import Race as Race
 from promptax.steering.races.successive_halving import SuccessiveHalving as SuccessiveHalving
 from promptax.steering.races.successive_rejects import SuccessiveRejects as SuccessiveRejects
 from promptax.steering.races.ucb import UCB as UCB
-from promptax.steering.races.uniform import Uniform as Uniform
+from promptax.steering.races.uniform_allocation import UniformAllocation as UniformAllocation

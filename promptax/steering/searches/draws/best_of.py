@@ -48,7 +48,7 @@ class BestOf(Search):
 
     @classmethod
     def examples(cls) -> "tuple[BestOf, ...]":
-        return (cls(prompts=((0, 1), (2, 1), (1, 1))),)  # pyright: ignore[reportCallIssue]
+        return (cls(prompts=((0, 1), (1, 0), (1, 1))),)  # pyright: ignore[reportCallIssue]
 
     @property
     def length(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

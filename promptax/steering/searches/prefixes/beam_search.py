@@ -83,7 +83,7 @@ class BeamSearch(Search):
     def step(
         self, key: Key[Array, ""], state: Beam, problem: SearchProblem
     ) -> tuple[Beam, Float[Array, ""]]:
-        symbols = jnp.arange(problem.symbols)
+        symbols = jnp.arange(problem.symbols, dtype=jnp.int32)
         if self.candidates < problem.symbols:
             symbols = jax.random.permutation(key, symbols)[: self.candidates]
         tried = jnp.repeat(state.prompts, len(symbols), axis=0)

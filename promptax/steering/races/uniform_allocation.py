@@ -5,14 +5,14 @@ import jax.numpy as jnp
 from promptax.steering.races.base import Race, Read, Standing, nobody_read, read_on
 
 
-class Uniform(Race):
+class UniformAllocation(Race):
     """Every candidate reads the same part of the batch."""
 
     saving: int = 5
     """How many times fewer sequences are read than all sequences behind all candidates."""
 
     @classmethod
-    def examples(cls) -> "tuple[Uniform, ...]":
+    def examples(cls) -> "tuple[UniformAllocation, ...]":
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
