@@ -179,7 +179,7 @@ def test_row_t_ignores_the_inputs_from_t_on(task):
 
 
 @pytest.mark.slow
-@first_exact_tasks
+@every_exact_task_of_any_outcome  # gaps and longer memories are those of later examples
 def test_the_oracle_looks_back_as_far_as_it_says(task):
     """What came before that is forgotten, and a sequence begins as if zeros came before it."""
     if task.lookback is None:
@@ -323,7 +323,7 @@ def test_after_an_impossible_symbol_bayes_is_uniform(task, tokens):
 
 
 @pytest.mark.slow
-@first_exact_tasks
+@every_exact_task_of_any_outcome  # gaps and longer memories are those of later examples
 def test_the_loss_has_finite_derivatives_in_a_prompt(task):
     """A prompt of weights is tuned through an exact predictor: no NaN from 0 log 0 on the way. Or
     it is refused by name."""
