@@ -6,7 +6,7 @@ derivative, so that second derivatives would be NaN wherever a gradient is 0. It
 little from those of the usual Adam, most where gradients are below √ε; ε = 0 is the usual one.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Array
 
@@ -30,6 +30,3 @@ def descent(
     if rule == "adam":
         return optax.scale_by_adam(eps_root=root_epsilon)  # pyright: ignore[reportArgumentType]
     return optax.identity()
-
-
-Memory = Any  # what a rule remembers between steps
