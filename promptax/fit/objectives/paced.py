@@ -54,6 +54,11 @@ class Paced(Wrapper):
     def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         return self.predictor.advance_batch(state, inputs)
 
+    def predict_behind(
+        self, state: State, prompts: Int[Array, "candidate prompt"], inputs: Inputs
+    ) -> AnyPrediction | None:
+        return self.predictor.predict_behind(state, prompts, inputs)
+
     @property
     def forgets(self) -> bool:
         return self.predictor.forgets
