@@ -12,7 +12,7 @@ from support.judges import same
 
 from promptax import Checkpoint, FitSettings, pretrain
 from promptax.files import StoreError
-from promptax.fit import MAML, LogLoss, Objective
+from promptax.fit import MAML, Bootstrapped, LogLoss, Objective
 from promptax.fit import updates as compiled
 from promptax.fit.fitted import identity_of
 from promptax.fit.loop import fit as run_fit
@@ -118,6 +118,8 @@ def test_what_does_not_fit_an_inner_step_is_refused(as_users_see_it):
     for changes in ({"support": 0}, {"inner_steps": 0}, {"inner_rate": 0.0}, {"inner_loss": "max"}):
         with pytest.raises(ValueError, match="Expected"):
             MAML(**changes)
+    with pytest.raises(ValueError, match=r"inner_optimiser='sgd' for Bootstrapped.*got 'adam'"):
+        Bootstrapped(inner_optimiser="adam")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ class Bootstrapped(SupportAndQuery):
     the K steps are differentiated, so that L may be large. μ is the Kullback-Leibler divergence of
     predictions of the query, target first, or half the squared distance of leaves.
 
+    Inner steps are plain gradient steps: momentum and Adam would forget at φ_K what they remember,
+    and the steps after it would not be those that lead to φ_{K+L-1}. They are refused.
+
     With L = 1 and the squared distance, the update is target_rate times that of MAML. What a fit
     records is the query's log loss at φ_K, as MAML's; its slope is that of μ.
 
@@ -48,6 +51,12 @@ class Bootstrapped(SupportAndQuery):
         check(
             self.support is not None,
             "Expected a support of so many symbols, and a query after it; got None.",
+        )
+        check(
+            self.inner_optimiser == "sgd",
+            "Expected inner_optimiser='sgd' for Bootstrapped, whose target goes on from the end of "
+            f"the inner steps; got {self.inner_optimiser!r}, which would forget there what it "
+            "remembers.",
         )
 
     @classmethod
