@@ -17,6 +17,10 @@ Its numbers differ a little from those of `fit`, which `root_epsilon=0` gives, w
 is asked for. Weights of sequences are not normalised: an update
 follows the mean of weight · loss, so that weights that are twice as large act as gradients that
 are. Clipping is differentiated where it bites; it has a kink there.
+
+A step that diverges gives NaN, and so do all steps after it, where `fit` keeps the last finite
+leaves. An update differentiates its whole batch at once, whatever `micro_batch` is. Settings that a
+replay does not follow are refused.
 """
 
 import math
@@ -98,6 +102,9 @@ def replay(
         "Choose more levels, fewer steps, or a smaller predictor.",
     )
     objective.verify(predictor, settings)
+    mask = jax.tree.map(eqx.is_inexact_array, predictor) if where is None else where(predictor)
+    tuned, frozen = eqx.partition(predictor, mask)
+    _check_settings(settings, frozen)
     if rates is None:
         with jax.ensure_compile_time_eval():  # numbers, also where a replay is traced
             rates = settings.rates()[0]
@@ -112,8 +119,6 @@ def replay(
             weights.shape == shape,
             f"Expected a weight for each step and sequence {shape}; got shape {weights.shape}.",
         )
-    mask = jax.tree.map(eqx.is_inexact_array, predictor) if where is None else where(predictor)
-    tuned, frozen = eqx.partition(predictor, mask)
     leaves = jax.tree.leaves(tuned)
     check(
         bool(leaves) and all(jnp.finfo(leaf.dtype).bits >= 32 for leaf in leaves),
@@ -123,6 +128,23 @@ def replay(
     run = _Run(key, traced(task), traced(objective), settings, rule, root_epsilon, weights)
     tuned, _ = _run_parts(run, frozen, rates, tuned, levels)
     return eqx.combine(tuned, frozen)
+
+
+def _check_settings(settings: FitSettings, frozen: Tree) -> None:
+    """Complain about settings that `fit` follows, and a replay does not."""
+    settings.refuse_search()
+    check(
+        settings.precision == "float32",
+        f"Expected precision='float32' for a replay, whose derivatives need it; got "
+        f"{settings.precision!r}.",
+    )
+    is_partial = any(map(eqx.is_inexact_array, jax.tree.leaves(frozen)))
+    check(
+        settings.clip is None or settings.clip_over == "tuned" or not is_partial,
+        "Expected clip_over='tuned' for a replay of a part of the leaves, which takes no gradient "
+        f"for the frozen ones; got {settings.clip_over!r}. Replay without `where`, or clip over "
+        "what is tuned.",
+    )
 
 
 @door

@@ -115,6 +115,14 @@ def test_what_cannot_be_replayed_is_refused():
         (px.FitSettings(steps=2), {"rates": jnp.ones(3)}, "a rate for each of 2 steps"),
         (px.FitSettings(steps=2), {"weights": jnp.ones(2)}, "a weight for each step and sequence"),
         (px.FitSettings(steps=2), {"levels": 0}, "at least 1 level"),
+        (px.FitSettings(steps=2, precision="bfloat16"), {}, "precision='float32' for a replay"),
+        (px.FitSettings(steps=2, budget=9), {}, "no budget, which is for searches"),
+        (px.FitSettings(steps=2, exact=True), {}, "no exact, which is for searches"),
+        (px.FitSettings(steps=2, impossible_may_win=False), {}, "no impossible_may_win"),
     ):
         with pytest.raises(ValueError, match=words):
             replay(KEY, start, COINS, settings, **given)
+    frozen = eqx.tree_at(lambda p: p.keep, jax.tree.map(eqx.is_inexact_array, leaky()), False)
+    over_all = px.FitSettings(steps=2, clip_over="all")
+    with pytest.raises(ValueError, match="clip_over='tuned' for a replay of a part"):
+        replay(KEY, leaky(), COINS, over_all, where=lambda _: frozen)
