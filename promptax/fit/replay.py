@@ -225,9 +225,15 @@ class _Run(eqx.Module):
     def _weights(self, episodes: Episode, number: Array) -> Any:
         if self.weights is None:
             return 1.0
-        if callable(self.weights):
-            return self.weights(episodes)
-        return self.weights[number]
+        if not callable(self.weights):
+            return self.weights[number]
+        weights, shape = jnp.asarray(self.weights(episodes)), (self.settings.batch,)
+        check(
+            weights.shape == shape,
+            f"Expected weights to return a number for each sequence {shape}; got shape "
+            f"{weights.shape}.",
+        )
+        return weights
 
 
 def _clipped(slopes: Tree, most: float) -> Tree:

@@ -109,11 +109,20 @@ def test_memory_is_said_before_it_is_spent(monkeypatch):
 
 def test_what_cannot_be_replayed_is_refused():
     start = OneLogit().build(KEY, 2)
+
+    def by_time(episodes):
+        return jnp.ones((len(episodes.observations), 3))
+
     for settings, given, words in (
         (px.FitSettings(steps=0), {}, "at least 1 step to replay"),
         (px.FitSettings(steps=2, repetitions=2), {}, "one repetition"),
         (px.FitSettings(steps=2), {"rates": jnp.ones(3)}, "a rate for each of 2 steps"),
         (px.FitSettings(steps=2), {"weights": jnp.ones(2)}, "a weight for each step and sequence"),
+        (
+            px.FitSettings(steps=2),
+            {"weights": by_time},
+            r"each sequence \(256,\); got shape \(256, 3",
+        ),
         (px.FitSettings(steps=2), {"levels": 0}, "at least 1 level"),
         (px.FitSettings(steps=2, precision="bfloat16"), {}, "precision='float32' for a replay"),
         (px.FitSettings(steps=2, budget=9), {}, "no budget, which is for searches"),
