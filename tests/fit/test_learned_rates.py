@@ -82,6 +82,15 @@ def test_rates_are_factors_of_each_leaf_step_and_count():
         np.testing.assert_allclose(adapted.predictor.logit, -0.1 * 2 * slope, rtol=1e-6)
 
 
+def test_first_order_keeps_gradients_without_activations():
+    second, first = (MetaSGD(inner_steps=5, first_order=order) for order in (False, True))
+    network = build(LSTM(width=2), 3, 2)
+    leaves = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
+    read = network.reading_bytes(7)
+    assert second.inner_bytes(network, 7) == 5 * (read + leaves)
+    assert first.inner_bytes(network, 7) == read + 5 * leaves
+
+
 def test_learned_rates_are_trained_stored_and_used(tmp_path):
     objective = MetaSGD(support=3)
     coin = trained(objective)

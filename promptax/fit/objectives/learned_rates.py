@@ -15,6 +15,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from promptax import platforms
 from promptax.fit.objectives.inner_steps import Leaves
 from promptax.fit.objectives.paced import Paced, paced_in
 from promptax.fit.objectives.support_and_query import SupportAndQuery
@@ -32,6 +33,10 @@ class LearnedRates(SupportAndQuery):
     """Whether inner gradients count as constants for the weights; rates are learned anyway."""
 
     @property
+    def keeps_steps(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return not self.first_order
+
+    @property
     def slope_is_of_value(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return not self.first_order
 
@@ -47,6 +52,14 @@ class LearnedRates(SupportAndQuery):
 
     def inner_slope(self, gradient: Any) -> Any:
         return jax.lax.stop_gradient(gradient) if self.first_order else gradient
+
+    def inner_bytes(self, predictor: Predictor, rows: int) -> int:
+        """As of all inner steps; of first order, the rates' derivative keeps every step's gradient,
+        though none of its activations."""
+        least = SupportAndQuery.inner_bytes(self, predictor, rows)
+        if self.keeps_steps:
+            return least
+        return least + (self.inner_steps - 1) * platforms.size(self.split_leaves(predictor)[0])
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Paced:
         leaves = named_leaves(self.split_leaves(predictor)[0])
