@@ -113,6 +113,9 @@ def test_rates_that_are_not_there_are_refused(as_users_see_it):
     counts = CountRates().equip(FAIR, SETTINGS)
     with pytest.raises(ValueError, match=r"at most 5 symbols to adapt to.*got 6"):
         CountRates().adapt(counts, TOKENS)
+    with pytest.raises(ValueError, match=r"sequences of at most 6 steps.*CountRates; got 7"):
+        CountRates().verify(counts, px.FitSettings(length=7))
+    CountRates().verify(counts, px.FitSettings(length=6))
     with pytest.raises(ValueError, match="Expected a support of None"):
         CountRates(support=3)
     longer = Adapting(counts, CountRates())

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from promptax.fit.objectives.learned_rates import LearnedRates
+from promptax.fit.objectives.paced import paced_in
 from promptax.fit.settings import FitSettings
+from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 
 ALL = "all leaves"
@@ -45,6 +47,18 @@ class CountRates(LearnedRates):
         )
         dtype = jnp.result_type(*leaves.values())
         return {ALL: jnp.ones(settings.length - 1, dtype)}
+
+    def verify(self, predictor: Predictor, settings: FitSettings) -> None:
+        LearnedRates.verify(self, predictor, settings)
+        paced = paced_in(predictor)
+        assert paced is not None and settings.length is not None
+        most = len(paced.factors[ALL]) + 1
+        check(
+            settings.length <= most,
+            f"Expected sequences of at most {most} steps, for whose beginnings the predictor has "
+            f"rates of CountRates; got {settings.length}. Choose a shorter length, or pretrain on "
+            "longer sequences.",
+        )
 
     def knows(self, factors: Mapping[str, Array], leaf: str) -> bool:
         del leaf
