@@ -42,6 +42,9 @@ class Adapting(Predictor):
     steps: InnerSteps
     in_context: bool = False
 
+    def __check_init__(self) -> None:
+        self.steps.check_pace(self.predictor)
+
     @property
     def symbols(self) -> int:
         return self.predictor.symbols

@@ -96,7 +96,9 @@ def test_learned_rates_are_trained_stored_and_used(tmp_path):
     coin = trained(objective)
     (rate,) = objective.learned_rates(coin).values()
     assert abs(rate - 0.1) > 1e-5
+    assert coin.inner_rate == 0.1
     path = px.save(tmp_path / "learned.safetensors", Adapting(coin, objective))
+    assert px.load(path).predictor.inner_rate == 0.1
     rows = px.predict(px.load(path), TOKENS[:3])
     same(rows, px.predict(Adapting(coin, objective), TOKENS[:3]))
     same(px.predict(coin, TOKENS), px.predict(coin.predictor, TOKENS))  # a predictor like any other
@@ -105,6 +107,11 @@ def test_learned_rates_are_trained_stored_and_used(tmp_path):
 def test_rates_that_are_not_there_are_refused(as_users_see_it):
     with pytest.raises(TypeError, match="rates that MetaSGD learned; got Coin, which has none"):
         MetaSGD().adapt(FAIR, TOKENS)
+    faster = MetaSGD(inner_rate=5.0).equip(FAIR, SETTINGS)
+    for adapt in (lambda: MetaSGD().adapt(faster, TOKENS), lambda: Adapting(faster, MetaSGD())):
+        with pytest.raises(ValueError, match=r"factors MetaSGD learned, 5; got 0\.1"):
+            adapt()
+    Adapting(faster, MetaSGD(inner_rate=5.0))
     layers = LayerRates(inner_steps=2).equip(FAIR, SETTINGS)
     with pytest.raises(ValueError, match="rates that MetaSGD learned; got those of LayerRates"):
         MetaSGD().adapt(layers, TOKENS)

@@ -98,6 +98,11 @@ class InnerSteps(Objective):
         """Complain about a predictor that cannot take these inner steps."""
         leaves, _ = self.split_leaves(predictor)
         self.rates(predictor, leaves, self.inner_steps - 1, 1)
+        self.check_pace(predictor)
+
+    def check_pace(self, predictor: Predictor) -> None:
+        """Complain about learned rates that were learned for another `inner_rate`."""
+        del predictor
 
     def check_room(self, predictor: Predictor, settings: FitSettings, rows: int) -> None:
         """Complain if what inner steps on so many rows keep surely does not fit into memory."""

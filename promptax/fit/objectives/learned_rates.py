@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from promptax import platforms
@@ -63,7 +65,19 @@ class LearnedRates(SupportAndQuery):
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Paced:
         leaves = named_leaves(self.split_leaves(predictor)[0])
-        return Paced(predictor, self.first_factors(leaves, settings), type(self).__name__)
+        factors = self.first_factors(leaves, settings)
+        return Paced(predictor, factors, type(self).__name__, float(self.inner_rate))
+
+    def check_pace(self, predictor: Predictor) -> None:
+        paced, rate = paced_in(predictor), self.inner_rate
+        if paced is None or paced.inner_rate is None or isinstance(rate, Tracer):
+            return
+        check(
+            np.float32(rate) == np.float32(paced.inner_rate),
+            f"Expected the inner_rate whose factors {paced.learned_by} learned, "
+            f"{paced.inner_rate:g}; got {float(rate):g}. Adapt with "
+            f"{paced.learned_by}(inner_rate={paced.inner_rate:g}, …).",
+        )
 
     def rates(self, predictor: Predictor, leaves: Leaves, step: Any, count: Any) -> Leaves:
         name, paced = type(self).__name__, paced_in(predictor)

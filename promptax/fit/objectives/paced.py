@@ -14,6 +14,7 @@ from jaxtyping import Array, Int
 from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import Inputs, Predictor, State
 from promptax.protocol.prompted import Wrapper
+from promptax.specs import later
 
 
 class Paced(Wrapper):
@@ -21,12 +22,14 @@ class Paced(Wrapper):
 
     `factors`: arrays by the name of the leaf that they belong to, such as "unembedding.weight"; 1
     is the objective's own `inner_rate`. `learned_by`: the class of the objective, which alone knows
-    what the axes of its factors are.
+    what the axes of its factors are. `inner_rate`: the rate that the factors multiply; None where
+    it was not kept.
     """
 
     predictor: Predictor
     factors: dict[str, Array]
     learned_by: str = eqx.field(static=True)
+    inner_rate: float | None = later(None, static=True)
 
     @property
     def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
