@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from promptax import FitSettings, load, save, specs
+from promptax.fit import MAML, Bootstrapped, ImplicitMAML
 from promptax.fit.cost import cumulative
 from promptax.predictors import LSTM
 from promptax.protocol.entries import condition
@@ -31,6 +32,17 @@ def test_an_update_costs_what_it_reads(tuner, tuned):
     np.testing.assert_array_equal(cost.tokens_forward, tokens * each_step)
     np.testing.assert_array_equal(cost.tokens_backward, tokens * each_step)
     np.testing.assert_array_equal(cost.operations, (4 + 2 * tuned) * weights * tokens * each_step)
+
+
+def test_readings_of_inner_steps_count_all_that_is_read():
+    steps = {"inner_steps": 3, "support": 4}
+    assert MAML(**steps).readings(9) == 3 + 1
+    assert ImplicitMAML(**steps, solver_steps=5).readings(9) == 3 + 1 + 2 * 5
+    every = ImplicitMAML(inner_steps=3, support=None, solver_steps=5)
+    assert every.readings(9) == 9 * (3 + 1 + 2 * 5)
+    squared = Bootstrapped(**steps, target_steps=2, distance="squared")
+    assert squared.readings(9) == (3 + 1) + 1 + 1  # inner steps, the target's last, the query
+    assert Bootstrapped(**steps, target_steps=2).readings(9) == squared.readings(9) + 1
 
 
 def test_costs_beyond_float32_are_kept_to_the_last_digit(tmp_path):

@@ -75,8 +75,10 @@ class Bootstrapped(SupportAndQuery):
         )
 
     def readings(self, length: int) -> int:
+        """K + L - 1 inner steps, the target's step on the query, the query's loss at φ_K, and for
+        the divergence the target's predictions of the query."""
         del length
-        return self.inner_steps + self.target_steps + 1
+        return self.inner_steps + self.target_steps + 1 + (self.distance == "divergence")
 
     def loss_after_support(
         self, predictor: Predictor, episode: Episode, outcome: Any

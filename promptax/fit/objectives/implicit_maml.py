@@ -55,6 +55,12 @@ class ImplicitMAML(SupportAndQuery):
     def inner_slope(self, gradient: Any) -> Any:
         return gradient
 
+    def readings(self, length: int) -> int:
+        """With the most steps of conjugate gradients, each of which takes a product with the
+        Hessian: the derivative of a derivative, as much as two readings."""
+        supports = length if self.support is None else 1
+        return (self.inner_steps + 2 * self.solver_steps + 1) * supports
+
     def adapted(
         self,
         predictor: Predictor,
