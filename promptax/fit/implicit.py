@@ -118,8 +118,9 @@ def hypergradient(
 
     Args:
         outer: what is made small by the parameters, such as a validation loss.
-        loss, start, parameters, options: those of `minimise`.
+        loss, start, parameters, options: those of `minimise`. Python floats count as arrays.
     """
+    parameters = jax.tree.map(_as_array, parameters)
     minimum = minimise(loss, start, parameters, **options)
     point, solve = minimum.point, {"damping": options.get("damping", 0.0)}
     moving, fixed = eqx.partition(parameters, eqx.is_inexact_array)
@@ -135,6 +136,10 @@ def hypergradient(
     )
     gradient = jax.tree.map(jnp.add, direct, _pulled(loss, point, moving, fixed, solved))
     return Hypergradient(value, gradient, minimum, largest(left))
+
+
+def _as_array(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, float) else leaf
 
 
 def attach(

@@ -110,6 +110,14 @@ def test_damping_and_distance_from_the_minimum_are_told():
     assert few.residual < 1e-5
 
 
+def test_a_python_float_is_differentiated():
+    def near(point, target):
+        return 0.5 * (point - target) ** 2
+
+    learned = jax.jit(lambda: hypergradient(near, lambda x, y: near(x, 3 * y), jnp.zeros(()), 2.0))
+    np.testing.assert_allclose(learned().gradient, (6 - 2) * (3 - 1), rtol=1e-6)
+
+
 def test_what_cannot_be_minimised_is_refused():
     with pytest.raises(ValueError, match="Expected a start of float arrays; got"):
         minimise(ridge, jnp.zeros(3, int), jnp.zeros(()))
