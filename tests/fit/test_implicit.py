@@ -105,9 +105,25 @@ def test_damping_and_distance_from_the_minimum_are_told():
 
     slope = jax.grad(total)(jnp.float32(2.0), 0.25)
     np.testing.assert_allclose(slope, 1 / 1.25, rtol=1e-6)
+
+    def outer(point, target):
+        return jnp.sum(point) + 0.0 * target
+
+    @jax.jit
+    def solved(target):
+        given = {"damping": 0.25, "solver_steps": 2}, {"solver_steps": 1}
+        return [
+            hypergradient(outer, flat, jnp.zeros(2), target, **options).solve_residual
+            for options in given
+        ]
+
+    damped, undamped = solved(jnp.float32(2.0))
+    assert damped < 1e-5 and undamped > 0.5  # nothing is bent into the flat direction
     few = minimise(flat, jnp.zeros(2), jnp.float32(3.0), steps=1)
     np.testing.assert_allclose(few.point[0], 3.0, rtol=1e-5)
     assert few.residual < 1e-5
+    begun = jax.jit(lambda strength: minimise(logistic, jnp.zeros(3), strength, steps=1).residual)
+    assert begun(jnp.float32(-0.7)) > 1e-3
 
 
 def test_a_python_float_is_differentiated():
