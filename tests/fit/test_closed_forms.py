@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.line import Line
+from support.logits import Logits
 
 from promptax import FitSettings, specs
 from promptax.evaluation.exact import enumeration
@@ -64,6 +65,10 @@ CASES = {
         ),
         BEND @ (END - TARGET),
     ),
+    "Meta-SGD, first order": (
+        MetaSGD(inner_steps=1, first_order=True, **COMMON),
+        slope(stepped(START, XS, YS, 1), XQ, YQ),
+    ),
     "Meta-SGD": (
         MetaSGD(inner_steps=1, **COMMON),
         (np.eye(3) - RATE * XS.T @ XS) @ slope(stepped(START, XS, YS, 1), XQ, YQ),
@@ -95,6 +100,53 @@ def test_derivatives_are_products_of_matrices(name):
     with enumeration.double_precision():
         gradient = gradient_of(specs.traced(objective))
     np.testing.assert_allclose(gradient[0], expected, rtol=1e-9, atol=1e-12)
-    if name == "Meta-SGD":
+    if name.startswith("Meta-SGD"):
         factors = -RATE * slope(START, XS, YS) * slope(stepped(START, XS, YS, 1), XQ, YQ)
         np.testing.assert_allclose(gradient[1], factors, rtol=1e-9)
+
+
+TOKENS, VALUES = np.array([0, 2, 1, 1, 2, 2, 0]), np.array([0.3, -0.2, 0.5])
+
+
+def log_softmax(values):
+    return values - np.log(np.sum(np.exp(values)))
+
+
+def moved(values, tokens, rate):
+    """Logits of 3 symbols after one step on the summed log loss of tokens."""
+    counts = np.bincount(tokens, minlength=3)
+    return values - rate * (len(tokens) * np.exp(log_softmax(values)) - counts)
+
+
+def inner(values, steps):
+    for _ in range(steps):
+        values = moved(values, TOKENS[:SUPPORT], RATE)
+    return values
+
+
+@pytest.mark.parametrize("target_steps", [1, 3])
+def test_the_divergence_from_a_target_is_differentiated(target_steps):
+    """Σ KL(p of x̃ ‖ p of φ_1(θ)) over the query, x̃ held at the θ where it is differentiated."""
+    target = moved(inner(VALUES, target_steps), TOKENS[SUPPORT:], 0.7)  # K + L - 1 = L steps
+
+    def divergence(values):
+        ahead, rows = log_softmax(target), log_softmax(inner(values, 1))
+        return (len(TOKENS) - SUPPORT) * np.sum(np.exp(ahead) * (ahead - rows))
+
+    by = 1e-5 * np.eye(3)
+    expected = [(divergence(VALUES + e) - divergence(VALUES - e)) / 2e-5 for e in by]
+    given = COMMON | {"in_context": False}
+    objective = Bootstrapped(inner_steps=1, target_steps=target_steps, target_rate=0.7, **given)
+    with enumeration.double_precision():
+
+        @jax.jit
+        @jax.value_and_grad
+        def compute(values):
+            predictor, episodes = Logits(values), Episode(jnp.asarray(TOKENS)[None])
+            given = jax.random.key(0), predictor, predictor.start(), episodes, predictor.outcome
+            return objective.losses(*given)[0]
+
+        value, gradient = compute(jnp.asarray(VALUES))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-10)
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(value, -np.sum(log_softmax(inner(VALUES, 1))[TOKENS[SUPPORT:]]))
