@@ -117,12 +117,11 @@ class HeldAlgorithms(NamedTuple):
     def distances(self, predictor: Predictor) -> Float[np.ndarray, "algorithm sequence time"]:
         """How far a predictor is from each algorithm, as in `algorithm_distances`."""
         numbers = np.asarray(_predictions(traced(predictor), self.episodes.inputs))
-        return np.array(
-            [
-                _distances(self.outcome, numbers, algorithm, self.symmetric)
-                for algorithm in self.predicted.values()
-            ]
-        )
+        rows = [
+            _distances(self.outcome, numbers, algorithm, self.symmetric)
+            for algorithm in self.predicted.values()
+        ]
+        return np.array(rows).reshape(len(rows), *self.scored.shape)  # there may be no algorithm
 
 
 def hold_algorithms(
@@ -173,8 +172,8 @@ def _distances(
     p, a = judged.astype(float), algorithm.astype(float)
     if _speaks_of_numbers(outcome):
         return (p[..., 0] - a[..., 0]) ** 2
-    there = _divergence(a, p)
-    return (there + _divergence(p, a)) / 2 if symmetric else there
+    divergence = _divergence(a, p)
+    return (divergence + _divergence(p, a)) / 2 if symmetric else divergence
 
 
 def _divergence(

@@ -59,8 +59,10 @@ class Training(Measurement):
       (`algorithm_distances`, symmetric); where answers are numbers also `cosine` [predictor,
       algorithm], of the derivatives of the last answer in its question (`answer_gradients`);
     - `SOURCE.learning`, by `step`, after how many updates: `distance` [algorithm, step], the mean
-      over scored steps; `log_loss`, nats per scored step; `last_log_loss` and, where answers are
-      symbols, `last_accuracy`, those of the last scored step.
+      over scored steps; `log_loss`, nats per scored step; `last_log_loss`, that of the last scored
+      step; and, where answers are symbols, `last_accuracy` and `first_accuracy`, the shares of
+      sequences whose last and whose first scored step had the likeliest symbol. In front of the
+      first there is no other answer.
     """
 
     network: Architecture = LSTM()
@@ -139,7 +141,7 @@ class Training(Measurement):
         fit_key, look_key, evaluate_key = jax.random.split(jax.random.key(seed), 3)
         algorithms = self.named_algorithms()
         held = self._hold(look_key, algorithms)
-        probe = Probe(max(1, self.training.steps // self.looks), _Look(held))
+        probe = Probe(max(1, self.training.steps // self.looks), Look(held))
         fitted = pretrain(
             fit_key,
             self.network,
@@ -227,7 +229,7 @@ def _few_beliefs(source: Task, length: int) -> Expectations | None:
     return Expectations(source, length, MOST_BELIEFS) if can_be_expected(source) else None
 
 
-class _Look:
+class Look:
     """What a probe does: how far a network is from the algorithms, and what it loses."""
 
     def __init__(self, held: dict[str, HeldAlgorithms]) -> None:
@@ -246,7 +248,9 @@ class _Look:
             numbers[_word(name, "log_loss")] = float(losses[scored].mean())
             numbers[_word(name, "last_log_loss")] = float(losses[rows].mean())
             if right is not None:
+                first = np.arange(len(scored)), scored.argmax(axis=1)
                 numbers[_word(name, "last_accuracy")] = float(np.asarray(right)[rows].mean())
+                numbers[_word(name, "first_accuracy")] = float(np.asarray(right)[first].mean())
         return numbers
 
 
@@ -280,7 +284,7 @@ def _learned(probes: xr.Dataset, source: str, algorithms: list[str]) -> xr.Datas
     looks = probes.isel(repetition=0, drop=True)
     variables: dict[str, Any] = {
         word: ("step", looks[_word(source, word)].values)
-        for word in ("log_loss", "last_log_loss", "last_accuracy")
+        for word in ("log_loss", "last_log_loss", "last_accuracy", "first_accuracy")
         if _word(source, word) in looks
     }
     for word in ("log_loss", "last_log_loss"):

@@ -165,8 +165,12 @@ def curves(
             mean = datasets[0].assign(distance=(("algorithm", "step"), distances))
             drawn.append((learning.distance_reading(mean), learning.distances_by_step(mean)))
         elif group.endswith(LEARNING) and "last_accuracy" in datasets[0]:
-            rights = np.mean([dataset["last_accuracy"].values for dataset in datasets], axis=0)
-            mean = datasets[0].assign(last_accuracy=("step", rights))
+            words = ("last_accuracy", "first_accuracy")
+            shares = {
+                word: ("step", np.mean([dataset[word].values for dataset in datasets], axis=0))
+                for word in words
+            }
+            mean = datasets[0].assign(shares)
             drawn.append((learning.accuracy_reading(mean), learning.accuracy_by_step(mean)))
         elif with_regret and "regret" in datasets[0]:
             regrets = [dataset["regret"].isel(repetition=0).values for dataset in datasets]

@@ -2,14 +2,16 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 from promptax import FitSettings
-from promptax.experiments.training import Training
+from promptax.analysis.algorithms import hold_algorithms
+from promptax.experiments.training import Look, Training
 from promptax.predictors import LSTM
-from promptax.tasks import DirichletCategorical, LinearRegression
+from promptax.tasks import DirichletCategorical, LinearRegression, PrototypeClassification
 from promptax.tasks.regression.references import MinimumNorm
 
 COINS = DirichletCategorical()
@@ -45,6 +47,18 @@ def test_numbers_are_told_by_cosines_and_distances_too():
         "Bayes",
         "least squares",
     ]
+
+
+def test_the_first_answer_is_right_by_memory_alone():
+    """Copying needs a context: of one class for all points it misses the first answer alone."""
+    task = PrototypeClassification(8, 4, 2, burstiness=1.0, kinds=1)
+    sequences = 64
+    look = Look({"a": hold_algorithms({}, task, jax.random.key(0), length=6, sequences=sequences)})
+    memory, copying = look(task.by_memory()), look(task.by_copying())
+    assert memory["a|first_accuracy"] > 0.9 and memory["a|last_accuracy"] > 0.9
+    assert copying["a|last_accuracy"] > 0.9
+    chance, error = 1 / 2, np.sqrt(1 / 4 / sequences)
+    assert abs(copying["a|first_accuracy"] - chance) < 3 * error
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from promptax.studies.wurgaft_2025 import claims as wurgaft
 
 class Told:
     """What one source tells: regret by predictor at half of the time and at the end; distance by
-    predictor and algorithm at the end; distance by algorithm, and accuracy, at every look."""
+    predictor and algorithm at the end; distance by algorithm, and accuracy of the last and of the
+    first answer, at every look."""
 
     def __init__(
         self, regret, distance=None, learned=None, accuracy=None, steps=(0, 1), cosine=1.0
@@ -47,7 +48,8 @@ class Told:
         yield slug(name), final
         learned = {"log_loss": ("step", np.zeros(len(self.steps)))}
         if self.accuracy is not None:
-            learned["last_accuracy"] = ("step", np.asarray(self.accuracy, float))
+            last, first = np.asarray(self.accuracy, float)
+            learned |= {"last_accuracy": ("step", last), "first_accuracy": ("step", first)}
         coords = {"step": list(self.steps)}
         if self.learned:
             learned["distance"] = (("algorithm", "step"), np.array(list(self.learned.values())))
@@ -139,21 +141,22 @@ def reddy_world(name, training, wrong):
     bursty, many = "burstiness 0 " not in name, "many" in name
     lawful = "Zipf 1" in name
     novel = 0.97 if bursty and (many or lawful) else 0.8 if bursty else 0.3
-    known = 0.6 if bursty else 0.8 if many else 0.95
+    memory = 0.6 if bursty else 0.8 if many else 0.95
     if lawful:
-        known = 0.9
+        memory = 0.9
     if wrong:
-        novel, known = 1.1 - novel, 1.5 - known
+        novel, memory = 1.1 - novel, 1.5 - memory
     looks = np.full(training.looks + 1, novel)
     looks[:10] = 0.3
     if wrong and bursty and many:
         looks = np.linspace(0.2, 0.95, len(looks)) * (novel / 0.13)
         looks[-3:] = novel
     steps = np.linspace(0, training.training.steps, training.looks + 1).round()
-    regret = {NETWORK: (1, 2)}
+    regret, chance = {NETWORK: (1, 2)}, np.full(len(looks), 0.25)
+    remembered = np.full(len(looks), memory)  # the context may answer the last question alone
     return {
-        reddy.NOVEL: Told(regret, accuracy=looks, steps=steps),
-        reddy.KNOWN: Told(regret, accuracy=np.full(len(looks), known), steps=steps),
+        reddy.NOVEL: Told(regret, accuracy=(looks, chance), steps=steps),
+        reddy.KNOWN: Told(regret, accuracy=(1 - remembered, remembered), steps=steps),
     }
 
 

@@ -138,21 +138,30 @@ def distances_by_step(learned: xr.Dataset) -> Figure:
 
 
 def accuracy_by_step(learned: xr.Dataset) -> Figure:
-    """The share of right answers to the last question of a sequence, while a network is trained."""
-    curve = learned.step.values, learned["last_accuracy"].values
+    """The shares of right answers to the last and to the first question of a sequence, while a
+    network is trained."""
+    curves = {
+        f"{which} answer": (learned.step.values, learned[f"{which}_accuracy"].values)
+        for which in ("last", "first")
+    }
     return lines(
         f"Right answers · {learned.attrs['target']}",
-        {"": {FIRST: curve}},
+        {"": curves},
         "step",
         "accuracy",
-        "The last answer of each sequence; right is the likeliest symbol.",
+        "The last answer of each sequence, and the first, which has no context; right is the "
+        "likeliest symbol.",
     )
 
 
 def accuracy_reading(learned: xr.Dataset) -> str:
-    """The last value of `accuracy_by_step`, in words."""
-    share, step = float(learned["last_accuracy"][-1]), int(learned.step[-1])
-    return f"On {learned.attrs['target']}, {share:.0%} right after {step} updates."
+    """The last values of `accuracy_by_step`, in words."""
+    last, first = (float(learned[f"{which}_accuracy"][-1]) for which in ("last", "first"))
+    target, step = learned.attrs["target"], int(learned.step[-1])
+    return (
+        f"On {target}, {last:.0%} of last answers are right after {step} updates, and {first:.0%} "
+        "of first ones."
+    )
 
 
 def distance_reading(learned: xr.Dataset) -> str:

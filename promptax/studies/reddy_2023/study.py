@@ -64,8 +64,8 @@ class Reddy2023(TrainingStudy):
 
 
 def _training(sizes: Scale, burstiness: float, classes: int, zipf: float) -> Training:
-    """A network on one kind of data; judged on classes that it cannot know, and on those that it
-    knows and does not see before."""
+    """A network on one kind of data; judged on classes that it cannot know, and on those of its
+    training: the first answer to these has no context."""
 
     def source(
         burstiness: float, novel: bool = False, zipf: float = 0.0
