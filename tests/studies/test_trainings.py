@@ -9,6 +9,7 @@ import xarray as xr
 
 from promptax.experiments.groups import slug
 from promptax.experiments.training import DISTANCES, LEARNING, NETWORK
+from promptax.specs import to_json
 from promptax.studies import Akyurek2022, Genewein2023, GrauMoya2024, Reddy2023, Wurgaft2025
 from promptax.studies.akyurek_2022 import claims as akyurek
 from promptax.studies.genewein_2023 import claims as genewein
@@ -35,7 +36,7 @@ class Told:
         curves = [self.curve(self.regret.get(who, (0, 0)), training.length) for who in names]
         axes = ("predictor", "repetition", "time")
         regret = np.array(curves)[:, None]
-        source = json.dumps({"dimensions": 2})
+        source = json.dumps(to_json(training.sources[name]))
         final = xr.Dataset(
             {
                 "regret": (axes, regret),
@@ -88,7 +89,8 @@ def wurgaft_world(name, training, wrong):
     size, is_wide = wurgaft.size_of(name), "perceptron" in name
     steps = np.linspace(0, training.training.steps, training.looks + 1).round()
     gain = 10 - math.log(size)
-    price = math.log(2) * (wurgaft.pool_bits(size) ** 0.5 - wurgaft.CODE_BITS**0.5)
+    bits = wurgaft.pool_bits(training.task)
+    price = math.log(2) * (bits**0.5 - wurgaft.CODE_BITS**0.5)
     position = 1 / (1 + np.exp(-(0.037 * (1 + is_wide) * steps**0.8 * gain - price)))
     if wrong:
         position = np.full(len(steps), 0.1 + 0.15 * math.log2(size) / 2 - 0.05 * is_wide)

@@ -4,6 +4,7 @@ Bounds are those of our list of claims, written before anything was measured: at
 correlation, of which the authors' runs have 0.987 and more; signs for what is said in words.
 """
 
+import json
 import re
 
 import numpy as np
@@ -14,16 +15,19 @@ from promptax.analysis.memorise_or_generalise import (
     hierarchical_fit,
     relative_position,
 )
+from promptax.specs import from_json
 from promptax.studies.judging import Check, Checks, ClaimList
 from promptax.studies.trainings import Reader, Results
-from promptax.tasks import DirichletCategorical, FinitePool
+from promptax.tasks import FinitePool
 from promptax.tasks.pools.drawing import tables_of
 
 POOL, NEW = "dice of the pool", "new dice"  # sources
 MEMORISING, GENERALISING = "memorising", "generalising"  # algorithms
 CODE_BITS = 8_000.0
 """What a program takes that reads symbols and predicts, without any pool: the sources of the two
-predictors here compress to about a thousand bytes each. Both have it, so that it matters little."""
+predictors here compress to about a thousand bytes each. Both have it, and yet it matters: the model
+weighs K^β, and only with β = 1 does what both have cancel. With β below 1 a larger code makes a
+pool look cheaper, so that β was fitted for this one."""
 HALFWAY = 0.5  # of the way from generalising to memorising
 CLAIMS = ClaimList[Reader]()
 
@@ -72,22 +76,28 @@ def advantage(results: Results) -> float:
     return results.regret(POOL, GENERALISING) - results.regret(POOL, MEMORISING)
 
 
-def pool_bits(size: int, faces: int = 8) -> float:
+def pool_of(results: Results) -> FinitePool:
+    """The pool that the network was trained on, as it was stored with what was measured."""
+    pool = from_json(json.loads(results.final(POOL).attrs["source"]))
+    assert isinstance(pool, FinitePool)
+    return pool
+
+
+def pool_bits(pool: FinitePool) -> float:
     """What a pool of dice takes to write down, with the code that reads it."""
-    task = FinitePool(DirichletCategorical((1.0,) * faces), size)
-    return CODE_BITS + compressed_bits(np.asarray(tables_of(task.source, size, task.seed)))
+    return CODE_BITS + compressed_bits(np.asarray(tables_of(pool.source, pool.size, pool.seed)))
 
 
 def fit(trainings: dict[str, Results]) -> xr.Dataset:
     """The hierarchical model of one seed's trainings (`hierarchical_fit`)."""
-    sizes = [size_of(name) for name in trainings]
+    taken = [pool_of(results) for results in trainings.values()]
     rows = [positions(results) for results in trainings.values()]
     return hierarchical_fit(
         np.array([position for position, _ in rows]),
         np.array([advantage(results) for results in trainings.values()]),
-        np.array([pool_bits(size) for size in sizes]),
+        np.array([pool_bits(pool) for pool in taken]),
         CODE_BITS,
-        np.array(sizes, float),
+        np.array([pool.size for pool in taken], float),
         rows[0][1].astype(float),
     )
 
