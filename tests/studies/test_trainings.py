@@ -84,16 +84,20 @@ class Told:
 
 def wurgaft_world(name, training, wrong):
     """Positions by the paper's own model, whose numbers were chosen so that small pools are
-    memorised within the training; in the wrong world they are what they are from the beginning, and
-    large ones are memorised."""
+    memorised within the training. In the wrong world large ones are, soon after one another, from
+    networks that were far from both before."""
     size, is_wide = wurgaft.size_of(name), "perceptron" in name
     steps = np.linspace(0, training.training.steps, training.looks + 1).round()
     gain = 10 - math.log(size)
     bits = wurgaft.pool_bits(training.task)
     price = math.log(2) * (bits**0.5 - wurgaft.CODE_BITS**0.5)
     position = 1 / (1 + np.exp(-(0.037 * (1 + is_wide) * steps**0.8 * gain - price)))
+    apart = np.zeros(len(steps))
     if wrong:
-        position = np.full(len(steps), 0.1 + 0.15 * math.log2(size) / 2 - 0.05 * is_wide)
+        last = 0.1 + 0.15 * math.log2(size) / 2 - 0.05 * is_wide
+        until = steps < 300 * size**0.3
+        position = np.where(until, min(last, 0.45), last)
+        apart = np.where(until, 0.5, 0)
     told = Told(
         {NETWORK: (1, 2), wurgaft.MEMORISING: (1, 2), wurgaft.GENERALISING: (1, 2 + gain)},
         {
@@ -101,7 +105,7 @@ def wurgaft_world(name, training, wrong):
             (NETWORK, wurgaft.GENERALISING): 1.0,
             (wurgaft.MEMORISING, wurgaft.GENERALISING): 1.0,
         },
-        {wurgaft.MEMORISING: 1 - position, wurgaft.GENERALISING: position},
+        {wurgaft.MEMORISING: 1 - position + apart, wurgaft.GENERALISING: position + apart},
         steps=steps,
     )
     return {wurgaft.POOL: told, wurgaft.NEW: told}

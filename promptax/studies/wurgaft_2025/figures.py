@@ -14,8 +14,8 @@ from promptax.studies.wurgaft_2025.claims import (
     complete,
     end,
     fit,
+    path,
     pools,
-    positions,
     size_of,
 )
 
@@ -44,8 +44,8 @@ def _positions(reader: Reader) -> Iterator[Drawn]:
     for source in (POOL, NEW):
         rows = {}
         for name in names:
-            by_seed = [positions(results, source) for results in reader.of(name).values()]
-            rows[name] = by_seed[0][1], np.mean([position for position, _ in by_seed], axis=0)
+            paths = [path(results, source) for results in reader.of(name).values()]
+            rows[name] = paths[0].steps, np.mean([taken.position for taken in paths], axis=0)
         panels[f"On {source}"] = rows
     ends = [np.mean([end(results) for results in reader.of(name).values()]) for name in names]
     listed = ", ".join(
