@@ -7,13 +7,15 @@ from matplotlib.figure import Figure
 
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
-from promptax.studies.akyurek_2022.claims import LEAST_RATIO, RATIOS, name_of, ridges
+from promptax.studies.akyurek_2022.claims import RATIOS, name_of, ridges
 from promptax.studies.trainings import Reader, curves
 
 _ABOUT = (
     "One curve for each network. It should be lowest where the penalty is the network's own noise. "
-    "Least squares, at the left, stands for a penalty of 0."
+    "At the left is a penalty of 0.0001, which stands for least squares."
 )
+
+STANDS_AT = 0.01  # where the least penalty is drawn, so that the others have room
 
 
 def parts(reader: Reader) -> list[Part]:
@@ -27,7 +29,7 @@ def parts(reader: Reader) -> list[Part]:
 
 
 def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:
-    across = [LEAST_RATIO * 100, *RATIOS[1:]]
+    across = [STANDS_AT, *RATIOS[1:]]
     rows, nearest = {}, []
     for ratio in RATIOS:
         by_seed = [ridges(results) for results in reader.of(name_of(ratio)).values()]
@@ -36,16 +38,16 @@ def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:
             rows[name_of(ratio)] = across, means
             nearest.append(f"{name_of(ratio)}: {list(by_seed[0])[int(np.argmin(means))]}")
     if rows:
-        yield (
-            f"Nearest: {'; '.join(nearest)}.",
-            learning.lines(
-                "Distance from ridge regression, by penalty",
-                {"": rows},
-                "penalty",
-                "squared difference",
-                "Mean over all answers of the squared difference of predictions. Both axes are "
-                "logarithmic.",
-                log_across=True,
-                log_up=True,
-            ),
+        figure = learning.lines(
+            "Distance from ridge regression, by penalty",
+            {"": rows},
+            "penalty",
+            "squared difference",
+            "Mean over all answers of the squared difference of predictions. Both axes are "
+            "logarithmic, but for the penalty at the left, which lies further out.",
+            log_across=True,
+            log_up=True,
         )
+        names = ["least squares", *(f"{ratio:.2g}" for ratio in RATIOS[1:])]
+        figure.axes[0].set_xticks(across, names)
+        yield f"Nearest: {'; '.join(nearest)}.", figure

@@ -82,7 +82,7 @@ class Akyurek2022(TrainingStudy):
         described = {name_of(ratio): (deep, ratio) for ratio in RATIOS}
         described[ONE_LAYER] = (Transformer(width=width, depth=1, heads=heads), NOISELESS)
         described[LINEAR] = (linear, NOISELESS)
-        return {name: _training(sizes, *about) for name, about in described.items()}
+        return {name: _training(sizes, *parts) for name, parts in described.items()}
 
     def claim_list(self) -> ClaimList[Reader]:
         return claims.CLAIMS
@@ -116,12 +116,12 @@ def _training(sizes: Scale, network: Architecture, ratio: float) -> Training:
 
 
 def algorithms(dimensions: int, points: int, noise: float) -> dict[str, Task | Predictor]:
-    """Least squares, ridge regression with each penalty, and a gradient step with several rates:
-    with 1 / (n + d + 1) it loses least after n points without noise."""
+    """Least squares, ridge regression with each penalty (no noise has `LEAST_RATIO`), and a
+    gradient step with several rates: with 1 / (n + d + 1) it loses least after n points without
+    noise."""
     named: dict[str, Task | Predictor] = {LEAST_SQUARES: MinimumNorm(dimensions, noise)}
-    named |= {
-        ridge_name(ratio): Ridge(dimensions, ratio, noise) for ratio in RATIOS if ratio > NOISELESS
-    }
+    penalties = [max(ratio, LEAST_RATIO) for ratio in RATIOS]
+    named |= {ridge_name(penalty): Ridge(dimensions, penalty, noise) for penalty in penalties}
     counts = [*range(0, points, max(1, points // 5)), points]
     rates = [round(1 / (count + dimensions + 1), 6) for count in counts]
     return named | {

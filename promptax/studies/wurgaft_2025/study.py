@@ -62,7 +62,7 @@ class Wurgaft2025(TrainingStudy):
         plain, wide = sizes.widenings
         described = {name_of(size): (size, plain) for size in sizes.pools}
         described |= {name_of(size, wide): (size, wide) for size in sizes.widened}
-        return {name: _training(sizes, *about) for name, about in described.items()}
+        return {name: _training(sizes, *parts) for name, parts in described.items()}
 
     def claim_list(self) -> ClaimList[Reader]:
         return claims.CLAIMS
