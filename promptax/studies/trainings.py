@@ -49,6 +49,15 @@ class Results:
         curve = self.final(source)["regret"].sel(predictor=predictor)
         return float(curve[-1] if time is None else curve.sel(time=time))
 
+    def excess(self, source: str, exact: str, length: int, beyond: bool = False) -> float:
+        """Nats that the network loses above the algorithm named `exact`, over the first `length`
+        steps, or over all steps `beyond` these."""
+        near, total = (
+            self.regret(source, NETWORK, time) - self.regret(source, exact, time)
+            for time in (length, None)
+        )
+        return total - near if beyond else near
+
     def distance(self, source: str, algorithm: str, predictor: str = NETWORK) -> float:
         """Mean distance over the scored steps at the end."""
         return float(self.distances(source).sel(predictor=predictor, algorithm=algorithm).mean())

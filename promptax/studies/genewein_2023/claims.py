@@ -8,7 +8,6 @@ import functools
 import math
 
 from promptax.evaluation.exact.expectations import Expectations
-from promptax.experiments.training import NETWORK
 from promptax.studies.judging import Check, Checks, ClaimList
 from promptax.studies.trainings import Reader, Results, exactly
 from promptax.tasks import DirichletCategorical
@@ -39,12 +38,7 @@ def trained_length(results: Results, source: str) -> int:
 def excess(results: Results, source: str, beyond: bool = False) -> float:
     """Nats above the source's exact predictor, over the length of training or over as much again
     `beyond` it."""
-    length = trained_length(results, source)
-    near, far = (
-        results.regret(source, NETWORK, time) - results.regret(source, source, time)
-        for time in (length, 2 * length)
-    )
-    return far - near if beyond else near
+    return results.excess(source, source, trained_length(results, source), beyond)
 
 
 @functools.cache
