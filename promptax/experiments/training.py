@@ -110,6 +110,17 @@ class Training(Measurement):
                 f"Expected sources over {self.task.outcome.words()}, as the task, with an oracle; "
                 f"got {type(source).__name__} as {name!r}.",
             )
+        for name, algorithm in self.algorithms.items():
+            check(
+                algorithm.outcome == self.task.outcome,
+                f"Expected algorithms that predict {self.task.outcome.words()}, as the task; "
+                f"{name!r} predicts {algorithm.outcome.words()}.",
+            )
+            check(
+                not isinstance(algorithm, Task) or algorithm.has_bayes,
+                f"Expected algorithms that are predictors, or tasks with an exact one; "
+                f"{type(algorithm).__name__} as {name!r} has none. Give it a predictor.",
+            )
 
     @classmethod
     def examples(cls) -> "tuple[Training, ...]":
@@ -208,15 +219,16 @@ class Training(Measurement):
         for name in self.sources:
             ends = results[slug(name)].to_dataset().isel(time=-1, repetition=0)
             group = slug(name) + DISTANCES
-            away = results[group].to_dataset()["distance"] if group in results.children else None
+            held = group in results.children
+            distance = results[group].to_dataset()["distance"] if held else None
             for predictor in ends.predictor.values.tolist():
                 row: dict[str, object] = {"source": name, "predictor": predictor}
                 for variable in ("regret", "standard_error"):
                     row[variable] = float(ends[variable].sel(predictor=predictor))
-                measured = away is not None and predictor in away.algorithm
+                measured = distance is not None and predictor in distance.algorithm
                 row["networks_distance"] = (
-                    float(away.sel(predictor=NETWORK, algorithm=predictor).mean())
-                    if away is not None and measured
+                    float(distance.sel(predictor=NETWORK, algorithm=predictor).mean())
+                    if distance is not None and measured
                     else ""
                 )
                 rows.append(row)

@@ -11,10 +11,16 @@ from promptax import FitSettings
 from promptax.analysis.algorithms import hold_algorithms
 from promptax.experiments.training import Look, Training
 from promptax.predictors import LSTM
-from promptax.tasks import DirichletCategorical, LinearRegression, PrototypeClassification
+from promptax.tasks import (
+    Categorical,
+    DirichletCategorical,
+    LinearRegression,
+    PrototypeClassification,
+)
 from promptax.tasks.regression.references import MinimumNorm
 
 COINS = DirichletCategorical()
+POINTS, NOVEL = PrototypeClassification(), PrototypeClassification(novel=True)
 
 
 @pytest.mark.slow
@@ -70,6 +76,11 @@ def test_the_first_answer_is_right_by_memory_alone():
         ({"sources": {"training": COINS}}, "none named 'training'"),
         ({"algorithms": {"network": COINS}}, "names of their own; got ['network']"),
         ({"sources": {"points": LinearRegression()}}, "got LinearRegression as 'points'"),
+        ({"algorithms": {"a": Categorical((0.2, 0.3, 0.5))}}, "the task; 'a' predicts 3 symbols"),
+        (
+            {"task": POINTS, "sources": {"points": POINTS}, "algorithms": {"a": NOVEL}},
+            "PrototypeClassification as 'a' has none",
+        ),
     ],
 )
 @pytest.mark.usefixtures("as_users_see_it")
