@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
+from promptax.protocol.entries import as_tokens
 from promptax.protocol.outcomes import Symbols
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
@@ -36,15 +37,12 @@ def order_sensitivity(
         at most log K.
 
     Raises:
-        ValueError: fewer than 2 orders, or a predictor of something else than symbols.
+        ValueError: fewer than 2 orders, a predictor of something else than symbols, or tokens that
+            it cannot read.
     """
     check_whole_numbers(orders=orders)
     check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
     contexts = np.asarray(tokens)
-    check(
-        contexts.ndim == 2 and contexts.shape[1] >= 1,
-        f"Expected tokens [sequence, time]; got shape {contexts.shape}.",
-    )
     generator = _generator(key)
     shuffled = [generator.permuted(contexts, axis=1) for _ in range(orders - 1)]
     rows = np.stack([_next(predictor, read) for read in (contexts, *shuffled)])
@@ -72,11 +70,16 @@ def tuning_order_sensitivity(
         As `order_sensitivity`, over the sequences of `tokens`.
 
     Raises:
-        ValueError: fewer than 2 orders, or a predictor of something else than symbols.
+        ValueError: fewer than 2 orders, a predictor of something else than symbols, or tokens that
+            it cannot read.
     """
     check_whole_numbers(orders=orders)
     check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
     given, contexts = np.asarray(examples), np.asarray(tokens)
+    check(
+        given.ndim >= 1 and len(given) >= 1,
+        f"Expected examples in an order; got shape {given.shape}.",
+    )
     generator = _generator(key)
     shuffled = [generator.permutation(given, axis=0) for _ in range(orders - 1)]
     rows = np.stack([_next(tune(used), contexts) for used in (given, *shuffled)])
@@ -96,6 +99,11 @@ def _next(
         isinstance(predictor.outcome, Symbols),
         f"Expected a predictor of symbols; it predicts {predictor.outcome.words()}.",
     )
+    check(
+        tokens.ndim == 2 and tokens.size > 0,
+        f"Expected tokens [sequence, time], at least one; got shape {tokens.shape}.",
+    )
+    as_tokens(tokens.ravel(), predictor.symbols, "whole numbers as tokens", "predictor")
     padded = np.pad(tokens, ((0, 0), (0, 1)))  # the last row is predicted, and not read before
     return np.asarray(_last(traced(predictor), padded))
 

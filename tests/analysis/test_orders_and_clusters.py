@@ -65,5 +65,14 @@ def test_what_cannot_be_compared_is_named():
         order_sensitivity(bayes, TOKENS, KEY, orders=1)
     with pytest.raises(ValueError, match="Expected a predictor of symbols"):
         order_sensitivity(LinearRegression().bayes(), TOKENS, KEY)
+    coin, used = (lambda _: bayes), np.array([[0], [1]])
+    with pytest.raises(ValueError, match="Expected tokens from 0 to 1; got 0 to 2"):
+        order_sensitivity(bayes, np.array([[0, 2]]), KEY)
+    with pytest.raises(ValueError, match=r"whole numbers as tokens; got shape .* float"):
+        order_sensitivity(bayes, TOKENS + 0.5, KEY)
+    with pytest.raises(ValueError, match="Expected tokens from 0 to 1; got 0 to 2"):
+        tuning_order_sensitivity(coin, used, np.array([[0, 2]]), KEY)
+    with pytest.raises(ValueError, match=r"Expected tokens \[sequence, time\]"):
+        tuning_order_sensitivity(coin, used, TOKENS[0], KEY)
     with pytest.raises(ValueError, match=r"a statistic \[6, 4, quantity\]; got shape \(6, 4\)"):
         state_clusters(RNN(width=2).build(KEY, 2), TOKENS, TOKENS)
