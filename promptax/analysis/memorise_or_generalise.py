@@ -81,7 +81,8 @@ def hierarchical_fit(
         `held_out_correlation`.
 
     Raises:
-        ValueError: shapes that do not fit, fewer than 2 sizes, or numbers that are not finite.
+        ValueError: shapes that do not fit, fewer than 2 sizes or no step, numbers that are not
+            finite, steps of 0, or bits below 0.
     """
     position = np.asarray(position, float)
     shape = len(np.asarray(sizes)), len(np.asarray(steps))
@@ -95,7 +96,21 @@ def hierarchical_fit(
         f"Expected a finite advantage and bits for each of {shape[0]} sizes; got shapes "
         f"{gain.shape} and {bits.shape}.",
     )
-    grid = _Evidence(gain, bits, float(generalising_bits), np.asarray(steps, float))
+    updates, code = np.asarray(steps, float), float(generalising_bits)
+    check(
+        shape[1] >= 1 and bool((np.isfinite(updates) & (updates > 0)).all()),
+        f"Expected at least one step, and finite ones above 0; got {updates.tolist()!s:.60}. Leave "
+        "out the look before any update.",
+    )
+    check(
+        np.isfinite(code) and code >= 0 and bool((bits >= 0).all()),
+        f"Expected bits that are finite and at least 0; got {bits.tolist()!s:.60} and {code:g}.",
+    )
+    check(
+        bool(np.isfinite(np.asarray(sizes, float)).all()),
+        f"Expected finite sizes; got {np.asarray(sizes).tolist()!s:.60}.",
+    )
+    grid = _Evidence(gain, bits, code, updates)
     best = _fit(grid, position)
     held_out = np.empty_like(position)
     for index in range(shape[0]):
