@@ -230,7 +230,7 @@ def state_map(
     ]
     paths = np.stack([plane.project(states[name].values) for states in seen.values()])
     usual, ordinary = _ordinary(behind[name].values)
-    away = [_nearest(states[name].values, cloud) / usual for states in seen.values()]
+    distances = [_nearest(states[name].values, cloud) / usual for states in seen.values()]
     from_prompt = np.full((len(seen), longest), np.nan)
     for index, states in enumerate(seen.values()):
         if f"prompt.{name}" in states:
@@ -238,7 +238,7 @@ def state_map(
             from_prompt[index, : len(rows)] = rows / usual
     return labelled(
         {
-            "distance": (("predictor", "time"), np.median(np.stack(away), axis=1)),
+            "distance": (("predictor", "time"), np.median(np.stack(distances), axis=1)),
             "prompt_distance": (("predictor", "prompt"), from_prompt),
             "ordinary_distance": ((), ordinary / usual),
             "tracks": (
