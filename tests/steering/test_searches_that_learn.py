@@ -25,11 +25,12 @@ from promptax.steering import (
     TreeSearch,
 )
 from promptax.steering.search_problem import SearchProblem, Sizes
-from promptax.steering.searches.blackbox.subspace_evolution import Strategy
+from promptax.steering.searches.blackbox.subspace_evolution import Rates, Strategy
 from promptax.steering.searches.duplicates import first_of_equals
 from promptax.steering.searches.edits.segment_rewriting import segment_gains
 from promptax.steering.searches.policy.writing import log_probabilities
 from promptax.steering.searches.pruning.demonstrations import drawn
+from promptax.steering.searches.tree.tree_search import bounded
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
 
 KEY = jax.random.key(2)
@@ -177,6 +178,12 @@ def test_a_tree_visits_the_best_leaf_most():
     np.testing.assert_allclose(losses[-1], loss_behind(0, 2), rtol=1e-5)
 
 
+def test_an_impossible_ending_is_no_better_than_the_uniform_predictor():
+    losses = jnp.array([[1.0, jnp.inf], [jnp.inf, jnp.inf], [9.0, jnp.inf]])
+    counted = [bounded(row, uniform=5.0).tolist() for row in losses]
+    assert counted == [[1.0, 5.0], [5.0, 5.0], [9.0, 9.0]]
+
+
 def test_a_beam_of_one_that_makes_every_edit_is_steepest_descent():
     search = EditBeam(length=3, beam=1, edits=99, variants=0)
     start = jnp.zeros((1, 3), jnp.int32)
@@ -221,6 +228,12 @@ def test_covariances_adapt_to_an_ellipse_and_see_ranks_alone():
     strategy, apart = run()
     np.testing.assert_allclose(strategy.mean, centre, atol=1e-2)
     assert apart < 1e-6, "another scale of losses, another step"
+
+
+def test_weights_of_an_odd_generation_are_the_standard_ones():
+    """Of five points two are the better half: log 3 and log 3 - log 2, before they sum to 1."""
+    expected = np.log([3.0, 1.5]) / np.log(4.5)
+    np.testing.assert_allclose(Rates.of(5, 2).weights, expected, rtol=1e-12)
 
 
 def test_the_worst_prompt_is_the_exhaustive_one():

@@ -180,7 +180,7 @@ class Rates(NamedTuple):
     def of(cls, population: int, dimensions: int) -> "Rates":
         """Those of that many points in that many dimensions n."""
         half, n = population // 2, dimensions
-        weights = math.log(half + 0.5) - np.log(np.arange(1, half + 1))
+        weights = math.log((population + 1) / 2) - np.log(np.arange(1, half + 1))
         weights /= weights.sum()
         effective = float(1 / np.sum(weights**2))
         sigma_path = (effective + 2) / (n + effective + 5)

@@ -15,7 +15,9 @@ with the best one so far on the same episodes. The reward R of a prompt is minus
   variance over k of R_k - temperature · log π(o_k). It is 0 where
   π(o) ∝ exp(R(o) / temperature): V of the empty prefix is the mean over the drawn prompts.
 
-Both have that same optimum. What is returned is the best prompt, not the policy's: each step reads
+Both have that same optimum for a prompt of one symbol. For a longer one the policy gradient has
+another: its H takes the drawn prompts as they are, and does not see that another first symbol leads
+to places of another entropy. What is returned is the best prompt, not the policy's: each step reads
 the best prompt anew, and replaces it by a drawn one that loses less on the same episodes.
 """
 

@@ -10,6 +10,7 @@ greatest, with n the number of visits and Q the mean value of what was read belo
 between the node and its children. The first prefix that is not in the tree yet becomes a node; its
 value is minus the mean loss, in nats, of this step's episodes behind `rollouts` prompts that begin
 with it and go on at random; a whole prompt is read once, and again whenever the tree leads to it.
+An infinite loss counts as the greatest finite one, or as the uniform predictor's if that is greater.
 That value goes into the mean of every node on the way.
 
 What is returned is the best prompt, which is read anew in every step beside the rollouts, on the
@@ -21,6 +22,7 @@ The tree of a whole search is in its state: mctx plans from a fresh tree in each
 documented `loop_fn` is given one that runs a single simulation on the tree that is there.
 """
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -105,9 +107,9 @@ class TreeSearch(Search):
             wanted = (jnp.arange(len(tried)) < 2) | (prefix.depth < self.length)
             means = problem.means(tried, wanted=wanted)
             read.append((tried[jnp.argmin(means)], means[0]))
-            counted = jnp.where(wanted[1:] & jnp.isfinite(means[1:]), 1.0, 0.0)
-            losses = jnp.where(counted > 0, means[1:], 0.0)
-            return -jnp.sum(losses) / jnp.maximum(jnp.sum(counted), 1.0)
+            assert problem.episodes is not None
+            uniform = problem.episodes.inputs.shape[1] * math.log(problem.predictor.symbols)
+            return -jnp.mean(bounded(means[1:], uniform), where=wanted[1:])
 
         def one_simulation(first: int, last: int, body: Any, carry: Any) -> Any:
             del first, last
@@ -177,6 +179,15 @@ def complete(key: Key[Array, ""], prefix: Prefix, count: int, symbols: int) -> P
     """Prompts that begin with the prefix and go on at random."""
     drawn = jax.random.randint(key, (count, len(prefix.symbols)), 0, symbols)
     return jnp.where(jnp.arange(len(prefix.symbols)) < prefix.depth, prefix.symbols, drawn)
+
+
+def bounded(losses: Float[Array, " ending"], uniform: float) -> Float[Array, " ending"]:
+    """Losses, with a finite one where they are infinite: the greatest of the others, or that of
+    the uniform predictor, nats per sequence, if it is greater. A mean of them has to be finite, and
+    an ending that cannot be is no better than one that says nothing."""
+    there = jnp.isfinite(losses)
+    worst = jnp.max(jnp.where(there, losses, uniform), initial=uniform)
+    return jnp.where(there, losses, worst)
 
 
 def library() -> Any:
