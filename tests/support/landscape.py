@@ -127,7 +127,7 @@ def _run(search, landscape, seeds, steps):
         start, on = jax.random.split(jax.random.key(seed))
 
         def step(state, index):
-            problem = Exact(landscape, sizes, None, index, jnp.int32(steps))
+            problem = Exact(landscape, sizes, step=index, steps=jnp.int32(steps))
             state, _ = search.step(jax.random.fold_in(on, index), state, problem)
             prompt = jnp.asarray(search.prompt(state))
             return state, (landscape.losses(prompt[None])[0], problem.total().prompts)
