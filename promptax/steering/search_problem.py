@@ -105,6 +105,15 @@ class SearchProblem:
         """Rows of the prompt that is searched."""
         return self.sizes.prompt_length
 
+    @property
+    def orders_are_merged(self) -> bool:
+        """Whether one of the episodes stands for all orders of its symbols: where all sequences are
+        read, and order matters neither to the predictor nor to the target, those are sorted."""
+        if self.weights is None:
+            return False
+        count, time = self._episodes().inputs.shape[:2]
+        return count != self.predictor.symbols**time
+
     def losses(
         self,
         prompts: Prompts,

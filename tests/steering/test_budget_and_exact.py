@@ -13,7 +13,7 @@ from promptax.evaluation.exact.all_sequences import all_sequences
 from promptax.evaluation.exact.expectations import expected_losses
 from promptax.predictors import LSTM
 from promptax.protocol.outcomes import Episode
-from promptax.steering import Annealing, HardPrompt, SoftPrompt
+from promptax.steering import Annealing, HardPrompt, RandomSearch, SoftPrompt
 from promptax.steering.search_episodes import everything_of
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, MarkovChain
@@ -140,6 +140,25 @@ def test_exact_slopes_are_those_of_the_expectation():
     expected = jax.jit(sampled.gradient)(jnp.asarray(PROMPTS[1]))
     np.testing.assert_allclose(mean, expected[0], rtol=1e-5)
     np.testing.assert_allclose(slopes, expected[1], rtol=1e-4, atol=1e-6)
+
+
+class Counting(RandomSearch):
+    """Draws 0 0, then 1 1."""
+
+    def draw(self, key, problem):
+        return jnp.full((self.candidates, self.length), problem.step, jnp.int32)
+
+    @classmethod
+    def examples(cls):
+        return ()
+
+
+def test_the_winner_of_the_last_step_is_recommended_where_no_luck_is_involved():
+    exact, sampled = (
+        anneal(search=Counting(length=2), steps=2, exact=exact) for exact in (True, False)
+    )
+    assert exact.recommended.tolist() == [[[0, 0], [1, 1]]] * 2
+    assert sampled.recommended.tolist() == [[[0, 0], [0, 0]]] * 2
 
 
 # --- impossible prompts ---------------------------------------------------------------------

@@ -26,6 +26,7 @@ from promptax.steering import (
 )
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.steering.searches.blackbox.subspace_evolution import Rates, Strategy
+from promptax.steering.searches.draws.target_samples import pieces
 from promptax.steering.searches.duplicates import first_of_equals
 from promptax.steering.searches.edits.segment_rewriting import segment_gains
 from promptax.steering.searches.policy.writing import log_probabilities
@@ -262,7 +263,24 @@ def test_demonstrations_are_drawn_where_all_sequences_are_read():
     sequences = Episode(jnp.array([[0, 0, 0], [0, 1, 1], [1, 1, 1]]))
     weights = jnp.array([0.0, 3.0, 0.0])
     problem = dataclasses.replace(problem_of(2), episodes=sequences, weights=weights)
-    assert drawn(KEY, problem, 5).tolist() == [0, 1, 1, 0, 1]
+    assert sorted(drawn(KEY, problem, 6).tolist()) == [0, 0, 1, 1, 1, 1]
+
+
+def test_demonstrations_have_any_order_where_one_sequence_stands_for_all():
+    """Five counts of four symbols are read; the sorted one, 0 0 1 1, is one of six orders."""
+    sequences = jnp.array([[0] * (4 - ones) + [1] * ones for ones in range(5)])
+    weights = 5.0 * (jnp.arange(5) == 2)
+    problem = dataclasses.replace(problem_of(2), episodes=Episode(sequences), weights=weights)
+
+    @jax.jit
+    def texts(key):
+        written = SegmentRewriting(4).write(key, weights, problem)[:1]
+        return drawn(key, problem, 4 * 60).reshape(60, 4), pieces(key, problem, 60, 4), written
+
+    *many, hard = map(np.asarray, texts(KEY))
+    for drawings in many:
+        assert (drawings.sum(axis=1) == 2).all() and len(np.unique(drawings, axis=0)) == 6
+    assert hard.sum() == 2
 
 
 @pytest.mark.parametrize(

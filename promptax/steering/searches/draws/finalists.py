@@ -9,19 +9,23 @@ is the finalist with the least average.
 Episodes of one step are hard or easy for all prompts alike. The leader, whose average is known
 best, says by how much, and this is taken off the others' losses before they are averaged.
 
-Charged: all new prompts and all finalists, in each step.
+A loss over all sequences there are is no luck: there the new prompt's own loss counts at once, and
+the best one leads in the step that it comes in.
+
+Charged: all new prompts and all finalists, in each step; of equal ones the first.
 """
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
+from promptax.steering.searches.duplicates import first_of_equals
 from promptax.steering.searches.moves import draw_prompts
 
 
@@ -38,6 +42,8 @@ class Finalists(NamedTuple):
 
 class BestOfDraws(Search):
     """Draws prompts and keeps the best. A member owes the fields below, and `draw`."""
+
+    reads_by_losses: ClassVar[bool] = True
 
     candidates: eqx.AbstractVar[int]
     """New prompts in a step."""
@@ -69,24 +75,32 @@ class BestOfDraws(Search):
     ) -> tuple[Finalists, Float[Array, ""]]:
         new = self.draw(key, problem)
         here = state.counts >= 0
-        wanted = jnp.concatenate([here, jnp.ones(len(new), bool)])
+        wanted = are_new(state, new)
         losses = problem.means(jnp.concatenate([state.prompts, new]), wanted=wanted)
         old, drawn = losses[: self.finalists], losses[self.finalists :]
         best = jnp.argmin(drawn)
         shown = jnp.where(jnp.any(here), old[leader_of(state)], drawn[best])
         averages, counts = read_again(state, old)
         worst = jnp.argmax(jnp.where(here, averages, jnp.inf))
-        enters = (drawn[best] < old[worst]) | ~here[worst]
+        enters = wanted[self.finalists :][best] & ((drawn[best] < old[worst]) | ~here[worst])
 
         def replace(whole: Array, value: Any) -> Array:
             return jnp.where(enters, whole.at[worst].set(value), whole)
 
-        prompts, counts = replace(state.prompts, new[best]), replace(counts, 0)
-        state = Finalists(prompts, replace(averages, 0.0), counts, state.leader)
+        begun = (drawn[best], 1) if problem.sizes.exact else (0.0, 0)
+        prompts, counts = replace(state.prompts, new[best]), replace(counts, begun[1])
+        state = Finalists(prompts, replace(averages, begun[0]), counts, state.leader)
         return state._replace(leader=prompts[leader_of(state)]), shown
 
     def prompt(self, state: Finalists) -> Int[Any, " prompt"]:
         return state.leader
+
+
+def are_new(state: Finalists, new: Prompts) -> Bool[Array, " reader"]:
+    """Which prompts, finalists and then new ones, are there and equal none before them."""
+    there = jnp.concatenate([state.counts >= 0, jnp.ones(len(new), bool)])
+    marked = jnp.column_stack([there.astype(jnp.int32), jnp.concatenate([state.prompts, new])])
+    return there & (first_of_equals(marked) == jnp.arange(len(there)))
 
 
 def leader_of(state: Finalists) -> Int[Array, ""]:

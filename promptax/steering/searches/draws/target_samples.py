@@ -7,17 +7,18 @@ demonstration, read but not chosen. With more it is the best of N, read again (`
 
 A demonstration competes on the step that it is from, so its own sequence is one of those that it is
 judged by; this is one in a batch, and what is read again has others. Where every sequence of the
-target is read with its weight, demonstrations are drawn by these weights.
+target is read with its weight, demonstrations are drawn by these weights, and in a random order
+where one sequence stands for all orders of its symbols.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from promptax.protocol.outcomes import Episode
 from promptax.steering.search import SearchProblem
 from promptax.steering.search_problem import Prompts
 from promptax.steering.searches.draws.finalists import BestOfDraws
+from promptax.steering.searches.pruning.demonstrations import in_any_order
 
 
 class TargetSamples(BestOfDraws):
@@ -40,22 +41,22 @@ class TargetSamples(BestOfDraws):
         return (cls(length=2, candidates=2, finalists=2),)
 
     def draw(self, key: Key[Array, ""], problem: SearchProblem) -> Prompts:
-        assert problem.episodes is not None
-        return pieces(key, problem.episodes, self.candidates, self.length, problem.weights)
+        return pieces(key, problem, self.candidates, self.length)
 
 
-def pieces(
-    key: Key[Array, ""], episodes: Episode, count: int, length: int, weights: Array | None
-) -> Prompts:
+def pieces(key: Key[Array, ""], problem: SearchProblem, count: int, length: int) -> Prompts:
     """So many prompts, made of the first symbols of sequences that are drawn at random; what stands
     behind a sequence's last step that counts is left out."""
+    episodes, weights = problem.episodes, problem.weights
+    assert episodes is not None
     tokens, scored = episodes.tokens, episodes.scored
     sequences, time = tokens.shape
     # each sequence has a step that counts, so that `length` of them are always enough
     joined = max(1, -(-length // time)) if scored is None else max(1, length)
     chances = jnp.zeros(sequences) if weights is None else jnp.log(weights)
     chosen = jax.random.categorical(key, chances, shape=(count, joined))
-    texts = tokens[chosen].reshape(count, joined * time)
+    whole = in_any_order(jax.random.fold_in(key, 1), tokens[chosen], problem)
+    texts = whole.reshape(count, joined * time)
     if scored is not None:
         counts = jnp.flip(jnp.cumsum(jnp.flip(scored, 1), axis=1), 1) > 0  # up to the last one
         beyond = ~counts[chosen].reshape(count, joined * time)

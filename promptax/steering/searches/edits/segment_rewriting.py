@@ -30,6 +30,7 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
 from promptax.steering.searches.duplicates import first_of_equals
+from promptax.steering.searches.pruning.demonstrations import in_any_order
 
 Prompt = Int[Array, " prompt"]
 
@@ -101,7 +102,9 @@ class SegmentRewriting(Search):
         begins = jax.random.randint(cutting, (copies, 1), 0, max(time, 1))
         # past the end of a sequence its begin follows
         places = (begins + jnp.arange(self.length)) % max(time, 1)
-        pieces = episodes.inputs[hardest[:, None], places]
+        ordering = jax.random.fold_in(cutting, 1)
+        whole = in_any_order(ordering, episodes.inputs[hardest], problem)
+        pieces = jnp.take_along_axis(whole, places, axis=1)
         return drawn.at[:copies].set(pieces.astype(drawn.dtype)) if time else drawn
 
     def prompt(self, state: Int[Any, " prompt"]) -> Int[Any, " prompt"]:

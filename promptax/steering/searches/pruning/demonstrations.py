@@ -16,7 +16,8 @@ from promptax.steering.search_problem import SearchProblem
 
 def drawn(key: Key[Array, ""], problem: SearchProblem, context: int) -> Int[Array, " context"]:
     """The first symbols of this step's sequences, one sequence after another. Where a step reads
-    all sequences there are, they are first drawn as often as they come."""
+    all sequences there are, they are first drawn as often as they come, each in an order that is
+    as likely as any other where one stands for all its orders."""
     episodes = problem.episodes
     assert episodes is not None
     if episodes.scored is not None:
@@ -26,10 +27,20 @@ def drawn(key: Key[Array, ""], problem: SearchProblem, context: int) -> Int[Arra
         )
     sequences = episodes.inputs
     if problem.weights is not None:
-        # one sequence may stand for all of its counts, where order matters to nobody
         count = -(-context // sequences.shape[1])
         sequences = sequences[jax.random.categorical(key, jnp.log(problem.weights), shape=(count,))]
+        sequences = in_any_order(jax.random.fold_in(key, 1), sequences, problem)
     return sequences.reshape(-1)[:context]
+
+
+def in_any_order(
+    key: Key[Array, ""], sequences: Int[Array, "*sequence time"], problem: SearchProblem
+) -> Int[Array, "*sequence time"]:
+    """The sequences, each in a random order of its own where it stands for all of them: sorted as
+    they come, their first symbols would be the first of the alphabet."""
+    if not problem.orders_are_merged:
+        return sequences
+    return jax.random.permutation(key, sequences, axis=-1, independent=True)
 
 
 def shortened(

@@ -10,7 +10,7 @@ greatest, with n the number of visits and Q the mean value of what was read belo
 between the node and its children. The first prefix that is not in the tree yet becomes a node; its
 value is minus the mean loss, in nats, of this step's episodes behind `rollouts` prompts that begin
 with it and go on at random; a whole prompt is read once, and again whenever the tree leads to it.
-An infinite loss counts as the greatest finite one, or as the uniform predictor's if that is greater.
+An infinite loss counts as the greatest finite one, or the uniform predictor's if that is greater.
 That value goes into the mean of every node on the way.
 
 What is returned is the best prompt, which is read anew in every step beside the rollouts, on the
