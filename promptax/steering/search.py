@@ -24,6 +24,7 @@ from promptax.specs import on_device
 from promptax.steering.base import Tuner, Tuning, check_length
 from promptax.steering.search_loop import cost_of, run_search
 from promptax.steering.search_problem import SearchProblem as SearchProblem
+from promptax.tasks.base import Task
 
 State = Any
 
@@ -45,9 +46,10 @@ class Search(Tuner):
     Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget`, what enters
     an arena; `updates`, where the search knows its number of steps; `batch`, its own number of
     sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
-    `reads_by_losses`; `reads_parts`; `scores`, with `tries_all`; `steer`, where it is not one
-    prompt that is read; `check_plan`, to refuse what does not fit. Of the fit settings, those about
-    learning rates and clipping never apply.
+    `reads_by_losses`; `reads_parts`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
+    `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
+    refuse what does not fit. A search around another one is an `Around`. Of the fit settings, those
+    about learning rates and clipping never apply.
 
     The loop owns the rest: keys, episodes, repetitions, budget, progress, cost, and checkpoints
     that resume bit for bit. Random numbers of step n come from its key alone, never from the state.
@@ -75,6 +77,17 @@ class Search(Tuner):
     def most_rows(self) -> int:
         """Rows of the longest prompt that is read on the way."""
         return self.length
+
+    @property
+    def names_symbols(self) -> bool:
+        """Whether it puts given symbols into prompts, or pieces of the episodes: they mean nothing
+        where prompts are spelled with a part of the alphabet."""
+        return False
+
+    @property
+    def seeks_worst(self) -> bool:
+        """Whether it makes the loss great."""
+        return False
 
     @abc.abstractmethod
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> State:
@@ -107,6 +120,16 @@ class Search(Tuner):
         del symbols
         return settings.steps
 
+    def run_length(self, symbols: int) -> int | None:
+        """The number of steps after which it is done, and may be begun anew; None: it never is."""
+        del symbols
+        return None
+
+    def preparation(self, symbols: int) -> int:
+        """The number of its first steps that cannot find a prompt yet."""
+        del symbols
+        return 0
+
     def batch(self, settings: FitSettings) -> int:
         """The number of sequences that a step reads."""
         return settings.batch
@@ -122,6 +145,14 @@ class Search(Tuner):
 
     def suits(self, predictor: Predictor) -> None:
         del predictor
+
+    def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
+        Tuner.verify(self, predictor, target, settings)
+        self.check_room(target.symbols, settings)
+
+    def check_room(self, symbols: int, settings: FitSettings) -> None:
+        """Raise MemoryError if tables over so many symbols cannot fit."""
+        del symbols, settings
 
     def run_tuning(self, tuning: Tuning) -> Fitted:
         state = run_search(self, tuning)

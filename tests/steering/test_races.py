@@ -108,7 +108,7 @@ def test_the_best_of_a_pool_costs_less_when_it_is_raced():
         (lambda: UCB(exploration=-1.0), "Expected exploration of at least 0"),
         (lambda: BestOf(()), "Expected at least one prompt"),
         (lambda: BestOf(((0, 1), (1,))), r"as many symbols in each; got 2 prompts of \[1, 2\]"),
-        (lambda: Raced(HardPrompt()), "Expected a search that reads whole batches"),
+        (lambda: Raced(HardPrompt()), "Expected a search that goes step by step"),
         (lambda: Raced(Raced()), "Expected a search that reads whole batches"),
     ],
 )

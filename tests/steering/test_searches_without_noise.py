@@ -11,15 +11,23 @@ from support.landscape import EASY, HARD, Exact, run, table_of
 from promptax.protocol.outcomes import Symbols
 from promptax.steering import (
     BeamSearch,
+    BestOf,
     CoordinateDescent,
+    EvolutionaryPruning,
     GeneticSearch,
     GradientSearch,
+    HardPrompt,
     HarmonySearch,
     ProjectedGradient,
     PrunedAlphabet,
+    Raced,
     RandomSearch,
     Restarted,
+    SegmentRewriting,
+    SquareAttack,
     TabuSearch,
+    TargetSamples,
+    ThresholdPruning,
 )
 from promptax.steering.search_problem import Sizes
 from promptax.steering.searches.gradient.projected_gradient import nearest, slopes_of_rows
@@ -94,6 +102,12 @@ def test_every_seed_finds_the_best_prompt_of_an_easy_landscape(search, steps):
     """Within 400 readings."""
     runs = run(search, EASY, seeds=100, steps=steps)
     assert (runs.gap[:, -1] < 1e-4).sum() >= 95 and runs.read.max() <= 400
+
+
+def test_equal_prompts_enter_and_are_paid_once():
+    """There are two prompts of one symbol."""
+    runs = run(RandomSearch(length=1, finalists=3), EASY._replace(length=1), seeds=9, steps=6)
+    assert np.diff(runs.read, axis=1).max() == 2 and (runs.gap[:, -1] < 1e-5).all()
 
 
 def test_children_with_mutation_1_are_random_prompts():
@@ -221,6 +235,58 @@ def test_pruning_leaves_a_useless_symbol_out_and_reads_less():
     assert (pruned.read[:, 0] == 4 + 1).all()  # the symbols alone, and nothing
     assert (pruned.read[:, -1] == 5 + 8 * (1 + 8)).all()
     assert (whole.read[:, -1] == 8 * (1 + 24)).all()
+
+
+def test_a_pruned_alphabet_may_be_pruned_again():
+    """Three symbols and nothing, then the two that are kept and nothing, then a descent."""
+    inner = PrunedAlphabet(search=CoordinateDescent(length=3, order="steepest"), keep=2)
+    twice = PrunedAlphabet(search=inner, keep=2)
+    runs = run(twice, HARD._replace(length=3), seeds=3, steps=3)
+    np.testing.assert_array_equal(np.diff(runs.read, prepend=0), [[4, 3, 4, 4, 4]] * 3)
+
+
+def test_a_beam_is_begun_anew_when_it_is_done():
+    beam = BeamSearch.greedy(length=3)
+    runs = run(Restarted(search=beam), HARD._replace(length=3), seeds=2, steps=7)
+    alone = run(beam, HARD._replace(length=3), seeds=2)
+    np.testing.assert_array_equal(np.diff(runs.read, prepend=0), 3)
+    np.testing.assert_allclose(runs.gap[:, 2], alone.gap[:, -1], atol=1e-6)
+    np.testing.assert_allclose(runs.gap[:, -1], alone.gap[:, -1], atol=1e-6)
+
+
+WRAPPERS = Raced, Restarted, PrunedAlphabet
+
+
+@pytest.mark.parametrize(
+    ("wrap", "inner", "text"),
+    [
+        *((wrap, SquareAttack(find="worst"), "looks for the worst one") for wrap in WRAPPERS),
+        *((wrap, HardPrompt(), "Expected a search that goes step") for wrap in WRAPPERS),
+        *(
+            (PrunedAlphabet, inner, "Expected a search that draws its symbols")
+            for inner in (
+                BestOf(((0, 1),)),
+                TargetSamples(),
+                SegmentRewriting(),
+                ThresholdPruning(),
+                EvolutionaryPruning(),
+                GradientSearch(initial_tokens=(1,)),
+                Restarted(search=TargetSamples()),
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_wrapped_is_refused(wrap, inner, text):
+    with pytest.raises(ValueError, match=text):
+        wrap(search=inner)
+
+
+def test_wrappers_have_the_doors_of_what_they_wrap():
+    inner = EvolutionaryPruning(length=1, context=3)
+    for search in (Raced(search=inner), Restarted(search=Raced(search=inner))):
+        assert search.most_rows == 3 and search.reads_parts and search.reads_by_losses
+        assert search.names_symbols and search.recommends and search.length == 1
+    assert Raced(search=inner).run_length(2) == 3
 
 
 def test_each_cluster_of_rows_has_one_symbol():

@@ -105,6 +105,10 @@ class GradientSearch(Search):
     def examples(cls) -> "tuple[GradientSearch, ...]":
         return cls(length=2, candidates=3, top=2), cls(length=3, initial_tokens=(1, 0))
 
+    @property
+    def names_symbols(self) -> bool:
+        return bool(self.initial_tokens)
+
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         check(
             self.mellowmax is None or not settings.exact,

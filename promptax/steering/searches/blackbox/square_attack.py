@@ -63,6 +63,10 @@ class SquareAttack(Search):
     def examples(cls) -> "tuple[SquareAttack, ...]":
         return (cls(length=2, candidates=3),)
 
+    @property
+    def seeks_worst(self) -> bool:
+        return self.find == "worst"
+
     def plan(self, symbols: int) -> str:
         del symbols
         return f"{self.candidates} windows in each step, for the {self.find} prompt"

@@ -55,6 +55,10 @@ class BestOf(Search):
         """Rows of the prompts."""
         return len(self.prompts[0]) if self.prompts else 0
 
+    @property
+    def names_symbols(self) -> bool:
+        return True
+
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         del target, settings
         symbols = [symbol for row in self.prompts for symbol in row]

@@ -36,6 +36,10 @@ class TargetSamples(BestOfDraws):
     finalists: int = 8
     """How many of the best are read again in each step; one at a time enters."""
 
+    @property
+    def names_symbols(self) -> bool:
+        return True
+
     @classmethod
     def examples(cls) -> "tuple[TargetSamples, ...]":
         return (cls(length=2, candidates=2, finalists=2),)

@@ -56,6 +56,10 @@ class SegmentRewriting(Search):
             value = getattr(self, name)
             check(value >= 1, f"Expected {name} of at least 1; got {value}.")
 
+    @property
+    def names_symbols(self) -> bool:
+        return True
+
     @classmethod
     def examples(cls) -> "tuple[SegmentRewriting, ...]":
         return (cls(length=2, segments=2, variants=3),)

@@ -75,6 +75,10 @@ class BeamSearch(Search):
         del settings, symbols
         return self.length  # a step for each place
 
+    def run_length(self, symbols: int) -> int:
+        del symbols
+        return self.length
+
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Beam:
         del key, problem  # nothing is drawn
         prompts = jnp.zeros((self.width, self.length), jnp.int32)

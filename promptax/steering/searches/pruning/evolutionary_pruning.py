@@ -79,8 +79,16 @@ class EvolutionaryPruning(Search):
         return (cls(length=1, context=3, individuals=2, children=4),)
 
     @property
+    def names_symbols(self) -> bool:
+        return True
+
+    @property
     def most_rows(self) -> int:
         return self.context
+
+    def run_length(self, symbols: int) -> int:
+        del symbols
+        return self.context  # a symbol falls in each step, and those left are ranked
 
     def plan(self, symbols: int) -> str:
         del symbols

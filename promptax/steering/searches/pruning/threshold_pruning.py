@@ -65,8 +65,16 @@ class ThresholdPruning(Search):
         return (cls(length=1, context=3),)
 
     @property
+    def names_symbols(self) -> bool:
+        return True
+
+    @property
     def most_rows(self) -> int:
         return self.context
+
+    def run_length(self, symbols: int) -> int:
+        del symbols
+        return self.context  # a visit of each symbol
 
     def plan(self, symbols: int) -> str:
         del symbols

@@ -69,13 +69,15 @@ class TreeSearch(Search):
         library()
 
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        del predictor
+        del predictor, target
         check(
             settings.steps <= self.nodes,
             f"Expected at most {self.nodes:,} steps, since the tree has room for as many nodes; "
             f"got {settings.steps:,}. Choose more nodes or fewer steps.",
         )
-        edges = settings.repetitions * self.nodes * target.symbols
+
+    def check_room(self, symbols: int, settings: FitSettings) -> None:
+        edges = settings.repetitions * self.nodes * symbols
         remedy = "Choose fewer nodes or repetitions."
         platforms.expect_room(EDGE_BYTES * edges, "the nodes of the tree", remedy)
 

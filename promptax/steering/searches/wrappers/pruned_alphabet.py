@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
@@ -34,7 +33,7 @@ from promptax.specs import check
 from promptax.steering.gradient import network_of
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.searches.local.coordinate_descent import CoordinateDescent
-from promptax.tasks.base import Task
+from promptax.steering.searches.wrappers.around import Around
 
 SYMBOLS_IN_A_STEP = 64  # whose influence is read
 ITERATIONS = 10  # of k-means
@@ -51,7 +50,7 @@ class Pruned(NamedTuple):
     kept: Any
 
 
-class PrunedAlphabet(Search):
+class PrunedAlphabet(Around):
     """Leaves symbols out that do little alone, and runs another search with the others.
 
     Its first steps read symbols alone, 64 of them in a step, and its `loss` is that of the best
@@ -73,19 +72,10 @@ class PrunedAlphabet(Search):
             f"{self.clusters}.",
         )
         check(
-            not self.search.same_episodes,
-            f"Expected a search that goes step by step; got {type(self.search).__name__}.",
+            not self.search.names_symbols,
+            "Expected a search that draws its symbols, since those that it is given, or takes from "
+            f"sequences, may be left out of the alphabet; got {self.search}.",
         )
-        check(
-            not getattr(self.search, "initial_tokens", ()),
-            "Expected a search without initial_tokens, which may be left out of the alphabet; got "
-            f"{self.search}.",
-        )
-
-    @property
-    def length(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of symbols of the prompt."""
-        return self.search.length
 
     @property
     def most_rows(self) -> int:
@@ -101,8 +91,8 @@ class PrunedAlphabet(Search):
         if self.clusters:
             network_of(predictor, self)
 
-    def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        self.search.check_plan(predictor, target, settings)
+    def check_room(self, symbols: int, settings: FitSettings) -> None:
+        self.search.check_room(self.kept(symbols), settings)
 
     def plan(self, symbols: int) -> str:
         return f"{symbols:,} symbols alone; then {self.search.plan(self.kept(symbols))}"
@@ -123,31 +113,60 @@ class PrunedAlphabet(Search):
         inner = self.search.updates(settings, self.kept(symbols))
         return self.reading_steps(symbols) + inner
 
-    def batch(self, settings: FitSettings) -> int:
-        return self.search.batch(settings)
+    def run_length(self, symbols: int) -> int | None:
+        inner = self.search.run_length(self.kept(symbols))
+        return None if inner is None else self.reading_steps(symbols) + inner
+
+    def preparation(self, symbols: int) -> int:
+        return self.reading_steps(symbols) + self.search.preparation(self.kept(symbols))
+
+    def inside(self, state: Pruned) -> Any:
+        return state.inner
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Pruned:
         symbols = jnp.arange(problem.symbols)
         if self.clusters:
             network, count = network_of(problem.predictor, self), self.left(problem.symbols)
-            symbols = representatives(jax.random.fold_in(key, 1), network.embed(symbols), count)
+            rows = network.embed(spelled(symbols, problem))
+            symbols = representatives(jax.random.fold_in(key, 1), rows, count)
         kept = symbols[: self.kept(problem.symbols)]
-        inner = self.search.start(key, dataclasses.replace(problem, spelling=kept))
+        # its shapes; it begins when the kept symbols are known
+        inner = self.begin(key, kept, problem)
         return Pruned(inner, symbols, jnp.full(len(symbols), -jnp.inf), kept)
+
+    def begin(self, key: Key[Array, ""], kept: Array, problem: SearchProblem) -> Any:
+        """The inner search before its first step, spelled with the kept symbols."""
+        return self.search.start(
+            key,
+            dataclasses.replace(
+                problem, episodes=None, weights=None, spelling=spelled(kept, problem)
+            ),
+        )
 
     def step(
         self, key: Key[Array, ""], state: Pruned, problem: SearchProblem
     ) -> tuple[Pruned, Float[Array, ""]]:
-        first = self.reading_steps(problem.predictor.symbols)
+        first = self.reading_steps(problem.symbols)
         begun, steps = problem.step - first, problem.steps - first
 
         def read() -> tuple[Pruned, Array, Any]:
             alone = dataclasses.replace(problem, readings=[])
-            return *read_symbols(state, alone), alone.total()
+            new, loss = read_symbols(state, alone)
+            last = problem.step == first - 1
+            inner = jax.lax.cond(last, begin, lambda kept: state.inner, new.kept)
+            return new._replace(inner=inner), loss, alone.total()
+
+        def begin(kept: Array) -> Any:
+            begun = self.begin(key, kept, problem)
+            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), begun, state.inner)
 
         def search() -> tuple[Pruned, Array, Any]:
             inner = dataclasses.replace(
-                problem, readings=[], step=begun, steps=steps, spelling=state.kept
+                problem,
+                readings=[],
+                step=begun,
+                steps=steps,
+                spelling=spelled(state.kept, problem),
             )
             new, loss = self.search.step(key, state.inner, inner)
             return state._replace(inner=new), loss, inner.total()
@@ -160,8 +179,10 @@ class PrunedAlphabet(Search):
     def prompt(self, state: Pruned) -> Int[Any, " prompt"]:
         return state.kept[self.search.prompt(state.inner)]
 
-    def steer(self, predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Predictor:
-        return self.search.steer(predictor, prompt)
+
+def spelled(symbols: Int[Array, " symbol"], problem: SearchProblem) -> Int[Array, " symbol"]:
+    """What symbols are in the whole alphabet, where the problem has a part of it already."""
+    return symbols if problem.spelling is None else problem.spelling[symbols]
 
 
 def read_symbols(state: Pruned, problem: SearchProblem) -> tuple[Pruned, Float[Array, ""]]:

@@ -2,23 +2,24 @@
 
 A descent ends in the minimum that it started above. With p the chance that one of them reaches the
 best prompt, r independent ones reach it with 1 - (1 - p)^r: of 13 % runs, 22 for 95 %. A search is
-stuck when its prompt stayed the same for `patience` steps, or when it has taken `period` steps, so
-that a search with a schedule, as `Annealing`, runs through all of it.
+stuck when its prompt stayed the same for `patience` steps. With a `period` it is when it has taken
+that many, whatever its prompt does, so that a search with a schedule, as `Annealing`, runs through
+all of it. What knows itself when it is done, as a beam or pruning, has that as its period.
 
 The winner of a run and the best prompt of the runs before it are read on the same episodes, and the
 better one is kept: a comparison of pairs, not of a lucky number with a new one. For that the
-winner is the prompt before the run's last step, which those episodes did not choose.
+winner is the prompt before the run's last step, which those episodes did not choose. What is done
+with its last step has no such prompt; there the last one competes, chosen on the same episodes.
 
 Charged: what the inner search reads, and two prompts at the end of each run but the first.
 Published searches seldom say what their restarts read; here it is part of the cost.
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
@@ -27,6 +28,7 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.searches.local.coordinate_descent import CoordinateDescent
 from promptax.steering.searches.moves import Prompt
+from promptax.steering.searches.wrappers.around import Around
 from promptax.tasks.base import Task
 
 
@@ -42,38 +44,31 @@ class Runs(NamedTuple):
     ended: Any
 
 
-class Restarted(Search):
+class Restarted(Around):
     """Runs another search again and again, and keeps the best of its prompts.
 
     `loss` [repetition, step] is what the inner search reports. Until the first run ends, its prompt
     is the result. Works on what the inner search works on.
     """
 
-    reads_by_losses: ClassVar[bool] = True
-
     search: Search = CoordinateDescent()
     """The search that is begun anew: one that has episodes of its own in each step."""
     patience: int = 8
-    """Steps without another prompt after which a run ends. A cyclic descent needs as many as its
-    prompt has symbols."""
+    """Steps without another prompt after which a run ends, where it has no period. A cyclic descent
+    needs as many as its prompt has symbols."""
     period: int = 0
-    """Steps after which a run ends in any case, and over which its schedule goes; 0: no bound, and
-    the schedule goes over all steps."""
+    """Steps of a run, and of its schedule; patience does not matter then. 0: that of the search, if
+    it knows when it is done; otherwise patience ends a run, and the schedule goes over all steps.
+    """
 
     def __check_init__(self) -> None:
         for name, least in {"patience": 1, "period": 0}.items():
             value = getattr(self, name)
             check(value >= least, f"Expected {name} of at least {least}; got {value}.")
-        check(
-            not self.search.same_episodes,
-            "Expected a search that may be begun anew; got "
-            f"{type(self.search).__name__}, which tries all prompts once. Use it alone.",
-        )
 
     @property
-    def length(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of symbols of the prompt."""
-        return self.search.length
+    def reads_by_losses(self) -> bool:
+        return True
 
     @classmethod
     def examples(cls) -> "tuple[Restarted, ...]":
@@ -91,22 +86,39 @@ class Restarted(Search):
             "Restarted steepest descent": cls(search=steepest, patience=1),  # pyright: ignore[reportCallIssue]
         }
 
-    def suits(self, predictor: Predictor) -> None:
-        self.search.suits(predictor)
-
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
-        self.search.check_plan(predictor, target, settings)
+        Around.check_plan(self, predictor, target, settings)
+        done, name = self.search.run_length(target.symbols), type(self.search).__name__
+        check(
+            done is None or self.period in (0, done),
+            f"Expected period=0 around {name}, which is done after {done} steps; got "
+            f"{self.period}.",
+        )
+        run = self.steps_of_run(target.symbols)
+        check(
+            done is None or settings.steps >= run,
+            f"Expected at least {run} steps, in which {name} is done once; got {settings.steps}.",
+        )
 
     def plan(self, symbols: int) -> str:
-        inner, bound = self.search.plan(symbols), f" or {self.period:,} in all"
-        patience = f"{self.patience:,} steps without another prompt"
-        return f"{inner}; begun anew after {patience}{bound if self.period else ''}"
+        run = self.steps_of_run(symbols)
+        end = f"{run:,} steps" if run else f"{self.patience:,} steps without another prompt"
+        return f"{self.search.plan(symbols)}; begun anew after {end}"
+
+    def steps_of_run(self, symbols: int) -> int:
+        """How many steps each run has; 0: until it is stuck."""
+        done = self.search.run_length(symbols)
+        return self.period if done is None else max(1, done)
 
     def updates(self, settings: FitSettings, symbols: int) -> int:
-        return self.search.updates(settings, symbols)
+        del symbols  # one run after the other, however many steps each has
+        return settings.steps
 
-    def batch(self, settings: FitSettings) -> int:
-        return self.search.batch(settings)
+    def run_length(self, symbols: int) -> None:
+        del symbols
+
+    def inside(self, state: Runs) -> Any:
+        return state.inner
 
     def start(self, key: Key[Array, ""], problem: SearchProblem) -> Runs:
         inner, zero = self.search.start(key, problem), jnp.int32(0)
@@ -116,18 +128,20 @@ class Restarted(Search):
         self, key: Key[Array, ""], state: Runs, problem: SearchProblem
     ) -> tuple[Runs, Float[Array, ""]]:
         again, on = jax.random.split(key)
-        steps = self.period or problem.steps
-        clocked = dataclasses.replace(problem, step=state.age, steps=steps)
+        run = self.steps_of_run(problem.symbols)
+        clocked = dataclasses.replace(problem, step=state.age, steps=run or problem.steps)
         inner, loss = self.search.step(on, state.inner, clocked)
         winner = jnp.asarray(self.search.prompt(state.inner))
         after = jnp.asarray(self.search.prompt(inner))
-        same = jnp.all(winner == after)
-        still, age = jnp.where(same, state.still + 1, 0), state.age + 1
-        over = still >= self.patience
-        if self.period:
-            over |= age >= self.period
+        age = state.age + 1
+        stays = jnp.all(winner == after) & (age > self.search.preparation(problem.symbols))
+        still = jnp.where(stays, state.still + 1, 0)
+        over = age >= run if run else still >= self.patience
+        if self.search.run_length(problem.symbols) is not None:
+            winner = after
         best = self.better(state, winner, over, problem)
-        fresh = Runs(self.search.start(again, problem), 0, 0, best, state.ended + 1)
+        begun = self.search.start(again, dataclasses.replace(problem, episodes=None, weights=None))
+        fresh = Runs(begun, 0, 0, best, state.ended + 1)
         return jax.tree.map(
             lambda new, old: jnp.where(over, new, old),
             fresh,
@@ -145,6 +159,3 @@ class Restarted(Search):
 
     def prompt(self, state: Runs) -> Int[Any, " prompt"]:
         return state.best
-
-    def steer(self, predictor: Predictor, prompt: Int[np.ndarray, " prompt"]) -> Predictor:
-        return self.search.steer(predictor, prompt)
