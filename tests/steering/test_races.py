@@ -11,6 +11,7 @@ from support import judges as laws
 from promptax import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.steering import UCB, BestOf, HardPrompt, Race, Raced, UniformAllocation
+from promptax.steering.races.base import Standing
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -67,10 +68,38 @@ def test_a_race_that_spares_nothing_names_the_winner(race):
     assert int(np.argmin(standing.settled())) == winner
 
 
+@every_race
+@pytest.mark.parametrize("place", [3, 11])
+def test_the_winner_comes_first_wherever_it_stands(race, place):
+    """The first sequences are easy: who dropped out after them lost less than the winner did."""
+    hardness = jnp.where(jnp.arange(80) < 16, -3.0, 3.0)
+    table = hardness + 1 + jax.random.normal(KEY, (12, 80)) / 4
+    table = table.at[place].add(-1.0)
+    standing = jax.jit(lambda table: of_table(table, race))(table)
+    settled = np.asarray(standing.settled())
+    winner = int(np.argmin(np.where(standing.numbers == standing.numbers.max(), settled, np.inf)))
+    assert winner == place
+    assert np.argmin(settled) == np.argsort(settled, kind="stable")[0] == place
+    assert (np.delete(settled, place) > settled[place]).all()
+
+
+def test_those_that_dropped_out_are_judged_by_the_sequences_that_they_read():
+    """One that lost 0.5 more than the winner on the easy sequences is settled 0.5 above it; one
+    that lost less on them, just above it."""
+    hardness = jnp.where(jnp.arange(8) < 2, 0.0, 4.0)
+    table = jnp.array([0.5, -0.1, 0.0])[:, None] + hardness
+    first, later = table.at[:, 2:].set(0), table.at[:2, 2:].set(0)
+    sums = jnp.sum(first, axis=1), jnp.sum(later, axis=1)
+    numbers, turns = jnp.array([2, 2, 8]), jnp.ones(3, jnp.int32)
+    settled = Standing(sums[1], numbers, turns, None, ((2, sums[0]), (8, sums[1]))).settled()
+    np.testing.assert_allclose(settled, [3.5, 3.0, 3.0], rtol=1e-6)
+    assert settled[1] > settled[2]
+
+
 def share_of_right_winners(race):
     """The share of runs whose winner is that of the full evaluation, and how many times fewer
-    sequences were read."""
-    tables = losses_of_dice()
+    sequences were read. Candidates stand in another order in every run."""
+    tables = np.random.default_rng(8).permuted(losses_of_dice(), axis=1)
     full = tables.mean(axis=2)
     run = jax.jit(lambda table: of_table(table, race))
     standings = [run(table) for table in tables]

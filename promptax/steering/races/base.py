@@ -26,12 +26,14 @@ losses [reader, part], nats per sequence; +inf for a candidate that does not cou
 class Standing(NamedTuple):
     """How a race stands. Each field [candidate]: the sum of the losses read, nats; of how many
     sequences; and how often the candidate's prompt was read before some of them. `winner`: who has
-    won; None: who leads among those that have read most."""
+    won; None: who leads among those that have read most. `looks`: after each round, how many
+    sequences those that took part had read by then, and the sums."""
 
     sums: Any
     numbers: Any
     turns: Any
     winner: Any = None
+    looks: tuple[tuple[Any, Any], ...] = ()
 
     @property
     def means(self) -> Float[Array, " candidate"]:
@@ -43,22 +45,33 @@ class Standing(NamedTuple):
         self, which: Int[Array, " reader"], losses: Float[Array, "reader part"]
     ) -> "Standing":
         """The standing after these candidates have read some more."""
-        return Standing(
-            self.sums.at[which].add(jnp.sum(losses, axis=1)),
-            self.numbers.at[which].add(losses.shape[1]),
-            self.turns.at[which].add(1),
+        return self._replace(
+            sums=self.sums.at[which].add(jnp.sum(losses, axis=1)),
+            numbers=self.numbers.at[which].add(losses.shape[1]),
+            turns=self.turns.at[which].add(1),
         )
 
     def settled(self) -> Float[Array, " candidate"]:
-        """The means by which a search picks its winner. Nobody's lies below the winner's: those
-        that dropped out were judged by few sequences, and the least of many rough estimates is
-        mostly a lucky one."""
+        """The means by which a search picks its winner, whose own is the least.
+
+        Of those that dropped out after n sequences it is the winner's mean, and what they lost more
+        than the winner on the same n. Where that is less than nothing, as the least of many rough
+        estimates is by luck, it is the next number above the winner's: who sorts them finds the
+        winner first, wherever it stands.
+        """
         means, winner = self.means, self.winner
         if winner is None:
             finite = jnp.where(jnp.isposinf(means), 0, self.numbers)
             winner = jnp.argmin(jnp.where(finite == jnp.max(finite), means, jnp.inf))
-        others = jnp.maximum(means, means[winner])
-        return jnp.where(jnp.arange(len(means)) == winner, means[winner], others)
+        least, dropped = means[winner], self.numbers < self.numbers[winner]
+        estimates = means
+        for number, sums in self.looks:
+            paired = least + (sums - sums[winner]) / number
+            ended = dropped & (self.numbers == number) & jnp.isfinite(paired)
+            estimates = jnp.where(ended, paired, estimates)
+        # a processor may take the numbers next to zero for zero
+        above = jnp.maximum(jnp.nextafter(least, jnp.inf), least + jnp.finfo(least.dtype).tiny)
+        return jnp.maximum(estimates, jnp.where(dropped, above, least))
 
 
 class Race(Spec, open_as="race", default="SuccessiveHalving"):
@@ -96,7 +109,8 @@ def read_on(standing: Standing, read: Read, which: Any, seen: int, number: int) 
     """The standing after candidates `which`, who have all read `seen` sequences, read more."""
     if number < 1:
         return standing
-    return standing.after(which, read(which, seen, number))
+    standing = standing.after(which, read(which, seen, number))
+    return standing._replace(looks=(*standing.looks, (seen + number, standing.sums)))
 
 
 def leaders(standing: Standing, which: Any, count: int) -> Any:
