@@ -10,18 +10,22 @@ candidate of least
 
 where σ is the spread of the mean differences on parts, measured in the first one. Who has read half
 of the batch may win; who looked good by chance has been read until it no longer did.
+
+Few candidates (six of a batch of 128, where a fifth is spent) leave no room for the leader to read
+all of it: they all read the same first sequences.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from promptax.specs import check
-from promptax.steering.races.base import Race, Read, Standing, nobody_read
+from promptax.steering.races.base import Race, Read, Standing, nobody_read, read_on
 
 PARTS = 16  # of a batch: as much is read at a time
+LEAST_PART = 2  # sequences: of a single one there is no spread
 
 
 class UCB(Race):
@@ -43,17 +47,17 @@ class UCB(Race):
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
-        part = max(1, sequences // PARTS)
-        parts = sequences // part
-        everyone = jnp.arange(candidates)
+        part = min(sequences, max(LEAST_PART, sequences // PARTS))
+        parts, everyone = sequences // part, jnp.arange(candidates)
+        budget = candidates * sequences // self.saving
+        if (candidates + parts - 1) * part > budget or parts == 1:
+            number = max(1, sequences // self.saving)
+            return read_on(nobody_read(candidates), read, everyone, 0, number)
         losses = read(everyone, 0, part)
-        standing = nobody_read(candidates).after(everyone, losses)
-        if parts == 1 or candidates == 1:
-            return standing
-        leader = jnp.argmin(standing.means)
+        leader = jnp.argmin(nobody_read(candidates).after(everyone, losses).means)
         tail = read(leader[None], part, (parts - 1) * part)
-        hardness = jnp.concatenate([losses[leader], tail[0]])
-        hardness = jnp.where(jnp.isfinite(hardness), hardness, 0.0)
+        lost = jnp.concatenate([losses[leader], tail[0]])
+        hardness = jnp.where(jnp.isfinite(lost), lost, 0.0)
         differences = losses - hardness[:part]
         spread = _spread(differences)
         sums = jnp.sum(differences, axis=1)
@@ -72,16 +76,23 @@ class UCB(Race):
             sums = sums.at[which].add(jnp.where(may_read, new, 0.0))
             return sums, pulled.at[which].add(may_read.astype(jnp.int32))
 
-        budget = candidates * sequences // self.saving - (candidates + parts - 1) * part
-        turns = max(0, min(budget // part, (candidates - 1) * (parts - 1)))
+        turns = min(budget // part - (candidates + parts - 1), (candidates - 1) * (parts - 1))
         sums = sums.at[leader].set(0.0)
         sums, pulled = jax.lax.fori_loop(0, turns, pull, (sums, pulled))
         numbers = pulled * part
-        means = sums / numbers + jnp.mean(hardness)
-        read_enough = (2 * pulled >= parts) & jnp.isfinite(means)
-        winner = jnp.argmin(jnp.where(read_enough, means, jnp.inf))
+        means = (sums / numbers + jnp.mean(hardness)).at[leader].set(jnp.mean(lost))
+        winner = _winner(means, 2 * pulled >= parts)
         took = jnp.where(everyone == leader, 2, pulled)
         return Standing(means * numbers, numbers, took, winner)
+
+
+def _winner(
+    means: Float[Array, " candidate"], read_enough: Bool[Array, " candidate"]
+) -> Int[Array, ""]:
+    """Who loses least of those that have read enough; of all, if these lose infinitely much."""
+    means = jnp.where(jnp.isfinite(means), means, jnp.inf)
+    sure = jnp.where(read_enough, means, jnp.inf)
+    return jnp.argmin(jnp.where(jnp.any(jnp.isfinite(sure)), sure, means))
 
 
 def _spread(differences: Float[Array, "candidate part"]) -> Float[Array, ""]:
