@@ -6,7 +6,9 @@ resumed search equals an uninterrupted one bit for bit.
 
 Under a budget a repetition ends before the first step that no longer fits. How many steps there
 will be, which schedules ask for, is foretold from the cost of the first two: a first one may read
-more than those that follow.
+more than those that follow. Later steps may be cheaper still, so that the forecast is no bound. The
+bound is how often the cheapest reading fits: a step that reads nothing costs nothing, and a search
+that has nothing left to read would never end.
 """
 
 import math
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.fit.cost import Cost, cumulative
@@ -30,9 +32,11 @@ from promptax.steering.base import Tuning
 from promptax.steering.search_episodes import Drawn, Everything, everything_of, keys_of
 from promptax.steering.search_problem import Readings, Sizes
 from promptax.steering.search_steps import (
+    MOST_BUDGET,
     Recorded,
     Steps,
     counted_readings,
+    in_words,
     prompt_shape,
     run_steps,
     starts,
@@ -40,6 +44,7 @@ from promptax.steering.search_steps import (
 
 BLOCK_BYTES = 2**23  # episodes of one block of steps
 MOST_STEPS = 50  # in a block
+RECORD_BYTES = 2**26  # room for records of steps beyond those that are foretold
 
 
 class SearchState(NamedTuple):
@@ -59,8 +64,7 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
     key, predictor, target, settings, _, checkpoint, callbacks = tuning
     platforms.drop_programs()
     run = _run_of(search, tuning)
-    state, identity = run.start(), ""
-    steps = state.loss.shape[1]
+    (state, forecast), identity = run.start(), ""
     if checkpoint is not None:
         identity = identity_of(key, (search, predictor, state.member), target, settings)
         state = checkpoint.restore(identity, state) or state
@@ -68,10 +72,12 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
     with reporting(
         ": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks
     ) as tell:
-        for latest in run.states(state):
-            state, done = latest, steps if latest.ended.min() >= 0 else int(latest.step)
-            stop = tell(done, steps, _note(state))
-            if checkpoint is not None and (stop or done == steps or checkpoint.due()):
+        for latest in run.states(state, forecast):
+            state, done = latest, int(latest.step)
+            over = state.ended.min() >= 0 or done == state.loss.shape[1]
+            total = done if over else max(forecast, done + 1)
+            stop = tell(done, total, _note(state))
+            if checkpoint is not None and (stop or over or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:
                 break
@@ -111,9 +117,10 @@ class _Run(NamedTuple):
         platforms.expect_room(per_step, "the sequences of a step", remedy)
         return int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
 
-    def start(self) -> SearchState:
-        """The state before the first step. What it takes is known before anything is computed: a
-        table over symbols, small elsewhere, can be too large for a language model's alphabet."""
+    def start(self) -> tuple[SearchState, int]:
+        """The state before the first step, and how many steps are foretold. What the state takes is
+        known before anything is computed: a table over symbols, small elsewhere, can be too large
+        for a language model's alphabet."""
         parts = traced(self.search), traced(self.predictor)
         given = parts, self.sizes, self.start_key, self.settings.repetitions
         leaves = jax.tree.leaves(eqx.filter_eval_shape(starts, *given))
@@ -121,9 +128,10 @@ class _Run(NamedTuple):
         what = f"tables of {type(self.search).__name__} over {self.predictor.symbols:,} symbols"
         platforms.expect_room(needed, what, "Choose smaller ones, or fewer repetitions.")
         member = starts(*given)
-        return self._nothing(member, self._steps_within_budget(member))
+        forecast, most = self._steps_within_budget(member)
+        return self._nothing(member, most), forecast
 
-    def states(self, state: SearchState) -> Iterator[SearchState]:
+    def states(self, state: SearchState, forecast: int) -> Iterator[SearchState]:
         """The state after each call of the compiled steps, about once a second."""
         steps, block = state.loss.shape[1], self.block
         begin, count, index, episodes = int(state.step), 1, -1, None
@@ -131,9 +139,11 @@ class _Run(NamedTuple):
             if index != begin // block and not (self.source.same and episodes is not None):
                 episodes = self.source.block(begin // block * block, block)
             index = begin // block
-            end = min(begin + count, (index + 1) * block, steps)
+            if begin == forecast:
+                count = 1  # what no longer fits is computed in vain
+            end = min(begin + count, (index + 1) * block, forecast if begin < forecast else steps)
             started = time.monotonic()
-            bounds = index * block, begin, end, steps
+            bounds = index * block, begin, end, forecast
             state = self._after(state, episodes, bounds, self._left(state.readings))
             pace = (time.monotonic() - started) / (end - begin)
             count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
@@ -168,33 +178,51 @@ class _Run(NamedTuple):
         done = int(ended.max()) if ended.min() >= 0 else bounds[2]
         return SearchState(member, np.array(done), *after, ended)
 
-    def _left(self, readings: Readings) -> Float[np.ndarray, " repetition"]:
+    def _left(self, readings: Readings) -> Int[np.ndarray, "repetition word"]:
         """What is left of each repetition's budget."""
-        budget = np.inf if self.settings.budget is None else self.settings.budget
-        return (budget - self._spent(readings).sum(axis=1)).astype(np.float32)
+        budget = MOST_BUDGET if self.settings.budget is None else self.settings.budget
+        return in_words(budget - self._spent(readings).sum(axis=1))
 
-    def _spent(self, readings: Readings) -> Float[np.ndarray, "repetition step"]:
+    def _spent(self, readings: Readings) -> Int[np.ndarray, "repetition step"]:
         """What each step took of the budget."""
-        counts = Readings(*(np.asarray(part, np.float64) for part in readings))
+        counts = Readings(*(np.asarray(part, np.int64) for part in readings))
         return counts.spent(self.source.batch, self.length, self.settings.exact)
 
-    def _steps_within_budget(self, member: Any) -> int:
-        """How many steps there will be: those that the budget seems to have room for, from what
-        the first two of them read, and no more than there are without one."""
+    def _steps_within_budget(self, member: Any) -> tuple[int, int]:
+        """How many steps there will be, as it seems from what the first two of them read; and how
+        many there are at most."""
         budget, most, block = self.settings.budget, self.most_steps, self.block
         if budget is None or most == 0:
-            return most
+            return most, most
         tried = min(most, 2, block)
-        unlimited = np.full(self.settings.repetitions, np.inf, np.float32)
+        unlimited = in_words(np.full(self.settings.repetitions, MOST_BUDGET))
         episodes, bounds = self.source.block(0, block), (0, 0, tried, most)
-        after = self._after(self._nothing(member, tried), episodes, bounds, unlimited)
-        spent = self._spent(after.readings).max(axis=0)
+        nothing = self._nothing(member, tried)
+        after = self._after(nothing, episodes, bounds, unlimited)
+        spent = [int(step) for step in self._spent(after.readings).max(axis=0)]
+        check(
+            max(spent) < 2**31,
+            f"Expected steps that take less than {2**31:,} of a budget each; got {max(spent):,}. "
+            "Choose fewer candidates or a smaller batch.",
+        )
         check(
             spent[0] <= budget,
-            f"Expected a budget of at least {spent[0]:,.0f}, which the first step reads; got "
+            f"Expected a budget of at least {spent[0]:,}, which the first step reads; got "
             f"{budget:,}. Choose fewer candidates, a smaller batch, or a larger budget.",
         )
-        return int(min(most, 1 + (budget - spent[0]) // max(1, spent[-1])))
+        most = min(most, max(1, budget // self._cheapest))
+        forecast = min(most, 1 + (budget - spent[0]) // max(1, spent[-1]))
+        recorded = nothing.loss, nothing.readings, nothing.recommended
+        per_step = sum(leaf.nbytes for leaf in jax.tree.leaves(recorded)) // tried
+        return forecast, min(most, max(forecast, RECORD_BYTES // per_step))
+
+    @property
+    def _cheapest(self) -> int:
+        """The least that a step takes of the budget, if it reads anything: one prompt, which may
+        have no rows, before the batch, or before one sequence of it in a race."""
+        if self.settings.exact:
+            return 1
+        return self.length * (1 if self.search.reads_parts else self.source.batch)
 
 
 def _run_of(search: Steps, tuning: Tuning) -> _Run:
@@ -213,12 +241,6 @@ def _run_of(search: Steps, tuning: Tuning) -> _Run:
     else:
         batch, same = search.batch(settings), search.same_episodes
         source = Drawn(target, keys.episodes, repetitions, batch, length, same)
-    least = 1 if settings.exact else search.length + source.batch * length
-    check(
-        settings.budget is None or settings.budget >= least,
-        f"Expected a budget of at least {least:,}, what one prompt costs; got {settings.budget}. "
-        "Choose a larger budget, or a smaller batch.",
-    )
     sizes = Sizes(
         target.outcome,
         search.length,
@@ -228,6 +250,11 @@ def _run_of(search: Steps, tuning: Tuning) -> _Run:
         settings.impossible_may_win,
         settings.exact,
         settings.budget is not None,
+    )
+    check(
+        settings.budget is None or settings.budget <= MOST_BUDGET,
+        f"Expected a budget of at most {MOST_BUDGET:,}; got {settings.budget}. Leave it out for no "
+        "limit but the steps.",
     )
     most_steps = search.updates(settings, target.symbols)
     return _Run(search, predictor, settings, source, sizes, keys.start, keys.steps, most_steps)

@@ -7,11 +7,15 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
+
+WORD = 2**30
+MOST_BUDGET = 2**60
 
 
 @runtime_checkable
@@ -20,6 +24,7 @@ class Steps(Protocol):
 
     same_episodes: ClassVar[bool]
     recommends: ClassVar[bool]
+    reads_parts: ClassVar[bool]
 
     @property
     def length(self) -> int: ...
@@ -103,7 +108,8 @@ def run_steps(
             index = jnp.asarray(index)  # a number of Python where nothing is compiled
             place = 0 if search.same_episodes or sizes.exact else index - first
             batch = jax.tree.map(lambda leaf: leaf[place], episodes)
-            problem = SearchProblem(predictor, sizes, batch, weights, index, steps)
+            planned = jnp.maximum(steps, index + 1)  # a forecast, which may be too low
+            problem = SearchProblem(predictor, sizes, batch, weights, index, planned)
             step_key = jax.random.fold_in(repetition_key, index)
             carry, new = _after_step(search, step_key, carry, problem)
             return carry, jax.tree.map(
@@ -121,6 +127,19 @@ def run_steps(
     return jax.vmap(repetition)((carries, numbers, episodes))
 
 
+def in_words(numbers: Int[np.ndarray, "*axis"]) -> Int[np.ndarray, "*axis word"]:
+    """Whole numbers up to `MOST_BUDGET` in two words of 32 bits: how often `WORD` goes into them,
+    and what is left. Tokens are more than fit in one word, and float32 rounds them."""
+    return np.stack(np.divmod(numbers, WORD), axis=-1).astype(np.int32)
+
+
+def minus(left: Int[Array, " word"], spent: Int[Array, ""]) -> Int[Array, " word"]:
+    """A number in two words, less one in a single word; if it is below 0, so is the first word."""
+    low = left[1] - spent % WORD
+    borrowed = (low < 0).astype(jnp.int32)
+    return jnp.stack([left[0] - spent // WORD - borrowed, low + borrowed * WORD])
+
+
 def _after_step(
     search: Steps, key: Array, carry: tuple, problem: SearchProblem
 ) -> tuple[tuple, Recorded]:
@@ -134,10 +153,10 @@ def _after_step(
     if problem.sizes.budgeted:
         assert problem.episodes is not None
         batch, length = problem.episodes.inputs.shape[:2]
-        spent = jax.tree.map(jnp.float32, readings).spent(batch, length, problem.sizes.exact)
-        fits = (ended < 0) & (spent <= left)
+        after = minus(left, readings.spent(batch, length, problem.sizes.exact))
+        fits = (ended < 0) & (after[0] >= 0)
         ended = jnp.where((ended < 0) & ~fits, problem.step, ended)
-        left = left - jnp.where(fits, spent, 0.0)
+        left = jnp.where(fits, after, left)
         new = jax.tree.map(lambda after, before: jnp.where(fits, after, before), new, member)
         loss = jnp.where(fits, loss, jnp.nan)
         readings = jax.tree.map(lambda count: jnp.where(fits, count, 0), readings)

@@ -16,6 +16,7 @@ from promptax.protocol.outcomes import Episode
 from promptax.steering import Annealing, HardPrompt, RandomSearch, SoftPrompt
 from promptax.steering.search_episodes import everything_of
 from promptax.steering.search_problem import SearchProblem, Sizes
+from promptax.steering.search_steps import WORD, in_words, minus
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, MarkovChain
 
 KEY = jax.random.key(2)
@@ -42,6 +43,16 @@ class Growing(Annealing):
         return state, means[0]
 
 
+class Shrinking(Annealing):
+    """The first two steps read nine prompts, the others one. It shows how many are foretold."""
+
+    def step(self, key, state, problem):
+        prompts = jnp.tile(state, (9, 1))
+        wanted = jnp.arange(9) < jnp.where(problem.step < 2, 9, 1)
+        problem.means(prompts, wanted=wanted)
+        return state, jnp.asarray(problem.steps, jnp.float32)
+
+
 @pytest.mark.parametrize(
     ("search", "budget", "steps"),
     [
@@ -50,6 +61,8 @@ class Growing(Annealing):
         (ANNEALING, 10**9, 9),
         (Growing(length=2), 22 * (1 + 2 + 3), 3),
         (Growing(length=2), 22 * (1 + 2 + 3) - 1, 2),
+        (Shrinking(length=2), 22 * (9 + 9 + 4), 6),
+        (Shrinking(length=2), 22 * (9 + 9 + 4) - 1, 5),
     ],
 )
 def test_the_last_step_that_fits_the_budget_is_the_last(search, budget, steps):
@@ -58,6 +71,18 @@ def test_the_last_step_that_fits_the_budget_is_the_last(search, budget, steps):
     assert (fitted.cost.final()["tokens_forward"] <= budget).all()
     np.testing.assert_array_equal(fitted.cost.final()["updates"], steps)
     np.testing.assert_array_equal(fitted.recommended[:, -1], fitted.prompt)
+
+
+def test_schedules_go_on_where_more_steps_fit_than_were_foretold():
+    fitted = anneal(Shrinking(length=2), budget=22 * (9 + 9 + 4))
+    np.testing.assert_array_equal(fitted.loss[0], [2, 2, 3, 4, 5, 6])
+
+
+def test_large_budgets_are_counted_exactly():
+    """Float32 rounds above 2^24."""
+    for left, spent in [(2**24 + 3, 1), (2**31 + 5, 2**30 + 7), (2**31, 2**31 - 1), (6, 7)]:
+        words = minus(jnp.asarray(in_words(np.array(left))), jnp.int32(spent))
+        assert int(words[0]) * WORD + int(words[1]) == left - spent
 
 
 def test_a_schedule_ends_with_the_budget():
@@ -77,9 +102,10 @@ def test_a_budget_in_evaluations_where_losses_are_exact():
     ("settings", "text"),
     [
         ({"budget": 0}, "Expected a budget of at least 1, or None; got 0"),
-        ({"budget": 21}, "Expected a budget of at least 22, what one prompt costs; got 21"),
+        ({"budget": 2**61}, "Expected a budget of at most 1,152,921,504,606,846,976"),
         ({"budget": 43}, "Expected a budget of at least 44, which the first step reads; got 43"),
         ({"length": 20, "target": MarkovChain()}, "Expected at most 65,536 sequences"),
+        ({"length": 20_000, "target": MarkovChain()}, r"at length 20000 make 10\^6,021"),
         ({"target": px.tasks.Recorded(sequences=np.ones((2, 20), int))}, "with an exact predictor"),
         ({"search": HardPrompt(length=2)}, "can read any sequences with exact; got HardPrompt"),
     ],
@@ -159,6 +185,14 @@ def test_the_winner_of_the_last_step_is_recommended_where_no_luck_is_involved():
     )
     assert exact.recommended.tolist() == [[[0, 0], [1, 1]]] * 2
     assert sampled.recommended.tolist() == [[[0, 0], [0, 0]]] * 2
+
+
+def test_exact_slopes_are_numbers_where_what_never_comes_is_impossible():
+    """The coin shows one side alone, and after two of it the predictor expects no other."""
+    sides = CategoricalMixture(((1.0, 0.0), (0.0, 1.0)), (0.5, 0.5)).bayes()
+    problem = exact_problem(sides, Categorical((0.0, 1.0)))
+    mean, slopes = jax.jit(problem.gradient)(jnp.asarray(PROMPTS[3]))
+    assert np.isfinite(mean) and np.isfinite(slopes).all()
 
 
 # --- impossible prompts ---------------------------------------------------------------------
