@@ -88,13 +88,16 @@ class Everything(NamedTuple):
 
 
 def everything_of(target: Task, reader: Predictor, length: int, repetitions: int) -> Everything:
-    """All sequences of a target, as a search reads them.
+    """All sequences of a target, as a search reads them. In place of those that count nothing
+    stands the likeliest one: a predictor may think them impossible, and 0 times the derivative of
+    an infinite loss is no number.
 
     Raises:
         ValueError: there are too many, or nobody knows how likely each of them is.
     """
     tokens, probabilities = all_sequences(target, reader, length)
     weights = (probabilities * len(probabilities)).astype(np.float32)
+    tokens = np.where(weights[:, None] > 0, tokens, tokens[np.argmax(weights)])
     return Everything(on_device(tokens), on_device(weights), repetitions)
 
 
