@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
 
 ORACLE, BAYES = "oracle", "bayes"
-MOST_ADDED = 4  # oracle, Bayes, and the prior's with and without a prompt
 
 
 PRIOR_BAYES, PROMPTED_PRIOR = "prior bayes", "prior bayes, best prompt"
@@ -109,7 +108,9 @@ def evaluate(
     )
     _check_predictors(predictors, target)
     chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
-    _check_sizes(predictors, target, sequences, length, chunk)
+    added_rows = target.has_oracle + target.has_bayes
+    added_rows += (prior is not None) + (prior_prompt_length is not None)
+    _check_sizes(predictors, added_rows, target, (sequences, length, chunk))
     attributes = {"unit": NATS, "target": json.dumps(to_json(target))}
     attributes |= {"sequences": sequences, "length": length}
     added: dict[str, Reader] = {ORACLE: target} if target.has_oracle else {}
@@ -140,13 +141,14 @@ def evaluate(
 
 
 def _check_sizes(
-    predictors: dict[str, Any], target: Task, sequences: int, length: int, chunk: int
+    predictors: dict[str, Any], added_rows: int, target: Task, sizes: tuple[int, int, int]
 ) -> None:
     """Complain about more losses than are kept, and about chunks that do not fit into memory."""
+    sequences, length, chunk = sizes
     most = max((len(_repetitions(row)) for row in predictors.values()), default=1)
-    rows = len(predictors) + MOST_ADDED
+    rows = len(predictors) + added_rows
     kept = rows * most * sequences * length
-    what = f"losses of up to {rows} predictors on {sequences:,} sequences of {length:,} steps"
+    what = f"losses of {rows} predictors on {sequences:,} sequences of {length:,} steps"
     remedy = "Choose fewer sequences or steps."
     check(
         kept <= MOST_LOSSES,

@@ -5,6 +5,7 @@ matters neither to the target nor to the reader, one sequence stands for all tha
 of these there are N! / Π c_s!, each as likely as the other, and all lose the same.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -52,11 +53,16 @@ def all_sequences(target: Task, reader: Predictor, length: int) -> AllSequences:
         bayes = traced(target).bayes()
     merged = enumeration.counts_suffice(length, reader, bayes)
     symbols = bayes.symbols
-    number = enumeration.size(symbols - 1, length + 1) if merged else symbols**length
+    digits = length * math.log10(symbols)  # Python writes numbers of up to 4,300 digits
+    if merged:
+        number = enumeration.size(symbols - 1, length + 1)
+    else:
+        number = symbols**length if digits < 100 else math.inf
+    words = f"{number:,}" if number < 10**100 else f"10^{digits:,.0f}"
     check(
         number <= MOST_SEQUENCES,
         f"Expected at most {MOST_SEQUENCES:,} sequences to read behind every prompt; {symbols} "
-        f"symbols at length {length} make {number:,}. Choose a shorter length, or read drawn ones: "
+        f"symbols at length {length} make {words}. Choose a shorter length, or read drawn ones: "
         "exact=False.",
     )
     if merged:
@@ -65,8 +71,8 @@ def all_sequences(target: Task, reader: Predictor, length: int) -> AllSequences:
         log_factorial = scipy.special.gammaln(counts + 1).sum(axis=1)
         ways = scipy.special.gammaln(length + 1) - log_factorial
     else:
-        digits = symbols ** np.arange(length - 1, -1, -1)
-        tokens, ways = np.arange(number)[:, None] // digits % symbols, 0.0
+        places = symbols ** np.arange(length - 1, -1, -1)
+        tokens, ways = np.arange(int(number))[:, None] // places % symbols, 0.0
     with enumeration.double_precision():
         log_probs = np.asarray(_log_probs(bayes, on_device(tokens)))
     return AllSequences(tokens.astype(np.int32), np.exp(ways + log_probs))
