@@ -44,7 +44,7 @@ class Search(Tuner):
       is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
     Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget`, what enters
-    an arena; `updates`, where the search knows its number of steps; `batch`, its own number of
+    a comparison; `updates`, where the search knows its number of steps; `batch`, its own number of
     sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
     `reads_by_losses`; `reads_parts`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
     `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
@@ -105,7 +105,7 @@ class Search(Tuner):
 
     @classmethod
     def for_budget(cls, length: int, budget: int) -> "dict[str, Search]":
-        """What of this kind enters an arena (`promptax study prompt_arena`), by its label: the
+        """What of this kind enters a comparison of searches at a budget, by its label: the
         defaults at that prompt length, unless a member says otherwise. What is made of other
         searches or of given prompts has no length of its own, and stays out.
 
