@@ -90,6 +90,7 @@ class Scanning(NamedTuple):
     length: int = 3
     same_episodes: bool = False
     recommends: bool = False
+    reads_parts: bool = False
 
     def prompt(self, state):
         return state[0]
