@@ -4,8 +4,10 @@ from typing import Annotated, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from promptax.checks import as_tuple
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.specs import JSON_ARGUMENT, check
@@ -20,9 +22,19 @@ class Sums(NamedTuple):
     prompts: Any
 
 
-def as_prompts(value: Any) -> tuple[tuple[int, ...], ...]:
-    """Rows of whole numbers, also those of an array."""
-    return tuple(tuple(int(symbol) for symbol in row) for row in value)
+def as_prompts(value: Any) -> Any:
+    """Rows of whole numbers, also those of an array; what is none stays what it is, and the field
+    is refused by its name."""
+    rows = as_tuple(value)
+    return tuple(map(as_row, rows)) if isinstance(rows, tuple) else rows
+
+
+def as_row(value: Any) -> Any:
+    """A row of whole numbers, those of an array too."""
+    row = as_tuple(value)
+    if not isinstance(row, tuple):
+        return row
+    return tuple(int(symbol) if isinstance(symbol, np.integer) else symbol for symbol in row)
 
 
 class BestOf(Search):
