@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from support import judges as laws
 
-from promptax import FitSettings, Repeated, condition, load, mix, platforms, predict, save, specs
+from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
 from promptax.fit.fitted import Fitted
 from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.protocol.exchangeable import Uniform
@@ -323,19 +322,6 @@ def test_a_soft_prompt_can_start_from_tokens(tied):
     np.testing.assert_allclose(rows_of(predictor), rows_of(condition(network, tokens)), atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [SoftPrompt, RealPrompt, SimplexPrompt])
-def test_initial_rows_are_as_named(cls):
-    rows = {
-        how: cls(length=50, initial=how).prompt(KEY, base("Transformer", 2)).values
-        for how in ("one_hot", "uniform", "zeros")
-    }
-    assert set(np.unique(rows["one_hot"])) == {0.0, 1.0}
-    assert (rows["one_hot"].sum(-1) == 1).all() and len(np.unique(rows["one_hot"], axis=0)) > 1
-    assert ((rows["uniform"] >= 0) & (rows["uniform"] < 1)).all()
-    assert len(np.unique(rows["uniform"])) > 50
-    assert not rows["zeros"].any()
-
-
 # --- what does not fit ----------------------------------------------------------------------
 
 
@@ -397,21 +383,6 @@ def test_a_prompted_predictor_can_be_steered(tuner):
     if isinstance(tuner, HardPrompt | RandomPrompt | GradientSearch):
         both = condition(base(quickest(tuner), 2), jnp.concatenate([tokens, each.prompt]))
         np.testing.assert_allclose(rows_of(each), rows_of(both), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("cls", "architecture"),
-    [
-        *itertools.product((SoftPrompt, RealPrompt, SimplexPrompt), ("LSTM", "Transformer")),
-        (KeyValuePrompt, "Transformer"),
-    ],
-)
-def test_a_prompt_larger_than_memory_is_refused_before_any_compute(cls, architecture, monkeypatch):
-    monkeypatch.setattr(cls, "prompt", lambda *_: pytest.fail("the prompt was made"))
-    monkeypatch.setattr(platforms, "free_bytes", lambda: 2**20)
-    text = r"a prompt of length 1,000,000 needs at least [\d,.]+ GiB. Choose a shorter"
-    with pytest.raises(MemoryError, match=text):
-        cls(length=10**6).tune(KEY, base(architecture, 2), Categorical(), SHORT)
 
 
 def test_every_prompt_tuner_and_weight_tuner_is_in_the_laws():
