@@ -12,6 +12,7 @@ BIN     := .venv/bin
 VENV    := .venv/.stamp-venv
 RUNTIME := .venv/.stamp-runtime
 DEV     := .venv/.stamp-dev
+DOCS    := .venv/.stamp-docs
 
 # The versions also hold for what builds the package (hatchling), which -c does not reach: an older pip reads them
 # there from PIP_CONSTRAINT, a newer one from PIP_BUILD_CONSTRAINT.
@@ -22,7 +23,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all weights check format lint types clean
+.PHONY: help demo test test-all docs weights check format lint types clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -35,6 +36,10 @@ test: $(DEV)  ## run the tests, slow ones aside; PYTEST_ARGS="-x tests/fit/test_
 
 test-all: $(DEV)  ## run all tests, at once: slow ones share what others compiled
 	$(MALLOC) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(DOCS)  ## build the site into site/, strictly: tutorials run, every public name and link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'Open $(CURDIR)/site/index.html'
 
 weights: $(DEV)  ## fetch a small language model (93 MB, Apache-2.0), whose tests are skipped without it
 	$(BIN)/promptax lm fetch
@@ -50,9 +55,9 @@ lint: $(DEV)
 types: $(DEV)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
-clean:  ## remove .venv, caches and builds of this repository; runs/ stays
+clean:  ## remove .venv, caches, builds and the site of this repository; runs/ stays
 	@grep -qs '^name = "promptax"' pyproject.toml || { echo 'make clean: expected to run in the repository of promptax; got '"$$PWD"; exit 1; }
-	rm -rf .venv build dist promptax.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv site build dist promptax.egg-info .pytest_cache .ruff_cache
 	find . -path ./.git -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian splits ensurepip from Python, and `-m venv` then fails: the pip outside fills the environment instead.
@@ -75,5 +80,10 @@ $(RUNTIME): pyproject.toml constraints.txt | $(VENV)
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
 	$(INSTALL) -e '.[dev]'
+	@$(COMPILE)
+	@touch $(RUNTIME) $@
+
+$(DOCS): pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) -e '.[docs]'
 	@$(COMPILE)
 	@touch $(RUNTIME) $@

@@ -118,7 +118,10 @@ def hypergradient(
 
     Args:
         outer: what is made small by the parameters, such as a validation loss.
-        loss, start, parameters, options: those of `minimise`. Python floats count as arrays.
+        loss: what the point makes small, as for `minimise`.
+        start: where its search begins.
+        parameters: what the derivative is taken for. Python floats count as arrays.
+        **options: those of `minimise`.
     """
     parameters = jax.tree.map(_as_array, parameters)
     minimum = minimise(loss, start, parameters, **options)

@@ -24,9 +24,11 @@ from promptax.protocol.predictions import AnyPrediction
 from promptax.specs import Record
 
 State = Any
+"""A belief: any tree of arrays. Only the predictor that made it knows what it contains."""
 
-
-Inputs = Any  # Tokens, Weights over symbols, rows of an outcome, Embedded rows, or KeyValues
+Inputs = Any
+"""What a predictor reads: tokens `[time]`, weights over symbols `[time, symbol]`, rows of an
+outcome `[time, input]`, `Embedded` rows, or `KeyValues`; `Predictor.reads` says which of them."""
 
 # Kinds of inputs, the words of `Predictor.reads`.
 TOKENS, WEIGHTS, OBSERVATIONS = "tokens", "weights", "observations"

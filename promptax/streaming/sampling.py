@@ -71,7 +71,9 @@ def generate(
         length: how many tokens; fewer where one of `stop` comes, which is then the last.
         prompt: tokens [prompt] to read first, which are not in the result.
         temperature: divides log probabilities; 0 is greedy.
-        top_k, top_p, typical_p: leave improbable symbols out (the module says how).
+        top_k: keeps that many most probable symbols.
+        top_p: keeps the most probable symbols that hold this much together (the module says how).
+        typical_p: keeps the most typical symbols that hold this much together.
         stop: tokens that end the text.
 
     Raises:

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from report.test_page_browser import inspect
+from support.browser import inspect
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 
 import promptax as px

@@ -1,0 +1,167 @@
+"""Which names are public, and what they say of themselves; read from the source, nothing imported.
+
+A name is public if somebody is sent to it: `promptax/front_door.py` offers it as `px.NAME`, the
+`__init__.py` of a folder offers it there, or the code of a document imports it. Everything else may
+change without a word. The command line has its own help, and no page here.
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).parents[2]
+FRONT_DOOR = "promptax.front_door"
+ROOMS_WITHOUT_PAGE = ("cli",)
+CODE_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign | ast.Import
+
+
+class PublicName(NamedTuple):
+    """A name, the module that defines it, and where else it is offered."""
+
+    module: str
+    name: str
+    doors: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Where it is defined, such as `promptax.tasks.markov.markov_chain.MarkovChain`."""
+        return f"{self.module}.{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """Where it lives: a room, or a folder of a room, such as `steering.searches`."""
+        places = self.module.split(".")[1:]
+        is_package = file_of(self.module).name == "__init__.py"
+        return ".".join(places[:2] if is_package or len(places) > 2 else places[:1])
+
+
+def public_names() -> list[PublicName]:
+    """Every public name once, in the order in which doors and documents offer them."""
+    doors: dict[tuple[str, str], list[str]] = {}
+    for door, module, name in [*_offered_by_doors(), *_imported_by_documents()]:
+        doors.setdefault(_home_of(module, name), []).append(door)
+    return [
+        PublicName(module, name, tuple(dict.fromkeys(filter(None, offered))))
+        for (module, name), offered in doors.items()
+        if module.split(".")[1] not in ROOMS_WITHOUT_PAGE
+    ]
+
+
+@cache
+def file_of(module: str) -> Path:
+    """The file of a module, a folder's `__init__.py` included."""
+    place = REPOSITORY.joinpath(*module.split("."))
+    inside = place / "__init__.py"
+    return inside if inside.exists() else place.with_suffix(".py")
+
+
+@cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def docstring_of_module(module: str) -> str:
+    """What a module says of itself."""
+    return ast.get_docstring(_parsed(file_of(module))) or ""
+
+
+def docstring_of(public: PublicName) -> str:
+    """What a name says of itself: its docstring, or the string behind a constant; "" if nothing."""
+    body = _parsed(file_of(public.module)).body
+    for statement, after in zip(body, [*body[1:], None], strict=True):
+        if public.name not in _defined_by(statement):
+            continue
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            return ast.get_docstring(statement) or ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            return str(after.value.value)
+        return ""
+    return docstring_of_module(public.path) if file_of(public.path).exists() else ""
+
+
+def is_module(public: PublicName) -> bool:
+    """Whether the name is a module that a document imports as a whole."""
+    return file_of(public.path).exists()
+
+
+def _defined_by(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    return []
+
+
+def _imports_of(tree: ast.Module) -> list[tuple[str, str, bool]]:
+    """What is imported from promptax: module, name, and whether it is offered on (`A as A`)."""
+    return [
+        (node.module, alias.name, alias.asname == alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("promptax")
+        for alias in node.names
+    ]
+
+
+@cache
+def _home_of(module: str, name: str) -> tuple[str, str]:
+    """The module that defines a name which `module` offers."""
+    tree = _parsed(file_of(module))
+    if any(name in _defined_by(statement) for statement in tree.body):
+        return module, name
+    for source, imported, _ in _imports_of(tree):
+        if imported == name and source != module:
+            return _home_of(source, name)
+    return module, name
+
+
+def _offered_by_doors() -> list[tuple[str, str, str]]:
+    """Every door with what it offers: door, module, name; the front door first."""
+    packages = sorted(
+        ".".join(file.parent.relative_to(REPOSITORY).parts)
+        for file in (REPOSITORY / "promptax").rglob("__init__.py")
+    )
+    offered = []
+    for door in [FRONT_DOOR, *packages]:
+        tree = _parsed(file_of(door))
+        listed = _listed_as_public(tree)
+        for module, name, on in _imports_of(tree):
+            is_room = file_of(f"{module}.{name}").exists()
+            if (on or name in listed) and not is_room:
+                offered.append((door, module, name))
+    return offered
+
+
+def _listed_as_public(tree: ast.Module) -> list[str]:
+    """The names in `__all__`."""
+    return [
+        element.value
+        for statement in tree.body
+        if "__all__" in _defined_by(statement) and isinstance(statement.value, ast.List)
+        for element in statement.value.elts
+    ]
+
+
+def _imported_by_documents() -> list[tuple[str, str, str]]:
+    """What the code of documents imports, besides what is offered at the front door."""
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    blocks = [
+        block for page in pages for block in CODE_BLOCK.findall(page.read_text(encoding="utf-8"))
+    ]
+    imported = dict.fromkeys(
+        (module, name)
+        for block in blocks
+        for module, name, _ in _imports_of(ast.parse(block))
+        if module != "promptax" and file_of(module).exists()
+    )
+    return [("", module, name) for module, name in imported if _exists(*_home_of(module, name))]
+
+
+def _exists(module: str, name: str) -> bool:
+    """Whether a name is defined there; `promptax.tasks.Texts` is found elsewhere when asked for."""
+    defined = any(name in _defined_by(statement) for statement in _parsed(file_of(module)).body)
+    return defined or file_of(f"{module}.{name}").exists()
