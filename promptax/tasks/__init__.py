@@ -27,6 +27,7 @@ from promptax.tasks.markov.known_chain import KnownChain as KnownChain
 from promptax.tasks.markov.known_tree import KnownTree as KnownTree
 from promptax.tasks.markov.markov_chain import MarkovChain as MarkovChain
 from promptax.tasks.pools.finite_pool import FinitePool as FinitePool
+from promptax.tasks.programs.programs import Programs as Programs
 from promptax.tasks.recorded import Recorded as Recorded
 from promptax.tasks.regression.fourier_regression import FourierRegression as FourierRegression
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression

@@ -1,0 +1,1 @@
+"""Random programs: a small machine, what it writes, and the exact mixture of all programs."""
