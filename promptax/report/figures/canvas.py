@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from promptax.report.figures import style
 
@@ -208,6 +208,25 @@ def plain_numbers(panel: Axes, high: float) -> None:
     )
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(_tick))
+
+
+def logarithmic(panel: Axes, *, across: bool) -> None:
+    """Make the axis across logarithmic, or else the one upwards, once everything is drawn.
+
+    Ticks are plain numbers: powers of ten, with 2 and 5 of each on two decades or fewer, and with
+    most digits on less than one. Matplotlib's own would read "10^{1}" as `style` shows them.
+    """
+    if across:
+        panel.set_xscale("log")
+    else:
+        panel.set_yscale("log")
+    axis = panel.xaxis if across else panel.yaxis
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    digits = (1, 2, 3, 4, 5, 6, 8) if decades < 1 else (1, 2, 5) if decades <= 2 else (1,)
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_tick))
 
 
 def short_numbers(panel: Axes, high: float) -> None:

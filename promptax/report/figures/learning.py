@@ -7,7 +7,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from promptax.report.figures import canvas, style
 from promptax.report.wording import nats
@@ -29,6 +28,7 @@ def lines(
     *,
     log_across: bool = False,
     log_up: bool = False,
+    limits: tuple[float, float] | None = None,
     dashed: Sequence[str] = (),
 ) -> Figure:
     """Curves in panels below one another, each with its name at its end.
@@ -38,6 +38,7 @@ def lines(
         across, up: what the axes show, with units.
         note: what is shown and how it was measured, small, below.
         log_across, log_up: logarithmic axes; points that such an axis cannot show are left out.
+        limits: what every panel shows upwards; None: as far as its curves go.
         dashed: names of curves that are what others are compared with.
     """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
@@ -55,11 +56,11 @@ def lines(
                 _draw(panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed)
                 labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
             if log_across:
-                panel.set_xscale("log")
-                panel.xaxis.set_minor_locator(NullLocator())
+                canvas.logarithmic(panel, across=True)
             if log_up:
-                panel.set_yscale("log")
-                panel.yaxis.set_minor_locator(NullLocator())
+                canvas.logarithmic(panel, across=False)
+            if limits:
+                panel.set_ylim(*limits)
             panel.set_ylabel(up)
             canvas.label_ends(panel, labels)
         axes[-1].set_xlabel(across)
@@ -94,8 +95,7 @@ def _draw(
 
 def regret_curves(final: xr.Dataset) -> Figure:
     """Cumulative regret to the oracle [predictor, time] in nats of a network and of algorithms."""
-    names = sorted(final.predictor.values.tolist(), key=lambda name: name != FIRST)
-    shown = [name for name in names if name != "oracle"]
+    shown = sorted(_distinct(final), key=lambda name: name != FIRST)
     time = final.time.values
     curves = {name: (time, final["regret"].sel(predictor=name).values) for name in shown}
     return lines(
@@ -111,12 +111,21 @@ def regret_curves(final: xr.Dataset) -> Figure:
 def regret_reading(final: xr.Dataset) -> str:
     """The last values of `regret_curves`, in words."""
     ends = final["regret"].isel(time=-1)
-    listed = [
-        f"{name} {nats(float(ends.sel(predictor=name)))}"
-        for name in final.predictor.values.tolist()
-        if name != "oracle"
-    ]
+    listed = [f"{name} {nats(float(ends.sel(predictor=name)))}" for name in _distinct(final)]
     return f"On {final.attrs['target']}, after {int(final.time[-1])} steps: {', '.join(listed)}."
+
+
+def _distinct(final: xr.Dataset) -> list[str]:
+    """The predictors to show: not the oracle, which loses nothing, and no `bayes` that stands there
+    already under the name of an algorithm."""
+    names = [name for name in final.predictor.values.tolist() if name != "oracle"]
+    if "bayes" in names:
+        regret = final["regret"]
+        bayes = regret.sel(predictor="bayes").values
+        others = (regret.sel(predictor=name).values for name in names if name != "bayes")
+        if any(np.allclose(values, bayes, rtol=1e-5, atol=1e-5) for values in others):
+            names.remove("bayes")
+    return names
 
 
 def distances_by_step(learned: xr.Dataset) -> Figure:
@@ -129,7 +138,7 @@ def distances_by_step(learned: xr.Dataset) -> Figure:
     return lines(
         f"Distance from algorithms · {learned.attrs['target']}",
         {"": curves},
-        "step",
+        "updates",
         "distance",
         "Of symbols: mean of the divergences to and from the algorithm, nats for each symbol. Of "
         "numbers: squared difference of means. The axis is logarithmic.",
@@ -147,7 +156,7 @@ def accuracy_by_step(learned: xr.Dataset) -> Figure:
     return lines(
         f"Right answers · {learned.attrs['target']}",
         {"": curves},
-        "step",
+        "updates",
         "accuracy",
         "The last answer of each sequence, and the first, which has no context; right is the "
         "likeliest symbol.",

@@ -20,6 +20,7 @@ from promptax.studies.wurgaft_2025.claims import (
 )
 
 Drawn = tuple[str, Figure]
+POSITIONS = -0.03, 1.03  # what panels of positions show
 _ABOUT = (
     "1 is what memorises, the posterior over the dice of the pool; 0 is what generalises, "
     "Laplace's rule. The position is taken from the distances of the network's predictions to both."
@@ -53,7 +54,16 @@ def _positions(reader: Reader) -> Iterator[Drawn]:
     )
     yield (
         f"Position on the pool's dice after the last update, by the size of the pool: {listed}.",
-        learning.lines("Where networks stand", panels, "step", "position", _ABOUT, log_across=True),
+        learning.lines(
+            "Where networks stand",
+            panels,
+            "updates",
+            "position",
+            "1: it memorises; 0: it generalises. Mean over seeds. A network that has learned "
+            "little is far from both, and its position says little.",
+            log_across=True,
+            limits=POSITIONS,
+        ),
     )
     for trainings in complete(reader)[:1]:
         model = fit(trainings)
@@ -70,16 +80,20 @@ def _positions(reader: Reader) -> Iterator[Drawn]:
             }
             for size in model.pool_size.values
         }
-        note = "The hierarchical model, fitted to all pools of one seed together."
+        note = (
+            "The network's position, and the weight that the model gives to memorising. The model "
+            "has three numbers, fitted to all pools of one seed together."
+        )
         yield (
             said,
             learning.lines(
                 "The hierarchical model",
                 panels,
-                "step",
-                "weight of memorising",
+                "updates",
+                "position, weight",
                 note,
                 log_across=True,
+                limits=POSITIONS,
                 dashed=["model"],
             ),
         )
