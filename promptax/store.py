@@ -246,6 +246,10 @@ def _exchanged(thing: Any, which: Callable[[Any], bool], change: Callable[[Any],
     return jax.tree.map(lambda leaf: change(leaf) if which(leaf) else leaf, thing, is_leaf=which)
 
 
+class OtherRun(StoreError):
+    """A checkpoint is of another run."""
+
+
 class Checkpoint:
     """Where a fit keeps its state, to resume from bit for bit.
 
@@ -271,13 +275,14 @@ class Checkpoint:
         """The saved state as a tree like `like`, or None if nothing was saved yet.
 
         Raises:
-            StoreError: the file is of another run, truncated or foreign, or its arrays do not fit.
+            OtherRun: the file is of another run.
+            StoreError: it is truncated or foreign, or its arrays do not fit.
         """
         if not self.path.exists():
             return None
         saved, note = _read(self.path, "checkpoint")
         if note["identity"] != identity:
-            raise StoreError(
+            raise OtherRun(
                 f"Expected a checkpoint of this run at {self.path}; got one of another run: "
                 f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
                 "start anew: another --out, or --overwrite."

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from promptax.experiments.conditions import (
     unfinished_path,
 )
 from promptax.experiments.measurement import Announce, keep_nothing, silent
+from promptax.fit.fitted import Checkpoint, Tree
 from promptax.specs import check, from_json, import_plugin
 
 RETRIES = 3  # how often a condition is started again whose machine was lost
@@ -57,10 +59,10 @@ class _Keeper:
         self.shared = None if shared is None else shared_path(folder, shared)
         self.in_first_stage = False
 
-    def __call__(self, name: str) -> store.Checkpoint:
+    def __call__(self, name: str) -> Checkpoint:
         if self.in_first_stage and self.shared is not None:
             return store.Checkpoint(self.shared)
-        return store.Checkpoint(self.unfinished / f"{name}.safetensors")
+        return _Unfinished(store.Checkpoint(self.unfinished / f"{name}.safetensors"))
 
     @contextlib.contextmanager
     def first_stage(self) -> Iterator[None]:
@@ -70,6 +72,32 @@ class _Keeper:
             self.in_first_stage = True
             yield
             self.in_first_stage = False
+
+
+class _Unfinished:
+    """The checkpoint of a fit in a condition's own folder, whose name says that its settings are
+    the same. Its first weights need not be: another version of JAX, or another processor, may draw
+    them with other last digits. Such a fit starts anew."""
+
+    def __init__(self, checkpoint: store.Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def restore(self, identity: str, like: Tree) -> Tree | None:
+        try:
+            return self.checkpoint.restore(identity, like)
+        except store.OtherRun:
+            warnings.warn(
+                f"{self.checkpoint.path.parent} was begun from other first weights, by another "
+                "version or machine; it starts anew.",
+                stacklevel=2,
+            )
+            return None
+
+    def save(self, identity: str, state: Tree) -> None:
+        self.checkpoint.save(identity, state)
+
+    def due(self) -> bool:
+        return self.checkpoint.due()
 
 
 def locally(conditions: dict[str, dict], announce: Announce = silent) -> Outcomes:

@@ -9,6 +9,7 @@ printed.csv     every printed number beside ours
 numbers.csv     what was measured in every condition, such as the regret of every repetition
 """
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import xarray as xr
 
-from promptax import files
+from promptax import files, platforms
 from promptax.experiments.conditions import Condition, Measurements, result_path
 from promptax.experiments.run_folder import details_of, read_spec, write_spec
 from promptax.report import to_csv, wording
@@ -25,14 +26,24 @@ from promptax.specs import check, from_json, to_json
 from promptax.studies import Study
 from promptax.studies.judging import Check, Claim, in_words
 
+EARLIER = "earlier_environments"  # in spec.json: where results were measured before, if elsewhere
 
-def begin(folder: Path, command: str, study: Study, scale: str) -> None:
+
+def begin(folder: Path, command: str, study: Study, scale: str) -> str:
     """Write spec.json of a study's folder.
+
+    A folder may be filled on several machines, and with several versions of what promptax uses:
+    settings alone are the identity of a result. Where the folder was begun elsewhere, spec.json
+    keeps that environment too.
+
+    Returns:
+        In words, in what the earlier environments differ from this one; "" where they do not.
 
     Raises:
         ValueError: the folder holds another study, or the same one at another scale.
     """
     spec = folder / "spec.json"
+    others: list[dict[str, Any]] = []
     if spec.exists():
         earlier = files.read_json(spec)
         described = {**to_json(study), "scale": scale}
@@ -47,7 +58,19 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> None:
             f"Expected a folder of the same study; {folder} holds one with {tell(stored)}, and "
             f"this one has {tell(described)}. Choose another --out.",
         )
-    write_spec(folder, command, 0, study=study, scale=scale)
+        now = platforms.environment()
+        environments = [*earlier.get(EARLIER, []), earlier.get("environment", {})]
+        others = [environment for environment in environments if environment != now]
+    elsewhere = {EARLIER: others} if others else {}
+    write_spec(folder, command, 0, study=study, scale=scale, **elsewhere)
+    return "; ".join(_differences(environment) for environment in others)
+
+
+def _differences(environment: Mapping[str, Any]) -> str:
+    """Where an environment differs from this one, such as "jax 0.10.2 (0.11.2 now)"."""
+    now = platforms.environment()
+    names = [name for name in now if environment.get(name) != now[name]]
+    return ", ".join(f"{name} {environment.get(name)} ({now[name]} now)" for name in names)
 
 
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
@@ -74,6 +97,8 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     wanted = wording.count(len(conditions), "condition")
     summary = f"{tally(claim_rows)} {len(results)} of {wanted} were run."
     details, parts = details_of(spec, "study"), study.parts(results)
+    if spec.get(EARLIER):
+        details["measured before with"] = json.dumps(spec[EARLIER])
     page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
     files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
     files.write_text(folder / "numbers.csv", to_csv(numbers(conditions, results)))

@@ -48,7 +48,8 @@ def run(flags: Flags, command: str) -> None:
     plugins = tuple(specs.plugins)
     executor = by_ray(flags.address, plugins, flags.cores) if flags.executor == "ray" else None
     verified(chosen, folder)  # before anything is written
-    study_folder.begin(folder, command, flags.study, flags.scale)
+    if elsewhere := study_folder.begin(folder, command, flags.study, flags.scale):
+        note(f"this folder was begun with other versions, or elsewhere: {elsewhere}")
     study_folder.write_index(folder, conditions)
     try:
         failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_tell,))
