@@ -1,11 +1,15 @@
 """The study: small and larger networks on random context trees."""
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
+
+import xarray as xr
 
 from promptax.experiments.training import Training
 from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM, Architecture, Transformer
-from promptax.studies.graumoya_2024 import claims
+from promptax.report.pages.study import Part
+from promptax.studies.graumoya_2024 import claims, figures
 from promptax.studies.graumoya_2024.claims import (
     LARGER,
     LSTM_NAME,
@@ -85,3 +89,6 @@ class GrauMoya2024(TrainingStudy):
 
     def claim_list(self) -> ClaimList[Reader]:
         return claims.CLAIMS
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(Reader(results))

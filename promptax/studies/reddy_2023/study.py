@@ -1,12 +1,16 @@
 """The study: classification whose classes come in bursts or not, are few or many, rare or not."""
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
+
+import xarray as xr
 
 from promptax.experiments.training import Training
 from promptax.fit.settings import FitSettings
 from promptax.predictors import Transformer
+from promptax.report.pages.study import Part
 from promptax.studies.judging import ClaimList
-from promptax.studies.reddy_2023 import claims
+from promptax.studies.reddy_2023 import claims, figures
 from promptax.studies.reddy_2023.claims import KNOWN, NOVEL, name_of
 from promptax.studies.trainings import Reader, TrainingStudy
 from promptax.tasks import PrototypeClassification
@@ -61,6 +65,9 @@ class Reddy2023(TrainingStudy):
 
     def claim_list(self) -> ClaimList[Reader]:
         return claims.CLAIMS
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(Reader(results))
 
 
 def _training(sizes: Scale, burstiness: float, classes: int, zipf: float) -> Training:
