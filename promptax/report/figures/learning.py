@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from promptax.report.figures import canvas, style
 from promptax.report.wording import nats
@@ -57,6 +58,8 @@ def lines(
                 labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
             if log_across:
                 canvas.logarithmic(panel, across=True)
+            elif all(np.allclose(xs, np.round(xs)) for xs, _ in curves.values()):
+                panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             if log_up:
                 canvas.logarithmic(panel, across=False)
             if limits:

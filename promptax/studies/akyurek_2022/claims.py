@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from promptax.experiments.training import NETWORK
+from promptax.experiments.training import DISTANCES, NETWORK
 from promptax.studies.judging import Check, Checks, ClaimList
 from promptax.studies.trainings import Reader, Results
 
@@ -52,12 +52,25 @@ def ridges(results: Results) -> dict[str, float]:
     return {name: results.distance(POINTS, name) for name in map(matching, RATIOS)}
 
 
+def gradient_steps(results: Results) -> dict[str, float]:
+    """The network's distance from a gradient step at each rate."""
+    names = [str(n) for n in results.distances(POINTS).algorithm.values if "step" in str(n)]
+    return {name: results.distance(POINTS, name) for name in names}
+
+
 def nearest_step(results: Results) -> tuple[str, float]:
     """The gradient step that a network is nearest to, and the distance."""
-    names = [str(n) for n in results.distances(POINTS).algorithm.values if "step" in str(n)]
-    distances = {name: results.distance(POINTS, name) for name in names}
+    distances = gradient_steps(results)
     best = min(distances, key=lambda name: distances[name])
     return best, distances[best]
+
+
+def cosine(results: Results) -> float:
+    """Of the derivatives of the last answer in its question: the network's, and those of the
+    gradient step that it is nearest to."""
+    tree = results.tree[POINTS + DISTANCES].to_dataset()
+    best = nearest_step(results)[0]
+    return float(tree["cosine"].sel(predictor=NETWORK, algorithm=best))
 
 
 def dimensions(results: Results) -> float:
@@ -143,10 +156,4 @@ def _one_step(reader: Reader) -> Checks:
 )
 def _one_direction(reader: Reader) -> Checks:
     """0.99 is ours, written before anything was measured."""
-
-    def cosine(results: Results) -> float:
-        tree = results.tree[POINTS + ".distances"].to_dataset()
-        best = nearest_step(results)[0]
-        return float(tree["cosine"].sel(predictor=NETWORK, algorithm=best))
-
     yield reader.check("mean cosine with the nearest step", LINEAR, cosine, least=0.99)

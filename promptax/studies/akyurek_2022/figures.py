@@ -7,7 +7,18 @@ from matplotlib.figure import Figure
 
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
-from promptax.studies.akyurek_2022.claims import RATIOS, name_of, ridges
+from promptax.studies.akyurek_2022.claims import (
+    LINEAR,
+    NOISELESS,
+    ONE_LAYER,
+    RATIOS,
+    cosine,
+    dimensions,
+    gradient_steps,
+    name_of,
+    nearest_step,
+    ridges,
+)
 from promptax.studies.trainings import Reader, curves
 
 _ABOUT = (
@@ -15,13 +26,21 @@ _ABOUT = (
     "At the left is a penalty of 0.0001, which stands for least squares."
 )
 
+_STEPS = (
+    "The answers of one step of gradient descent from zero, at several rates. A layer of linear "
+    "attention can be such a step; without noise, deeper networks should be far from all of them."
+)
+
 STANDS_AT = 0.01  # where the least penalty is drawn, so that the others have room
 
 
 def parts(reader: Reader) -> list[Part]:
-    """Nearest penalties, then the curves of each training."""
-    drawn = list(_penalties(reader))
-    sections = [Part("Which penalty?", _ABOUT, drawn)] if drawn else []
+    """Nearest penalties and gradient steps, then the curves of each training."""
+    asked = {
+        "Which penalty?": (_ABOUT, list(_penalties(reader))),
+        "Which rate?": (_STEPS, list(_rates(reader))),
+    }
+    sections = [Part(heading, text, drawn) for heading, (text, drawn) in asked.items() if drawn]
     return sections + [
         Part(name.capitalize(), "", curves(reader.of(name), with_regret=False))
         for name in reader.names()
@@ -51,3 +70,33 @@ def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:
         names = ["least squares", *(f"{ratio:.2g}" for ratio in RATIOS[1:])]
         figure.axes[0].set_xticks(across, names)
         yield f"Nearest: {'; '.join(nearest)}.", figure
+
+
+def _rates(reader: Reader) -> Iterator[tuple[str, Figure]]:
+    rows, said = {}, []
+    for name in (LINEAR, ONE_LAYER, name_of(NOISELESS)):
+        trainings = list(reader.of(name).values())
+        if trainings:
+            by_seed = [gradient_steps(results) for results in trainings]
+            rates = [float(step.split()[-1]) for step in by_seed[0]]
+            rows[name] = rates, np.mean([list(distances.values()) for distances in by_seed], axis=0)
+            nearest, distance = nearest_step(trainings[0])
+            said.append(
+                f"{name}: nearest to {nearest}, squared difference "
+                f"{distance / dimensions(trainings[0]):.2g} of an answer's variance, cosine of the "
+                f"derivatives {cosine(trainings[0]):.3f}"
+            )
+    if rows:
+        yield (
+            f"{'; '.join(said)}.",
+            learning.lines(
+                "Distance from one gradient step, by rate",
+                {"": rows},
+                "rate",
+                "squared difference",
+                "Mean over all answers of the squared difference of predictions. Both axes are "
+                "logarithmic.",
+                log_across=True,
+                log_up=True,
+            ),
+        )

@@ -39,11 +39,12 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(2, 12, (4, 8), (1, 1), 10, 8, 5e-3, 16),
-    "small": Scale(3, 100, (8, 32), (1, 2), 2000, 32, 3e-3, 256),
+    "small": Scale(3, 100, (8, 32), (1, 2), 8000, 32, 3e-3, 256),
     "paper": Scale(5, 256, (16, 64), (2, 4), 500_000, 128, 1e-4, 1000),
 }
 """`paper`: the authors' depth-4, width-64 Transformer is the larger one here; sequences are judged
-over four times the length of training there, over twice that at the other scales."""
+over four times the length of training there, over twice that at the other scales. `small`: as many
+updates as fit."""
 
 
 class GrauMoya2024(TrainingStudy):

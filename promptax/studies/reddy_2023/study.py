@@ -34,11 +34,12 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(4, (4, 8), 2, 4, 8, 10, 8, 5e-3, 2, 16),
-    "small": Scale(16, (16, 512), 4, 8, 32, 3000, 32, 2e-3, 30, 256),
+    "small": Scale(16, (16, 512), 4, 8, 32, 6000, 32, 2e-3, 30, 256),
     "paper": Scale(63, (128, 2048), 32, 8, 128, 100_000, 128, 1e-3, 100, 1000),
 }
 """`paper`: the dimensions, labels and points of Reddy 2023, whose networks have no perceptron in
-between and are trained by plain gradient descent; these here are Transformers, trained by Adam."""
+between and are trained by plain gradient descent; these here are Transformers, trained by Adam.
+`small`: as many updates as fit."""
 KINDS = 2  # classes of a bursty sequence; with 512 exact Bayes would sum over too many pairs
 
 
