@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,7 +11,9 @@ from support import judges as laws
 from support.judges import same
 from support.tally import tallied
 
-from promptax import Checkpoint, FitSettings, condition
+from promptax import Checkpoint, FitSettings, condition, mix, predict
+from promptax.fit.fitted import Fitted
+from promptax.protocol.mixture import PromptedMixture
 from promptax.steering import Search
 from promptax.steering.searches.hard_prompt import all_prompts
 from promptax.tasks import Categorical, DirichletCategorical
@@ -18,6 +21,7 @@ from promptax.tasks import Categorical, DirichletCategorical
 KEY = jax.random.key(11)
 PREDICTOR = DirichletCategorical((2.0, 0.5, 0.7)).bayes()
 ONES, DIE = Categorical((0.0, 1.0, 0.0)), Categorical((0.2, 0.3, 0.5))
+TOKENS = np.array([0, 2, 1, 1])
 SETTINGS = FitSettings(steps=7, batch=4, length=5, repetitions=2)
 SEARCHES = laws.examples(Search)
 every_search = pytest.mark.parametrize("search", SEARCHES)
@@ -28,17 +32,20 @@ first_searches = pytest.mark.parametrize(
 )
 
 
-@functools.cache
-def searched(search, target=DIE, **changes):
-    settings = FitSettings(**{"steps": 7, "batch": 4, "length": 5, "repetitions": 2} | changes)
-    return search.tune(KEY, PREDICTOR, target, settings, callbacks=())
+class Runs(NamedTuple):
+    """A search for one target, and for another with another key and number of steps; what its
+    predictor counted for the first; how often JAX traced a step of the search for it, and then in
+    all."""
+
+    die: Fitted
+    ones: Fitted
+    read: int
+    traces: int
+    all_traces: int
 
 
 @functools.cache
-def searched_longer(search):
-    """The same on sequences of 8 steps, what its predictor counted then, and how often JAX traced
-    a step of the search: for that, and then in all, with another target, key and number of steps.
-    """
+def runs(search):
     traces, step = [], type(search).step
 
     def counted(self, key, state, problem):
@@ -47,12 +54,11 @@ def searched_longer(search):
 
     with pytest.MonkeyPatch.context() as patch, tallied(type(PREDICTOR)) as tally:
         patch.setattr(type(search), "step", counted)
-        fitted = searched(search, length=8)
-        read = tally.charged()
-        first = len(traces)
-        fewer = FitSettings(steps=3, batch=4, length=8, repetitions=2)
-        search.tune(jax.random.key(1), PREDICTOR, ONES, fewer, callbacks=())
-    return fitted, read, first, len(traces)
+        die = search.tune(KEY, PREDICTOR, DIE, SETTINGS, callbacks=())
+        read, first = tally.charged(), len(traces)
+        shorter = dataclasses.replace(SETTINGS, steps=6)
+        ones = search.tune(jax.random.key(1), PREDICTOR, ONES, shorter, callbacks=())
+        return Runs(die, ones, read, first, len(traces))
 
 
 @functools.cache
@@ -69,7 +75,7 @@ def losses_of_all_prompts(length):
 def test_no_search_reports_less_than_the_exhaustive_optimum(search):
     """Where all sequences are the same, a prompt has one loss, whatever the batch; a prompt that
     grows is shorter on the way."""
-    fitted = searched(search, ONES)
+    fitted = runs(search).ones
     losses = [losses_of_all_prompts(length) for length in range(search.most_rows + 1)]
     every = losses[search.length]
     assert np.isfinite(fitted.loss).all()
@@ -83,7 +89,7 @@ def test_no_search_reports_less_than_the_exhaustive_optimum(search):
 
 @every_search
 def test_what_it_recommends_last_is_what_it_returns(search):
-    fitted = searched(search)
+    fitted = runs(search).die
     if not search.recommends:
         assert fitted.recommended is None
         return
@@ -94,7 +100,7 @@ def test_what_it_recommends_last_is_what_it_returns(search):
 
 @every_search
 def test_a_search_that_was_stopped_resumes_bit_for_bit(search, tmp_path):
-    whole, place = searched(search), tmp_path / "search.checkpoint"
+    whole, place = runs(search).die, tmp_path / "search.checkpoint"
     part = search.tune(
         KEY, PREDICTOR, DIE, SETTINGS, checkpoint=Checkpoint(place), callbacks=[lambda *_: True]
     )
@@ -107,36 +113,45 @@ def test_a_search_that_was_stopped_resumes_bit_for_bit(search, tmp_path):
 
 
 @every_search
-def test_cost_is_what_was_read(search):
-    """Every sequence is read to its end: a longer one costs its additional steps and no more. Where
-    losses decide what is read, longer sequences may be read behind other prompts."""
-    short, (long, *_) = searched(search), searched_longer(search)
-    steps = search.updates(SETTINGS, 3)
-    assert short.loss.shape == short.cost.updates.shape == (2, steps)
-    np.testing.assert_array_equal(short.cost.updates, [np.arange(1, steps + 1)] * 2)
-    rows = short.cost.tokens_forward - 5 * short.cost.sequences
-    if not search.reads_by_losses:
-        np.testing.assert_array_equal(short.cost.sequences, long.cost.sequences)
-        np.testing.assert_array_equal(rows, long.cost.tokens_forward - 8 * short.cost.sequences)
-    assert (np.diff(short.cost.sequences, axis=1) > 0).all() and (short.cost.sequences > 0).all()
-    assert (short.cost.tokens_backward <= short.cost.tokens_forward).all()
-    together = 1 if search.reads_parts else search.batch(SETTINGS)
-    readings = short.cost.sequences / together
-    assert (rows >= 0).all(), "fewer rows than were read"
-    assert (rows <= readings * search.most_rows).all(), "more rows than its prompts have"
-    assert short.costs.tokens_forward.dims == ("repetition", "step")
+def test_tokens_charged_are_tokens_that_the_predictor_reads(search):
+    assert runs(search).read == np.sum(runs(search).die.cost.tokens_forward[:, -1]) > 0
 
 
 @every_search
-def test_tokens_charged_are_tokens_that_the_predictor_reads(search):
-    fitted, read, *_ = searched_longer(search)
-    assert read == np.sum(fitted.cost.tokens_forward[:, -1]) > 0
+def test_cost_is_sequences_behind_prompts(search):
+    """Every sequence is read to its end, behind a prompt that they may share."""
+    cost, steps = runs(search).die.cost, search.updates(SETTINGS, 3)
+    assert runs(search).die.loss.shape == cost.updates.shape == (2, steps)
+    np.testing.assert_array_equal(cost.updates, [np.arange(1, steps + 1)] * 2)
+    assert (np.diff(cost.sequences, axis=1) > 0).all() and (cost.sequences > 0).all()
+    assert (cost.tokens_backward <= cost.tokens_forward).all()
+    rows = cost.tokens_forward - SETTINGS.length * cost.sequences
+    together = 1 if search.reads_parts else search.batch(SETTINGS)
+    assert (rows >= 0).all(), "fewer rows than were read"
+    most = cost.sequences / together * search.most_rows
+    assert (rows <= most).all(), "more rows than its prompts have"
+    assert runs(search).die.costs.tokens_forward.dims == ("repetition", "step")
 
 
 @every_search
 def test_another_target_key_and_number_of_steps_compile_nothing(search):
-    *_, first, all_of_them = searched_longer(search)
-    assert 1 <= first == all_of_them
+    assert 1 <= runs(search).traces == runs(search).all_traces
+
+
+@every_search
+def test_what_it_returns_is_read_before_the_sequences(search):
+    fitted = runs(search).die
+    np.testing.assert_allclose(
+        predict(fitted.predictor[1], TOKENS), predict(read_again(fitted), TOKENS), atol=1e-6
+    )
+
+
+def read_again(fitted):
+    """The predictor behind what the second repetition shows."""
+    steered = fitted.predictor[1]
+    if isinstance(steered, PromptedMixture):
+        return mix(PREDICTOR, list(steered.prompt), steered.weights.tolist())
+    return condition(PREDICTOR, fitted.prompt[1])
 
 
 @first_searches
