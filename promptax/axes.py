@@ -5,6 +5,7 @@ an array can be followed through the whole library by its words alone.
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,20 @@ def quartiles(
 ) -> Float[np.ndarray, "quartile=3 predictor time"]:
     """Lower quartile, median and upper quartile over repetitions that are not NaN, in the unit of
     the values; NaN where there is none."""
-    import scipy  # takes long to import
-
     finite = np.nan_to_num(np.asarray(values, float), nan=np.nan, posinf=_HUGE, neginf=-_HUGE)
-    levels = np.array([0.25, 0.5, 0.75])[None, :, None]
-    at_levels = np.moveaxis(scipy.stats.quantile(finite, levels, axis=1, nan_policy="omit"), 1, 0)
+    at_levels = np.stack([_quartiles_of_rows(rows) for rows in finite], axis=1)
     return np.where(np.abs(at_levels) > _HUGE * 1e-10, np.copysign(np.inf, at_levels), at_levels)
+
+
+def _quartiles_of_rows(
+    rows: Float[np.ndarray, "repetition time"],
+) -> Float[np.ndarray, "quartile=3 time"]:
+    """Of one predictor. Rows that are NaN throughout, which others need, are left out first: what
+    skips a NaN takes one column after the other."""
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    if not len(rows):
+        return np.full((3, rows.shape[1]), np.nan)
+    over = np.nanquantile if np.isnan(rows).any() else np.quantile
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column of NaN is NaN
+        return over(rows, (0.25, 0.5, 0.75), axis=0)
