@@ -27,6 +27,7 @@ AXES = {
     "embedding": "one coordinate of an embedding row",
     "state": "one coordinate of an internal state",
     "internal": "one internal state of a predictor, by name",
+    "budget": "what a search has spent, in evaluations or tokens",
     "step": "one update of the training loop; counts 1..S",
     "context": "what comes before: last symbols as one number, or what a policy is shown",
     "pool_size": "how many tasks a pool has",

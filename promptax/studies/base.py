@@ -33,6 +33,7 @@ class Study(Spec, open_as="study", default="Genewein2025"):
     Optional:
 
     - `parts`: the paper's figures.
+    - `tables`: tables of its own beside the page.
     - `comparison`: printed numbers beside ours.
     - `judged`: how claims are judged, in words, if not as usual.
     """
@@ -59,6 +60,11 @@ class Study(Spec, open_as="study", default="Genewein2025"):
         """
         del results
         return []
+
+    def tables(self, results: Mapping[str, xr.DataTree]) -> dict[str, list[dict[str, object]]]:
+        """Tables beside the page, by name: NAME.csv."""
+        del results
+        return {}
 
     def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
         """The paper's figures, part by part, as far as there are results for them."""

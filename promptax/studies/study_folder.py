@@ -6,6 +6,7 @@ conditions/, pretraining/, unfinished/   see `sweeps`
 page.html       claims, figures, printed numbers beside ours
 claims.csv      every number that a claim speaks of
 printed.csv     every printed number beside ours
+NAME.csv        tables of the study's own (`Study.tables`)
 numbers.csv     what was measured in every condition, such as the regret of every repetition
 """
 
@@ -102,6 +103,8 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
     files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
     files.write_text(folder / "numbers.csv", to_csv(numbers(conditions, results)))
+    for name, rows in study.tables(results).items():
+        files.write_text(folder / f"{name}.csv", to_csv(rows))
     if comparison:
         files.write_text(folder / "printed.csv", to_csv(comparison))
     return files.write_text(folder / "page.html", page), claims

@@ -17,11 +17,13 @@ Row = Mapping[str, object]
 
 
 class Part(NamedTuple):
-    """Figures under one heading, each with the sentence that says what it shows."""
+    """Figures under one heading, each with the sentence that says what it shows; and a table."""
 
     heading: str
     text: str
     figures: Sequence[tuple[str, Figure]]
+    table: Sequence[Mapping[str, str]] = ()
+    """Rows with the same columns, shown above the figures."""
 
 
 JUDGED = (
@@ -137,6 +139,9 @@ def _part(part: Part) -> str:
         f"<figcaption>{escape(reading)}</figcaption></figure>"
         for reading, figure in part.figures
     )
+    if part.table:
+        rows = [list(row.values()) for row in part.table]
+        drawn = html.scrolling_table(part.heading, list(part.table[0]), rows, "numbers") + drawn
     return f"{html.paragraphs(part.text)}\n{drawn}"
 
 

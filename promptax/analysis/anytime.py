@@ -1,0 +1,121 @@
+"""How good searches are at any cost, over many runs: curves, running times, intervals.
+
+Plain functions of arrays. A *gap* is how far a run's recommendation is from the best there is, at
+least 0; smaller is better. Runs of one instance are a *stratum*: intervals resample runs within
+each, as instances are no sample of anything. Sources: Hansen et al. 2021, "COCO" (running times,
+ERT); Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
+(interquartile means, profiles, probability of improvement, the stratified bootstrap).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from promptax.specs import check
+
+Strata = Sequence[Float[np.ndarray, " run"]]
+
+
+def gaps_at_budgets(
+    gaps: Float[np.ndarray, "run step"],
+    spent: Float[np.ndarray, "run step"],
+    budgets: Float[np.ndarray, " budget"],
+    start: Float[np.ndarray, " run"],
+) -> Float[np.ndarray, "run budget"]:
+    """The gap of what each run recommends once it has spent at most so much.
+
+    Args:
+        gaps: after each step; `spent`: up to that step, which never falls.
+        start: the gap before the first step has been paid for.
+    """
+    out = np.empty((len(gaps), len(budgets)))
+    for run, (curve, cost) in enumerate(zip(gaps, spent, strict=True)):
+        done = np.searchsorted(cost, budgets, side="right")
+        out[run] = np.concatenate([start[run : run + 1], curve])[done]
+    return out
+
+
+def running_times(
+    gaps: Float[np.ndarray, "run budget"], budgets: Float[np.ndarray, " budget"], target: float
+) -> Float[np.ndarray, " run"]:
+    """The least budget at which each run's gap is at most the target; +inf where none is."""
+    reached = gaps <= target
+    return np.where(reached.any(axis=1), budgets[np.argmax(reached, axis=1)], np.inf)
+
+
+def expected_running_time(times: Float[np.ndarray, " run"], budget: float) -> float:
+    """What a search is expected to spend until it reaches a target, if runs that fail are begun
+    anew: what all runs spent, divided by how many succeeded. +inf if none did."""
+    succeeded = np.isfinite(times)
+    if not succeeded.any():
+        return float("inf")
+    return float(np.where(succeeded, times, budget).sum() / succeeded.sum())
+
+
+def share_reached(
+    strata: Sequence[Float[np.ndarray, "run budget"]], targets: Sequence[float]
+) -> Float[np.ndarray, " budget"]:
+    """The share of (run, target) pairs that are reached at each budget: the run-time distribution
+    of COCO over several targets."""
+    runs = np.concatenate(list(strata))
+    return np.mean([(runs <= target).mean(axis=0) for target in targets], axis=0)
+
+
+def interquartile_mean(values: Float[np.ndarray, " run"]) -> float:
+    """The mean of the middle half; a run on its border counts by the part that lies inside."""
+    check(len(values) > 0, "Expected at least one value; got none.")
+    ordered, count = np.sort(values), len(values)
+    edges = np.arange(count + 1) / count
+    weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0, None)
+    inside = weights > 1e-12
+    return float(np.sum(ordered[inside] * weights[inside]) / weights.sum())
+
+
+def profile(
+    values: Float[np.ndarray, " run"], thresholds: Float[np.ndarray, " threshold"]
+) -> Float[np.ndarray, " threshold"]:
+    """The share of runs whose gap is at most each threshold: a performance profile."""
+    return (np.asarray(values)[:, None] <= thresholds).mean(axis=0)
+
+
+def probability_of_improvement(ours: Strata, theirs: Strata) -> float:
+    """The chance that a run of ours has a smaller gap than one of theirs on the same instance; a
+    tie counts half."""
+    shares = []
+    for mine, other in zip(ours, theirs, strict=True):
+        smaller = (mine[:, None] < other[None, :]).mean()
+        shares.append(smaller + 0.5 * (mine[:, None] == other[None, :]).mean())
+    return float(np.mean(shares))
+
+
+def stratified_interval(
+    strata: Strata,
+    statistic: Callable[[Float[np.ndarray, " run"]], float],
+    seed: int = 0,
+    replications: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """The percentile interval of a statistic of all runs, which are drawn anew within each
+    stratum. With fewer than some five runs in each it is too short."""
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [runs[generator.integers(len(runs), size=(replications, len(runs)))] for runs in strata],
+        axis=1,
+    )
+    values = [statistic(row) for row in drawn]
+    tail = (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def on_front(
+    cost: Float[np.ndarray, " point"], gap: Float[np.ndarray, " point"]
+) -> Bool[np.ndarray, " point"]:
+    """Which points no other point beats in both cost and gap."""
+    beaten = (
+        (cost[None, :] <= cost[:, None])
+        & (gap[None, :] <= gap[:, None])
+        & ((cost[None, :] < cost[:, None]) | (gap[None, :] < gap[:, None]))
+    )
+    return ~beaten.any(axis=1)

@@ -1,0 +1,167 @@
+"""One search on one instance: what it recommends at any cost, judged by exhaustion afterwards.
+
+Nothing of the truth goes to the search. Each relabelling of the symbols is another run of the same
+question, with keys of its own.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import xarray as xr
+
+from promptax.analysis.anytime import gaps_at_budgets
+from promptax.axes import NATS, labelled
+from promptax.experiments.measurement import (
+    Announce,
+    Keep,
+    Measurement,
+    Stage,
+    keep_nothing,
+    silent,
+)
+from promptax.fit.fitted import Fitted
+from promptax.fit.settings import FitSettings
+from promptax.specs import check
+from promptax.steering import Search
+from promptax.steering.searches.annealing import Annealing
+from promptax.studies.prompt_arena.instances import Instance, Shape, Truth, truth_of
+from promptax.tasks import Categorical, CategoricalMixture
+
+GROUP = "contest"
+
+
+class Contest(Measurement):
+    """A search under a budget, on one prior and target."""
+
+    search: Search = Annealing()
+    """What searches. It brings its prompt length."""
+    prior: CategoricalMixture = CategoricalMixture()
+    """Whose exact predictor is prompted."""
+    target: Categorical = Categorical()
+    """What the prompt is for."""
+    length: int = 8
+    """Steps of the target's sequences."""
+    budget: int = 1024
+    """Evaluations in the exact track, tokens in the sampled one."""
+    exact: bool = True
+    """Which track: losses without noise, or batches."""
+    batch: int = 32
+    """Sequences of a batch in the sampled track."""
+    relabellings: int = 2
+    """How many other orders of the symbols are searched."""
+    repetitions: int = 5
+    """Runs of each of them."""
+
+    def __check_init__(self) -> None:
+        for name in ("budget", "length", "relabellings", "repetitions", "batch"):
+            value = getattr(self, name)
+            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+
+    @classmethod
+    def examples(cls) -> "tuple[Contest, ...]":
+        sizes = {"length": 3, "budget": 8, "relabellings": 1, "repetitions": 2}
+        return (cls(search=Annealing(length=2), **sizes),)
+
+    @property
+    def instance(self) -> Instance:
+        """What is searched for."""
+        shape = Shape(self.target.symbols, self.search.length, self.length)
+        return Instance(self.prior, self.target, shape)
+
+    @property
+    def settings(self) -> FitSettings:
+        """How it is searched. The budget ends it: no search takes more steps than evaluations."""
+        tokens = 1 if self.exact else self.search.length + self.batch * self.length
+        return FitSettings(
+            steps=max(1, self.budget // tokens),
+            batch=self.batch,
+            length=self.length,
+            repetitions=self.repetitions,
+            budget=self.budget,
+            exact=self.exact,
+            impossible_may_win=False,
+        )
+
+    def verify(self) -> None:
+        self.search.verify(self.prior.bayes(), self.target, self.settings)
+
+    def work(self) -> float:
+        per_evaluation = 1000.0 if self.exact else 1.0
+        return per_evaluation * self.budget * self.relabellings * self.repetitions
+
+    def stages(
+        self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
+    ) -> Iterator[Stage]:
+        """The gaps [repetition, budget] at powers of two, all relabellings one after the other."""
+        parts, began = [], time.monotonic()
+        for number in range(self.relabellings):
+            order = np.random.default_rng([seed, number]).permutation(self.target.symbols)
+            instance = self.instance.relabelled(order)
+            fitted = self.search.tune(
+                jax.random.fold_in(jax.random.key(seed), number),
+                instance.prior.bayes(),
+                instance.target,
+                self.settings,
+                checkpoint=keep(f"relabelling-{number}"),
+                callbacks=announce(f"relabelling {number + 1}"),
+            )
+            parts.append(self.judged(fitted, truth_of(instance)))
+        # the truth of all relabellings is the same up to rounding: the first one's is kept
+        results = xr.concat(parts, "repetition", data_vars="minimal", coords="minimal", compat="override")
+        runs = self.relabellings * self.repetitions
+        results = results.assign_coords(repetition=np.arange(runs))
+        results["elapsed"] = ((), time.monotonic() - began, {"unit": "seconds"})
+        yield GROUP, results
+
+    def budgets(self) -> np.ndarray:
+        """Powers of two up to the budget, which is the last."""
+        powers = 2.0 ** np.arange(0 if self.exact else 10, math.ceil(math.log2(self.budget)))
+        return np.append(powers, self.budget)
+
+    def judged(self, fitted: Fitted, truth: Truth) -> xr.Dataset:
+        """What was recommended at every budget, and how far that is from the best prompt.
+
+        Before a search has recommended anything it counts as the median random prompt.
+        """
+        assert fitted.cost is not None and fitted.recommended is not None
+        recommended = np.asarray(fitted.recommended)
+        cost = fitted.cost
+        spent = np.asarray(cost.tokens_forward) + 2 * np.asarray(cost.tokens_backward)
+        if self.exact:
+            spent = spent / self._tokens_of_an_evaluation(fitted)
+        gaps = truth.of(recommended) - truth.best
+        start = np.full(len(gaps), truth.typical)
+        at_budgets = gaps_at_budgets(gaps, spent, self.budgets(), start)
+        unit = "evaluations" if self.exact else "tokens"
+        return labelled(
+            {
+                "gap": (("repetition", "budget"), at_budgets, {"unit": NATS}),
+                "spent": ("repetition", spent[:, -1], {"unit": unit}),
+                "typical": ((), truth.typical, {"unit": NATS}),
+                "best": ((), truth.best, {"unit": NATS}),
+            },
+            {"repetition": np.arange(len(gaps)), "budget": self.budgets()},
+        )
+
+    def _tokens_of_an_evaluation(self, fitted: Fitted) -> float:
+        """Rows of a prompt, and of all sequences behind it. Searches that read shorter prompts on
+        the way pay a little less than an evaluation for them."""
+        del fitted
+        symbols = self.target.symbols
+        vectors = math.comb(self.length + symbols - 1, symbols - 1)
+        return self.search.length + vectors * self.length
+
+    def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
+        """The final gap of every run."""
+        contest = results[GROUP].to_dataset()
+        return [
+            {
+                "run": int(run),
+                "gap": float(contest["gap"].sel(repetition=run)[-1]),
+                "spent": float(contest["spent"].sel(repetition=run)),
+            }
+            for run in contest["repetition"].values
+        ]

@@ -1,0 +1,195 @@
+"""Instances of the arena: a prior, a target, and the loss behind every prompt by exhaustion.
+
+A reader that knows K components with weights w reads a prompt and then T symbols of the target.
+Only counts matter: with m(c) = Σ_k w_k Π_s p_ks^c_s, the expected loss behind a prompt with counts
+o is
+
+    f(o) = -Σ_c P(c) [log m(c + o) - log m(o)],    c over all counts of T symbols
+
+This is computed here in float64 NumPy, and shares nothing with the predictor that searches ask.
+
+With positive Dirichlet priors nearly every descent finds the optimum. Descents get stuck where a
+component must be excluded before another one pays: where weights are skewed and components have
+zeros. `hard_instance` draws such priors; the seeds kept below are those of which descent from
+random starts reaches the best prompt in at most `MOST_SUCCESS` of the runs, greedy growth misses
+it, and the best prompt is not one symbol repeated (which methods that start there would win).
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import gammaln, logsumexp
+
+from promptax.tasks import Categorical, CategoricalMixture
+
+COMPONENTS = 4
+MOST_SUCCESS = 0.4  # of steepest descents from random starts
+TIE = 1e-6  # nats: prompts that differ by less are equally good
+
+
+class Shape(NamedTuple):
+    """What programs are compiled for: all instances of a shape share them."""
+
+    symbols: int
+    prompt_length: int
+    length: int
+
+
+class Instance(NamedTuple):
+    """A prior whose exact predictor is prompted, and the target that it is prompted for."""
+
+    prior: CategoricalMixture
+    target: Categorical
+    shape: Shape
+
+    def relabelled(self, order: Int[np.ndarray, " symbol"]) -> "Instance":
+        """The same with other names for the symbols, so that zeros are not at the same places."""
+        rows = np.asarray(self.prior.probabilities)[:, order]
+        target = np.asarray(self.target.probabilities)[order]
+        return Instance(
+            CategoricalMixture(rows.tolist(), self.prior.weights),  # pyright: ignore
+            Categorical(target.tolist()),  # pyright: ignore[reportArgumentType]
+            self.shape,
+        )
+
+
+def counts_of(total: int, symbols: int) -> Int[np.ndarray, "row symbol"]:
+    """All vectors of counts of that total."""
+    ranges = itertools.product(range(total + 1), repeat=symbols - 1)
+    heads = np.array([head for head in ranges if sum(head) <= total]).reshape(-1, symbols - 1)
+    return np.concatenate([heads, total - heads.sum(axis=1, keepdims=True)], axis=1)
+
+
+def losses_after(
+    instance: Instance, counts: Int[np.ndarray, "prompt symbol"]
+) -> Float[np.ndarray, " prompt"]:
+    """f(o) in nats behind prompts of these counts; +inf behind impossible ones."""
+    rows = np.asarray(instance.prior.probabilities, float)
+    weights = np.asarray(instance.prior.weights, float)
+    read = counts_of(instance.shape.length, instance.shape.symbols)
+
+    def log_mass(given: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            counts = given[..., None, :]
+            logs = np.where(counts > 0, np.maximum(counts, 1) * np.log(rows), 0.0)
+            return logsumexp(logs.sum(axis=-1) + np.log(weights), axis=-1)
+
+    target = np.asarray(instance.target.probabilities, float)
+    ways = gammaln(instance.shape.length + 1) - gammaln(read + 1).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chances = np.exp(ways + np.where(read > 0, read * np.log(target), 0.0).sum(axis=1))
+        gained = log_mass(counts[:, None, :] + read[None]) - log_mass(counts)[:, None]
+        terms = np.where(chances > 0, chances * gained, 0.0)
+    losses = -terms.sum(axis=1)
+    return np.where(np.isneginf(log_mass(counts)) | np.isnan(losses), np.inf, losses)
+
+
+class Truth(NamedTuple):
+    """Losses of all prompts by their counts [row], nats, and how many prompts have each."""
+
+    counts: Int[np.ndarray, "row symbol"]
+    losses: Float[np.ndarray, " row"]
+    number: Float[np.ndarray, " row"]
+
+    @property
+    def best(self) -> float:
+        """The least loss of all prompts."""
+        return float(self.losses.min())
+
+    @property
+    def typical(self) -> float:
+        """The median gap of a random prompt that is possible."""
+        possible = np.isfinite(self.losses)
+        order = np.argsort(self.losses[possible])
+        shares = np.cumsum(self.number[possible][order])
+        middle = order[np.searchsorted(shares, shares[-1] / 2)]
+        return float(self.losses[possible][middle] - self.best)
+
+    def of(self, prompts: Int[np.ndarray, "*run prompt"]) -> Float[np.ndarray, "*run"]:
+        """The loss behind each prompt."""
+        symbols, length = self.counts.shape[1], prompts.shape[-1]
+        powers = (length + 1) ** np.arange(symbols)
+        table = dict(zip((self.counts @ powers).tolist(), self.losses.tolist(), strict=True))
+        keys = powers[prompts].sum(axis=-1)
+        return np.vectorize(table.__getitem__, otypes=[float])(keys)
+
+
+def truth_of(instance: Instance) -> Truth:
+    """All prompts of the instance's length, by exhaustion over their counts."""
+    total, symbols = instance.shape.prompt_length, instance.shape.symbols
+    counts = counts_of(total, symbols)
+    number = np.exp(gammaln(total + 1) - gammaln(counts + 1).sum(axis=1))
+    return Truth(counts, losses_after(instance, counts), number)
+
+
+def hard_instance(shape: Shape, seed: int) -> Instance:
+    """A prior with skewed weights and zeros, and a target, from that seed alone."""
+    draw = np.random.default_rng([seed, *shape])
+    rows = draw.dirichlet(np.full(shape.symbols, 0.7), COMPONENTS)
+    rows = np.where(draw.random(rows.shape) < 0.3, 0.0, rows)
+    rows[0] = draw.dirichlet(np.ones(shape.symbols))  # one that excludes nothing
+    empty = rows.sum(axis=1) == 0
+    rows[empty] = 1.0
+    rows /= rows.sum(axis=1, keepdims=True)
+    weights = np.exp(2.0 * draw.standard_normal(COMPONENTS))
+    target = draw.dirichlet(np.ones(shape.symbols))
+    return _instance(shape, rows, weights, target)
+
+
+def easy_instance(shape: Shape, seed: int) -> Instance:
+    """A control: no zeros, equal weights, and a target near one of the components."""
+    draw = np.random.default_rng([seed, *shape])
+    rows = 0.1 / shape.symbols + 0.9 * draw.dirichlet(np.ones(shape.symbols), COMPONENTS)
+    return _instance(shape, rows, np.ones(COMPONENTS), rows[0])
+
+
+def _instance(shape: Shape, rows: np.ndarray, weights: np.ndarray, target: np.ndarray) -> Instance:
+    """Rounded, so that JSON holds exactly what was drawn, and summing to 1."""
+
+    def tidy(row: np.ndarray) -> list[float]:
+        digits = np.round(row / row.sum(), 4)
+        digits[np.argmax(digits)] += 1 - digits.sum()
+        return [round(float(value), 4) for value in digits]
+
+    prior = CategoricalMixture([tidy(row) for row in rows], tidy(weights))  # pyright: ignore
+    return Instance(prior, Categorical(tidy(target)), shape)  # pyright: ignore
+
+
+def descent_success(instance: Instance, truth: Truth) -> float:
+    """The chance that steepest descent by single swaps ends in a best prompt, from a start that is
+    uniform over all prompts. Exact: of every vector of counts it is known where it leads."""
+    place = {tuple(row): index for index, row in enumerate(truth.counts.tolist())}
+    symbols = instance.shape.symbols
+    leads = np.arange(len(truth.counts))
+    for index, row in enumerate(truth.counts.tolist()):
+        neighbours = [index]
+        for gone, come in itertools.permutations(range(symbols), 2):
+            if row[gone]:
+                moved = [n - (s == gone) + (s == come) for s, n in enumerate(row)]
+                neighbours.append(place[tuple(moved)])
+        leads[index] = neighbours[int(np.argmin(truth.losses[neighbours]))]
+    for _ in range(instance.shape.prompt_length * symbols):
+        leads = leads[leads]
+    right = truth.losses[leads] <= truth.best + TIE
+    return float(truth.number[right].sum() / truth.number.sum())
+
+
+def greedy_finds(instance: Instance, truth: Truth) -> bool:
+    """Whether a prompt that grows symbol by symbol, always by the best one, is a best prompt."""
+    counts = np.zeros(instance.shape.symbols, int)
+    for _ in range(instance.shape.prompt_length):
+        grown = counts + np.eye(len(counts), dtype=int)
+        counts = grown[int(np.argmin(losses_after(instance, grown)))]
+    return bool(losses_after(instance, counts[None])[0] <= truth.best + TIE)
+
+
+def is_hard(instance: Instance) -> bool:
+    """Whether descents get stuck, greedy growth misses the best prompt, and that has more than one
+    symbol."""
+    truth = truth_of(instance)
+    best = truth.counts[truth.losses <= truth.best + TIE]
+    if (best.max(axis=1) == instance.shape.prompt_length).any() or truth.typical < 0.05:
+        return False
+    return descent_success(instance, truth) <= MOST_SUCCESS and not greedy_finds(instance, truth)
