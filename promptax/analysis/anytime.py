@@ -118,4 +118,4 @@ def on_front(
         & (gap[None, :] <= gap[:, None])
         & ((cost[None, :] < cost[:, None]) | (gap[None, :] < gap[:, None]))
     )
-    return ~beaten.any(axis=1)
+    return np.logical_not(np.any(beaten, axis=1))

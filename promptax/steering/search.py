@@ -161,9 +161,13 @@ class Search(Tuner):
             jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r], state.member)
             for r in range(settings.repetitions)
         ]
-        steered = [self.steer(predictor, np.asarray(self.prompt(member))) for member in members]
-        scores = [self.scores(member) for member in members]
         done = int(state.step)
+        if self.recommends and done:  # asked inside compiled code already
+            prompts = list(state.recommended[:, done - 1])
+        else:
+            prompts = [np.asarray(self.prompt(member)) for member in members]
+        steered = [self.steer(predictor, prompt) for prompt in prompts]
+        scores = [self.scores(member) for member in members]
         return searched(
             steered,
             loss=state.loss[:, :done],

@@ -22,6 +22,7 @@ from promptax.experiments.measurement import (
     keep_nothing,
     silent,
 )
+from promptax.fit.cost import Cost
 from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
 from promptax.specs import check
@@ -62,8 +63,8 @@ class Contest(Measurement):
 
     @classmethod
     def examples(cls) -> "tuple[Contest, ...]":
-        sizes = {"length": 3, "budget": 8, "relabellings": 1, "repetitions": 2}
-        return (cls(search=Annealing(length=2), **sizes),)
+        search = Annealing(length=2)
+        return (cls(search=search, length=3, budget=8, relabellings=1, repetitions=2),)
 
     @property
     def instance(self) -> Instance:
@@ -109,8 +110,13 @@ class Contest(Measurement):
                 callbacks=announce(f"relabelling {number + 1}"),
             )
             parts.append(self.judged(fitted, truth_of(instance)))
-        # the truth of all relabellings is the same up to rounding: the first one's is kept
-        results = xr.concat(parts, "repetition", data_vars="minimal", coords="minimal", compat="override")
+        results = xr.concat(
+            parts,
+            "repetition",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",  # the truth is that of the first: relabelling changes its rounding
+        )
         runs = self.relabellings * self.repetitions
         results = results.assign_coords(repetition=np.arange(runs))
         results["elapsed"] = ((), time.monotonic() - began, {"unit": "seconds"})
@@ -128,31 +134,30 @@ class Contest(Measurement):
         """
         assert fitted.cost is not None and fitted.recommended is not None
         recommended = np.asarray(fitted.recommended)
-        cost = fitted.cost
-        spent = np.asarray(cost.tokens_forward) + 2 * np.asarray(cost.tokens_backward)
-        if self.exact:
-            spent = spent / self._tokens_of_an_evaluation(fitted)
+        spent = self.evaluations(fitted.cost) if self.exact else tokens(fitted.cost)
         gaps = truth.of(recommended) - truth.best
         start = np.full(len(gaps), truth.typical)
         at_budgets = gaps_at_budgets(gaps, spent, self.budgets(), start)
-        unit = "evaluations" if self.exact else "tokens"
+        unit, final = "evaluations" if self.exact else "tokens", fitted.cost.final()
         return labelled(
             {
                 "gap": (("repetition", "budget"), at_budgets, {"unit": NATS}),
                 "spent": ("repetition", spent[:, -1], {"unit": unit}),
+                "tokens_forward": ("repetition", final["tokens_forward"], {"unit": "tokens"}),
+                "tokens_backward": ("repetition", final["tokens_backward"], {"unit": "tokens"}),
                 "typical": ((), truth.typical, {"unit": NATS}),
                 "best": ((), truth.best, {"unit": NATS}),
             },
             {"repetition": np.arange(len(gaps)), "budget": self.budgets()},
         )
 
-    def _tokens_of_an_evaluation(self, fitted: Fitted) -> float:
-        """Rows of a prompt, and of all sequences behind it. Searches that read shorter prompts on
-        the way pay a little less than an evaluation for them."""
-        del fitted
+    def evaluations(self, cost: Cost) -> np.ndarray:
+        """Evaluations up to each step [repetition, step]: how often all sequences were read, and
+        two more for each derivative. Sequences are read sorted, one for each vector of counts."""
         symbols = self.target.symbols
-        vectors = math.comb(self.length + symbols - 1, symbols - 1)
-        return self.search.length + vectors * self.length
+        sequences = math.comb(self.length + symbols - 1, symbols - 1)
+        rows = self.search.length + sequences * self.length  # of one derivative
+        return np.asarray(cost.sequences) / sequences + 2 * np.asarray(cost.tokens_backward) / rows
 
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """The final gap of every run."""
@@ -165,3 +170,8 @@ class Contest(Measurement):
             }
             for run in contest["repetition"].values
         ]
+
+
+def tokens(cost: Cost) -> np.ndarray:
+    """Tokens up to each step [repetition, step]; a derivative costs two more."""
+    return np.asarray(cost.tokens_forward) + 2 * np.asarray(cost.tokens_backward)

@@ -1,10 +1,13 @@
 """The arena's page: for each track a table, the curves of the best, and who leads at which cost."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from promptax.report.figures import canvas, style
 from promptax.report.pages.study import Part
@@ -132,11 +135,27 @@ def pareto(reader: Reader, track: str, unit: str) -> Figure:
     return figure
 
 
-def _axes(panel: object, budgets: np.ndarray, unit: str) -> None:
+def _axes(panel: Axes, budgets: np.ndarray, unit: str) -> None:
     """Both axes logarithmic, from the first budget to the last."""
-    panel.set_xscale("log", base=2)  # pyright: ignore
-    panel.set_yscale("log")  # pyright: ignore
-    panel.set_xlim(float(budgets[0]), float(budgets[-1]))  # pyright: ignore
-    panel.set_ylim(0.8 * LEAST, 3.5)  # pyright: ignore
-    panel.set_xlabel(f"spent [{unit}]")  # pyright: ignore
-    panel.set_ylabel("gap")  # pyright: ignore
+    _cost_axis(panel, budgets, unit)
+    panel.set_yscale("log")
+    panel.set_ylim(0.8 * LEAST, 3.5)
+    panel.yaxis.set_major_formatter(FuncFormatter(_plain))
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def _cost_axis(panel: Axes, budgets: np.ndarray, unit: str) -> None:
+    """A logarithmic axis of what was spent, with at most six numbers on it."""
+    panel.set_xscale("log", base=2)
+    panel.set_xlim(float(budgets[0]), float(budgets[-1]))
+    panel.set_xlabel(f"spent [{unit}]")
+    apart = max(1, math.ceil(len(budgets) / 6))
+    panel.xaxis.set_major_locator(FixedLocator(budgets[::-1][::apart][::-1].tolist()))
+    panel.xaxis.set_major_formatter(FuncFormatter(_plain))
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _plain(value: float, place: int) -> str:
+    """A tick in plain numbers: the house's fonts have no powers."""
+    del place
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
