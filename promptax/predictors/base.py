@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.predictors.parts.layers import Dense, Layer, Transposed, dense
-from promptax.predictors.torso import AnyRows, Internals, Rows, Torso
+from promptax.predictors.torso import AnyRows, Attended, Internals, Rows, Torso
 from promptax.protocol.outcomes import Outcome, Symbols, alphabet_of, as_outcome
 from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import (
@@ -290,6 +290,23 @@ class Network(Predictor):
                 "keys and values. SoftPrompt works on any network."
             )
         return KeyValues(*memory)
+
+    @platforms.in_float32
+    def attended(self, inputs: Inputs) -> Attended:
+        """What the heads of attention do while inputs are read from the start. Row 0 is what opens
+        every sequence, row t + 1 reads inputs[t].
+
+        Raises:
+            TypeError: the network has no heads, or does not show them.
+        """
+        rows = jnp.concatenate([self.embed(self._opening()), self.embed(inputs)])
+        shown = self.torso.attended(rows)
+        if shown is None:
+            raise TypeError(
+                "Expected a network that shows its heads of attention, such as a Transformer; "
+                f"{type(self.architecture).__name__} does not. A torso shows them by `attended`."
+            )
+        return shown
 
     def embed(self, inputs: Inputs) -> AnyRows:
         """Rows [..., time, embedding] of tokens, of weights over symbols, of rows of the outcome,

@@ -1,7 +1,7 @@
 """What sits between embedding and unembedding: the part that makes one network unlike another."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -21,6 +21,18 @@ Internals = dict[str, Float[Array, "*batch time _state"]]
 Remembered = Float[Array, "layer head row head_width"]
 
 
+class Attended(NamedTuple):
+    """What attention heads do while rows are read from the start.
+
+    `weights` [layer, head, row, other]: how much a row attends to each other one, 0 to those behind
+    it; `writes` [layer, head, row, width]: what each head adds to the row. The sum over the heads
+    of a layer is all that its attention adds.
+    """
+
+    weights: Float[Array, "layer head row row"]
+    writes: Float[Array, "layer head row width"]
+
+
 class Torso(Record):
     """What sits between embedding and unembedding, for one sequence.
 
@@ -31,7 +43,8 @@ class Torso(Record):
     - `low_rank_layers()`: the names of the dense layers that `LowRank` adapts by default.
 
     With attention also `remember` and `remembered`, for prompts of keys and values; with these,
-    `forget` and `forgets = True` where a state can drop what was read last.
+    `forget` and `forgets = True` where a state can drop what was read last. For analyses of heads
+    `attended`.
 
     Optional, for speed: `advance_batch` and `advance_tokens`, where a batch can share work; for
     memory: `reading_bytes`, `micro_batch`, `prompts_at_once`, `reading_lengths`. `is_large` says
@@ -79,6 +92,12 @@ class Torso(Record):
     def has_attention(self) -> bool:
         """Whether it has keys and values: `remember` and `remembered` are then its own."""
         return type(self).remember is not Torso.remember
+
+    def attended(self, rows: Rows) -> Attended | None:
+        """What the heads do while the rows are read from the start; None: it has no heads, or does
+        not show them."""
+        del rows
+        return None
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:

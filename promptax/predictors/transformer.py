@@ -39,6 +39,7 @@ from promptax.predictors.parts.layers import (
     positions,
 )
 from promptax.predictors.torso import (
+    Attended,
     BatchOutputs,
     BatchRows,
     BatchTokens,
@@ -164,6 +165,13 @@ class Block(Record):
 
         return split(query) / jnp.sqrt(head_width), split(key), split(self.value(normed))
 
+    def behind_attention(
+        self, hidden: Float[Array, "*batch time width"]
+    ) -> Float[Array, "*batch time width"]:
+        """The perceptron and the last normalisation of rows to which attention was added."""
+        inner = gelu(self.mlp_input(self.before_mlp(hidden)))
+        return self.after_mlp(hidden + self.mlp_output(inner))
+
 
 def _block(key: Key[Array, ""], spec: Transformer) -> Block:
     width, hidden = spec.width, spec.width * spec.widening
@@ -270,22 +278,46 @@ class TransformerTorso(Torso):
         """All blocks, given the first one's projections of the rows [..., time, width]."""
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
-            query, key, value = block.projections(hidden, self.heads) if index else first
-            if self.positions == "rotary":
-                turn = rotation(state.rows_read(), hidden.shape[-2], key.shape[-1], ROTARY_BASE)
-                query, key = rotated(query, turn), rotated(key, turn)
+            given = block.projections(hidden, self.heads) if index else first
+            query, key, value = self._turned(given, state.rows_read())
             past = state.keys[index], state.values[index], state.filled
             attended = attention(query, key, value, past, distance=self._distance)
             attended = block.attention_output(attended)
-            hidden = hidden + attended
-            inner = gelu(block.mlp_input(block.before_mlp(hidden)))
-            hidden = block.after_mlp(hidden + block.mlp_output(inner))
+            hidden = block.behind_attention(hidden + attended)
             keys.append(append(state.keys[index], key, state.filled))
             values.append(append(state.values[index], value, state.filled))
             internals[f"block{index}.attention"] = attended
         filled = state.filled_after(hidden.shape[-2])
         outputs = self._nan_without_place(hidden, state.rows_read())
         return Memory(filled, tuple(keys), tuple(values)), outputs, internals
+
+    def _turned(self, given: Projections, first: int | Array) -> Projections:
+        """Queries, keys and values, as they meet each other."""
+        query, key, value = given
+        if self.positions != "rotary":
+            return given
+        turn = rotation(first, key.shape[-2], key.shape[-1], ROTARY_BASE)
+        return rotated(query, turn), rotated(key, turn), value
+
+    def attended(self, rows: Rows) -> Attended:
+        """Weights are read off by attention to the rows of an identity matrix, in place of values.
+        What a head writes is what the block would write if the others wrote nothing."""
+        count, width = rows.shape
+        hidden = rows + self._places(0, count, width)
+        identity = jnp.broadcast_to(jnp.eye(count), (self.heads, count, count))
+        empty = jnp.zeros((self.heads, 0, 0))
+        weights, writes = [], []
+        for block in self.blocks:
+            query, key, value = self._turned(block.projections(hidden, self.heads), 0)
+            past = empty, empty, None
+            seen = attention(query, key, identity, past, distance=self._distance)
+            seen = jnp.swapaxes(seen.reshape(count, self.heads, count), 0, 1)
+            alone = jnp.einsum("htv,hg->htgv", seen @ value, jnp.eye(self.heads))
+            written = block.attention_output(alone.reshape(self.heads, count, width))
+            hidden = block.behind_attention(hidden + jnp.sum(written, axis=0))
+            weights.append(seen)
+            writes.append(written)
+        return Attended(jnp.stack(weights), jnp.stack(writes))
 
     def forget(self, state: Memory, rows: Int[Array, ""]) -> Memory:
         return state.without_last(rows)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 Heads = Float[Array, "*batch head time head_width"]
+Values = Float[Array, "*batch head time value_width"]
 Queries = Float[Array, "*batch head row head_width"]
 Past = tuple[Array, Array, Array | None]
 Scores = Float[Array, "*head row other"]
@@ -41,7 +42,7 @@ ANY_DISTANCE = Distance()
 def attention(
     query: Queries,
     key: Heads,
-    value: Heads,
+    value: Values,
     past: Past,
     groups: int = 1,
     distance: Distance = ANY_DISTANCE,
