@@ -26,6 +26,8 @@ AXES = {
     "prompt": "one row of a prompt",
     "embedding": "one coordinate of an embedding row",
     "state": "one coordinate of an internal state",
+    "layer": "one layer of a network; counts from 0, the first",
+    "head": "one head of attention in a layer",
     "internal": "one internal state of a predictor, by name",
     "budget": "what a search has spent, in evaluations or tokens",
     "step": "one update of the training loop; counts 1..S",

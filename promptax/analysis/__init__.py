@@ -4,6 +4,8 @@ from promptax.analysis.algorithms import algorithm_distances as algorithm_distan
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
 from promptax.analysis.effective_prior import effective_priors as effective_priors
+from promptax.analysis.induction_heads import in_context_learning as in_context_learning
+from promptax.analysis.induction_heads import induction_heads as induction_heads
 from promptax.analysis.internal_states import PrincipalComponents as PrincipalComponents
 from promptax.analysis.internal_states import internal_states as internal_states
 from promptax.analysis.internal_states import principal_components as principal_components
