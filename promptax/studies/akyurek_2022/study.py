@@ -71,9 +71,11 @@ class Akyurek2022(TrainingStudy):
         sizes = SCALES[scale]
         width, heads = sizes.width, sizes.heads
         deep = Transformer(width=width, depth=sizes.layers, heads=heads)
+        # One head suffices for the step; but networks here predict how sure they are too, which von
+        # Oswald's do not, and one head of four numbers gave up a dimension of x for it.
         linear = LinearAttention(
-            width=sizes.dimensions + 2,
-            heads=1,
+            width=2 * (sizes.dimensions + 2),
+            heads=2,
             widening=0,
             norm=False,
             positions=False,
