@@ -44,10 +44,11 @@ class Search(Tuner):
       is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
     Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget`, what enters
-    a comparison; `updates`, where the search knows its number of steps; `batch`, its own number of
-    sequences; `most_rows`, where longer prompts are read on the way; `same_episodes`;
-    `reads_by_losses`; `reads_parts`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
-    `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
+    a comparison; `rates_to_try`, where one of its numbers must be chosen; `updates`, where the
+    search knows its number of steps; `batch`, its own number of sequences; `most_rows`, where
+    longer prompts are read on the way; `same_episodes`; `reads_by_losses`; `reads_parts`;
+    `names_symbols`; `seeks_worst`; `run_length`; `scores`, with `tries_all`; `steer`, where it is
+    not one prompt that is read; `check_plan` and `check_room`, to
     refuse what does not fit. A search around another one is an `Around`. Of the fit settings, those
     about learning rates and clipping never apply.
 
@@ -68,6 +69,9 @@ class Search(Tuner):
     """Whether prompts are read behind parts of the batch, as in races."""
     recommends: ClassVar[bool] = True
     """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`)."""
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = ("", ())
+    """A number that suits one target and not another, such as a learning rate: its field, and
+    values worth trying (`RacedRates`). As a default four of them, each four times the last one."""
     length: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:

@@ -12,7 +12,7 @@ the smallest loss on record mostly belongs to a lucky batch. Moves are decided b
 batch, and at the end, when it is cold, a move that loses is hardly ever accepted.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,11 @@ class Annealing(Search):
     on any predictor over symbols, exact ones included. With both temperatures 0 it is hill
     climbing: only moves that do not lose are made.
     """
+
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = (
+        "start_temperature",
+        (0.05, 0.2, 0.8, 3.0),
+    )
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""

@@ -46,6 +46,8 @@ class SubspaceEvolution(Search):
 
     reads_by_losses: ClassVar[bool] = True
 
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = "sigma", (0.0625, 0.25, 1.0, 4.0)
+
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
     dimensions: int = 16

@@ -63,6 +63,8 @@ class ProjectedGradient(Search):
 
     reads_by_losses: ClassVar[bool] = True
 
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = "learning_rate", (0.025, 0.1, 0.4, 1.6)
+
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
     learning_rate: float = 0.1

@@ -22,6 +22,8 @@ class PolicySearch(WrittenSearch):
 
     prompters: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = "learning_rate", (0.025, 0.1, 0.4, 1.6)
+
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""
     samples: int = 16

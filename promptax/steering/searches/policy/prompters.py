@@ -17,6 +17,8 @@ w have more weights than one of width w, which a fair comparison states. Charged
 and the best one.
 """
 
+from typing import ClassVar
+
 from promptax.specs import check
 from promptax.steering.searches.policy.writing import LearnBy, WrittenSearch
 
@@ -27,6 +29,8 @@ class Prompters(WrittenSearch):
     `loss` [repetition, step] is that of the best prompt before the step, nats per sequence. Works
     on any predictor over symbols; no gradient goes through the predictor.
     """
+
+    rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = "learning_rate", (0.025, 0.1, 0.4, 1.6)
 
     length: int = 6
     """Number of symbols of the prompt; 0 is no prompt."""

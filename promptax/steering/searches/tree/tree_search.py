@@ -56,7 +56,8 @@ class TreeSearch(Search):
     exploration: float = 1.25
     """Weight of what was seldom visited, against values scaled to 0..1 (1.25 in mctx)."""
     nodes: int = 2048
-    """Prefixes that the tree has room for; each step takes one."""
+    """Prefixes that the tree has room for; each step takes one. Under a budget the search ends
+    where the tree is full."""
 
     def __check_init__(self) -> None:
         for name in ("rollouts", "nodes"):
@@ -71,10 +72,14 @@ class TreeSearch(Search):
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         del predictor, target
         check(
-            settings.steps <= self.nodes,
+            settings.budget is not None or settings.steps <= self.nodes,
             f"Expected at most {self.nodes:,} steps, since the tree has room for as many nodes; "
             f"got {settings.steps:,}. Choose more nodes or fewer steps.",
         )
+
+    def updates(self, settings: FitSettings, symbols: int) -> int:
+        del symbols
+        return min(settings.steps, self.nodes)
 
     def check_room(self, symbols: int, settings: FitSettings) -> None:
         edges = settings.repetitions * self.nodes * symbols
