@@ -52,6 +52,7 @@ from promptax.steering.searches.random_prompt import RandomPrompt as RandomPromp
 from promptax.steering.searches.tree.tree_search import TreeSearch as TreeSearch
 from promptax.steering.searches.wrappers.pruned_alphabet import PrunedAlphabet as PrunedAlphabet
 from promptax.steering.searches.wrappers.raced import Raced as Raced
+from promptax.steering.searches.wrappers.raced_rates import RacedRates as RacedRates
 from promptax.steering.searches.wrappers.restarted import Restarted as Restarted
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.weights.full_weights import FullWeights as FullWeights
