@@ -82,11 +82,31 @@ def profile(
 def probability_of_improvement(ours: Strata, theirs: Strata) -> float:
     """The chance that a run of ours has a smaller gap than one of theirs on the same instance; a
     tie counts half."""
-    shares = []
-    for mine, other in zip(ours, theirs, strict=True):
-        smaller = (mine[:, None] < other[None, :]).mean()
-        shares.append(smaller + 0.5 * (mine[:, None] == other[None, :]).mean())
-    return float(np.mean(shares))
+    return float(np.mean([_wins(*pair).mean() for pair in zip(ours, theirs, strict=True)]))
+
+
+def improvement_interval(
+    ours: Strata, theirs: Strata, seed: int = 0, replications: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile interval of the probability of improvement; the runs of both are drawn anew
+    within each stratum. Where it contains 1/2, the two are not told apart."""
+    generator, total = np.random.default_rng(seed), np.zeros(replications)
+    for pair in zip(ours, theirs, strict=True):
+        wins = _wins(*pair)
+        shares = [
+            generator.multinomial(runs, np.full(runs, 1 / runs), size=replications) / runs
+            for runs in wins.shape
+        ]
+        total += np.einsum("ri,ij,rj->r", shares[0], wins, shares[1])
+    return _middle(total / len(ours), level)
+
+
+def _wins(
+    mine: Float[np.ndarray, " run"], other: Float[np.ndarray, " run"]
+) -> Float[np.ndarray, "run run"]:
+    """1 where the first's run has the smaller gap, 1/2 at a tie, 0 elsewhere."""
+    smaller, equal = mine[:, None] < other[None, :], mine[:, None] == other[None, :]
+    return np.where(equal, 0.5, smaller.astype(float))
 
 
 def stratified_interval(
@@ -99,13 +119,16 @@ def stratified_interval(
     """The percentile interval of a statistic of all runs, which are drawn anew within each
     stratum. With fewer than some five runs in each it is too short."""
     generator = np.random.default_rng(seed)
-    drawn = np.concatenate(
+    resampled = np.concatenate(
         [runs[generator.integers(len(runs), size=(replications, len(runs)))] for runs in strata],
         axis=1,
     )
-    values = [statistic(row) for row in drawn]
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    return _middle(np.array([statistic(runs) for runs in resampled]), level)
+
+
+def _middle(values: Float[np.ndarray, " replication"], level: float) -> tuple[float, float]:
+    """Between which two values that share of them lies, as much below it as above."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

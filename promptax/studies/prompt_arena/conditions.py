@@ -5,12 +5,14 @@ want, and whether they enter at all. One that enters and cannot run here is refu
 anything is measured. Races stay out of the exact track: part of all sequences is another question.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
 from promptax.specs import check, members
-from promptax.steering import Search
+from promptax.steering import PromptMixture, Search, SimplexPrompt
+from promptax.studies.prompt_arena.beside import Beside
 from promptax.studies.prompt_arena.contest import Contest
 from promptax.studies.prompt_arena.instances import (
     Instance,
@@ -20,10 +22,11 @@ from promptax.studies.prompt_arena.instances import (
 )
 
 EXACT, SAMPLED = "exact", "sampled"
+HINDSIGHT, BESIDE = "hindsight: ", "beside: "  # labels of what is shown and not ranked
 SHORT, LONG = Shape(4, 7, 8), Shape(4, 10, 8)  # 2^14 and 2^20 prompts
-HARD = {SHORT: (5, 17, 19, 27, 28, 42), LONG: (0, 3, 7, 9, 11, 12)}
+HARD = {SHORT: (19, 27, 42, 47, 66, 100), LONG: (0, 3, 11, 18, 20, 30)}
 """Seeds whose instances are hard (`instances.is_hard`): the first that are, of each shape; those
-that follow are held out, 47, 66, 78, 100, 123 and 128 of the first."""
+that follow are held out, 128, 143, 206, 226, 256 and 276 of the first."""
 EASY = (0, 1)
 
 
@@ -38,12 +41,14 @@ class Scale(NamedTuple):
     tokens: int
     relabellings: int
     repetitions: int
+    hindsight: bool
+    """Whether what is shown beside the ranking is measured too."""
 
 
 SCALES = {
-    "smoke": Scale((SHORT,), 1, 0, (EXACT,), 128, 2**14, 1, 4),
-    "small": Scale((SHORT,), 4, 1, (EXACT, SAMPLED), 2**12, 2**19, 2, 10),
-    "paper": Scale((SHORT, LONG), 6, 2, (EXACT, SAMPLED), 2**14, 2**21, 4, 25),
+    "smoke": Scale((SHORT,), 1, 0, (EXACT,), 128, 2**14, 1, 4, False),
+    "small": Scale((SHORT,), 4, 1, (EXACT, SAMPLED), 2**12, 2**19, 2, 10, True),
+    "paper": Scale((SHORT, LONG), 6, 2, (EXACT, SAMPLED), 2**14, 2**21, 4, 25, True),
 }
 """Runs are relabellings × repetitions on each instance. Programs are compiled for a shape, and that
 takes longer than to run them: `small` has one."""
@@ -55,14 +60,18 @@ def name_of(track: str, instance: str, search: str) -> str:
 
 
 def conditions(scale: str, only: str = "") -> dict[str, Condition]:
-    """All conditions at that scale, by name; `only`: the searches whose names have this word."""
+    """All conditions at that scale, by name; `only`: those whose labels have this word."""
     check(scale in SCALES, f"Expected a scale from {tuple(SCALES)}; got {scale!r}.")
     sizes = SCALES[scale]
     return {
-        name_of(track, name, label): Condition(contest)
+        name_of(track, name, label): Condition(measurement)
         for track in sizes.tracks
         for name, instance in instances(sizes)
-        for label, contest in contests(sizes, track, instance, only)
+        for label, measurement in [
+            *contests(sizes, track, instance).items(),
+            *(tuned(sizes, instance).items() if track == SAMPLED else ()),
+        ]
+        if only in label
     }
 
 
@@ -76,27 +85,28 @@ def instances(sizes: Scale) -> Iterator[tuple[str, Instance]]:
             yield f"easy {size} seed {seed}", easy_instance(shape, seed)
 
 
-def contests(
-    sizes: Scale, track: str, instance: Instance, only: str
-) -> Iterator[tuple[str, Contest]]:
+def contests(sizes: Scale, track: str, instance: Instance) -> dict[str, Contest]:
     """What every search that enters is asked on an instance, by the search's label."""
     exact = track == EXACT
     budget = sizes.evaluations if exact else sizes.tokens
-    for label, search in entrants(instance.shape.prompt_length, budget).items():
-        if only in label and not (exact and search.reads_parts):  # all sequences have no parts
-            yield (
-                label,
-                Contest(
-                    search=search,
-                    prior=instance.prior,
-                    target=instance.target,
-                    length=instance.shape.length,
-                    budget=budget,
-                    exact=exact,
-                    relabellings=sizes.relabellings,
-                    repetitions=sizes.repetitions,
-                ),
-            )
+    length = instance.shape.prompt_length
+    searches = entrants(length, budget)
+    if sizes.hindsight:
+        searches |= in_hindsight(length, budget)
+    return {
+        label: Contest(
+            search=search,
+            prior=instance.prior,
+            target=instance.target,
+            length=instance.shape.length,
+            budget=budget,
+            exact=exact,
+            relabellings=sizes.relabellings,
+            repetitions=sizes.repetitions,
+        )
+        for label, search in searches.items()
+        if not (exact and search.reads_parts)  # all sequences have no parts
+    }
 
 
 def entrants(prompt_length: int, budget: int) -> dict[str, Search]:
@@ -106,4 +116,44 @@ def entrants(prompt_length: int, budget: int) -> dict[str, Search]:
         for member in members(Search).values()
         if member.recommends
         for label, search in member.for_budget(prompt_length, budget).items()
+    }
+
+
+def in_hindsight(prompt_length: int, budget: int) -> dict[str, Search]:
+    """Searches at every value of the number that must be chosen, but for the default, which has
+    entered already. The best of them is known only afterwards: it is shown, and not ranked."""
+    searches = {}
+    for member in members(Search).values():
+        rate, rates = member.rates_to_try
+        entered = member.for_budget(prompt_length, budget) if rates else {}
+        for label, search in entered.items():
+            for value in rates:
+                if value != getattr(search, rate):
+                    tried = dataclasses.replace(search, **{rate: value})
+                    searches[f"{HINDSIGHT}{label}, {rate} {value:g}"] = tried
+    return searches
+
+
+def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
+    """Prompts that gradients tune, at several learning rates, where the exact predictor reads what
+    they tune."""
+    length = instance.shape.prompt_length
+    tuners = {
+        "SimplexPrompt": SimplexPrompt(length=length),
+        "PromptMixture of 2": PromptMixture(prompt=SimplexPrompt(length=length)),
+    }
+    return {
+        f"{BESIDE}{name}, learning rate {rate:g}": Beside(
+            tuner=tuner,
+            learning_rate=rate,
+            prompt_length=length,
+            prior=instance.prior,
+            target=instance.target,
+            length=instance.shape.length,
+            budget=sizes.tokens,
+            repetitions=sizes.relabellings * sizes.repetitions,
+        )
+        for name, tuner in tuners.items()
+        for rate in (0.02, 0.08, 0.32)
+        if sizes.hindsight
     }

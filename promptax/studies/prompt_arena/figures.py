@@ -1,7 +1,7 @@
-"""The arena's page: for each track a table, the curves of the best, and who leads at which cost."""
+"""The page: for each track a table, curves by cost, profiles, and who leads at which cost."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -11,100 +11,192 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from promptax.report.figures import canvas, style
 from promptax.report.pages.study import Part
-from promptax.studies.prompt_arena.conditions import EXACT
-from promptax.studies.prompt_arena.reading import Reader, Row, front, means, table
+from promptax.studies.prompt_arena.conditions import BESIDE, EXACT, SAMPLED
+from promptax.studies.prompt_arena.reading import (
+    Reader,
+    Row,
+    final_gap,
+    front,
+    mean_gaps,
+    means,
+    profiles,
+    reached,
+    table,
+)
 
 NAMED = 6  # curves with a name; the others are grey
 _COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LEAST = 1e-3  # gaps below that are drawn there: the axis is logarithmic
+LEAST, MOST = 1e-3, 3.0  # gaps beyond are drawn there: the axis is logarithmic
+_GAP_TITLE = "Gap [random prompts' median gap]"
+_CLIPPED = f"Gaps below {LEAST:g} are drawn at {LEAST:g}."
 
+_START = (
+    "A prompt of a few symbols is put before what a predictor reads, so that it predicts one "
+    "target better. Which prompt is the best? Here the predictor is exact and the prompts are few, "
+    "so that the loss behind every one of them is known, and with it the best. The searches do not "
+    "know it. Each has the same budget, and says at any time which prompt it would take.\n\n"
+    "The gap of a prompt is how much more is lost behind it than behind the best one: 0 is the "
+    "best prompt, 1 is as bad as a random one (the median of all that are possible). Prompts that "
+    "the predictor thinks impossible cannot win. Hard instances are made so that going downhill "
+    "gets stuck; easy ones are controls. Every run sees the symbols in another order."
+)
 _ABOUT = {
     EXACT: (
         "Does the search search? An evaluation gives a prompt's expected loss without noise, "
-        "summed over all sequences. A gradient costs three evaluations."
+        "over all sequences. Cost counts evaluations; a gradient costs three."
     ),
-    "sampled": (
-        "Does it cope with noise? Losses are means over batches of drawn sequences, and every "
-        "symbol that is read costs one token, three where a derivative goes through it. What a "
-        "search recommends is judged on exact losses afterwards, which it never sees."
+    SAMPLED: (
+        "Does it cope with noise? Losses are means over batches of drawn sequences. Cost counts "
+        "tokens: every symbol that is read is one, three where a derivative goes through it. What "
+        "a search recommends is judged afterwards on exact losses, which it never sees."
     ),
 }
-_GAP = (
-    "A gap says how much worse a recommended prompt is than the best of all prompts: 0 is the best "
-    "prompt, 1 is as bad as a random one. Impossible prompts cannot win. The mean is that of the "
-    "middle half of all runs, with a 95 % interval of runs drawn anew within each instance; "
-    "searches that share a place are not told apart. Solved: runs that end at a best prompt. Time: "
-    "the cost until a gap of 0.01, restarts included."
+_COLUMNS = (
+    "Place: searches with the same number are not told apart from the first of them. A run of the "
+    "one may as well have the smaller gap as a run of the other.\n\n"
+    "Gap: at the end of the budget, the mean over the middle half of all runs, with a 95 % "
+    "interval. Solved: runs that end at a best prompt, on hard and on easy instances. Cost: what "
+    "is expected to be spent until a gap of 0.01, if runs that fail are begun anew.\n\n"
+    "First wins: how often a run of the first line has a smaller gap than one of this line; a tie "
+    "counts half. Hindsight: the gap at the best of several rates, which nobody knows beforehand. "
+    "It is not ranked. Searches that are called “raced” pay for that choice."
+)
+_BESIDE = (
+    "Rows of weights over symbols, tuned by gradients on the same batches, at equal tokens. A "
+    "prompt of symbols is a special case, so that a gap may be below 0. These are ranked with "
+    "nothing. An exact predictor has no embedding and no weights of a network to tune."
 )
 
 
 def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
-    """A part for each track of which there are results."""
+    """What this is, and a part for each track of which there are results."""
     reader = Reader(results)
-    return [_part(reader, track) for track in reader.tracks() if reader.searches(track)]
+    tracks = [track for track in reader.tracks() if reader.searches(track)]
+    about = [Part("What this is", _START, ())] if tracks else []
+    tuned = [_beside(reader, track) for track in tracks if reader.beside(track)]
+    return [*about, *(_part(reader, track) for track in tracks), *tuned]
 
 
 def _part(reader: Reader, track: str) -> Part:
     rows = table(reader, track)
     unit = "evaluations" if track == EXACT else "tokens"
+    order = [row.search for row in rows]
+    named = f"the {min(NAMED, len(rows))} first searches of the table by name, the others in grey"
     drawn = [
+        (f"The gap by cost (middle half of all runs): {named}.", _gaps(reader, track, order, unit)),
         (
-            f"Mean gap of the middle half of all runs by cost; the {min(NAMED, len(rows))} best "
-            "searches by name, the others in grey.",
-            anytime_curves(reader, track, [row.search for row in rows], unit),
+            f"Aims reached by cost, gaps of 1 down to 0 in every run: {named}. Higher is better.",
+            _aims(reader, track, order, unit),
         ),
         (
-            "Who leads at which cost: no other search has a smaller gap for as little.",
+            f"Runs that end with at most such a gap: {named}. Higher is better.",
+            _profiles(reader, track, order),
+        ),
+        (
+            "Who leads at which cost: nothing else has a smaller gap for as little.",
             pareto(reader, track, unit),
         ),
     ]
-    return Part(f"{track.capitalize()} track", f"{_ABOUT[track]}\n\n{_GAP}", drawn, _table(rows))
+    return Part(
+        f"{track.capitalize()} track", f"{_ABOUT[track]}\n\n{_COLUMNS}", drawn, _lines(rows)
+    )
 
 
-def _table(rows: list[Row]) -> list[dict[str, str]]:
+def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
     """The table of a track, in words."""
-    place, first, cells = 0, None, []
-    for number, row in enumerate(rows):
-        if first is None or row.interval[0] > first.interval[1]:
-            place, first = number + 1, row
-        low, high = row.interval
-        cells.append(
-            {
-                "search": row.search,
-                "place": str(place),
-                "gap": f"{row.gap:.3f}",
-                "95 %": f"{low:.3f} to {high:.3f}",
-                "hard solved": _share(row.solved["hard"]),
-                "easy solved": _share(row.solved["easy"]),
-                "time": f"{row.running_time:,.0f}" if np.isfinite(row.running_time) else "never",
-            }
-        )
-    return cells
+    return [
+        {
+            "search": row.search,
+            "place": str(row.place),
+            "gap": f"{row.gap:.3f}",
+            "95 %": f"{row.interval[0]:.3f}–{row.interval[1]:.3f}",
+            "solved": f"{_share(row.solved['hard'])}, {_share(row.solved['easy'])}",
+            "cost": f"{row.running_time:,.0f}" if np.isfinite(row.running_time) else "never",
+            "first wins": "–" if number == 0 else f"{row.behind_first:.2f}",
+            "hindsight": "–" if np.isnan(row.hindsight) else f"{row.hindsight:.3f}",
+        }
+        for number, row in enumerate(rows)
+    ]
 
 
 def _share(share: float) -> str:
     return "–" if np.isnan(share) else f"{share:.0%}"
 
 
-def anytime_curves(reader: Reader, track: str, order: list[str], unit: str) -> Figure:
-    """The gap of every search by what it has spent; both axes logarithmic."""
-    budgets, curves = reader.budgets(track), means(reader, track)
-    note = f"Gaps below {LEAST:g} are drawn at {LEAST:g}."
+def _beside(reader: Reader, track: str) -> Part:
+    """What gradients tune, and the best search of the track."""
+    labels = sorted(reader.beside(track), key=lambda label: final_gap(reader, track, label))
+    first = table(reader, track)[0].search
+    rows = [
+        {"tuned": label.removeprefix(BESIDE), "gap": f"{final_gap(reader, track, label):.3f}"}
+        for label in labels
+    ]
+    curves = {label.removeprefix(BESIDE): mean_gaps(reader, track, label) for label in labels}
+    curves[f"{first} (search)"] = mean_gaps(reader, track, first)
+    best = [label.removeprefix(BESIDE) for label in labels[: NAMED - 1]]
+    figure = curves_by_cost(
+        reader, track, curves, [f"{first} (search)", *best], "tokens", "Tuned by gradients"
+    )
+    reading = "The gap by cost of what gradients tune, and of the first search of the table."
+    return Part("Beside: prompts that gradients tune", _BESIDE, [(reading, figure)], rows)
+
+
+def _gaps(reader: Reader, track: str, order: Sequence[str], unit: str) -> Figure:
+    """The gap of every search by what it has spent."""
+    return curves_by_cost(reader, track, means(reader, track), order, unit, "Gap by cost")
+
+
+def curves_by_cost(
+    reader: Reader,
+    track: str,
+    curves: Mapping[str, np.ndarray],
+    order: Sequence[str],
+    unit: str,
+    title: str,
+) -> Figure:
+    """Gaps by what was spent; both axes logarithmic."""
+    budgets = reader.budgets(track)
     with style.house_style():
         figure, (panel,) = canvas.stacked_panels(
-            f"Gap by cost: {track} track", ["Gap [random prompts' median gap]"], [4.2], [note]
+            f"{title}: {track} track", [_GAP_TITLE], [4.2], [_CLIPPED]
         )
-        _axes(panel, budgets, unit)
-        labels = []
-        for index, search in reversed(list(enumerate(order))):
-            values = np.clip(curves[search], LEAST, 3.0)
-            named = index < NAMED
-            color = _COLORS[index] if named else style.FAINT
-            panel.plot(budgets, values, color=color, zorder=3 if named else 1)
-            if named:
-                last = float(values[-1])
-                labels.append(canvas.EndLabel(search, f"{curves[search][-1]:.3f}", last, color))
-        canvas.label_ends(panel, labels)
+        _cost_axis(panel, budgets, unit)
+        _gap_axis(panel)
+        drawn = {name: np.clip(curve, LEAST, MOST) for name, curve in curves.items()}
+        _named_curves(panel, budgets, drawn, order, {n: f"{curves[n][-1]:.3f}" for n in curves})
+    return figure
+
+
+def _aims(reader: Reader, track: str, order: Sequence[str], unit: str) -> Figure:
+    """The run-time distribution: the share of aims reached by what was spent."""
+    budgets, curves = reader.budgets(track), reached(reader, track)
+    with style.house_style():
+        figure, (panel,) = canvas.stacked_panels(
+            f"Aims reached by cost: {track} track", ["Share of runs and aims"], [3.6], []
+        )
+        _cost_axis(panel, budgets, unit)
+        panel.set_ylim(0, 1.02)
+        _named_curves(panel, budgets, curves, order, {n: f"{c[-1]:.2f}" for n, c in curves.items()})
+    return figure
+
+
+def _profiles(reader: Reader, track: str, order: Sequence[str]) -> Figure:
+    """The performance profile: the share of runs by the gap that they end with."""
+    thresholds = np.geomspace(LEAST, MOST, 60)
+    curves = profiles(reader, track, thresholds)
+    with style.house_style():
+        figure, (panel,) = canvas.stacked_panels(
+            f"Runs by their gap at the end: {track} track", ["Share of runs"], [3.6], []
+        )
+        panel.set_xscale("log")
+        panel.set_xlim(LEAST, MOST)
+        panel.set_xlabel("gap at most")
+        panel.xaxis.set_major_formatter(FuncFormatter(_plain))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_ylim(0, 1.02)
+        place = int(np.searchsorted(thresholds, 0.01))
+        remarks = {name: f"{curve[place]:.0%} at 0.01" for name, curve in curves.items()}
+        _named_curves(panel, thresholds, curves, order, remarks)
     return figure
 
 
@@ -112,32 +204,48 @@ def pareto(reader: Reader, track: str, unit: str) -> Figure:
     """All searches' gaps at all budgets as points, and the front of those that lead."""
     budgets, leading = reader.budgets(track), front(reader, track)
     with style.house_style():
+        note = f"Grey: every search at every cost. {_CLIPPED}"
         figure, (panel,) = canvas.stacked_panels(
-            f"Who leads at which cost: {track} track",
-            ["Gap [random prompts' median gap]"],
-            [3.6],
-            [f"Grey: every search at every cost. Gaps below {LEAST:g} are drawn at {LEAST:g}."],
+            f"Who leads at which cost: {track} track", [_GAP_TITLE], [3.6], [note]
         )
-        _axes(panel, budgets, unit)
+        _cost_axis(panel, budgets, unit)
+        _gap_axis(panel)
         for values in means(reader, track).values():
-            panel.plot(
-                budgets, np.clip(values, LEAST, 3.0), "o", color=style.FAINT, markersize=3, zorder=1
-            )
+            clipped = np.clip(values, LEAST, MOST)
+            panel.plot(budgets, clipped, "o", color=style.FAINT, markersize=3, zorder=1)
         cost = [point[1] for point in leading]
-        gap = [float(np.clip(point[2], LEAST, 3.0)) for point in leading]
+        gap = [float(np.clip(point[2], LEAST, MOST)) for point in leading]
         panel.plot(cost, gap, "o-", color=_COLORS[0], zorder=3)
-        labels, named = [], set()
-        for (search, _, value), height in zip(reversed(leading), reversed(gap), strict=True):
-            if search not in named and len(named) < NAMED:
-                named.add(search)
-                labels.append(canvas.EndLabel(search, f"{value:.3f}", height, _COLORS[0]))
-        canvas.label_ends(panel, labels)
+        names = [point[0] for point in leading]
+        labels = [
+            canvas.EndLabel(name, f"from {spent:,.0f}", gap[index], _COLORS[0])
+            for index, (name, spent, _) in enumerate(leading)
+            if name not in names[:index]
+        ]
+        canvas.label_ends(panel, labels[-NAMED:])
     return figure
 
 
-def _axes(panel: Axes, budgets: np.ndarray, unit: str) -> None:
-    """Both axes logarithmic, from the first budget to the last."""
-    _cost_axis(panel, budgets, unit)
+def _named_curves(
+    panel: Axes,
+    across: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    order: Sequence[str],
+    remarks: Mapping[str, str],
+) -> None:
+    """The first curves of the order by name and colour, the others in grey."""
+    labels = []
+    for index, name in reversed(list(enumerate(order))):
+        named = index < NAMED
+        color = _COLORS[index] if named else style.FAINT
+        panel.plot(across, curves[name], color=color, zorder=3 if named else 1)
+        if named:
+            labels.append(canvas.EndLabel(name, remarks[name], float(curves[name][-1]), color))
+    canvas.label_ends(panel, labels)
+
+
+def _gap_axis(panel: Axes) -> None:
+    """A logarithmic axis of gaps, with plain numbers."""
     panel.set_yscale("log")
     panel.set_ylim(0.8 * LEAST, 3.5)
     panel.yaxis.set_major_formatter(FuncFormatter(_plain))
