@@ -153,9 +153,18 @@ class TrainingStudy(Study):
 
     def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
         reader = Reader(results)
-        return [
-            Part(name, "", drawn) for name in reader.names() if (drawn := curves(reader.of(name)))
-        ]
+        return parts_of_all(reader)
+
+
+def parts_of_all(reader: Reader, *, with_regret: bool = True) -> list[Part]:
+    """A part for every training, with its curves. Its name begins with a capital letter."""
+    names = reader.names()
+    drawn = [curves(reader.of(name), with_regret=with_regret) for name in names]
+    return [
+        Part(name[:1].upper() + name[1:], "", figures)
+        for name, figures in zip(names, drawn, strict=True)
+        if figures
+    ]
 
 
 def curves(

@@ -62,7 +62,7 @@ dl { margin: 0; padding: 0 1.1rem 1rem; }
 dt { color: var(--muted); font-size: 0.9375rem; margin-top: 0.7rem; }
 dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 details.claim { margin: 0; border: 0; border-bottom: 1px solid var(--line); border-radius: 0; }
-details.claim summary { display: grid; grid-template-columns: 6.25rem 6.25rem 1fr; gap: 0 0.75rem;
+details.claim summary { display: grid; grid-template-columns: 7rem 6.25rem 1fr; gap: 0 0.75rem;
                         padding: 0.6rem 0; font-weight: 400; align-items: baseline;
                         list-style: none; }
 details.claim summary::-webkit-details-marker { display: none; }
@@ -79,7 +79,7 @@ table.numbers { font-size: 0.875rem; margin-bottom: 1rem; }
 table.numbers th:first-child { min-width: 14rem; }
 footer { padding-top: 3rem; padding-bottom: 4rem; }
 @media (max-width: 34rem) {
-  details.claim summary { grid-template-columns: 6.25rem 1fr; }
+  details.claim summary { grid-template-columns: 7rem 1fr; }
   .claim .text { grid-column: 1 / -1; }
   header { padding-top: 2.25rem; }
   h2 { margin-top: 3.5rem; }

@@ -19,7 +19,7 @@ from promptax.studies.akyurek_2022.claims import (
     nearest_step,
     ridges,
 )
-from promptax.studies.trainings import Reader, curves
+from promptax.studies.trainings import Reader, parts_of_all
 
 _ABOUT = (
     "One curve for each network. It should be lowest where the penalty is the network's own noise. "
@@ -41,10 +41,7 @@ def parts(reader: Reader) -> list[Part]:
         "Which rate?": (_STEPS, list(_rates(reader))),
     }
     sections = [Part(heading, text, drawn) for heading, (text, drawn) in asked.items() if drawn]
-    return sections + [
-        Part(name.capitalize(), "", curves(reader.of(name), with_regret=False))
-        for name in reader.names()
-    ]
+    return sections + parts_of_all(reader, with_regret=False)
 
 
 def _penalties(reader: Reader) -> Iterator[tuple[str, Figure]]:

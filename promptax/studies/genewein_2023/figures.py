@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
 from promptax.studies.genewein_2023.claims import SHIFTS
-from promptax.studies.trainings import Reader, curves
+from promptax.studies.trainings import Reader, parts_of_all
 
 _AROUND = (
     "What is lost at each step of a segment, on sequences that switch at regular times, which the "
@@ -24,7 +24,7 @@ def parts(reader: Reader, sizes: dict[str, tuple[int, int]]) -> list[Part]:
     period of every scale; the length of what was measured tells which one it is."""
     drawn = list(_around(reader, {2 * 2**depth: period for depth, period in sizes.values()}))
     sections = [Part("Around a switch", _AROUND, drawn)] if drawn else []
-    return sections + [Part(name, "", curves(reader.of(name))) for name in reader.names()]
+    return sections + parts_of_all(reader)
 
 
 def _around(reader: Reader, period_of: dict[int, int]) -> Iterator[tuple[str, Figure]]:

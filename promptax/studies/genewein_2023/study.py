@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale(4, 5, 6, 1, 2, 10, 4, 5e-3, 16),
-    "small": Scale(8, 20, 32, 2, 2, 2000, 16, 3e-3, 256),
+    "small": Scale(8, 20, 32, 2, 2, 2500, 16, 3e-3, 256),
     "paper": Scale(8, 20, 128, 2, 4, 500_000, 128, 1e-4, 10_000),
 }
 """`paper`: 500,000 updates of 128 sequences at 1e-4, by the authors' code; sizes of its networks

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
 from promptax.studies.graumoya_2024.claims import TREES, WEIGHTING, trained_length
-from promptax.studies.trainings import NETWORK, Reader, curves
+from promptax.studies.trainings import NETWORK, Reader, parts_of_all
 
 _ABOUT = (
     "Context-tree weighting is exact Bayes for these sources, so that no network can lose less on "
@@ -20,9 +20,7 @@ def parts(reader: Reader) -> list[Part]:
     """All networks beside each other, then the curves of each training."""
     drawn = list(_excess(reader))
     sections = [Part("Larger and nearer?", _ABOUT, drawn)] if drawn else []
-    return sections + [
-        Part(name.capitalize(), "", curves(reader.of(name))) for name in reader.names()
-    ]
+    return sections + parts_of_all(reader)
 
 
 def _excess(reader: Reader) -> Iterator[tuple[str, Figure]]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
 from promptax.studies.reddy_2023.claims import KNOWN, NOVEL, accuracy
-from promptax.studies.trainings import Reader, curves
+from promptax.studies.trainings import Reader, parts_of_all
 
 PANELS = {
     "In context: the last answer to novel classes": (NOVEL, "last_accuracy"),
@@ -24,9 +24,7 @@ def parts(reader: Reader) -> list[Part]:
     """All networks beside each other, then the curves of each training."""
     drawn = list(_abilities(reader))
     sections = [Part("In context or in weights", _ABOUT, drawn)] if drawn else []
-    return sections + [
-        Part(name.capitalize(), "", curves(reader.of(name))) for name in reader.names()
-    ]
+    return sections + parts_of_all(reader)
 
 
 def short(name: str) -> str:

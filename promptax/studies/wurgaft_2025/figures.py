@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
-from promptax.studies.trainings import Reader, curves
+from promptax.studies.trainings import Reader, parts_of_all
 from promptax.studies.wurgaft_2025.claims import (
     NEW,
     POOL,
@@ -32,9 +32,7 @@ def parts(reader: Reader) -> list[Part]:
     sections = []
     if drawn := list(_positions(reader)):
         sections.append(Part("Memorise or generalise", _ABOUT, drawn))
-    for name in reader.names():
-        sections.append(Part(name.capitalize(), "", curves(reader.of(name))))
-    return sections
+    return sections + parts_of_all(reader)
 
 
 def _positions(reader: Reader) -> Iterator[Drawn]:
