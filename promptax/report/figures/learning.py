@@ -16,6 +16,7 @@ COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#33
 MARKERS = "os^DvPX*"
 FIRST = "network"  # drawn first, and with a full line
 HEIGHT = 3.0  # inches of a panel
+MARKS = 6  # most intervals between the numbers of an axis: more run into one another
 
 Curve = tuple[Any, Any]  # across, and up
 
@@ -59,9 +60,11 @@ def lines(
             if log_across:
                 canvas.logarithmic(panel, across=True)
             elif all(np.allclose(xs, np.round(xs)) for xs, _ in curves.values()):
-                panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+                panel.xaxis.set_major_locator(MaxNLocator(MARKS, integer=True))
             if log_up:
                 canvas.logarithmic(panel, across=False)
+            else:
+                panel.yaxis.set_major_locator(MaxNLocator(MARKS))
             if limits:
                 panel.set_ylim(*limits)
             panel.set_ylabel(up)
@@ -163,6 +166,7 @@ def accuracy_by_step(learned: xr.Dataset) -> Figure:
         "accuracy",
         "The last answer of each sequence, and the first, which has no context; right is the "
         "likeliest symbol.",
+        limits=(-0.02, 1.02),
     )
 
 
