@@ -8,7 +8,15 @@ import pytest
 from support.processes import ROOT
 
 from promptax import specs
-from promptax.studies import CoinsInLanguage, Genewein2025
+from promptax.studies import (
+    Akyurek2022,
+    CoinsInLanguage,
+    Genewein2023,
+    Genewein2025,
+    GrauMoya2024,
+    Reddy2023,
+    Wurgaft2025,
+)
 
 AS_PUBLISHED = Genewein2025(as_published=True, pretraining_seeds=2, repetitions=3)
 RESULTS = sorted((ROOT / "docs" / "results").glob("**/spec*.json"))
@@ -90,6 +98,23 @@ def test_so_do_all_of_them(study, scale, digest):
         f"{name} {condition.identity()} {condition.shared().identity()}"
         for name, condition in study.conditions(scale).items()
     ]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20] == digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study", "digest"),
+    [
+        (Akyurek2022(), "fec822c563afb9a1172a"),
+        (Genewein2023(), "8e0ebf514efe46923856"),
+        (GrauMoya2024(), "88ab665159add4b1c431"),
+        (Reddy2023(), "0517392c859cc34ca8b5"),
+        (Wurgaft2025(), "dbce0cfece571fe92c9e"),
+    ],
+)
+def test_so_do_those_of_kept_trainings(study, digest):
+    conditions = study.conditions("small")
+    lines = [f"{name} {condition.identity()}" for name, condition in conditions.items()]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20] == digest
 
 
