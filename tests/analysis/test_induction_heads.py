@@ -36,7 +36,7 @@ def two_layers():
 
 
 def test_an_induction_head_built_by_hand_scores_1():
-    scores = eqx.filter_jit(score_heads)(two_layers(), jnp.array(TOKENS), np.eye(SYMBOLS))
+    scores = eqx.filter_jit(score_heads)(two_layers(), jnp.array(TOKENS), jnp.eye(SYMBOLS))
     finder, induction = ([np.asarray(score)[layer, 0] for score in scores] for layer in (0, 1))
     np.testing.assert_allclose(finder[:2], (0.0, 1.0), atol=1e-6)
     np.testing.assert_allclose(induction[0], 1.0, atol=1e-6)

@@ -49,6 +49,11 @@ def all_sequences(target: Task, reader: Predictor, length: int) -> AllSequences:
         "Expected a target over symbols with an exact predictor, to read all of its sequences; "
         f"got {type(target).__name__}. Read drawn ones: exact=False.",
     )
+    check(
+        target.scores_every_step,
+        f"Expected a target of which every step is scored; got {type(target).__name__}, whose "
+        "episodes say which steps count. Read drawn ones: exact=False.",
+    )
     with enumeration.double_precision():
         bayes = traced(target).bayes()
     merged = enumeration.counts_suffice(length, reader, bayes)

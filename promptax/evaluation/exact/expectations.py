@@ -77,8 +77,10 @@ def expected_losses(
 
 
 def can_be_expected(target: Task) -> bool:
-    """Whether a target has what `Expectations` need: an alphabet, an oracle, an exact predictor."""
-    return target.outcome.alphabet is not None and target.has_bayes and target.has_oracle
+    """Whether a target has what `Expectations` need: an alphabet, an oracle, an exact predictor,
+    and sequences of which every step is scored."""
+    is_exact = target.outcome.alphabet is not None and target.has_bayes and target.has_oracle
+    return is_exact and target.scores_every_step
 
 
 class BestPrompt(NamedTuple):
@@ -266,6 +268,11 @@ def _exact_predictor(target: Predictor | Task) -> Predictor:
         target.has_bayes,
         f"Expected a target with an exact predictor; got {type(target).__name__}, which has none. "
         "Sample instead: promptax.evaluate.",
+    )
+    check(
+        target.scores_every_step,
+        f"Expected a target of which every step is scored; got {type(target).__name__}, whose "
+        "episodes say which steps count. Sample instead: promptax.evaluate.",
     )
     with enumeration.double_precision():  # tables that it makes of its numbers are in float64
         return traced(target).bayes()
