@@ -4,7 +4,9 @@ Plain functions of arrays. A *gap* is how far a run's recommendation is from the
 least 0; smaller is better. Runs of one instance are a *stratum*: intervals resample runs within
 each, as instances are no sample of anything. Sources: Hansen et al. 2021, "COCO" (running times,
 ERT); Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
-(interquartile means, profiles, probability of improvement, the stratified bootstrap).
+(interquartile means, profiles, probability of improvement, the stratified bootstrap). Of 20 runs on
+8 instances rliable 1.2.0 gives the same mean, profile and probability to 1e-15, and an interval
+that differs by .001, as its draws do. It is no dependency: it brings packages for time series.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from promptax.specs import check
 
-Strata = Sequence[Float[np.ndarray, " run"]]
+Strata = Sequence[Float[np.ndarray, " _run"]]  # of each instance, as many runs as there are
 
 
 def gaps_at_budgets(
@@ -54,7 +56,7 @@ def expected_running_time(times: Float[np.ndarray, " run"], budget: float) -> fl
 
 
 def share_reached(
-    strata: Sequence[Float[np.ndarray, "run budget"]], targets: Sequence[float]
+    strata: Sequence[Float[np.ndarray, "_run budget"]], targets: Sequence[float]
 ) -> Float[np.ndarray, " budget"]:
     """The share of (run, target) pairs that are reached at each budget: the run-time distribution
     of COCO over several targets."""
@@ -98,12 +100,12 @@ def improvement_interval(
             for runs in wins.shape
         ]
         total += np.einsum("ri,ij,rj->r", shares[0], wins, shares[1])
-    return _middle(total / len(ours), level)
+    return _middle(np.round(total / len(ours), 12), level)  # a tie of all runs is one half, exactly
 
 
 def _wins(
-    mine: Float[np.ndarray, " run"], other: Float[np.ndarray, " run"]
-) -> Float[np.ndarray, "run run"]:
+    mine: Float[np.ndarray, " run"], other: Float[np.ndarray, " other"]
+) -> Float[np.ndarray, "run other"]:
     """1 where the first's run has the smaller gap, 1/2 at a tie, 0 elsewhere."""
     smaller, equal = mine[:, None] < other[None, :], mine[:, None] == other[None, :]
     return np.where(equal, 0.5, smaller.astype(float))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
 from promptax.specs import check, members
-from promptax.steering import PromptMixture, Search, SimplexPrompt
+from promptax.steering import Search, SimplexPrompt
 from promptax.studies.prompt_arena.beside import Beside
 from promptax.studies.prompt_arena.contest import Contest
 from promptax.studies.prompt_arena.instances import (
@@ -135,16 +135,12 @@ def in_hindsight(prompt_length: int, budget: int) -> dict[str, Search]:
 
 
 def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
-    """Prompts that gradients tune, at several learning rates, where the exact predictor reads what
-    they tune."""
+    """What gradients tune, at several learning rates: rows of weights over symbols, since all else
+    needs a network."""
     length = instance.shape.prompt_length
-    tuners = {
-        "SimplexPrompt": SimplexPrompt(length=length),
-        "PromptMixture of 2": PromptMixture(prompt=SimplexPrompt(length=length)),
-    }
     return {
-        f"{BESIDE}{name}, learning rate {rate:g}": Beside(
-            tuner=tuner,
+        f"{BESIDE}SimplexPrompt, learning rate {rate:g}": Beside(
+            tuner=SimplexPrompt(length=length),
             learning_rate=rate,
             prompt_length=length,
             prior=instance.prior,
@@ -153,7 +149,6 @@ def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
             budget=sizes.tokens,
             repetitions=sizes.relabellings * sizes.repetitions,
         )
-        for name, tuner in tuners.items()
-        for rate in (0.02, 0.08, 0.32)
+        for rate in (0.005, 0.02, 0.08, 0.32)
         if sizes.hindsight
     }
