@@ -16,10 +16,10 @@ import reference
 SITE = ROOT / "site"
 PAGES = (
     ("index.html", 1280, False),
-    ("prompt_or_tune.html", 390, False),
+    ("tutorials/coins.html", 390, False),
+    ("gallery.html", 390, True),
     ("reference/tasks.html", 1280, True),
-    ("reference/px.html", 390, True),
-    ("tasks.html", 1280, False),
+    ("prompt_or_tune.html", 390, False),
 )
 
 

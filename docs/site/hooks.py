@@ -1,17 +1,23 @@
-"""What MkDocs asks while it builds the site: which pages there are besides the files of docs."""
+"""What MkDocs asks while it builds the site: the reference, and what tutorials say."""
 
-import logging
+from concurrent.futures import Future
+from pathlib import Path
 
+import gallery
+import notebooks
 import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from name_links import NameLinks
 
-log = logging.getLogger("mkdocs.hooks.promptax")
+RUNS: dict[str, Future] = {}  # of tutorials, by their address below `docs`
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the pages of the reference into the menu, where `mkdocs.yml` leaves room for them."""
+    """Put the reference into the menu, where `mkdocs.yml` leaves room, and link names to it."""
+    config.markdown_extensions.append(NameLinks())
     for entry in config.nav or []:
         if "Reference" in entry:
             entry["Reference"] = reference.navigation()
@@ -26,4 +32,35 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise PluginError(str(error)) from error
     for address, text in pages.items():
         files.append(File.generated(config, address, content=text))
+    RUNS.clear()
+    RUNS.update(
+        notebooks.run_all(
+            {
+                file.src_uri: file.content_string
+                for file in files.documentation_pages()
+                if file.src_uri.startswith("tutorials/") or file.src_uri == gallery.ADDRESS
+            }
+        )
+    )
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put what a tutorial said and drew behind its code; its figures become files of the site."""
+    address = page.file.src_uri
+    if address not in RUNS:
+        return markdown
+    try:
+        tutorial = RUNS[address].result()
+        others = [run.result() for run in RUNS.values()] if address == gallery.ADDRESS else []
+    except Exception as error:
+        raise PluginError(f"A tutorial did not run: {error}") from error
+    notebook = str(Path(address).with_suffix(".ipynb"))
+    files.append(File.generated(config, notebook, content=tutorial.notebook))
+    shown = dict(tutorial.figures)
+    for other in others:  # the gallery shows all figures, and may come before their tutorials
+        shown |= other.figures
+    for figure, picture in shown.items():
+        if files.get_file_from_path(figure.address) is None:
+            files.append(File.generated(config, figure.address, content=picture))
+    return gallery.with_cards(tutorial.page, list(shown)) if others else tutorial.page

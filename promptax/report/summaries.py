@@ -5,6 +5,7 @@ can disagree about a number.
 """
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -134,8 +135,12 @@ def names(results: xr.Dataset) -> list[str]:
 
 
 def groups(results: xr.Dataset) -> dict[str, list[str]]:
-    """Predictors by group: prompts, weights, then unknown groups, and baselines last."""
-    given = [str(group) for group in results["group"].values]
+    """Predictors by group: prompts, weights, then unknown groups, and baselines last.
+
+    Results that know no groups, such as those of `px.regret`, have two: "predictors", and
+    "baselines", which are exact or untuned.
+    """
+    given = _groups_given(results)
     others = [group for group in dict.fromkeys(given) if group not in GROUPS]
     ordered = [*GROUPS[:-1], *others, GROUPS[-1]]
     members = {
@@ -143,6 +148,16 @@ def groups(results: xr.Dataset) -> dict[str, list[str]]:
         for group in ordered
     }
     return {group: group_members for group, group_members in members.items() if group_members}
+
+
+def _groups_given(results: xr.Dataset) -> list[str]:
+    if "group" in results.coords:
+        return [str(group) for group in results["group"].values]
+    baselines = [
+        name.lower().endswith("bayes") or name.lower() in (*UNTUNED, "oracle")
+        for name in names(results)
+    ]
+    return ["baselines" if is_baseline else "predictors" for is_baseline in baselines]
 
 
 def steered(results: xr.Dataset) -> list[str]:
@@ -187,8 +202,10 @@ def loss_floor(results: xr.Dataset) -> float | None:
 
 
 def target_name(dataset: xr.Dataset) -> str:
-    """What the predictors were steered towards, as given by the attribute `target`."""
-    return str(dataset.attrs.get("target", "the target"))
+    """What the predictors were steered towards, as given by the attribute `target`: its words, or
+    the class of a task that `px.evaluate` wrote as JSON."""
+    target = str(dataset.attrs.get("target", "the target"))
+    return str(json.loads(target).get("class", target)) if target.startswith("{") else target
 
 
 @contextlib.contextmanager
