@@ -23,12 +23,15 @@ from promptax.tasks.base import Task
 
 PAD = -1
 MOST_TOKENS = 2**29  # 2 GB, the padding included
+MOST_PADDED = 2**25  # tokens, 128 MB: up to here nobody asks how many of them are padding,
+LEAST_SHARE = 16  # and beyond, one in so many is none
 TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
 
 
-def as_rows(sequences: Any) -> Any:
-    """Rows of whole numbers [sequence, time], shorter rows filled with -1."""
+def as_rows(sequences: Any, path: str = "") -> Any:
+    """Rows of whole numbers [sequence, time], shorter rows filled with -1. `path`: of the file that
+    they are from."""
     if sequences is None:
         return None
     if isinstance(sequences, jax.Array):
@@ -47,11 +50,18 @@ def as_rows(sequences: Any) -> Any:
                 "Expected whole numbers, one row for each sequence; got shape "
                 f"{row.shape}, {row.dtype} in row {index}.",
             )
-        width = max(len(row) for row in rows)
+        width, of_file = max(len(row) for row in rows), f" in {path}" if path else ""
         check(
             len(rows) * width <= MOST_TOKENS,
-            f"Expected sequences that take at most {MOST_TOKENS:,} tokens, all as long as the "
-            f"longest; got {len(rows):,} of up to {width:,}. Cut long ones into several.",
+            f"Expected sequences{of_file} that take at most {MOST_TOKENS:,} tokens, all as long as "
+            f"the longest; got {len(rows):,} of up to {width:,}. Cut long ones into several.",
+        )
+        tokens = sum(map(len, rows))
+        check(
+            len(rows) * width <= max(MOST_PADDED, LEAST_SHARE * tokens),
+            f"Expected sequences of like lengths{of_file}, since all take as much memory as the "
+            f"longest; got one of {width:,} among {len(rows):,} of {tokens // len(rows):,} on "
+            "average. Cut it into several.",
         )
         bounds = [int(end) for row in rows if row.size for end in (row.min(), row.max())]
         _check_tokens(min(bounds, default=PAD), max(bounds, default=PAD))
@@ -317,4 +327,4 @@ def _encode(path: str, rows: dict[int, list[str]], alphabet: tuple[str, ...]) ->
             f"Expected symbols from {alphabet}; line {number} of {path} has {unknown!r}. Add it "
             "to the alphabet or correct the line.",
         )
-    return as_rows([[index[symbol] for symbol in row] for row in rows.values()])
+    return as_rows([[index[symbol] for symbol in row] for row in rows.values()], path)
