@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.checks import as_callbacks, door
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
@@ -93,11 +93,7 @@ def evaluate(
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """
-    key, callbacks = as_key(key), tuple(callbacks)
-    check(
-        all(map(callable, callbacks)),
-        f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.",
-    )
+    key, callbacks = as_key(key), as_callbacks(callbacks)
     platforms.drop_programs()
     check_whole_numbers(
         sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length

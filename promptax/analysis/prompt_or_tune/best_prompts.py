@@ -20,7 +20,7 @@ from jaxtyping import Int
 from promptax.axes import NATS, labelled
 from promptax.checks import door
 from promptax.evaluation.exact import enumeration
-from promptax.evaluation.exact.expectations import MOST_PROMPTS, Expectations
+from promptax.evaluation.exact.expectations import MOST_PROMPTS, Expectations, check_word
 from promptax.protocol.entries import condition
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers
@@ -124,6 +124,8 @@ def exact_expectations(prior: Task, target: Task, prompt_length: int, length: in
             f"{count:,} of up to {prompt_length:,} symbols. Choose a shorter length; `longest` "
             "tries some that are longer.",
         )
+    else:
+        check_word(prompt_length)
     return expectations
 
 

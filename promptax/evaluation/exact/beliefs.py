@@ -151,16 +151,23 @@ def distinct_words(
     states have room for `length` more tokens.
 
     Raises:
-        TooManyBeliefs: a length has more than `most` of them.
+        TooManyBeliefs: a length has more than `most` of them, or all lengths together leave the
+            predictor in more states.
     """
     symbols = predictor.symbols
     with double_precision():
         predictor = traced(predictor)
         start = stacked([predictor.start(longest + length)])
         words = [Words(np.zeros((1, 0), np.int32), start)]
+        checked = most  # words of all lengths together
         for done in range(longest):
             tokens, states = words[-1]
             _check_number((states,), len(tokens), most, (predictor,), done, longest)
+            if sum(len(layer.tokens) for layer in words) > checked:
+                checked *= 2
+                pool = joined([layer.states for layer in words])
+                together = len(distinct(pool)[0])
+                _check_number((pool,), together, most, (predictor,), done, longest)
             _, states = advance_all(predictor, states)
             first, _ = distinct(states)
             last = np.tile(np.arange(symbols, dtype=np.int32), len(tokens))

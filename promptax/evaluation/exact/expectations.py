@@ -26,7 +26,7 @@ from promptax.tasks.base import Task
 
 MOST_LENGTH = 2**20  # steps of a sequence, which are summed one after the other
 MOST_PROMPTS = 5_000_000  # to try, order being free: seconds, and a gigabyte
-MOST_WORD = 2**14  # symbols of a prompt whose order matters: it is made symbol by symbol
+MOST_WORD = 128  # symbols where order matters: two counts of pairs already differ in too many ways
 EQUAL = 9  # decimals, in nats: prompts that differ by less are equally good
 
 
@@ -229,11 +229,7 @@ class Expectations:
 
     def _best_words(self, prior: Predictor, prompt_lengths: Sequence[int]) -> list[BestPrompt]:
         longest = max(prompt_lengths)
-        check(
-            longest <= MOST_WORD,
-            f"Expected prompts of at most {MOST_WORD:,} symbols, whose order matters; got "
-            f"{longest:,}. Choose a shorter length.",
-        )
+        check_word(longest)
         words = beliefs.distinct_words(prior, longest, self.length, self.most)
         words = [words[length] for length in prompt_lengths]
         states = beliefs.joined([layer.states for layer in words])
@@ -243,6 +239,15 @@ class Expectations:
             for layer, of_length in zip(words, regrets, strict=True)
             for index in (_least(of_length),)
         ]
+
+
+def check_word(length: int) -> None:
+    """Complain about a length of prompts that cannot all be told apart, if their order matters."""
+    check(
+        length <= MOST_WORD,
+        f"Expected prompts of at most {MOST_WORD:,} symbols to try all of them, since their order "
+        f"matters; got {length:,}. Choose a shorter length; `longest` tries some that are longer.",
+    )
 
 
 def _split(
