@@ -250,13 +250,43 @@ def _may_be(value: Any, kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_may_be(value, part) for part in typing.get_args(kind))
     if _is_of_arrays(kind):
-        return isinstance(value, (*ARRAYS, list, tuple, int, float))
+        return isinstance(value, (*ARRAYS, list, tuple, int, float)) and _makes_numbers(value)
     if origin is Sequence and isinstance(value, np.ndarray | jax.Array) and _is_of_numbers(kind):
         return value.ndim > 0  # most code takes them
     if isinstance(origin, type) and origin is not tuple:  # Sequence[int], Callable[..., Any]
         return isinstance(value, origin) and not isinstance(value, str | bytes)
     is_class = isinstance(kind, type) and kind not in (*PLAIN, Any)
     return isinstance(value, kind) if is_class else _fits(value, kind)
+
+
+def _makes_numbers(values: Any) -> bool:
+    """Whether an array of numbers can be made of what may be nested lists of anything."""
+    if isinstance(values, Tracer | jax.ShapeDtypeStruct | jax.Array):
+        return True
+    try:
+        return np.asarray(values).dtype.kind in "biuf"
+    except ValueError:  # rows of several lengths
+        return False
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """An argument as an array of float64, whatever its shape; what holds no numbers is refused."""
+    if not _makes_numbers(values):
+        got = f"{values!r:.60}" if type(values) in PLAIN else f"a {type(values).__name__}"
+        raise TypeError(f"Expected numbers as {name}; got {got}.")
+    return np.asarray(values, float)
+
+
+def as_callbacks(callbacks: Any) -> tuple[Callable[..., Any], ...]:
+    """Functions that are told of progress, before there is any; what cannot be called is refused.
+
+    Raises:
+        TypeError: no sequence of functions.
+    """
+    values = as_tuple(callbacks)
+    if not isinstance(values, tuple) or not all(map(callable, values)):
+        raise TypeError(f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.")
+    return values
 
 
 def as_tuple(values: Any) -> Any:

@@ -170,6 +170,25 @@ def free_bytes() -> int | None:
         return None
 
 
+MOST_NUMBERS = 2**28  # 1 GB of float32, and some times that while they are computed with
+
+
+def expect_numbers(count: int, what: str, remedy: str) -> None:
+    """Complain about more numbers of one kind at a time than anybody means, or than fit into
+    memory.
+
+    Memory that is free is no measure of what is meant: a slip of three digits fills all of it.
+
+    Raises:
+        ValueError: with how many there are, how many there may be, and the remedy.
+    """
+    if count > MOST_NUMBERS:
+        raise ValueError(
+            f"Expected at most {MOST_NUMBERS:,} numbers in {what}; got {count:,}. {remedy}"
+        )
+    expect_room(4 * count, what, remedy)
+
+
 def expect_room(needed: int, what: str, remedy: str) -> None:
     """Complain if something needs more memory than is free, where that can be known.
 

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Bool, Float
 
+from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.protocol.entries import check_no_nan
@@ -78,6 +79,12 @@ def algorithm_distances(
     check_whole_numbers(length=length, sequences=sequences)
     check(min(length, sequences) >= 1, f"Expected sizes of at least 1; got {length}, {sequences}.")
     check_kind(source, Task, "source")
+    width = source.outcome.input_width() + source.outcome.parameter_width()
+    platforms.expect_numbers(
+        sequences * length * width * (1 + len(algorithms)),
+        "the sequences, and what is predicted of them",
+        "Choose fewer sequences or a smaller length.",
+    )
     for word, predictors in (("judged", judged), ("algorithms", algorithms)):
         check(len(predictors) > 0, f"Expected at least one predictor by name as {word}; got none.")
         for name, predictor in predictors.items():

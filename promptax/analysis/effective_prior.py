@@ -24,7 +24,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.checks import as_callbacks, door
 from promptax.evaluation.exact import enumeration
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
@@ -180,6 +180,7 @@ def effective_priors(
     `fit_error_standard_error` [predictor, repetition] in nats; NaN for repetitions that a predictor
     does not have. `callbacks` are called as callback(done, total).
     """
+    callbacks = as_callbacks(callbacks)
     by_name = {n: p if isinstance(p, Repeated) else [p] for n, p in predictors.items()}
     most, total = max(map(len, by_name.values()), default=1), sum(map(len, by_name.values()))
     counts = np.full((len(by_name), most, target.symbols), np.nan)

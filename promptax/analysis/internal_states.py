@@ -43,12 +43,8 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
         ValueError: tokens of another shape or alphabet, or a predictor without internal states.
     """
     tokens = _checked(predictor, tokens)
+    widths_of_states(predictor, tokens)
     prompt, data = _read(predictor, jnp.asarray(tokens))
-    check(
-        len(data) > 0,
-        f"Expected a predictor with internal states; {type(predictor).__name__} has none. A "
-        "network reports them: architecture.build, promptax.pretrain.",
-    )
     widths = {values.shape[-1] for values in data.values()}
 
     def axis(values: Array) -> str:
@@ -62,6 +58,23 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
         for name, values in prompt.items():
             variables[f"prompt.{name}"] = ("prompt", axis(values)), np.asarray(values)
     return labelled(variables, coords={"time": np.arange(1, tokens.shape[1] + 1)})
+
+
+def widths_of_states(predictor: Predictor, tokens: Any) -> dict[str, int]:
+    """The width of every internal state that it has while it reads tokens, by name. Nothing is
+    read.
+
+    Raises:
+        TypeError, ValueError: as `internal_states`.
+    """
+    tokens = jnp.asarray(_checked(predictor, tokens))
+    _, data = eqx.filter_eval_shape(_read, predictor, tokens)
+    check(
+        len(data) > 0,
+        f"Expected a predictor with internal states; {type(predictor).__name__} has none. A "
+        "network reports them: architecture.build, promptax.pretrain.",
+    )
+    return {name: values.shape[-1] for name, values in data.items()}
 
 
 @eqx.filter_jit
@@ -208,13 +221,14 @@ def state_map(
         ValueError: no predictors, no internal state in common, or states of another width.
     """
     check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
-    for predictor in predictors.values():  # before anything is read
-        _checked(predictor, target_tokens)
+    widths = {"the reference": widths_of_states(reference, background_tokens)}
+    for word, predictor in predictors.items():
+        widths[word] = widths_of_states(predictor, target_tokens)
+    name = _common(name, widths)
     behind = internal_states(reference, background_tokens)
     seen = {
         word: internal_states(predictor, target_tokens) for word, predictor in predictors.items()
     }
-    name = _common(name, {"the reference": behind, **seen})
     cloud = behind[name].values.reshape(-1, behind[name].shape[-1])
     plane = principal_components(cloud)
     prompts = [
@@ -302,24 +316,23 @@ def _ordinary(states: Float[np.ndarray, "sequence time state"]) -> tuple[float, 
     return usual if usual > 0 else 1.0, float(np.quantile(distances, 0.95))
 
 
-def _common(name: str | None, seen: dict[str, xr.Dataset]) -> str:
-    """The internal state to map, which all have with the width of the reference."""
-    names = {
-        word: {str(name) for name in states if "time" in states[name].dims}
-        for word, states in seen.items()
-    }
-    shared = sorted(set.intersection(*names.values()))
-    listed = "; ".join(f"{word}: {', '.join(sorted(shown))}" for word, shown in names.items())
+def _common(name: str | None, widths: Mapping[str, Mapping[str, int]]) -> str:
+    """The internal state to map, which all have with the width of the reference.
+
+    `widths`: of whom, and of which internal state, how wide it is.
+    """
+    shared = sorted(set.intersection(*map(set, widths.values())))
+    listed = "; ".join(f"{word}: {', '.join(sorted(names))}" for word, names in widths.items())
     check(
         len(shared) > 0 if name is None else name in shared,
         f"Expected {'an internal state' if name is None else repr(name)} that every predictor has; "
         f"got {listed}. Compare networks of one architecture, or give another name=.",
     )
     name = name or shared[0]
-    widths = {word: states[name].shape[-1] for word, states in seen.items()}
+    of_name = {word: states[name] for word, states in widths.items()}
     check(
-        len(set(widths.values())) == 1,
-        f"Expected states {name!r} of one width; got {widths}. Compare networks of one size.",
+        len(set(of_name.values())) == 1,
+        f"Expected states {name!r} of one width; got {of_name}. Compare networks of one size.",
     )
     return name
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from promptax.analysis.internal_states import internal_states
+from promptax.analysis.internal_states import internal_states, widths_of_states
 from promptax.axes import labelled
 from promptax.checks import door
 from promptax.protocol.predictor import Predictor
@@ -58,27 +58,16 @@ def linear_probes(
         shares = np.cumsum(tokens, axis=1) / np.arange(1, tokens.shape[1] + 1)
         linear_probes(network, tokens, {"share of symbol 1": shares})
     """
-    check(penalty >= 0, f"Expected a penalty of at least 0; got {penalty}.")
+    check(0 <= penalty < np.inf, f"Expected a finite penalty of at least 0; got {penalty}.")
     check_kind(statistics, Mapping, '{"share": shares}')
     check(len(statistics) > 0, "Expected at least one statistic by name; got none.")
-    states = internal_states(predictor, observations)
-    names = [str(name) for name in states if "time" in states[name].dims]
-    sequences, time = states[names[0]].shape[:2]
+    names = list(widths_of_states(predictor, observations))
+    sequences, time = np.shape(observations)[:2]
     check(sequences >= 4, f"Expected at least 4 sequences, half to fit; got {sequences}.")
+    pairs = [_with_exchanged(word, given, sequences, time) for word, given in statistics.items()]
+    states = internal_states(predictor, observations)
     shares = np.empty((2, len(names), len(statistics)))
-    for column, (word, given) in enumerate(statistics.items()):
-        values = np.asarray(given, float)
-        check(
-            values.shape == (sequences, time) and bool(np.isfinite(values).all()),
-            f"Expected finite numbers [{sequences}, {time}] as {word!r}; got shape {values.shape}.",
-        )
-        exchanged = np.roll(values, 1, axis=0)  # each sequence has its neighbour's
-        judging = sequences // 2
-        check(
-            values[judging:].std() > 0 and exchanged[judging:].std() > 0,
-            f"Expected a statistic that varies; {word!r} is the same in all of the last "
-            f"{sequences - judging} sequences, which judge the probe.",
-        )
+    for column, (values, exchanged) in enumerate(pairs):
         for row, name in enumerate(names):
             for index, wanted in enumerate((values, exchanged)):
                 shares[index, row, column] = _explained(states[name].values, wanted, penalty)
@@ -91,6 +80,25 @@ def linear_probes(
         },
         coords={"internal": names, "quantity": list(statistics)},
     )
+
+
+def _with_exchanged(
+    word: str, given: Any, sequences: int, time: int
+) -> tuple[Float[np.ndarray, "sequence time"], Float[np.ndarray, "sequence time"]]:
+    """A statistic as it was given, and with that of its neighbour for each sequence."""
+    values = np.asarray(given, float)
+    check(
+        values.shape == (sequences, time) and bool(np.isfinite(values).all()),
+        f"Expected finite numbers [{sequences}, {time}] as {word!r}; got shape {values.shape}.",
+    )
+    exchanged = np.roll(values, 1, axis=0)
+    judging = sequences // 2
+    check(
+        values[judging:].std() > 0 and exchanged[judging:].std() > 0,
+        f"Expected a statistic that varies; {word!r} is the same in all of the last "
+        f"{sequences - judging} sequences, which judge the probe.",
+    )
+    return values, exchanged
 
 
 def _explained(

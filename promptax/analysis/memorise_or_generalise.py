@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from promptax.axes import labelled
-from promptax.checks import door
+from promptax.checks import as_numbers, door
 from promptax.specs import check
 
 Grid = Float[np.ndarray, "pool_size step"]
@@ -24,6 +24,7 @@ SCALES = np.exp(np.linspace(np.log(1e-4), np.log(1e4), 25))  # of how strongly e
 BEST_STARTS = 5  # whose search goes on
 
 
+@door
 def relative_position(
     to_memorising: Float[np.ndarray, "*shape"],
     to_generalising: Float[np.ndarray, "*shape"],
@@ -35,16 +36,34 @@ def relative_position(
 
     from the distances of a predictor h to both, and `between` them (Wurgaft et al. 2025, section
     3). Where the two are nowhere apart it is NaN.
+
+    Raises:
+        ValueError: shapes that do not fit.
     """
+    memorising, generalising, apart = (
+        as_numbers(name, distances)
+        for name, distances in {
+            "to_memorising": to_memorising,
+            "to_generalising": to_generalising,
+            "between": between,
+        }.items()
+    )
+    check(
+        memorising.shape == generalising.shape and apart.shape in ((), memorising.shape),
+        "Expected distances of one shape, and that between the two once or for each; got shapes "
+        f"{memorising.shape}, {generalising.shape} and {apart.shape}.",
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = (np.asarray(to_generalising) - np.asarray(to_memorising)) / np.asarray(between)
+        share = (generalising - memorising) / apart
     return (np.clip(share, -1, 1) + 1) / 2
 
 
+@door
 def compressed_bits(numbers: Float[np.ndarray, "*shape"]) -> float:
     """How many bits numbers take in float32, compressed: what a learner has to write down."""
     empty = len(lzma.compress(b""))
-    return 8.0 * (len(lzma.compress(np.asarray(numbers, np.float32).tobytes())) - empty)
+    written = as_numbers("numbers", numbers).astype(np.float32).tobytes()
+    return 8.0 * (len(lzma.compress(written)) - empty)
 
 
 @door
@@ -84,19 +103,24 @@ def hierarchical_fit(
         ValueError: shapes that do not fit, fewer than 2 sizes or no step, numbers that are not
             finite, steps of 0, or bits below 0.
     """
-    position = np.asarray(position, float)
-    shape = len(np.asarray(sizes)), len(np.asarray(steps))
+    position = as_numbers("position", position)
+    pools, updates = as_numbers("sizes", sizes), as_numbers("steps", steps)
+    check(
+        pools.ndim == updates.ndim == 1,
+        f"Expected a row of sizes and one of steps; got shapes {pools.shape} and {updates.shape}.",
+    )
+    shape = len(pools), len(updates)
     check(
         position.shape == shape and shape[0] >= 2 and bool(np.isfinite(position).all()),
         f"Expected finite positions of at least 2 sizes by steps, {shape}; got {position.shape}.",
     )
-    gain, bits = np.asarray(advantage, float), np.asarray(memorising_bits, float)
+    gain, bits = as_numbers("advantage", advantage), as_numbers("memorising_bits", memorising_bits)
     check(
         all(vector.shape == shape[:1] and np.isfinite(vector).all() for vector in (gain, bits)),
         f"Expected a finite advantage and bits for each of {shape[0]} sizes; got shapes "
         f"{gain.shape} and {bits.shape}.",
     )
-    updates, code = np.asarray(steps, float), float(generalising_bits)
+    code = float(generalising_bits)
     check(
         shape[1] >= 1 and bool((np.isfinite(updates) & (updates > 0)).all()),
         f"Expected at least one step, and finite ones above 0; got {updates.tolist()!s:.60}. Leave "
@@ -107,8 +131,8 @@ def hierarchical_fit(
         f"Expected bits that are finite and at least 0; got {bits.tolist()!s:.60} and {code:g}.",
     )
     check(
-        bool(np.isfinite(np.asarray(sizes, float)).all()),
-        f"Expected finite sizes; got {np.asarray(sizes).tolist()!s:.60}.",
+        bool(np.isfinite(pools).all()),
+        f"Expected finite sizes; got {pools.tolist()!s:.60}.",
     )
     grid = _Evidence(gain, bits, code, updates)
     best = _fit(grid, position)

@@ -21,6 +21,8 @@ from promptax.protocol.outcomes import Symbols
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
 
+MOST_ORDERS = 10_000
+
 
 @door
 def order_sensitivity(
@@ -41,8 +43,8 @@ def order_sensitivity(
             it cannot read.
     """
     check_whole_numbers(orders=orders)
-    check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
-    contexts = np.asarray(tokens)
+    check(2 <= orders <= MOST_ORDERS, f"Expected 2 to {MOST_ORDERS:,} orders; got {orders}.")
+    contexts = _checked(predictor, np.asarray(tokens))
     generator = _generator(key)
     shuffled = [generator.permuted(contexts, axis=1) for _ in range(orders - 1)]
     rows = np.stack([_next(predictor, read) for read in (contexts, *shuffled)])
@@ -74,7 +76,7 @@ def tuning_order_sensitivity(
             it cannot read.
     """
     check_whole_numbers(orders=orders)
-    check(orders >= 2, f"Expected at least 2 orders; got {orders}.")
+    check(2 <= orders <= MOST_ORDERS, f"Expected 2 to {MOST_ORDERS:,} orders; got {orders}.")
     given, contexts = np.asarray(examples), np.asarray(tokens)
     check(
         given.ndim >= 1 and len(given) >= 1,
@@ -94,6 +96,14 @@ def _next(
     predictor: Predictor, tokens: Int[np.ndarray, "sequence time"]
 ) -> Float[np.ndarray, "sequence symbol"]:
     """Log probabilities of the symbol behind each context."""
+    padded = np.pad(_checked(predictor, tokens), ((0, 0), (0, 1)))
+    return np.asarray(_last(traced(predictor), padded))  # the last row is predicted, not read
+
+
+def _checked(
+    predictor: Predictor, tokens: Int[np.ndarray, "sequence time"]
+) -> Int[np.ndarray, "sequence time"]:
+    """Contexts that the predictor can read; others are refused."""
     check_kind(predictor, Predictor, "task.bayes()")
     check(
         isinstance(predictor.outcome, Symbols),
@@ -104,8 +114,7 @@ def _next(
         f"Expected tokens [sequence, time], at least one; got shape {tokens.shape}.",
     )
     as_tokens(tokens.ravel(), predictor.symbols, "whole numbers as tokens", "predictor")
-    padded = np.pad(tokens, ((0, 0), (0, 1)))  # the last row is predicted, and not read before
-    return np.asarray(_last(traced(predictor), padded))
+    return tokens
 
 
 @eqx.filter_jit

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from promptax.analysis.internal_states import internal_states
+from promptax.analysis.internal_states import internal_states, widths_of_states
 from promptax.axes import labelled
 from promptax.checks import door
 from promptax.protocol.predictor import Predictor
@@ -49,15 +49,15 @@ def state_clusters(
         counts = np.cumsum(np.eye(2)[tokens], axis=1)
         state_clusters(network, tokens, counts)
     """
-    states = internal_states(predictor, observations)
-    names = [str(name) for name in states if "time" in states[name].dims]
-    sequences, length = states[names[0]].shape[:2]
+    names = list(widths_of_states(predictor, observations))
+    sequences, length = np.shape(observations)[:2]
     values = np.asarray(statistic, float)
     check(
         sequences >= 3 and values.ndim == 3 and values.shape[:2] == (sequences, length),
         f"Expected at least 3 sequences and a statistic [{sequences}, {length}, quantity]; got "
         f"shape {values.shape}.",
     )
+    states = internal_states(predictor, observations)
     same = np.array([_same(values[:, step]) for step in range(length)])
     numbers = np.array([_compare(states[name].values, same) for name in names])
     axes = ("internal", "time")

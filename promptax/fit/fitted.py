@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 from promptax.axes import NATS, labelled
 from promptax.fit.cost import Cost
 from promptax.fit.objectives import LogLoss, Objective
+from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Arrays, Record, check, later, to_json
+from promptax.specs import Arrays, Record, check, check_kind, later, to_json
 from promptax.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -107,9 +108,13 @@ class Checkpoint(Protocol):
     def due(self) -> bool: ...
 
 
-def check_keeping(checkpoint: Any, callbacks: Any) -> None:
-    """Complain about a checkpoint that keeps nothing, and callbacks that cannot be called, before a
-    fit has something to keep and to tell."""
+def check_keeping(checkpoint: Any, callbacks: Any, probes: Any) -> None:
+    """Complain about a checkpoint that keeps nothing, callbacks that cannot be called, and what is
+    no probe, before a fit has something to keep, to tell and to look at."""
+    if not isinstance(probes, Sequence) or isinstance(probes, str | bytes):
+        raise TypeError(f"Expected probes, a sequence of Probe; got {type(probes).__name__}.")
+    for probe in probes:
+        check_kind(probe, Probe, "Probe(100, look)")
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise TypeError(
             "Expected a checkpoint, such as promptax.Checkpoint('state.safetensors'), or None; got "

@@ -123,6 +123,7 @@ def hypergradient(
         parameters: what the derivative is taken for. Python floats count as arrays.
         **options: those of `minimise`.
     """
+    check(callable(outer) and callable(loss), "Expected functions, outer and loss; got others.")
     parameters = jax.tree.map(_as_array, parameters)
     minimum = minimise(loss, start, parameters, **options)
     point, solve = minimum.point, {"damping": options.get("damping", 0.0)}

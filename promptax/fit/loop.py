@@ -143,7 +143,7 @@ def fit(
     key = as_key(key)
     check_kind(objective, Objective, "LogLoss()")
     check_kind(task, Task, "DirichletCategorical()")
-    check_keeping(checkpoint, callbacks)
+    check_keeping(checkpoint, callbacks, probes)
     check(callable(make) and callable(where), "Expected functions, make and where; got others.")
     settings.refuse_search()
     platforms.drop_programs()
@@ -203,6 +203,9 @@ def _expect_room(fresh: Predictor | None, task: Task, settings: FitSettings) -> 
     not fit into memory. The predictor's leaves have shapes, and no numbers."""
     leaves = [leaf for leaf in jax.tree.leaves(fresh) if isinstance(leaf, jax.ShapeDtypeStruct)]
     held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    platforms.expect_numbers(
+        _bytes_of_update(task, settings) // 4, "the sequences of an update", SMALLER
+    )
     what = "a predictor, and the sequences of an update,"
     platforms.expect_room(held + _bytes_of_update(task, settings), what, SMALLER)
 

@@ -34,14 +34,21 @@ from promptax.protocol.predictor import (
     Predictor,
     real_rows,
 )
-from promptax.specs import Spec, as_key, later
+from promptax.specs import Spec, as_key, check, later
 
+MOST_SIZE = 2**24  # a width, say: JAX counts the places of some times as many in 32 bits
 FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols once
 
 
 def _look_at_build(network: "Architecture", key: Any, outcome: Any) -> tuple[Any, ...]:
-    """A key, and what is predicted."""
-    del network
+    """A key, and what is predicted; a network of sizes that nobody can count is refused."""
+    for field in dataclasses.fields(network):
+        size = getattr(network, field.name)
+        check(
+            not isinstance(size, int) or size <= MOST_SIZE,
+            f"Expected a {field.name} of at most {MOST_SIZE:,}; got {size} in "
+            f"{type(network).__name__}. Choose a smaller one.",
+        )
     outcome = as_outcome(outcome)
     return as_key(key), outcome
 

@@ -106,7 +106,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
         """
         key = as_key(key)
         check_kind(target, Task, "Categorical((0.2, 0.8))")
-        check_keeping(checkpoint, callbacks)
+        check_keeping(checkpoint, callbacks, probes)
         settings = FitSettings() if settings is None else settings
         check_kind(settings, FitSettings, "FitSettings(steps=100)")
         settings = settings.filled(

@@ -114,7 +114,7 @@ class _Run(NamedTuple):
         """How many steps' episodes are drawn at once."""
         per_step = 4 * self.settings.repetitions * self.source.batch * self.length
         remedy = "Choose a smaller batch or length, or fewer repetitions."
-        platforms.expect_room(per_step, "the sequences of a step", remedy)
+        platforms.expect_numbers(per_step // 4, "the sequences of a step", remedy)
         return int(np.clip(BLOCK_BYTES // per_step, 1, MOST_STEPS))
 
     def start(self) -> tuple[SearchState, int]:

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax.axes import Tokens
-from promptax.checks import door
+from promptax.checks import as_callbacks, door
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import check
 from promptax.streaming import stepping
@@ -78,7 +78,7 @@ def compress(
 
     Example: `compress(coins.bayes(), [1, 1, 1, 0])`.
     """
-    predictor = _checked(predictor)
+    predictor, callbacks = _checked(predictor), as_callbacks(callbacks)
     tokens = stepping.whole_numbers(predictor, tokens)
     check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
     encoder, done = Encoder(), 0
@@ -110,7 +110,7 @@ def decompress(
         TypeError, ValueError: no single predictor; data that are foreign, cut off or damaged, or of
             another alphabet, before any compute; and another predictor.
     """
-    predictor = _checked(predictor)
+    predictor, callbacks = _checked(predictor), as_callbacks(callbacks)
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(
             f"Expected bytes that promptax.compress made; got {type(data).__name__}. Read files as "
