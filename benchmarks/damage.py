@@ -105,7 +105,8 @@ def attempt(job: dict[str, Any]) -> tuple[str, str]:
     """Damage a file, read it, and put it back; the verdict, and what the error says."""
     kind, path = whole_files.KINDS[job["kind"]], place() / job["kind"] / job["name"]
     whole, folder = path.read_bytes(), place() / job["kind"]
-    random = np.random.default_rng([job["number"], *job["kind"].encode()])
+    seed = [job["seed"]] if job["seed"] else []  # the first ones are drawn as they always were
+    random = np.random.default_rng([*seed, job["number"], *job["kind"].encode()])
     wanted = before(job["kind"])
     if kind.damage is None:
         damage, data = mutants.mutant(random, whole, samples())
@@ -137,14 +138,14 @@ def _verdict(error: Exception, folder: Path, path: Path) -> str:
 # --- in the first process -------------------------------------------------------------------
 
 
-def jobs_of(count: int, only: str = "") -> list[dict[str, Any]]:
+def jobs_of(count: int, only: str = "", seed: int = 0) -> list[dict[str, Any]]:
     """What is damaged: every file of every kind equally often, kind by kind in turn."""
     chosen = {name: kind for name, kind in whole_files.KINDS.items() if only in name}
     jobs = []
     for number in range(-(-count // len(chosen))):
         for name, kind in chosen.items():
             file = kind.names[number % len(kind.names)]
-            jobs.append({"kind": name, "name": file, "number": number})
+            jobs.append({"kind": name, "name": file, "number": number, "seed": seed})
     return jobs[:count]
 
 
@@ -176,9 +177,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="kinds whose names contain this")
     parser.add_argument("--number", type=int, help="try a single mutant of each kind in --only")
+    parser.add_argument("--seed", type=int, default=0, help="others than the usual mutants")
     parser.add_argument("--out", type=Path, help="file to write the table to")
     given = parser.parse_args()
-    jobs = jobs_of(given.mutants, given.only)
+    jobs = jobs_of(given.mutants, given.only, given.seed)
     if given.number is not None:
         jobs = [job for job in jobs if job["number"] == given.number]
     outcomes, bad = [], 0

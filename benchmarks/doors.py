@@ -101,7 +101,8 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         "evaluate": lambda: (
             px.evaluate,
             {"key": KEY, "predictors": {"network": network()}, "target": COIN, "sequences": 4,
-             "length": 3, "prior": COINS, "prior_prompt_length": 2, "chunk": 4, "callbacks": ()},
+             "length": 3, "prior": COINS, "prior_prompt_length": 2, "chunk": 4, "callbacks": (),
+             "expectations": None},
         ),
         "regret": lambda: (
             px.regret, {"results": losses(), "reference": "oracle", "controls": True}
@@ -119,10 +120,13 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             px.code_length, {"predictor": COINS.bayes(), "tokens": [0, 1], "context": 2}
         ),
         "compress": lambda: (
-            px.compress, {"predictor": COINS.bayes(), "tokens": [0, 1], "context": 2}
+            px.compress,
+            {"predictor": COINS.bayes(), "tokens": [0, 1], "context": 2, "callbacks": ()},
         ),
         "decompress": lambda: (
-            px.decompress, {"predictor": COINS.bayes(), "data": px.compress(COINS.bayes(), [0, 1])}
+            px.decompress,
+            {"predictor": COINS.bayes(), "data": px.compress(COINS.bayes(), [0, 1]),
+             "callbacks": ()},
         ),
         "generate": lambda: (
             px.generate,
@@ -130,7 +134,9 @@ def good_calls() -> dict[str, Callable[[], Call]]:
              "temperature": 1.0, "top_k": 2, "top_p": 0.9, "typical_p": 0.9},
         ),
         "stream": lambda: (
-            stream, {"key": KEY, "predictor": COINS.bayes(), "length": 3, "prompt": [0]}
+            stream,
+            {"key": KEY, "predictor": COINS.bayes(), "length": 3, "prompt": [0], "stop": (),
+             "temperature": 1.0, "top_k": 2, "top_p": 0.9, "typical_p": 0.9},
         ),
         "diagnose": lambda: (
             analysis.diagnose,
@@ -147,7 +153,8 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         "ledger": lambda: (
             analysis.ledger,
             {"key": KEY, "predictor": network(), "prior": COINS, "target": COIN, "steps": 5,
-             "trained_length": 5, "prompt": [1], "sequences": 8, "longest": 10},
+             "trained_length": 5, "prompt": [1], "sequences": 8, "longest": 10,
+             "tuned_weights": False},
         ),
         "effective_prior": lambda: (
             analysis.effective_prior,
@@ -157,12 +164,12 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         "effective_priors": lambda: (
             analysis.effective_priors,
             {"predictors": {"network": network()}, "target": COIN, "length": 4, "key": KEY,
-             "sequences": 8},
+             "sequences": 8, "callbacks": ()},
         ),
         "algorithm_distances": lambda: (
             analysis.algorithm_distances,
             {"judged": {"network": network()}, "algorithms": {"Bayes": COINS.bayes()},
-             "source": COINS, "key": KEY, "length": 4, "sequences": 8},
+             "source": COINS, "key": KEY, "length": 4, "sequences": 8, "symmetric": False},
         ),
         "linear_probes": lambda: (
             analysis.linear_probes,
@@ -180,6 +187,38 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             {"predictors": {"network": network()}, "reference": network(),
              "background_tokens": tokens, "target_tokens": tokens, "name": None},
         ),
+        "relative_position": lambda: (
+            analysis.relative_position,
+            {"to_memorising": np.ones(3), "to_generalising": np.zeros(3), "between": 1.0},
+        ),
+        "compressed_bits": lambda: (analysis.compressed_bits, {"numbers": states}),
+        "hierarchical_fit": lambda: (
+            analysis.hierarchical_fit,
+            {"position": np.full((2, 3), 0.5), "advantage": np.ones(2),
+             "memorising_bits": np.array([900.0, 1900.0]), "generalising_bits": 300.0,
+             "sizes": np.array([2, 4]), "steps": np.array([10, 20, 30])},
+        ),
+        "order_sensitivity": lambda: (
+            analysis.order_sensitivity,
+            {"predictor": network(), "tokens": tokens, "key": KEY, "orders": 2},
+        ),
+        "tuning_order_sensitivity": lambda: (
+            analysis.tuning_order_sensitivity,
+            {"tune": lambda examples: network(), "examples": tokens, "tokens": tokens, "key": KEY,
+             "orders": 2},
+        ),
+        "answer_gradients": lambda: (
+            analysis.answer_gradients,
+            {"predictor": tasks.LinearRegression().bayes(), "rows": np.zeros((2, 4, 4))},
+        ),
+        "mean_cosine": lambda: (
+            analysis.mean_cosine, {"ours": states, "theirs": states}
+        ),
+        "state_clusters": lambda: (
+            analysis.state_clusters,
+            {"predictor": network(), "observations": np.tile(tokens, (2, 1)),
+             "statistic": np.ones((4, 3, 1))},
+        ),
         "nearest_tokens": lambda: (
             analysis.nearest_tokens,
             {"predictor": SoftPrompt(length=2).steer(KEY, network()), "count": 2},
@@ -190,13 +229,18 @@ def good_calls() -> dict[str, Callable[[], Call]]:
              "environment": decisions.BernoulliBandit(), "rounds": 3, "repetitions": 2},
         ),
         "expected_losses": lambda: (
-            evaluation.expected_losses, {"judged": COINS.bayes(), "target": COIN, "length": 4}
+            evaluation.expected_losses,
+            {"judged": COINS.bayes(), "target": COIN, "length": 4, "most": 99}
         ),
-        "Expectations": lambda: (evaluation.Expectations, {"target": COIN, "length": 4}),
+        "Expectations": lambda: (
+            evaluation.Expectations, {"target": COIN, "length": 4, "most": 99}
+        ),
         "fit": lambda: (
             fitting.fit,
             {"key": KEY, "make": lambda key: network(), "settings": settings.filled(
                 length=5, learning_rate=0.1), "task": COIN, "callbacks": (),
+             "objective": fitting.objectives.LogLoss(), "probes": (), "checkpoint": None,
+             "watched": None, "is_fresh": False, "description": "a fit",
              "where": lambda tree: jax.tree.map(lambda leaf: True, tree)},
         ),
         "Adapting": lambda: (
@@ -206,21 +250,26 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         "replay": lambda: (
             fitting.replay,
             {"key": KEY, "predictor": network(), "task": COIN, "rates": np.full(2, 0.1),
-             "settings": px.FitSettings(steps=2, batch=2, length=4)},
+             "settings": px.FitSettings(steps=2, batch=2, length=4), "where": None,
+             "weights": np.ones((2, 2)), "objective": fitting.objectives.LogLoss(),
+             "rule": "adam", "root_epsilon": 1e-8, "levels": 2},
         ),
         "replay_bytes": lambda: (
-            fitting.replay_bytes, {"predictor": network(), "settings": settings, "levels": 2}
+            fitting.replay_bytes,
+            {"predictor": network(), "settings": settings, "levels": 2, "where": None,
+             "rule": "adam"},
         ),
         "states_kept": lambda: (fitting.states_kept, {"steps": 9, "levels": 2}),
         "minimise": lambda: (
             fitting.minimise,
             {"loss": square, "start": np.zeros(1, np.float32), "parameters": np.float32(1.0),
-             "steps": 2, "damping": 0.5},
+             "steps": 2, "damping": 0.5, "tolerance": 1e-3, "solver_steps": 2},
         ),
         "hypergradient": lambda: (
             fitting.hypergradient,
             {"outer": square, "loss": square, "start": np.zeros(1, np.float32),
-             "parameters": np.float32(1.0)},
+             "parameters": np.float32(1.0), "steps": 2, "damping": 0.5, "tolerance": 1e-3,
+             "solver_steps": 2},
         ),
         "TextModel": lambda: (
             language.TextModel,
@@ -228,7 +277,7 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         ),
         "TextModel.write": lambda: (
             lambda **given: next(llama().write(**given), ""),
-            {"key": KEY, "text": "a", "length": 2, "temperature": 0.0},
+            {"key": KEY, "text": "a", "length": 2, "temperature": 0.0, "top_k": 2},
         ),
         "TextModel.reply": lambda: (
             lambda **given: next(llama().reply(**given), ""), {"key": KEY, "messages": []}
@@ -238,9 +287,15 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             llama().decompress, {"data": px.compress(llama().predictor, [])}
         ),
         "Tokenizer": lambda: (language.Tokenizer.named, {"word": "bytes"}),
-        "Tokenizer.encode": lambda: (language.Tokenizer.of_bytes().encode, {"text": "a"}),
-        "Tokenizer.decode": lambda: (language.Tokenizer.of_bytes().decode, {"tokens": [3]}),
-        "Tokenizer.chat": lambda: (language.Tokenizer.of_bytes().chat, {"messages": []}),
+        "Tokenizer.encode": lambda: (
+            language.Tokenizer.of_bytes().encode, {"text": "a", "special": True}
+        ),
+        "Tokenizer.decode": lambda: (
+            language.Tokenizer.of_bytes().decode, {"tokens": [3], "special": True}
+        ),
+        "Tokenizer.chat": lambda: (
+            language.Tokenizer.of_bytes().chat, {"messages": [], "reply": True}
+        ),
         "save_adapter": lambda: (
             save_adapter,
             {"folder": "adapter", "predictor": SoftPrompt(length=2, before_begin=True).steer(
@@ -267,7 +322,7 @@ def good_calls() -> dict[str, Callable[[], Call]]:
 
 def _tuning(tuner: Any, settings: px.FitSettings) -> Call:
     given = {"key": KEY, "predictor": network(), "target": COIN, "settings": settings}
-    return tuner.examples()[0].tune, given | {"checkpoint": None, "callbacks": ()}
+    return tuner.examples()[0].tune, given | {"checkpoint": None, "callbacks": (), "probes": ()}
 
 
 def _sampling(task: Any) -> Call:

@@ -52,6 +52,12 @@ def is_told(error: BaseException) -> bool:
     return inside and (frames[-1].line or "").startswith("raise")
 
 
+def raised_in(error: BaseException, file: str) -> bool:
+    """Whether a file's own code raised the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename == file
+
+
 def shown(error: BaseException) -> str:
     """An error in a line: its kind, its words, and where it was raised."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
