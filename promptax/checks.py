@@ -277,18 +277,6 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     return np.asarray(values, float)
 
 
-def as_callbacks(callbacks: Any) -> tuple[Callable[..., Any], ...]:
-    """Functions that are told of progress, before there is any; what cannot be called is refused.
-
-    Raises:
-        TypeError: no sequence of functions.
-    """
-    values = as_tuple(callbacks)
-    if not isinstance(values, tuple) or not all(map(callable, values)):
-        raise TypeError(f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.")
-    return values
-
-
 def as_tuple(values: Any) -> Any:
     """A list, an array or another sequence as a tuple; what is none stays what it is: the field is
     refused by its name."""

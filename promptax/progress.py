@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 
 
 Callback = Callable[..., Any]
+
+
+def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Functions that are told of progress, before there is any; what cannot be called is refused.
+
+    Raises:
+        TypeError: no series of functions.
+    """
+    values = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(map(callable, values)):
+        raise TypeError(f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.")
+    return values
 
 
 class Bar:

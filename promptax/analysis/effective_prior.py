@@ -24,8 +24,9 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import as_callbacks, door
+from promptax.checks import door
 from promptax.evaluation.exact import enumeration
+from promptax.progress import as_callbacks
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise

@@ -16,12 +16,13 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import as_callbacks, door
+from promptax.checks import door
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses
 from promptax.predictors.base import Architecture
+from promptax.progress import as_callbacks
 from promptax.protocol.entries import check_no_nan, condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated

@@ -29,7 +29,8 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax.axes import Tokens
-from promptax.checks import as_callbacks, door
+from promptax.checks import door
+from promptax.progress import as_callbacks
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import check
 from promptax.streaming import stepping

@@ -1,5 +1,6 @@
 """What tasks refuse, and a user's own sequences as a task."""
 
+import os
 import re
 
 import equinox as eqx
@@ -267,9 +268,12 @@ def test_what_fits_no_format_is_refused_by_its_line(tmp_path, name):
     assert str(tmp_path / "it") in str(error.value)
 
 
-@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null"])
-def test_devices_are_refused(place):
-    with pytest.raises(ValueError, match="is a device"):
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null", "named pipe"])
+def test_devices_are_refused(tmp_path, monkeypatch, place):
+    """A named pipe would be waited for until somebody writes into it."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("named pipe")
+    with pytest.raises(ValueError, match="is a device or a pipe"):
         Recorded(path=place)
 
 
