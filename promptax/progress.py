@@ -38,8 +38,8 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     Raises:
         TypeError: no series of functions.
     """
-    values = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
-    if not all(map(callable, values)):
+    values = tuple(callbacks) if isinstance(callbacks, Iterable) else None
+    if values is None or not all(map(callable, values)):
         raise TypeError(f"Expected callbacks, functions of (done, total); got {callbacks!r:.60}.")
     return values
 
