@@ -4,8 +4,21 @@ import itertools
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from promptax.studies.prompt_arena.conditions import EASY, HARD, SHORT, conditions
+from promptax.studies.prompt_arena import figures
+from promptax.studies.prompt_arena.beside import Beside
+from promptax.studies.prompt_arena.claims import claims
+from promptax.studies.prompt_arena.conditions import (
+    EASY,
+    EXACT,
+    HARD,
+    SAMPLED,
+    SCALES,
+    SHORT,
+    contests,
+)
+from promptax.studies.prompt_arena.contest import GROUP, Contest
 from promptax.studies.prompt_arena.instances import (
     Instance,
     Shape,
@@ -14,6 +27,7 @@ from promptax.studies.prompt_arena.instances import (
     is_hard,
     truth_of,
 )
+from promptax.studies.prompt_arena.reading import Reader, leaderboard, table
 from promptax.tasks import Categorical, CategoricalMixture
 
 SMALL = Instance(
@@ -62,17 +76,89 @@ def test_other_names_of_the_symbols_are_the_same_question():
     np.testing.assert_allclose(relabelled.of(there), truth_of(SMALL).of(prompts), rtol=1e-12)
 
 
-def test_the_kept_seeds_are_the_first_hard_ones():
-    first = HARD[SHORT][:2]
-    hard = [seed for seed in range(first[-1] + 1) if is_hard(hard_instance(SHORT, seed))]
-    assert tuple(hard) == first
+def test_the_first_kept_seed_is_the_first_hard_one():
+    first = HARD[SHORT][0]
+    hard = [seed for seed in range(first + 1) if is_hard(hard_instance(SHORT, seed))]
+    assert hard == [first]
     assert not any(is_hard(easy_instance(SHORT, seed)) for seed in EASY)
 
 
 def test_races_stay_out_of_the_track_without_noise():
-    labels = {name.split(" · ")[2] for name in conditions("smoke")}
-    assert len(labels) > 20
-    assert not any(label.startswith("Raced ") for label in labels)
-    sampled = conditions("small", "Raced ")
-    assert sampled
-    assert all(name.startswith("sampled") for name in sampled)
+    instance = hard_instance(SHORT, HARD[SHORT][0])
+    exact, sampled = (contests(SCALES["smoke"], track, instance) for track in (EXACT, SAMPLED))
+    raced = {label for label, contest in sampled.items() if contest.search.reads_parts}
+    assert len(exact) > 20
+    assert raced == set(sampled) - set(exact) != set()
+
+
+def made_up(gaps, budgets=(1.0, 2.0, 4.0)):
+    """Results of a contest: gaps [run, budget] in nats, where the median prompt has 2."""
+    gaps = np.array(gaps)
+    variables = {"gap": (("repetition", "budget"), gaps), "typical": ((), 2.0)}
+    dataset = xr.Dataset(variables, {"budget": list(budgets)})
+    return xr.DataTree.from_dict({GROUP: dataset})
+
+
+GOOD = [[2.0, 0.2, 0.0]] * 5  # solved at a cost of 4
+BAD = [[2.0, 2.0, 1.0]] * 5
+RESULTS = {
+    "exact · hard 4^7 seed 1 · Good": made_up(GOOD),
+    "exact · hard 4^7 seed 1 · Bad": made_up(BAD),
+    "exact · hard 4^7 seed 1 · Same": made_up(BAD),
+    "exact · hard 4^7 seed 1 · hindsight: Bad, rate 2": made_up(GOOD),
+    "exact · easy 4^7 seed 0 · Good": made_up(GOOD),
+    "exact · easy 4^7 seed 0 · Bad": made_up(GOOD),
+    "exact · easy 4^7 seed 0 · Same": made_up(GOOD),
+    "exact · easy 4^7 seed 0 · hindsight: Bad, rate 2": made_up(GOOD),
+    "sampled · hard 4^7 seed 1 · Good": made_up(BAD),
+    "sampled · hard 4^7 seed 1 · beside: Soft, learning rate 1": made_up([[2.0, 1.0, -0.4]] * 5),
+}
+
+
+def test_the_table_ranks_what_is_told_apart_and_prints_ties():
+    rows = table(Reader(RESULTS), "exact")
+    assert [(row.search, row.place) for row in rows] == [("Good", 1), ("Bad", 2), ("Same", 2)]
+    good, bad, _ = rows
+    assert good.gap == 0 and good.solved == {"hard": 1.0, "easy": 1.0}
+    assert good.running_time == 4.0
+    assert bad.solved == {"hard": 0.0, "easy": 1.0}
+    assert bad.running_time == 8.0, "five runs of 4 succeed, five more have spent 4 in vain"
+    assert bad.gap == pytest.approx(0.25), "half of the middle half is 0.5, half of it 0"
+    assert bad.behind_first == 0.75, "always on one instance, a tie on the other"
+    assert bad.hindsight == 0.0
+    assert np.isnan(good.hindsight)
+
+
+def test_tracks_are_never_mixed_and_what_is_beside_is_not_ranked():
+    rows = leaderboard(Reader(RESULTS))
+    assert [(row["track"], row["search"]) for row in rows] == [
+        *(("exact", name) for name in ("Good", "Bad", "Same")),
+        ("sampled", "Good"),
+    ]
+    sampled = {name: tree for name, tree in RESULTS.items() if name.startswith("sampled")}
+    whole = figures.parts(sampled)
+    assert [part.heading for part in whole] == [
+        "What this is",
+        "Sampled track",
+        "Beside: prompts that gradients tune",
+    ]
+    assert whole[-1].table == [{"tuned": "Soft, learning rate 1", "gap": "-0.200"}]
+
+
+def test_claims_are_judged_on_instances():
+    verdicts = {claim.name: claim.verdict for claim in claims(RESULTS)}
+    assert verdicts == {name: "holds" for name in ("A1", "A2", "E1", "H1", "H2")}
+    worse = RESULTS | {"exact · hard 4^7 seed 1 · Good": made_up([[2.0, 0.2, -0.1]] * 5)}
+    assert claims(worse)[0].verdict == "undecided", "two instances are too few to fail"
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (lambda: Contest(budget=0), "Expected budget of at least 1; got 0"),
+        (lambda: Beside(budget=100), r"Expected a budget of at least 789 tokens.*; got 100"),
+    ],
+)
+def test_budgets_below_one_reading_are_named(measure, message):
+    with pytest.raises(ValueError, match=message):
+        measure()

@@ -124,9 +124,9 @@ def _share(share: float) -> str:
 
 
 def _beside(reader: Reader, track: str) -> Part:
-    """What gradients tune, and the best search of the track."""
+    """What gradients tune, and the search with the smallest gap."""
     labels = sorted(reader.beside(track), key=lambda label: final_gap(reader, track, label))
-    first = table(reader, track)[0].search
+    first = min(reader.searches(track), key=lambda search: final_gap(reader, track, search))
     rows = [
         {"tuned": label.removeprefix(BESIDE), "gap": f"{final_gap(reader, track, label):.3f}"}
         for label in labels
@@ -137,7 +137,7 @@ def _beside(reader: Reader, track: str) -> Part:
     figure = curves_by_cost(
         reader, track, curves, [f"{first} (search)", *best], "tokens", "Tuned by gradients"
     )
-    reading = "The gap by cost of what gradients tune, and of the first search of the table."
+    reading = "The gap by cost of what gradients tune, and of the search with the smallest gap."
     return Part("Beside: prompts that gradients tune", _BESIDE, [(reading, figure)], rows)
 
 
