@@ -47,7 +47,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "smoke": Scale((SHORT,), 1, 0, (EXACT,), 128, 2**14, 1, 4, False),
-    "small": Scale((SHORT,), 4, 1, (EXACT, SAMPLED), 2**12, 2**19, 2, 10, True),
+    "small": Scale((SHORT,), 3, 1, (EXACT, SAMPLED), 2**8, 2**16, 2, 5, True),
     "paper": Scale((SHORT, LONG), 6, 2, (EXACT, SAMPLED), 2**14, 2**21, 4, 25, True),
 }
 """Runs are relabellings × repetitions on each instance. Programs are compiled for a shape, and that
