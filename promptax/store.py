@@ -247,7 +247,35 @@ def _exchanged(thing: Any, which: Callable[[Any], bool], change: Callable[[Any],
 
 
 class OtherRun(StoreError):
-    """A checkpoint is of another run."""
+    """A checkpoint is of another run.
+
+    `there`: the identity of the run that wrote it; `wanted`: that of the run which reads it.
+    """
+
+    def __init__(self, message: str, there: str, wanted: str) -> None:
+        Exception.__init__(self, message)
+        self.there, self.wanted = there, wanted
+
+    @property
+    def difference(self) -> str:
+        """The first field in which the two runs differ, in words."""
+        return _difference(self.there, self.wanted)
+
+    @property
+    def has_other_weights_alone(self) -> bool:
+        """Whether the two differ in their first weights, and in nothing else."""
+        try:
+            there, wanted = (json.loads(identity) for identity in (self.there, self.wanted))
+        except json.JSONDecodeError:
+            return False
+        if not (isinstance(there, dict) and isinstance(wanted, dict)):
+            return False
+        return {**there, "weights": None} == {**wanted, "weights": None}
+
+
+class OtherArrays(StoreError):
+    """A checkpoint is of this run, and other code wrote it: its arrays have other names or shapes,
+    such as those of an optimiser's state."""
 
 
 class Checkpoint:
@@ -276,7 +304,8 @@ class Checkpoint:
 
         Raises:
             OtherRun: the file is of another run.
-            StoreError: it is truncated or foreign, or its arrays do not fit.
+            OtherArrays: its arrays do not fit.
+            StoreError: it is truncated or foreign.
         """
         if not self.path.exists():
             return None
@@ -285,7 +314,9 @@ class Checkpoint:
             raise OtherRun(
                 f"Expected a checkpoint of this run at {self.path}; got one of another run: "
                 f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
-                "start anew: another --out, or --overwrite."
+                "start anew: another --out, or --overwrite.",
+                note["identity"],
+                identity,
             )
         ours = _named_leaves(like)
         there, ours_by_name = (
@@ -293,8 +324,11 @@ class Checkpoint:
         )
         for name in ours_by_name | there:
             ours_is, got = ours_by_name.get(name), there.get(name)
-            hint = "The checkpoint was written by other code: start anew."
-            expect(got == ours_is, f"Expected {name}: {ours_is}; got {got} in {self.path}. {hint}")
+            if got != ours_is:
+                raise OtherArrays(
+                    f"Expected {name}: {ours_is}; got {got} in {self.path}. The checkpoint was "
+                    "written by other code: start anew."
+                )
         leaves = [
             np.array(saved[name]) if isinstance(leaf, np.ndarray) else saved[name]
             for name, leaf in ours.items()

@@ -3,13 +3,13 @@
 import contextlib
 import itertools
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from promptax import files, store
+from promptax.checks import warn
 from promptax.experiments.conditions import (
     Condition,
     Failure,
@@ -18,7 +18,7 @@ from promptax.experiments.conditions import (
     unfinished_path,
 )
 from promptax.experiments.measurement import Announce, keep_nothing, silent
-from promptax.fit.fitted import Checkpoint, Tree
+from promptax.fit.fitted import Tree
 from promptax.specs import check, from_json, import_plugin
 
 RETRIES = 3  # how often a condition is started again whose machine was lost
@@ -59,9 +59,9 @@ class _Keeper:
         self.shared = None if shared is None else shared_path(folder, shared)
         self.in_first_stage = False
 
-    def __call__(self, name: str) -> Checkpoint:
+    def __call__(self, name: str) -> "_Unfinished":
         if self.in_first_stage and self.shared is not None:
-            return store.Checkpoint(self.shared)
+            return _Unfinished(store.Checkpoint(self.shared))
         return _Unfinished(store.Checkpoint(self.unfinished / f"{name}.safetensors"))
 
     @contextlib.contextmanager
@@ -75,23 +75,45 @@ class _Keeper:
 
 
 class _Unfinished:
-    """The checkpoint of a fit in a condition's own folder, whose name says that its settings are
-    the same. Its first weights need not be: another version of JAX, or another processor, may draw
-    them with other last digits. Such a fit starts anew."""
+    """The checkpoint of a fit in a folder of results, where its place says that its settings are
+    the same. What versions and machines can change, besides, makes the fit start anew, with a
+    warning:
+
+    - its first weights: another version of JAX, or another processor, draws them with other last
+      digits. What was saved is of no use then, also for a pretraining that conditions share: where
+      weights come from a file, they may be another network's. Whoever begins a shared one anew
+      holds its lock, and the others read what it saves.
+    - the arrays of its state, such as those of the optimiser.
+    """
 
     def __init__(self, checkpoint: store.Checkpoint) -> None:
         self.checkpoint = checkpoint
 
     def restore(self, identity: str, like: Tree) -> Tree | None:
+        """The saved state; None if nothing was saved yet, or nothing that this version can use.
+
+        Raises:
+            StoreError: the file is damaged, or of a run with other settings.
+        """
+        path = self.checkpoint.path
         try:
             return self.checkpoint.restore(identity, like)
-        except store.OtherRun:
-            warnings.warn(
-                f"{self.checkpoint.path.parent} was begun from other first weights, by another "
-                "version or machine; it starts anew.",
-                stacklevel=2,
+        except store.OtherRun as error:
+            if not error.has_other_weights_alone:
+                raise store.OtherRun(
+                    f"Expected the fit in {path} to be the one that its folder is named after; got "
+                    f"another: {error.difference}. Other code described it. Go on with that "
+                    "version of promptax, or remove this file to start the fit anew.",
+                    error.there,
+                    error.wanted,
+                ) from error
+            warn(
+                f"{path} was begun from other first weights, and is the same otherwise: another "
+                "version or processor can draw them with other last digits. The fit starts anew."
             )
-            return None
+        except store.OtherArrays as error:
+            warn(f"{error} The fit does so, and replaces what was saved.")
+        return None
 
     def save(self, identity: str, state: Tree) -> None:
         self.checkpoint.save(identity, state)

@@ -1,12 +1,14 @@
 """A study's folder that is filled on several machines."""
 
+import contextlib
 import json
 
+import numpy as np
 import pytest
 
 from promptax import platforms, store
 from promptax.experiments.executors import _Keeper
-from promptax.studies import GrauMoya2024, study_folder
+from promptax.studies import Genewein2025, GrauMoya2024, study_folder
 
 
 def test_it_is_said_and_kept_where_results_were_measured_before(tmp_path, monkeypatch):
@@ -25,15 +27,50 @@ def test_it_is_said_and_kept_where_results_were_measured_before(tmp_path, monkey
     assert "0.0.1" in study_folder.write_page(tmp_path)[0].read_text(encoding="utf-8")
 
 
-def test_a_fit_of_a_condition_that_began_from_other_weights_starts_anew(tmp_path):
-    condition = GrauMoya2024().conditions("smoke")["small LSTM · seed 0"]
-    ours, theirs = '{"weights": "ours"}', '{"weights": "theirs"}'
-    checkpoint = _Keeper(tmp_path, condition)("training")
-    checkpoint.save(theirs, {"step": 3})
-    assert checkpoint.restore(theirs, {"step": 0}) == {"step": 3}
-    with pytest.warns(UserWarning, match="begun from other first weights"):
-        assert checkpoint.restore(ours, {"step": 0}) is None
-    path = tmp_path / "damaged.safetensors"
-    path.write_bytes(b"damaged")
-    with pytest.raises(store.StoreError):
-        store.Checkpoint(path).restore(ours, {"step": 0})
+OURS, THEIRS = '{"key": 1, "weights": "ours"}', '{"key": 1, "weights": "theirs"}'
+OTHER_KEY = '{"key": 2, "weights": "theirs"}'
+
+
+def own_fit(folder):
+    """The checkpoint of a fit that no other condition shares."""
+    keeper = _Keeper(folder, GrauMoya2024().conditions("smoke")["small LSTM · seed 0"])
+    return contextlib.nullcontext(), keeper("training")
+
+
+def shared_fit(folder):
+    """The checkpoint of a pretraining, while its lock is held."""
+    keeper = _Keeper(folder, next(iter(Genewein2025().conditions("smoke").values())))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(keeper.first_stage())
+        checkpoint = keeper("pretraining")
+        assert checkpoint.checkpoint.path.parent.name == "pretraining"
+        return stack.pop_all(), checkpoint
+
+
+@pytest.mark.parametrize("begin", [own_fit, shared_fit])
+def test_a_fit_that_other_versions_began_starts_anew(begin, tmp_path):
+    lock, checkpoint = begin(tmp_path)
+    with lock:
+        checkpoint.save(THEIRS, {"step": 3})
+        assert checkpoint.restore(THEIRS, {"step": 0}) == {"step": 3}
+        with pytest.warns(UserWarning, match="begun from other first weights, and is the same"):
+            assert checkpoint.restore(OURS, {"step": 0}) is None
+        with pytest.warns(UserWarning, match=r"Expected \['step'\].*start anew. The fit does so"):
+            assert checkpoint.restore(THEIRS, {"step": np.zeros(2)}) is None
+        with pytest.warns(UserWarning, match=r"\['moments'\]: int; got None"):
+            assert checkpoint.restore(THEIRS, {"step": 0, "moments": 1}) is None
+        checkpoint.save(OURS, {"step": 1})
+        assert checkpoint.restore(OURS, {"step": 0}) == {"step": 1}
+
+
+@pytest.mark.parametrize("begin", [own_fit, shared_fit])
+def test_a_fit_of_other_settings_is_refused_with_what_differs(begin, tmp_path):
+    lock, checkpoint = begin(tmp_path)
+    with lock:
+        checkpoint.save(OTHER_KEY, {"step": 3})
+        for other in (OURS, THEIRS):
+            with pytest.raises(store.OtherRun, match=r"\['key'\] was 2 and is 1 now.*remove this"):
+                checkpoint.restore(other, {"step": 0})
+        checkpoint.checkpoint.path.write_bytes(b"damaged")
+        with pytest.raises(store.StoreError, match="truncated or damaged"):
+            checkpoint.restore(OURS, {"step": 0})
