@@ -10,7 +10,7 @@ import pytest
 from promptax import protocol
 from promptax.tasks import Programs
 from promptax.tasks.programs.interpreter import run_program
-from promptax.tasks.programs.machine import INSTRUCTIONS, Status, run
+from promptax.tasks.programs.machine import INSTRUCTIONS, PLUS, Status, run
 
 SYMBOLS, CELLS, STEPS, LENGTH = 3, 2, 13, 4
 PROGRAMS = np.indices((7,) * 4).reshape(4, -1).T.astype(np.int32)
@@ -30,7 +30,8 @@ def run_side_by_side(programs):
 def test_the_compiled_machine_does_what_the_plain_one_does():
     """Every program of up to four instructions, and random long ones, in one program: shorter ones
     are those whose reading ends before."""
-    longer = np.random.default_rng(0).integers(0, 7, (300, 12), np.int32)
+    longer = np.random.default_rng(0).integers(0, 7, (300, STEPS), np.int32)
+    longer[0] = PLUS  # as many instructions as steps: it halts
     for programs in (PROGRAMS, longer):
         ran = run_side_by_side(programs)
         for index, program in enumerate(programs):
@@ -40,7 +41,7 @@ def test_the_compiled_machine_does_what_the_plain_one_does():
             assert not ran.output[index, written:].any()
             counts = ran.status[index], ran.read[index], ran.steps[index]
             assert counts == (plain.status, plain.read, plain.steps)
-    assert set(ran.status) == set(Status)
+    assert set(ran.status) == set(Status) and ran.status[0] == Status.HALTED
 
 
 RUNS = {
@@ -49,6 +50,10 @@ RUNS = {
     "-.>.>.": ((2, 0, 2), Status.HALTED),  # two cells are a circle
     "+[.]": ((1, 1, 1, 1), Status.OUTPUT_FULL),
     "+[]": ((), Status.OUT_OF_STEPS),
+    STEPS * "+": ((), Status.HALTED),  # as many instructions as steps
+    (STEPS + 1) * "+": ((), Status.OUT_OF_STEPS),
+    (STEPS - 1) * "+" + "]": ((), Status.HALTED),  # nothing to close
+    "+[" + (STEPS - 3) * "-" + "]": ((), Status.OUT_OF_STEPS),  # it needs one more to look again
     "].": ((0,), Status.HALTED),  # nothing to close
     "+[.+].": ((1, 2, 0), Status.HALTED),  # behind the loop its continuation comes
     "[.": ((0,), Status.HALTED),  # at a cell of 0 the continuation comes first,
@@ -94,3 +99,16 @@ def test_steps_of_silence_are_not_scored_if_asked():
         task.bayes()
     with pytest.raises(NotImplementedError, match="7\\^8 of 64 steps"):
         Programs(program_length=8).bayes()
+    with pytest.raises(NotImplementedError, match="7\\^12 of 64 steps"):
+        Programs(program_length=12).log_evidence(jnp.zeros(3, jnp.int32))
+    with pytest.raises(NotImplementedError, match="7\\^7 of 500 steps"):
+        Programs(program_length=7, steps=500).log_evidence(jnp.zeros(3, jnp.int32))
+
+
+def test_as_many_programs_write_nothing_but_0_as_is_told():
+    """The share of the docstring at 4 instructions; those of 5 and 6 were counted alike."""
+    counted = [run_program(in_characters(p), 2, 8, 64, 64).output for p in PROGRAMS]
+    assert sum(not any(output) for output in counted) == 2_109 and len(counted) == 2_401
+    task = Programs(program_length=4)
+    zeros = np.exp(task.log_evidence(jnp.zeros(64, jnp.int32)))
+    np.testing.assert_allclose(zeros, 2_109 / 2_401, rtol=1e-5)

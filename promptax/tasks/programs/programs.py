@@ -31,8 +31,13 @@ class Programs(Task):
 
     *Conventions.* Cells hold the symbols of the alphabet and count modulo their number; the tape is
     a circle. A program ends where it needs an instruction that it does not have, or after `steps`
-    steps. From then on symbols 0 come, for ever: its *silence*. With at least as many instructions
-    as steps no program halts.
+    steps. From then on symbols 0 come, for ever: its *silence*. With more instructions than steps
+    no program halts; with as many, one does if each step needs a new instruction, as "++++" in 4.
+
+    *Most programs write nothing but 0.* With the defaults 94,239 of the 117,649 do (80 %), and
+    47,152 (40 %) write nothing at all; with 5 instructions 14,103 of 16,807 (84 %). A loss
+    that scores silence is then mostly that of saying 0 for ever. To train on what programs write,
+    take `silence_scored=False`, as the paper does, and judge by `while_writing()`.
 
     The latent of an episode is its `Run`: the program, how much of it was needed, what it wrote,
     and its status. The oracle knows the program, and loses nothing.
@@ -126,18 +131,27 @@ class Programs(Task):
         return self._posterior(filler=self.symbols)
 
     def _posterior(self, filler: int) -> ProgramPosterior:
+        self._refuse_many()
+        table = all_outputs(self.symbols, self.program_length, self.cells, self.steps, filler)
+        return ProgramPosterior(table.rows, table.before, self.symbols, filler)
+
+    def _refuse_many(self) -> None:
+        """Complain if there are too many programs to run them all."""
         if not self._can_run_all():
             raise NotImplementedError(
                 f"Expected at most {MOST_PROGRAMS:,} programs whose outputs take at most "
                 f"{MOST_BYTES:,} bytes; got 7^{self.program_length} of {self.steps} steps. Take "
                 "programs of at most 7 instructions, or fewer steps."
             )
-        table = all_outputs(self.symbols, self.program_length, self.cells, self.steps, filler)
-        return ProgramPosterior(table.rows, table.before, self.symbols, filler)
 
     def log_evidence(self, tokens: Tokens) -> Float[Array, ""]:
         """log (the share of programs whose output, silence included, begins with the tokens), nats;
-        the programs are run one by one in plain Python."""
+        the programs are run one by one in plain Python.
+
+        Raises:
+            NotImplementedError: there are too many programs.
+        """
+        self._refuse_many()
         outputs = _outputs_one_by_one(self.symbols, self.program_length, self.cells, self.steps)
         wide = max(outputs.shape[1], len(tokens))
         outputs = np.pad(outputs, ((0, 0), (0, wide - outputs.shape[1])))[:, : len(tokens)]
