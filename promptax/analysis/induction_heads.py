@@ -24,6 +24,7 @@ from promptax.specs import as_key, check
 
 Weights = Float[Array, "*heads row row"]
 PerHead = Float[Array, "*heads"]
+BELOW_0 = "below 0 where what was read helps"  # the attribute of differences of losses
 
 
 @door
@@ -39,8 +40,9 @@ def induction_heads(
     - `previous_token`: a(i, i - 1), mean over i ≥ 2;
     - `copying`: of what a head adds to the scores of symbols by itself, above the mean score, the
       share that goes to the symbols it attends to: Σ_s m_s r_s / Σ_s r_s, with m_s the weight on
-      rows of symbol s and r_s the raise of its score, 0 where it is lowered; mean over all rows.
-      Norms and layers between the head and the output are left out.
+      rows of symbol s and r_s the raise of its score, 0 where it is lowered; mean over all rows. A
+      row at which a head raises nothing counts as one at which it raises all symbols alike. Norms
+      and layers between the head and the output are left out.
 
     Args:
         predictor: a network over an alphabet whose torso shows its heads (`Torso.attended`).
@@ -52,8 +54,8 @@ def induction_heads(
         A Dataset over layer and head with the three measures, from 0 to 1; what they are for a head
         that attends to all rows alike, the first row included that opens a sequence, and raises all
         symbols alike: `uniform_prefix_matching`, `uniform_previous_token`, `uniform_copying`; the
-        mean `log_loss` [time] of the network on these sequences; and `in_context_learning`, its
-        mean over the second half minus that over the first: below 0 where it learns. Nats.
+        mean `log_loss` [time] of the network on these sequences; and `repetition_effect`, its mean
+        over the second half minus that over the first: below 0 where what was read helps. Nats.
 
     Raises:
         TypeError: no network, or one that does not show heads.
@@ -82,8 +84,8 @@ def induction_heads(
         f"uniform_{name}": float(value) for name, value in measures.uniform._asdict().items()
     }
     variables["log_loss"] = "time", losses, {"unit": NATS}
-    late = losses[length:].mean() - losses[:length].mean()
-    variables["in_context_learning"] = (), late, {"unit": NATS}
+    effect = losses[length:].mean() - losses[:length].mean()
+    variables["repetition_effect"] = (), effect, {"unit": NATS, "sign": BELOW_0}
     return labelled(variables, {"time": np.arange(1, 2 * length + 1)})
 
 
@@ -165,31 +167,42 @@ def in_context_learning(results: xr.Dataset, early: int, late: int) -> xr.Datase
 
     Returns:
         `score` [predictor, repetition], the mean over sequences, and `error`, its standard error,
-        both in nats.
+        NaN of a single sequence; both in nats.
 
     Raises:
-        ValueError: steps that the results do not have, or that are not scored.
+        ValueError: steps that the results do not have, or that are not scored; results of something
+            else than `evaluate`.
 
     Example: `in_context_learning(px.evaluate(key, {"network": network}, task), early=5, late=50)`
     """
-    length = results.sizes["time"]
+    axes = "predictor", "repetition"
+    wanted = {*axes, "sequence", "time"}
+    got = set(results["log_loss"].dims) if "log_loss" in results else set()
     check(
-        1 <= early < late <= length,
-        f"Expected steps with 1 ≤ early < late ≤ {length}; got {early} and {late}.",
+        got == wanted,
+        f"Expected log losses over {sorted(wanted)}, from promptax.evaluate; got "
+        f"{sorted(map(str, got)) if got else f'results of {list(results)}'}.",
+    )
+    times = results["time"].values.tolist()
+    check(
+        early < late and {early, late} <= set(times),
+        f"Expected steps with {times[0]} ≤ early < late ≤ {times[-1]} that the results have; got "
+        f"{early} and {late}.",
     )
     if "scored" in results:
         check(
             bool(results["scored"].sel(time=[early, late]).all()),
             f"Expected steps that are scored in every sequence; {early} or {late} is not.",
         )
-    losses = results["log_loss"].sel(time=[early, late]).values.astype(float)
-    change = losses[..., 1] - losses[..., 0]  # [predictor, repetition, sequence]
-    axes = "predictor", "repetition"
-    error = change.std(axis=-1) / np.sqrt(change.shape[-1])
+    losses = results["log_loss"].astype(float)
+    change = losses.sel(time=late, drop=True) - losses.sel(time=early, drop=True)
+    change = change.transpose(*axes, "sequence").values
+    count = change.shape[-1]
+    deviation = change.std(axis=-1, ddof=1) if count > 1 else np.full(change.shape[:-1], np.nan)
     return labelled(
         {
-            "score": (axes, change.mean(axis=-1), {"unit": NATS}),
-            "error": (axes, error, {"unit": NATS}),
+            "score": (axes, change.mean(axis=-1), {"unit": NATS, "sign": BELOW_0}),
+            "error": (axes, deviation / np.sqrt(count), {"unit": NATS}),
         },
         {axis: results[axis].values for axis in axes},
         {"early": early, "late": late},

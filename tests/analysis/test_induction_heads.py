@@ -89,9 +89,10 @@ def test_a_dataset_of_all_heads_and_its_figure():
     network = Transformer(width=8, depth=2, heads=2).build(jax.random.key(1), 3)
     table = analysis.induction_heads(network, jax.random.key(2), sequences=4, length=5)
     assert table.prefix_matching.shape == table.copying.shape == (2, 2)
-    assert float(table.in_context_learning) == pytest.approx(
+    assert float(table.repetition_effect) == pytest.approx(
         float(table.log_loss[5:].mean() - table.log_loss[:5].mean())
     )
+    assert table.repetition_effect.attrs["sign"] == "below 0 where what was read helps"
     assert 0 < float(table.uniform_prefix_matching) < 1
     assert len(attention_heads(table).axes) >= 3
     with pytest.raises(TypeError, match="LSTM does not"):
@@ -106,8 +107,19 @@ def test_learning_in_context_is_the_late_loss_minus_the_early_one():
     results = xr.Dataset(
         {"log_loss": (axes, losses)}, {"predictor": ["a"], "repetition": [0], "time": [1, 2, 3]}
     )
-    table = analysis.in_context_learning(results, 1, 3)
-    assert table.score.item() == -1.5
-    assert table.error.item() == pytest.approx(0.5 / np.sqrt(2))
-    with pytest.raises(ValueError, match="early < late ≤ 3"):
-        analysis.in_context_learning(results, 1, 4)
+    changed = results.transpose("time", "sequence", "repetition", "predictor")
+    for stored in (results, changed):
+        table = analysis.in_context_learning(stored, 1, 3)
+        assert table.score.item() == -1.5 and table.score.attrs["sign"].startswith("below 0")
+        # changes of -2 and -1: a deviation of √½ over 2 - 1, of a mean of 2
+        assert table.error.item() == pytest.approx(np.sqrt(0.5) / np.sqrt(2))
+    alone = analysis.in_context_learning(results.isel(sequence=[0]), 1, 3)
+    assert alone.score.item() == -2.0 and np.isnan(alone.error.item())
+    for early, late in ((1, 4), (0, 2), (3, 1)):
+        with pytest.raises(ValueError, match="1 ≤ early < late ≤ 3"):
+            analysis.in_context_learning(results, early, late)
+    with pytest.raises(ValueError, match="4 ≤ early < late ≤ 6"):
+        analysis.in_context_learning(results.assign_coords(time=[4, 5, 6]), 1, 3)
+    for other in (results.isel(sequence=0), results.rename(log_loss="regret")):
+        with pytest.raises(ValueError, match=r"log losses over .* from promptax\.evaluate; got"):
+            analysis.in_context_learning(other, 1, 3)

@@ -22,7 +22,7 @@ def attention_heads(heads: xr.Dataset) -> Figure:
     left, gap, top = 0.6, 0.25, 0.85
     side = (style.WIDTH - left - 2 * gap - 0.2) / len(_MEASURES)
     tall = min(max(0.5, side * heads.sizes["layer"] / heads.sizes["head"]), 2 * side)
-    change = float(heads["in_context_learning"])
+    change = float(heads["repetition_effect"])
     notes = canvas.wrapped_note(
         "A head that attends to all rows alike: "
         + ", ".join(
