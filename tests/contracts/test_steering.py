@@ -13,7 +13,7 @@ from support import judges as laws
 
 from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
 from promptax.fit.fitted import Fitted
-from promptax.predictors import LSTM, Architecture, Transformer
+from promptax.predictors import LSTM, Architecture
 from promptax.protocol.exchangeable import Uniform
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -27,7 +27,6 @@ from promptax.steering import (
     KeyValuePrompt,
     LowRank,
     PromptMixture,
-    PromptTuner,
     RandomPrompt,
     RealPrompt,
     Search,
@@ -184,8 +183,8 @@ def read_again(predictor, steered):
     return condition(predictor, steered.prompt)
 
 
-def rows_of(predictor, length=6):
-    tokens = jax.random.randint(jax.random.key(3), (length,), 0, predictor.symbols)
+def rows_of(predictor):
+    tokens = jax.random.randint(jax.random.key(3), (6,), 0, predictor.symbols)
     return np.asarray(predict(predictor, tokens))
 
 
@@ -337,17 +336,16 @@ def test_a_soft_prompt_can_start_from_tokens(tied):
 # --- what does not fit ----------------------------------------------------------------------
 
 
-def exact_cases():
-    """Every tuner and an exact predictor on which no law above judges it."""
-    for predictor in (Uniform(2), base(EXACT, 2)):
-        for tuner in FIRST:
-            if isinstance(predictor, Uniform) or quickest(tuner) != EXACT:
-                name = f"{type(tuner).__name__}-{type(predictor).__name__}"
-                yield pytest.param(tuner, predictor, id=name)
+EXACT_CASES = [
+    pytest.param(tuner, predictor, id=f"{type(tuner).__name__}-{type(predictor).__name__}")
+    for predictor in (Uniform(2), base(EXACT, 2))
+    for tuner in FIRST
+    if isinstance(predictor, Uniform) or quickest(tuner) != EXACT  # which laws above judge
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tuner", "predictor"), list(exact_cases()))
+@pytest.mark.parametrize(("tuner", "predictor"), EXACT_CASES)
 def test_exact_predictors_are_steered_by_what_they_read(tuner, predictor):
     target, name = Categorical(), type(predictor).__name__
     try:
@@ -400,5 +398,4 @@ def test_a_prompted_predictor_can_be_steered(tuner):
 def test_every_prompt_tuner_and_weight_tuner_is_in_the_laws():
     assert {type(case.values[0]) for case in CASES} == set(MEMBERS.values())
     assert {type(t) for t in TUNERS.values()} >= {SoftPrompt, LowRank, HardPrompt, RandomPrompt}
-    assert issubclass(SoftPrompt, PromptTuner) and issubclass(LowRank, WeightTuner)
-    assert Transformer.__name__ in ARCHITECTURES
+    assert "Transformer" in ARCHITECTURES
