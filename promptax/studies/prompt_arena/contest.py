@@ -1,7 +1,7 @@
 """One search on one instance: what it recommends at any cost, judged by exhaustion afterwards.
 
-Nothing of the truth goes to the search. Each relabelling of the symbols is another run of the same
-question, with keys of its own.
+Nothing of the truth goes to the search. Every repetition has a key of its own, and names of the
+symbols of its own (`relabelling`).
 """
 
 import math
@@ -23,12 +23,13 @@ from promptax.experiments.measurement import (
     silent,
 )
 from promptax.fit.cost import Cost
-from promptax.fit.fitted import Fitted
 from promptax.fit.settings import FitSettings
 from promptax.specs import check
 from promptax.steering import Search
+from promptax.steering.base import Tuning
 from promptax.steering.searches.annealing import Annealing
 from promptax.studies.prompt_arena.instances import Instance, Shape, Truth, truth_of
+from promptax.studies.prompt_arena.relabelling import Run, run_relabelled
 from promptax.tasks import Categorical, CategoricalMixture
 
 GROUP = "contest"
@@ -51,20 +52,18 @@ class Contest(Measurement):
     """Which track: losses without noise, or batches."""
     batch: int = 32
     """Sequences of a batch in the sampled track."""
-    relabellings: int = 2
-    """How many other orders of the symbols are searched."""
-    repetitions: int = 5
-    """Runs of each of them."""
+    repetitions: int = 10
+    """Runs, each with an order of the symbols that it draws."""
 
     def __check_init__(self) -> None:
-        for name in ("budget", "length", "relabellings", "repetitions", "batch"):
+        for name in ("budget", "length", "repetitions", "batch"):
             value = getattr(self, name)
             check(value >= 1, f"Expected {name} of at least 1; got {value}.")
 
     @classmethod
     def examples(cls) -> "tuple[Contest, ...]":
         search = Annealing(length=2)
-        return (cls(search=search, length=3, budget=8, relabellings=1, repetitions=2),)
+        return (cls(search=search, length=3, budget=8, repetitions=2),)
 
     @property
     def instance(self) -> Instance:
@@ -84,6 +83,7 @@ class Contest(Measurement):
             budget=self.budget,
             exact=self.exact,
             impossible_may_win=False,
+            learning_rate=self.search.default_learning_rate,  # no search has one: a number is asked
         )
 
     def verify(self) -> None:
@@ -91,34 +91,23 @@ class Contest(Measurement):
 
     def work(self) -> float:
         per_evaluation = 1000.0 if self.exact else 1.0
-        return per_evaluation * self.budget * self.relabellings * self.repetitions
+        return per_evaluation * self.budget * self.repetitions
 
     def stages(
         self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
     ) -> Iterator[Stage]:
-        """The gaps [repetition, budget] at powers of two, all relabellings one after the other."""
-        parts, began = [], time.monotonic()
-        for number in range(self.relabellings):
-            order = np.random.default_rng([seed, number]).permutation(self.target.symbols)
-            instance = self.instance.relabelled(order)
-            fitted = self.search.tune(
-                jax.random.fold_in(jax.random.key(seed), number),
-                instance.prior.bayes(),
-                instance.target,
-                self.settings,
-                checkpoint=keep(f"relabelling-{number}"),
-                callbacks=announce(f"relabelling {number + 1}"),
-            )
-            parts.append(self.judged(fitted, truth_of(instance)))
-        results = xr.concat(
-            parts,
-            "repetition",
-            data_vars="minimal",
-            coords="minimal",
-            compat="override",  # the truth is that of the first: relabelling changes its rounding
+        """The gaps [repetition, budget] at powers of two."""
+        began, instance = time.monotonic(), self.instance
+        tuning = Tuning(
+            jax.random.key(seed),
+            instance.prior.bayes(),
+            instance.target,
+            self.settings,
+            (),
+            keep("search"),
+            announce("search"),
         )
-        runs = self.relabellings * self.repetitions
-        results = results.assign_coords(repetition=np.arange(runs))
+        results = self.judged(run_relabelled(self.search, tuning), truth_of(instance))
         results["elapsed"] = ((), time.monotonic() - began, {"unit": "seconds"})
         yield GROUP, results
 
@@ -127,21 +116,23 @@ class Contest(Measurement):
         powers = 2.0 ** np.arange(0 if self.exact else 10, math.ceil(math.log2(self.budget)))
         return np.append(powers, self.budget)
 
-    def judged(self, fitted: Fitted, truth: Truth) -> xr.Dataset:
+    def judged(self, run: Run, truth: Truth) -> xr.Dataset:
         """What was recommended at every budget, and how far that is from the best prompt.
 
-        Before a search has recommended anything it counts as the median random prompt.
+        Before a search has recommended anything its gap is infinite. `said`: the least loss that
+        each run reported of itself, less that of the best prompt, nats; without noise it cannot be
+        below 0.
         """
-        assert fitted.cost is not None and fitted.recommended is not None
-        recommended = np.asarray(fitted.recommended)
-        spent = self.evaluations(fitted.cost) if self.exact else tokens(fitted.cost)
-        gaps = truth.of(recommended) - truth.best
-        start = np.full(len(gaps), truth.typical)
+        spent = self.evaluations(run.cost) if self.exact else tokens(run.cost)
+        gaps = truth.of(run.recommended) - truth.best
+        start = np.full(len(gaps), np.inf)
         at_budgets = gaps_at_budgets(gaps, spent, self.budgets(), start)
-        unit, final = "evaluations" if self.exact else "tokens", fitted.cost.final()
+        said = np.min(np.where(np.isnan(run.said), np.inf, run.said), axis=1) - truth.best
+        unit, final = "evaluations" if self.exact else "tokens", run.cost.final()
         return labelled(
             {
                 "gap": (("repetition", "budget"), at_budgets, {"unit": NATS}),
+                "said": ("repetition", said, {"unit": NATS}),
                 "spent": ("repetition", spent[:, -1], {"unit": unit}),
                 "tokens_forward": ("repetition", final["tokens_forward"], {"unit": "tokens"}),
                 "tokens_backward": ("repetition", final["tokens_backward"], {"unit": "tokens"}),

@@ -36,9 +36,9 @@ _START = (
     "so that the loss behind every one of them is known, and with it the best. The searches do not "
     "know it. Each has the same budget, and says at any time which prompt it would take.\n\n"
     "The gap of a prompt is how much more is lost behind it than behind the best one: 0 is the "
-    "best prompt, 1 is as bad as a random one (the median of all that are possible). Prompts that "
-    "the predictor thinks impossible cannot win. Hard instances are made so that going downhill "
-    "gets stuck; easy ones are controls. Every run sees the symbols in another order."
+    "best prompt, 1 is as bad as a random one (the median of all). Hard instances are made so that "
+    "going downhill gets stuck; easy ones are controls. Every run draws names for the symbols, so "
+    "that none of them is the first."
 )
 _ABOUT = {
     EXACT: (

@@ -10,11 +10,20 @@ This is computed here in float64 NumPy, and shares nothing with the predictor th
 
 With positive Dirichlet priors nearly every descent finds the optimum. Descents get stuck where a
 component must be excluded before another one pays: where weights are skewed and components have
-zeros. `hard_instance` draws such priors. An instance is hard (`is_hard`) where descent from random
-starts reaches the best prompt in at most `MOST_SUCCESS` of the runs, greedy growth misses it, few
-random prompts are nearly the best (`MOST_LUCK`: order does not matter, so that each stands many
-times among all prompts), and none of these is one symbol repeated (which methods that start there
-would win). The study keeps the seeds of those.
+zeros. `hard_instance` draws such priors. An instance is hard (`is_hard`) where
+
+- descent from random starts reaches the best prompt in `LEAST_SUCCESS` to `MOST_SUCCESS` of the
+  runs: mostly it gets stuck, but restarts pay;
+- greedy growth misses the best prompt;
+- random draws do not pay: of as many as the budget allows, fewer than `MOST_LUCK` are expected to
+  be nearly the best (order does not matter, so that each stands many times among all prompts);
+- none of those is one symbol repeated, which methods that start there would win.
+
+An instance is easy (`is_easy`) where descent reaches the best prompt from nearly all starts, and
+greedy growth finds it. The study keeps the first seeds of each.
+
+No prompt is impossible: one component excludes nothing, else a random prompt could rule out all of
+them, and what an impossible prompt predicts would be a matter of convention.
 """
 
 import itertools
@@ -27,8 +36,9 @@ from scipy.special import gammaln, logsumexp
 from promptax.tasks import Categorical, CategoricalMixture
 
 COMPONENTS = 4
-MOST_SUCCESS = 0.4  # of steepest descents from random starts
-MOST_LUCK = 0.0025  # share of nearly best prompts among all: one in 400 draws
+LEAST_SUCCESS, MOST_SUCCESS = 0.2, 0.4  # of steepest descents from random starts, if it is hard
+EASY_SUCCESS = 0.95  # the least, if it is easy
+MOST_LUCK = 0.5  # nearly best prompts that random draws of the whole budget are expected to have
 NEARLY = 0.02  # gaps below that, in random prompts' median gap, are nearly 0
 TIE = 1e-6  # nats: prompts that differ by less are equally good
 
@@ -74,20 +84,22 @@ def losses_after(
     weights = np.asarray(instance.prior.weights, float)
     read = counts_of(instance.shape.length, instance.shape.symbols)
 
-    def log_mass(given: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore"):
-            counts = given[..., None, :]
-            logs = np.where(counts > 0, np.maximum(counts, 1) * np.log(rows), 0.0)
-            return np.asarray(logsumexp(logs.sum(axis=-1) + np.log(weights), axis=-1))
+    def log_likelihood(counts: np.ndarray) -> np.ndarray:
+        """log Π_s p_ks^c_s [row, component]."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.where(counts[:, None] > 0, counts[:, None] * np.log(rows), 0.0)
+        return logs.sum(axis=-1)
 
     target = np.asarray(instance.target.probabilities, float)
     ways = gammaln(instance.shape.length + 1) - gammaln(read + 1).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
+        before = np.log(weights) + log_likelihood(counts)
         chances = np.exp(ways + np.where(read > 0, read * np.log(target), 0.0).sum(axis=1))
-        gained = log_mass(counts[:, None, :] + read[None]) - log_mass(counts)[:, None]
-        terms = np.where(chances > 0, chances * gained, 0.0)
+        log_mass = np.asarray(logsumexp(before, axis=-1))
+        after = np.asarray(logsumexp(before[:, None] + log_likelihood(read), axis=-1))
+        terms = np.where(chances > 0, chances * (after - log_mass[:, None]), 0.0)
     losses = -terms.sum(axis=1)
-    return np.where(np.isneginf(log_mass(counts)) | np.isnan(losses), np.inf, losses)
+    return np.where(np.isneginf(log_mass) | np.isnan(losses), np.inf, losses)
 
 
 class Truth(NamedTuple):
@@ -189,13 +201,21 @@ def greedy_finds(instance: Instance, truth: Truth) -> bool:
     return bool(losses_after(instance, counts[None])[0] <= truth.best + TIE)
 
 
-def is_hard(instance: Instance) -> bool:
-    """Whether descents get stuck, greedy growth misses the best prompt, few random prompts are
-    nearly the best, and those have more than one symbol."""
+def is_hard(instance: Instance, budget: int) -> bool:
+    """Whether descents mostly get stuck, greedy growth misses the best prompt, that many random
+    prompts are not expected to have one that is nearly the best, and those have more than one
+    symbol."""
     truth = truth_of(instance)
     right = truth.losses <= truth.best + NEARLY * truth.typical
     corner = (truth.counts[right].max(axis=1) == instance.shape.prompt_length).any()
-    luck = truth.number[right].sum() / truth.number.sum()
+    luck = budget * truth.number[right].sum() / truth.number.sum()
     if corner or luck > MOST_LUCK or truth.typical < 0.05:
         return False
-    return descent_success(instance, truth) <= MOST_SUCCESS and not greedy_finds(instance, truth)
+    success = descent_success(instance, truth)
+    return LEAST_SUCCESS <= success <= MOST_SUCCESS and not greedy_finds(instance, truth)
+
+
+def is_easy(instance: Instance) -> bool:
+    """Whether descents and greedy growth find the best prompt."""
+    truth = truth_of(instance)
+    return descent_success(instance, truth) >= EASY_SUCCESS and greedy_finds(instance, truth)

@@ -23,6 +23,7 @@ from promptax.studies.prompt_arena.contest import GROUP
 TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-5)
 """Gaps, in gaps of the median random prompt; the last one stands for 0: losses are float32."""
 SOLVED = TARGETS[-1]
+NOTHING = 1e6  # the gap before anything is recommended, or behind an impossible prompt: infinite
 
 
 class Row(NamedTuple):
@@ -103,19 +104,28 @@ class Reader:
             gaps = contest["gap"].values / float(contest["typical"])
             if not search.startswith(BESIDE):  # what is below 0 there is rounding
                 gaps = np.maximum(gaps, 0.0)
-            out.append(np.minimum(gaps, 1e6))  # impossible prompts lose infinitely much
+            out.append(np.minimum(gaps, NOTHING))
         return out
 
-    def least_gaps(self, track: str) -> list[float]:
-        """The least gap that any search ended with on each instance, nats, not floored at 0."""
-        return [
-            min(float(self.contest(track, i, s)["gap"].min()) for s in self.searches(track))
-            for i in self.instances(track)
-        ]
+    def least_said(self, track: str) -> dict[str, float]:
+        """What the runs on each instance report at least, less the loss of the best prompt, nats;
+        all that was run as a search, whether it is ranked or not."""
+        out: dict[str, float] = {}
+        for instance in self.instances(track):
+            for label in self.labels(track):
+                there = name_of(track, instance, label) in self.results
+                if there and not label.startswith(BESIDE):
+                    said = float(self.contest(track, instance, label)["said"].min())
+                    out[instance] = min(said, out.get(instance, np.inf))
+        return out
+
+    def solved_shares(self, track: str, search: str, kind: str) -> list[float]:
+        """The share of runs on each instance of a kind that end at a best prompt."""
+        return [float((gaps[:, -1] <= SOLVED).mean()) for gaps in self.gaps(track, search, kind)]
 
     def solved(self, track: str, search: str, kind: str) -> float:
-        """The share of runs on instances of a kind that end at a best prompt; NaN if none ran."""
-        shares = [(gaps[:, -1] <= SOLVED).mean() for gaps in self.gaps(track, search, kind)]
+        """The mean of these shares; NaN if there is no such instance."""
+        shares = self.solved_shares(track, search, kind)
         return float(np.mean(shares)) if shares else float("nan")
 
 

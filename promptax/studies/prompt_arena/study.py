@@ -19,7 +19,7 @@ class PromptArena(Study):
     title: ClassVar[str] = "Prompt arena: searches against the best prompt"
     judged: ClassVar[str] = (
         "Exact Bayes predictors read the prompts, so that the best one is known by exhaustion. A "
-        "number is the median over instances. Bounds were set beforehand, and stay."
+        "number is that of the worst instance. Bounds were set beforehand, and stay."
     )
 
     search: str = ""
