@@ -10,9 +10,8 @@ import xarray as xr
 
 from promptax.protocol.outcomes import Episode
 from promptax.specs import traced
-from promptax.steering import RandomSearch
+from promptax.steering import Annealing
 from promptax.steering.base import Tuning
-from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.studies.prompt_arena import figures
 from promptax.studies.prompt_arena.beside import Beside
@@ -109,35 +108,34 @@ def test_other_names_lose_the_same_and_count_the_same():
     assert named.episodes is not None
     assert named.episodes.tokens.tolist() == [[1, 2, 2], [0, 1, 2]]
 
+    relabelled = Relabelled(Annealing(length=2))
+
     @jax.jit
     def ask():
         asked = (named, prompts), (problem, order[prompts])
-        return [(which.means(given), *which.gradient(given[0])) for which, given in asked]
+        answers = [(which.means(given), *which.gradient(given[0])) for which, given in asked]
+        keys = jax.random.split(jax.random.key(0), 20)
+        return answers, jax.vmap(lambda key: relabelled.start(key, problem).order)(keys)
 
-    ours, theirs = ask()
+    (ours, theirs), orders = ask()
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
     np.testing.assert_allclose(ours[2], theirs[2][:, order], rtol=1e-5)
     assert len(problem.readings) == 4, "what is read under other names is charged as well"
+    assert len({tuple(order) for order in orders.tolist()}) > 3, "every run draws its own"
 
 
-def test_every_run_draws_names_and_is_judged_by_those_of_the_instance():
-    contest = Contest(
-        search=RandomSearch(length=2, candidates=1, finalists=1),
-        prior=SMALL.prior,
-        target=SMALL.target,
-        length=3,
-        budget=8,
-        repetitions=8,
+def test_what_is_recommended_is_said_in_the_names_of_the_instance():
+    """A step of annealing reports what the prompt loses that was recommended before it."""
+    (contest,) = Contest.examples()
+    prior, target = (
+        CategoricalMixture([[0.2, 0.8], [0.7, 0.3]], [0.4, 0.6]),
+        Categorical([0.3, 0.7]),
     )
-    given = jax.random.key(0), contest.prior.bayes(), contest.target, contest.settings
-    tuning = Tuning(*given, (), None, ())
-    run = run_relabelled(contest.search, tuning)
-    orders = run_search(Relabelled(contest.search), tuning).member.order
-    assert len({tuple(order) for order in orders.tolist()}) > 2
-    losses = truth_of(SMALL).of(run.recommended)
-    assert np.isfinite(run.said[:, 0]).all()
-    np.testing.assert_allclose(run.said[:, 0], losses[:, 0], rtol=1e-5)
+    given = jax.random.key(0), prior.bayes(), target, contest.settings
+    run = run_relabelled(contest.search, Tuning(*given, (), None, ()))
+    truth = truth_of(Instance(prior, target, contest.instance.shape))
+    np.testing.assert_allclose(run.said[:, 1:], truth.of(run.recommended)[:, :-1], rtol=1e-6)
 
 
 def test_races_stay_out_of_the_track_without_noise():
