@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from promptax.platforms import as_numpy_promotes
+
 Function = typing.TypeVar("Function", bound=Callable)
 ARRAYS = (np.ndarray, jax.Array, Tracer, jax.ShapeDtypeStruct)  # a traced spec's floats
 PLAIN = {
@@ -218,7 +220,8 @@ def door(function: Function) -> Function:
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         try:
-            return function(*arguments, **named)
+            with as_numpy_promotes():
+                return function(*arguments, **named)
         except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
             wrong = "" if str(error).startswith("Expected") else _misfit(function, arguments, named)
             if wrong == "":

@@ -89,6 +89,20 @@ def in_float32(function: F) -> F:
     return cast(F, run)
 
 
+def as_numpy_promotes() -> contextlib.AbstractContextManager:
+    """Ranks and kinds of numbers go together as NumPy lets them, as promptax and what it stands on
+    are written; a user's stricter settings hold for the user's own code."""
+    lax: tuple[tuple[str, str, Callable[[str], contextlib.AbstractContextManager]], ...] = (
+        ("jax_numpy_rank_promotion", "allow", jax.numpy_rank_promotion),
+        ("jax_numpy_dtype_promotion", "standard", jax.numpy_dtype_promotion),
+    )
+    stack = contextlib.ExitStack()
+    for name, value, set_to in lax:
+        if getattr(jax.config, name) != value:  # what is so already is left: programs are shared
+            stack.enter_context(set_to(value))
+    return stack
+
+
 def drop_programs() -> None:
     """Forget compiled programs before they are too many for this process.
 

@@ -1,7 +1,8 @@
 """Laws of JAX's settings: what users may switch on changes no member's right to work.
 
 Under jax_enable_x64 numbers have 64 bits; under jax_debug_nans a NaN in a compiled program's output
-is an error, so that a healthy fit may have none; under disable_jit nothing is compiled.
+is an error, so that a healthy fit may have none; under disable_jit nothing is compiled; strict
+promotion refuses what NumPy would make fit.
 """
 
 import contextlib
@@ -24,6 +25,9 @@ MODES = {
     "debug_nans": lambda: jax.debug_nans(True),
     "disable_jit": jax.disable_jit,
     "x64 and debug_nans": lambda: _both(jax.enable_x64(True), jax.debug_nans(True)),
+    "strict promotion": lambda: _both(
+        jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict")
+    ),
 }
 
 
@@ -68,7 +72,7 @@ def tuned(tuner, network, settings=SMALL):
 # Without compilation every operation is a program: one way behind the front door, from a network
 # that is there, is what can be afforded. Pretraining is the same loop.
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["x64 and debug_nans", "disable_jit"])
+@pytest.mark.parametrize("mode", ["x64 and debug_nans", "strict promotion", "disable_jit"])
 def test_the_way_through_the_front_door(mode):
     network = LSTM(width=2).build(jax.random.key(0), 2)
     settings = px.FitSettings(steps=1, batch=1, length=2)
