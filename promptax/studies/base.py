@@ -1,11 +1,11 @@
 """What is a study? A paper's conditions as data, its claims as checks, and its figures.
 
-A claim about networks is judged over networks that were pretrained from different seeds. Inside
-its bounds it holds; tentatively, while there are fewer than five seeds or two standard errors
-between them reach a bound. Outside, it fails only if there are enough seeds to say so: below five,
-or while two standard errors still reach the bound, it is undecided, and says how many seeds would
-decide it. A network all of whose repetitions diverged counts as outside. What was not measured is
-"not run".
+A claim about networks is judged over networks that were pretrained from different seeds. Inside its
+bounds it holds; tentatively, while there are fewer than five seeds or two standard errors between
+them reach a bound. Outside, it fails only if there are enough seeds to say so: below five, or while
+two standard errors still reach the bound, it is undecided, and says how many seeds would decide it.
+Where a sign alone is claimed, a difference of exactly 0 is undecided. A network all of whose
+repetitions diverged counts as outside. What was not measured is "not run".
 """
 
 import abc

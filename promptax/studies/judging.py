@@ -29,6 +29,8 @@ class Check:
     exact: bool = False
     printed: float | None = None
     """What the paper prints, or what is known exactly."""
+    is_strict: bool = False
+    """Whether a bound itself is a tie, which decides nothing."""
 
     @property
     def number(self) -> float:
@@ -60,9 +62,9 @@ class Check:
         if self.least == self.most:
             return f"{self.least:g}"
         if math.isinf(self.least):
-            return f"at most {self.most:g}"
+            return f"{'below' if self.is_strict else 'at most'} {self.most:g}"
         if math.isinf(self.most):
-            return f"at least {self.least:g}"
+            return f"{'above' if self.is_strict else 'at least'} {self.least:g}"
         return f"{self.least:g} to {self.most:g}"
 
     @property
@@ -81,6 +83,8 @@ class Check:
         """Whether this number holds, holds tentatively, fails, or leaves the claim undecided."""
         if not self.values:
             return "not run"
+        if self.is_strict and self.number in (self.least, self.most):
+            return "undecided"
         if self.least <= self.number <= self.most:
             return "holds"
         return "fails" if self.exact or len(self.values) >= self.seeds_to_decide else "undecided"
@@ -93,6 +97,16 @@ class Check:
             return False
         room = min(self.number - self.least, self.most - self.number)
         return len(self.values) < ENOUGH_SEEDS or not room >= 2 * self.standard_error
+
+
+def positive(what: str, values: tuple[float, ...]) -> Check:
+    """A difference that is claimed to be above 0; at 0, where two are alike, it is undecided."""
+    return Check(what, values, least=0.0, is_strict=True)
+
+
+def negative(what: str, values: tuple[float, ...]) -> Check:
+    """A difference that is claimed to be below 0; at 0, where two are alike, it is undecided."""
+    return Check(what, values, most=0.0, is_strict=True)
 
 
 @dataclasses.dataclass(frozen=True)

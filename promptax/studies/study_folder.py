@@ -150,8 +150,9 @@ def _number_in_words(check: Check) -> str:
 def _seeds_in_words(check: Check) -> str:
     if check.exact:
         return "exact"
-    have = str(len(check.values))
-    wanted = f" of {check.seeds_to_decide}" if check.verdict == "undecided" else ""
+    have = len(check.values)
+    is_short = check.verdict == "undecided" and have < check.seeds_to_decide
+    wanted = f" of {check.seeds_to_decide}" if is_short else ""  # none decides a tie
     return f"{have}{wanted}{f', {check.diverged} diverged' if check.diverged else ''}"
 
 

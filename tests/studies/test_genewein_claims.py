@@ -29,7 +29,7 @@ from promptax.studies.genewein_2025.conditions import (
     name_of,
 )
 from promptax.studies.genewein_2025.reading import Checker, Reader, printed
-from promptax.studies.judging import Check, Claim
+from promptax.studies.judging import Check, Claim, negative, positive
 
 STUDY = Genewein2025(pretraining_seeds=5)
 NETWORKS = (TRANSFORMER, LSTM_NAME)
@@ -258,6 +258,25 @@ def test_a_deviation_needs_seeds_to_count(values, verdict, seeds):
         seeds = math.ceil(5 * (2 * error / (check.number - 1.0)) ** 2)
         assert seeds > 5
     assert check.seeds_to_decide == seeds
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.0,), "undecided"),
+        ((0.0,) * 6, "undecided"),
+        ((-1.0, 0.0, 0.0, 0.0, 1.0), "undecided"),  # the median is a tie
+        ((1e-9,), "holds"),
+        ((-1.0,) * 5, "fails"),
+        ((math.nan,) * 5, "fails"),
+        ((), "not run"),
+    ],
+)
+def test_a_tie_decides_no_sign(values, verdict):
+    above, below = positive("it", values), negative("it", tuple(-value for value in values))
+    assert above.verdict == below.verdict == verdict
+    assert (above.expected, below.expected) == ("above 0", "below 0")
+    assert Check("it", (0.0,), least=0.0).verdict == "holds"  # where a bound counts, it does
 
 
 def test_a_claim_is_as_good_as_its_worst_number():

@@ -188,6 +188,12 @@ WORLDS = {
     GrauMoya2024: graumoya_world,
 }
 EXACT = {"a2", "a5"}  # claims that no network can make fail
+SIGNS = {  # claims of signs alone
+    Genewein2023: {"a4 length"},
+    Akyurek2022: {"e3"},
+    Reddy2023: {"h1 bursts", "h1 classes", "h2"},
+    GrauMoya2024: {"b2 size", "b2 length"},
+}
 every_study = pytest.mark.parametrize("study", WORLDS, ids=lambda study: study.__name__)
 
 
@@ -200,6 +206,22 @@ def results(study, wrong=False, seeds=1):
         groups = [pair for source, one in told.items() for pair in one.groups(source, training)]
         trees[name] = xr.DataTree.from_dict(dict(groups))
     return trees
+
+
+@pytest.mark.parametrize("study", SIGNS, ids=lambda study: study.__name__)
+def test_networks_that_are_alike_decide_no_sign(study):
+    conditions = study(seeds=5).conditions("small")
+    name, condition = next(iter(conditions.items()))
+    told = WORLDS[study](name.rpartition(" · ")[0], condition.experiment, False)
+    groups = [g for source, one in told.items() for g in one.groups(source, condition.experiment)]
+    alike = xr.DataTree.from_dict(dict(groups))
+    source = name.rpartition(" · ")[0].split(" on ")[-1]  # a network has results on its own alone
+    if study is Genewein2023:
+        conditions = {word: c for word, c in conditions.items() if source in word}
+    claims = {claim.name: claim for claim in study().claims(dict.fromkeys(conditions, alike))}
+    for sign in SIGNS[study]:
+        told = [(check.number, check.verdict, check.tentative) for check in claims[sign].checks]
+        assert {(0.0, "undecided", False)} == set(told) - {(math.nan, "not run", False)}
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ JUDGED = (
     "A claim about networks is judged by the median over networks that were pretrained from "
     "different seeds; one whose repetitions all diverged counts as outside the bounds. Where the "
     "median lies outside its bounds, five seeds and two standard errors are needed to say that the "
-    "claim fails; until then it is undecided. Where it lies inside, the claim holds: tentatively, "
+    "claim fails; until then it is undecided, as is a difference of exactly 0 where its sign is "
+    "claimed. Where it lies inside, the claim holds: tentatively, "
     "while there are fewer than five seeds or two standard errors reach a bound. Bounds were set "
     "beforehand: from the printed values, or from what the paper shows or says without numbers."
 )

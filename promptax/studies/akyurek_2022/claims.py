@@ -11,7 +11,7 @@ import json
 import numpy as np
 
 from promptax.experiments.training import DISTANCES, NETWORK
-from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.judging import Check, Checks, ClaimList, positive
 from promptax.studies.trainings import Reader, Results
 
 POINTS = "points"  # the source
@@ -131,7 +131,7 @@ def _one_layer(reader: Reader) -> Checks:
         )
         shares.append(float(np.log(deep / one)))
     what = f"log of (distance from a gradient step over that from {best}), deep minus one layer"
-    yield Check(what, tuple(shares), least=0.0)
+    yield positive(what, tuple(shares))
 
 
 @CLAIMS.enter(

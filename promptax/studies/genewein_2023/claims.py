@@ -8,7 +8,7 @@ import functools
 import math
 
 from promptax.evaluation.exact.expectations import Expectations
-from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.judging import Checks, ClaimList, positive
 from promptax.studies.trainings import Reader, Results, exactly
 from promptax.tasks import DirichletCategorical
 
@@ -129,4 +129,4 @@ def _longer(reader: Reader) -> Checks:
         ]
         values = tuple(transformer - lstm for transformer, lstm in pairs)
         what = f"{source}: excess beyond the length of training, {TRANSFORMER} above {LSTM_NAME}"
-        yield Check(what, values, least=0.0)
+        yield positive(what, values)

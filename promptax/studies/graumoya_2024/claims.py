@@ -4,9 +4,7 @@ Signs alone, and a bound of ours, 10 % in b2, written before anything was measur
 claims has no number. Programs are not part of it.
 """
 
-import math
-
-from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.judging import Checks, ClaimList, negative, positive
 from promptax.studies.trainings import Reader, Results
 
 LSTM_NAME, TRANSFORMER = "LSTM", "Transformer"
@@ -55,7 +53,7 @@ def _larger_is_nearer(reader: Reader) -> Checks:
             [excess(results) for results in by_name.values()] for by_name in reader.of_all(names)
         ]
         gains = tuple(small - larger for small, larger in pairs)
-        yield Check(f"{network}: nats that the small one loses more", gains, least=0.0)
+        yield positive(f"{network}: nats that the small one loses more", gains)
 
 
 @CLAIMS.enter(
@@ -71,5 +69,5 @@ def _lengths(reader: Reader) -> Checks:
             for by_name in reader.of_all(names)
         ]
         values = tuple(lstm - transformer for lstm, transformer in pairs)
-        least, most = (-math.inf, 0.0) if beyond else (0.0, math.inf)
-        yield Check(f"{word}: nats that the LSTM loses more", values, least, most)
+        claimed = negative if beyond else positive
+        yield claimed(f"{word}: nats that the LSTM loses more", values)

@@ -16,7 +16,7 @@ two layers: what they say of abruptness need not hold here.
 
 import numpy as np
 
-from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.judging import Checks, ClaimList, positive
 from promptax.studies.trainings import Number, Reader, Results
 
 NOVEL, KNOWN = "novel classes", "known classes"  # sources: in context, in weights
@@ -67,9 +67,9 @@ def _bursts(reader: Reader) -> Checks:
     for many, word in ((False, "few classes"), (True, "many classes")):
         bursty, plain = (name_of(b, many, 0.0) for b in (1.0, 0.0))
         gains = _differences(reader, bursty, plain, NOVEL)
-        yield Check(f"{word}: in context, bursty above not", gains, least=0.0)
+        yield positive(f"{word}: in context, bursty above not", gains)
         losses = _differences(reader, plain, bursty, KNOWN)
-        yield Check(f"{word}: in weights, not bursty above bursty", losses, least=0.0)
+        yield positive(f"{word}: in weights, not bursty above bursty", losses)
 
 
 @CLAIMS.enter(
@@ -80,10 +80,10 @@ def _bursts(reader: Reader) -> Checks:
 def _classes(reader: Reader) -> Checks:
     many, few = (name_of(1.0, which, 0.0) for which in (True, False))
     gains = _differences(reader, many, few, NOVEL)
-    yield Check("bursty: in context, many above few classes", gains, least=0.0)
+    yield positive("bursty: in context, many above few classes", gains)
     many, few = (name_of(0.0, which, 0.0) for which in (True, False))
     losses = _differences(reader, few, many, KNOWN)
-    yield Check("not bursty: in weights, few above many classes", losses, least=0.0)
+    yield positive("not bursty: in weights, few above many classes", losses)
 
 
 @CLAIMS.enter(
@@ -99,9 +99,7 @@ def _zipf(reader: Reader) -> Checks:
             min(accuracy(NOVEL)(results), accuracy(KNOWN)(results)) for results in row.values()
         )
         values.append(with_law - without)
-    yield Check(
-        "the worse of both abilities, with Zipf's law above without", tuple(values), least=0.0
-    )
+    yield positive("the worse of both abilities, with Zipf's law above without", tuple(values))
 
 
 @CLAIMS.enter(

@@ -19,7 +19,7 @@ from promptax.analysis.memorise_or_generalise import (
     relative_position,
 )
 from promptax.specs import from_json
-from promptax.studies.judging import Check, Checks, ClaimList
+from promptax.studies.judging import Check, Checks, ClaimList, positive
 from promptax.studies.trainings import Reader, Results
 from promptax.tasks import FinitePool
 from promptax.tasks.pools.drawing import tables_of
@@ -215,7 +215,7 @@ def _larger_memorises_earlier(reader: Reader) -> Checks:
         for trainings in reader.of_all([name, name_of(size_of(name))]):
             means = [float(path(results).position.mean()) for results in trainings.values()]
             gains.append(means[0] - means[1])
-    yield Check("mean position, larger above smaller perceptron", tuple(gains), least=0.0)
+    yield positive("mean position, larger above smaller perceptron", tuple(gains))
 
 
 def _slope(times: dict[int, float]) -> float:
