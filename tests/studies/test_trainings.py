@@ -12,9 +12,12 @@ from promptax.experiments.training import DISTANCES, LEARNING, NETWORK
 from promptax.specs import to_json
 from promptax.studies import Akyurek2022, Genewein2023, GrauMoya2024, Reddy2023, Wurgaft2025
 from promptax.studies.akyurek_2022 import claims as akyurek
+from promptax.studies.akyurek_2022.figures import nearest_in_words
 from promptax.studies.genewein_2023 import claims as genewein
 from promptax.studies.graumoya_2024 import claims as graumoya
+from promptax.studies.graumoya_2024.figures import distance_by_step
 from promptax.studies.reddy_2023 import claims as reddy
+from promptax.studies.trainings import Results
 from promptax.studies.wurgaft_2025 import claims as wurgaft
 
 
@@ -206,6 +209,42 @@ def results(study, wrong=False, seeds=1):
         groups = [pair for source, one in told.items() for pair in one.groups(source, training)]
         trees[name] = xr.DataTree.from_dict(dict(groups))
     return trees
+
+
+def results_of(told, source, training):
+    return Results(xr.DataTree.from_dict(dict(told.groups(source, training))))
+
+
+def test_the_nearest_gradient_step_is_that_of_the_mean_over_seeds():
+    training = Akyurek2022().conditions("smoke")["noise 0 · seed 0"].experiment
+    steps = [name for name in training.algorithms if "step" in name][:3]
+    # each seed has a nearest one of its own; on average the second is nearest
+    trainings = [
+        results_of(
+            Told(
+                {NETWORK: (1, 2)},
+                {(NETWORK, step): far for step, far in zip(steps, apart, strict=True)},
+                cosine=cosine,
+            ),
+            akyurek.POINTS,
+            training,
+        )
+        for apart, cosine in (((0.1, 0.2, 0.9), 0.5), ((0.9, 0.2, 0.1), 1.0))
+    ]
+    assert nearest_in_words(trainings) == (
+        f"nearest to {steps[1]}, squared difference 0.1 of an answer's variance, cosine of the "
+        "derivatives 0.750"
+    )
+
+
+def test_the_distance_from_context_tree_weighting_is_found_by_its_name():
+    training = GrauMoya2024().conditions("smoke")["small LSTM · seed 0"].experiment
+    told = [
+        Told({NETWORK: (1, 2)}, learned={"another": [7, 7], graumoya.WEIGHTING: [1, end]})
+        for end in (0.1, 0.3)
+    ]
+    steps, distances = distance_by_step([results_of(one, graumoya.TREES, training) for one in told])
+    np.testing.assert_allclose((steps, distances), ((0, 1), (1, 0.2)))
 
 
 @pytest.mark.parametrize("study", SIGNS, ids=lambda study: study.__name__)

@@ -65,12 +65,12 @@ def nearest_step(results: Results) -> tuple[str, float]:
     return best, distances[best]
 
 
-def cosine(results: Results) -> float:
+def cosine(results: Results, step: str = "") -> float:
     """Of the derivatives of the last answer in its question: the network's, and those of the
-    gradient step that it is nearest to."""
+    gradient step of that name; of the one that it is nearest to where none is named."""
     tree = results.tree[POINTS + DISTANCES].to_dataset()
-    best = nearest_step(results)[0]
-    return float(tree["cosine"].sel(predictor=NETWORK, algorithm=best))
+    against = step or nearest_step(results)[0]
+    return float(tree["cosine"].sel(predictor=NETWORK, algorithm=against))
 
 
 def dimensions(results: Results) -> float:

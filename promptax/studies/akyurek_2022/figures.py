@@ -16,10 +16,9 @@ from promptax.studies.akyurek_2022.claims import (
     dimensions,
     gradient_steps,
     name_of,
-    nearest_step,
     ridges,
 )
-from promptax.studies.trainings import Reader, parts_of_all
+from promptax.studies.trainings import Reader, Results, parts_of_all
 
 _ABOUT = (
     "One curve for each network. It should be lowest where the penalty is the network's own noise. "
@@ -74,15 +73,9 @@ def _rates(reader: Reader) -> Iterator[tuple[str, Figure]]:
     for name in (LINEAR, ONE_LAYER, name_of(NOISELESS)):
         trainings = list(reader.of(name).values())
         if trainings:
-            by_seed = [gradient_steps(results) for results in trainings]
-            rates = [float(step.split()[-1]) for step in by_seed[0]]
-            rows[name] = rates, np.mean([list(distances.values()) for distances in by_seed], axis=0)
-            nearest, distance = nearest_step(trainings[0])
-            said.append(
-                f"{name}: nearest to {nearest}, squared difference "
-                f"{distance / dimensions(trainings[0]):.2g} of an answer's variance, cosine of the "
-                f"derivatives {cosine(trainings[0]):.3f}"
-            )
+            means = _mean_distances(trainings)
+            rows[name] = [float(step.split()[-1]) for step in means], list(means.values())
+            said.append(f"{name}: {nearest_in_words(trainings)}")
     if rows:
         yield (
             f"{'; '.join(said)}.",
@@ -97,3 +90,21 @@ def _rates(reader: Reader) -> Iterator[tuple[str, Figure]]:
                 log_up=True,
             ),
         )
+
+
+def _mean_distances(trainings: list[Results]) -> dict[str, float]:
+    """The distance from each gradient step, mean over seeds."""
+    by_seed = [gradient_steps(results) for results in trainings]
+    return {step: float(np.mean([distances[step] for distances in by_seed])) for step in by_seed[0]}
+
+
+def nearest_in_words(trainings: list[Results]) -> str:
+    """The gradient step that the mean curve is nearest to, and means over seeds there."""
+    means = _mean_distances(trainings)
+    nearest = min(means, key=lambda step: means[step])
+    share = means[nearest] / dimensions(trainings[0])
+    mean_cosine = np.mean([cosine(results, nearest) for results in trainings])
+    return (
+        f"nearest to {nearest}, squared difference {share:.2g} of an answer's variance, cosine of "
+        f"the derivatives {mean_cosine:.3f}"
+    )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
 from promptax.studies.graumoya_2024.claims import TREES, WEIGHTING, trained_length
-from promptax.studies.trainings import NETWORK, Reader, parts_of_all
+from promptax.studies.trainings import NETWORK, Reader, Results, parts_of_all
 
 _ABOUT = (
     "Context-tree weighting is exact Bayes for these sources, so that no network can lose less on "
@@ -21,6 +21,13 @@ def parts(reader: Reader) -> list[Part]:
     drawn = list(_excess(reader))
     sections = [Part("Larger and nearer?", _ABOUT, drawn)] if drawn else []
     return sections + parts_of_all(reader)
+
+
+def distance_by_step(trainings: list[Results]) -> learning.Curve:
+    """The looks, and how far the networks were from context-tree weighting: mean over seeds."""
+    looks = [results.learning(TREES) for results in trainings]
+    distances = [look["distance"].sel(algorithm=WEIGHTING).values for look in looks]
+    return looks[0].step.values, np.mean(distances, axis=0)
 
 
 def _excess(reader: Reader) -> Iterator[tuple[str, Figure]]:
@@ -37,9 +44,7 @@ def _excess(reader: Reader) -> Iterator[tuple[str, Figure]]:
         ]
         excess = np.mean([curve.values for curve in above], axis=0)
         by_time[name] = finals[0].time.values, excess
-        learned = [results.learning(TREES) for results in trainings]
-        distance = np.mean([looks["distance"].values[0] for looks in learned], axis=0)
-        by_step[name] = learned[0].step.values, distance
+        by_step[name] = distance_by_step(trainings)
         said.append(f"{name} {excess[length - 1]:.2f} and {excess[-1]:.2f}")
     steps = len(excess)
     yield (
