@@ -39,14 +39,16 @@ def lines(
         panels: by the panel's title, the curves by name: (across, up), of one length.
         across, up: what the axes show, with units.
         note: what is shown and how it was measured, small, below.
-        log_across, log_up: logarithmic axes; points that such an axis cannot show are left out.
+        log_across, log_up: logarithmic axes; points that such an axis cannot show are left out, and
+            curves of which nothing remains are named in a note.
         limits: what every panel shows upwards; None: as far as its curves go.
         dashed: names of curves that are what others are compared with.
     """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
     heights = [HEIGHT] * len(panels)
-    notes = [note] if note else []
+    missing = _not_shown(panels, log_across, log_up)
+    notes = [text for text in (note, missing) if text]
     with style.house_style():
         figure, axes = canvas.stacked_panels(title, list(panels), heights, notes)
         for panel, curves in zip(axes, panels.values(), strict=True):
@@ -57,11 +59,11 @@ def lines(
                     continue
                 _draw(panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed)
                 labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
-            if log_across:
+            if log_across and labels:
                 canvas.logarithmic(panel, across=True)
             elif all(np.allclose(xs, np.round(xs)) for xs, _ in curves.values()):
                 panel.xaxis.set_major_locator(MaxNLocator(MARKS, integer=True))
-            if log_up:
+            if log_up and labels:
                 canvas.logarithmic(panel, across=False)
             else:
                 panel.yaxis.set_major_locator(MaxNLocator(MARKS))
@@ -81,6 +83,18 @@ def _shown(xs: Any, ys: Any, log_across: bool, log_up: bool) -> tuple[np.ndarray
     if log_up:
         kept &= y > 0
     return x[kept], y[kept]
+
+
+def _not_shown(panels: Mapping[str, Mapping[str, Curve]], log_across: bool, log_up: bool) -> str:
+    """The curves that have no point to show, in words; "" where there is none."""
+    absent = [
+        f"{name} ({panel})" if panel else name
+        for panel, curves in panels.items()
+        for name, (xs, ys) in curves.items()
+        if not len(_shown(xs, ys, log_across, log_up)[0])
+    ]
+    need = "finite value above 0" if log_across or log_up else "finite value"
+    return f"Not shown, since there is no {need}: {', '.join(absent)}." if absent else ""
 
 
 def _draw(
@@ -123,12 +137,13 @@ def regret_reading(final: xr.Dataset) -> str:
 
 def _distinct(final: xr.Dataset) -> list[str]:
     """The predictors to show: not the oracle, which loses nothing, and no `bayes` that stands there
-    already under the name of an algorithm."""
+    already under the name of an algorithm. A network that predicts as well is no algorithm."""
     names = [name for name in final.predictor.values.tolist() if name != "oracle"]
     if "bayes" in names:
         regret = final["regret"]
         bayes = regret.sel(predictor="bayes").values
-        others = (regret.sel(predictor=name).values for name in names if name != "bayes")
+        algorithms = [name for name in names if name not in ("bayes", FIRST)]
+        others = (regret.sel(predictor=name).values for name in algorithms)
         if any(np.allclose(values, bayes, rtol=1e-5, atol=1e-5) for values in others):
             names.remove("bayes")
     return names
