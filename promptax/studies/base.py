@@ -62,7 +62,8 @@ class Study(Spec, open_as="study", default="Genewein2025"):
         return []
 
     def tables(self, results: Mapping[str, xr.DataTree]) -> dict[str, list[dict[str, object]]]:
-        """Tables beside the page, by name: NAME.csv."""
+        """Tables beside the page, by name: NAME.csv. Every study has claims, numbers and printed:
+        these names are taken."""
         del results
         return {}
 

@@ -10,6 +10,7 @@ NAME.csv        tables of the study's own (`Study.tables`)
 numbers.csv     what was measured in every condition, such as the regret of every repetition
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from promptax.studies import Study
 from promptax.studies.judging import Check, Claim, in_words
 
 EARLIER = "earlier_environments"  # in spec.json: where results were measured before, if elsewhere
+TABLES = ("claims", "numbers", "printed")  # of every study: no table of its own has such a name
+LOCK = ".spec.lock"  # held while spec.json is read, changed and written
 
 
 def begin(folder: Path, command: str, study: Study, scale: str) -> str:
@@ -42,7 +45,20 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> str:
 
     Raises:
         ValueError: the folder holds another study, or the same one at another scale.
+        StoreError: nothing can be written there.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.alone(folder / LOCK))  # several processes may begin at once
+        except OSError as error:
+            raise files.StoreError(
+                f"Expected a folder to write to at {folder}; got: {error}. Choose another --out."
+            ) from error
+        return _begin(folder, command, study, scale)
+
+
+def _begin(folder: Path, command: str, study: Study, scale: str) -> str:
+    """What `begin` does, while nobody else changes spec.json."""
     spec = folder / "spec.json"
     others: list[dict[str, Any]] = []
     if spec.exists():
@@ -68,10 +84,13 @@ def begin(folder: Path, command: str, study: Study, scale: str) -> str:
 
 
 def _differences(environment: Mapping[str, Any]) -> str:
-    """Where an environment differs from this one, such as "jax 0.10.2 (0.11.2 now)"."""
-    now = platforms.environment()
-    names = [name for name in now if environment.get(name) != now[name]]
-    return ", ".join(f"{name} {environment.get(name)} ({now[name]} now)" for name in names)
+    """Where an environment differs from this one, such as "jax 0.10.2 (0.11.2 now)"; what only one
+    of them tells of is "not told" in the other."""
+    now, untold = platforms.environment(), "not told"
+    names = [name for name in {**now, **environment} if environment.get(name) != now.get(name)]
+    return ", ".join(
+        f"{name} {environment.get(name, untold)} ({now.get(name, untold)} now)" for name in names
+    )
 
 
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
@@ -85,6 +104,9 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
 
     Returns:
         The page's path, and the claims as they stand now.
+
+    Raises:
+        ValueError: a table of the study's own has the name of one that every study has.
     """
     spec = read_spec(folder, "command", "seed", "started", "environment", "study", "scale")
     study = from_json(spec["study"])
@@ -92,6 +114,13 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     conditions = study.conditions(spec["scale"])
     results = Measurements(conditions, folder)
     claims, comparison = study.claims(results), study.comparison(results)
+    tables = study.tables(results)
+    taken = [name for name in tables if name.casefold() in TABLES]
+    check(
+        not taken,
+        f"Expected tables of {type(study).__name__} with names of their own; got {taken}. Every "
+        f"study has {', '.join(TABLES)}. Rename them.",
+    )
     claim_rows = [_claim(claim) for claim in claims]
     compared = [{**row, "what": _place(row)} for row in comparison]
     title = f"{study.title or type(study).__name__} ({spec['scale']} scale)"
@@ -103,7 +132,7 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
     files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
     files.write_text(folder / "numbers.csv", to_csv(numbers(conditions, results)))
-    for name, rows in study.tables(results).items():
+    for name, rows in tables.items():
         files.write_text(folder / f"{name}.csv", to_csv(rows))
     if comparison:
         files.write_text(folder / "printed.csv", to_csv(comparison))

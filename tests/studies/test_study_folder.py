@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from promptax import platforms, store
+from promptax import files, platforms, store
 from promptax.experiments.executors import _Keeper
 from promptax.studies import Genewein2025, GrauMoya2024, study_folder
 
@@ -25,6 +28,55 @@ def test_it_is_said_and_kept_where_results_were_measured_before(tmp_path, monkey
         spec = json.loads((tmp_path / "spec.json").read_text(encoding="utf-8"))
         assert spec["earlier_environments"] == [there] and spec["environment"] == now
     assert "0.0.1" in study_folder.write_page(tmp_path)[0].read_text(encoding="utf-8")
+
+
+def test_what_only_one_environment_tells_of_is_said(tmp_path, monkeypatch):
+    now = platforms.environment()
+    there = {name: value for name, value in now.items() if name != "jax"} | {"accelerator": "A"}
+    with monkeypatch.context() as patch:
+        patch.setattr(platforms, "environment", lambda: there)
+        study_folder.begin(tmp_path, "first", GrauMoya2024(), "small")
+    said = study_folder.begin(tmp_path, "second", GrauMoya2024(), "small")
+    assert said == f"jax not told ({now['jax']} now), accelerator A (not told now)"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(files.StoreError, match=r"Expected a folder to write to at .*file"):
+        study_folder.begin(tmp_path / "file", "command", GrauMoya2024(), "small")
+
+
+def test_processes_that_begin_at_once_lose_no_environment(tmp_path, monkeypatch):
+    """Each of them is in another environment, and reads spec.json slowly."""
+    here = threading.local()
+    monkeypatch.setattr(platforms, "environment", lambda: {"jax": here.version})
+    read = files.read_json
+
+    def read_slowly(path):
+        content = read(path)
+        time.sleep(0.02)
+        return content
+
+    monkeypatch.setattr(files, "read_json", read_slowly)
+
+    def begin(version):
+        here.version = str(version)
+        study_folder.begin(tmp_path, "command", GrauMoya2024(), "small")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(4)))
+    spec = read(tmp_path / "spec.json")
+    environments = [*spec["earlier_environments"], spec["environment"]]
+    assert {environment["jax"] for environment in environments} == set("0123")
+
+
+@pytest.mark.parametrize("name", ["claims", "numbers", "printed", "Claims"])
+def test_a_table_with_the_name_of_another_is_refused(name, tmp_path, monkeypatch):
+    study_folder.begin(tmp_path, "command", GrauMoya2024(), "small")
+    monkeypatch.setattr(GrauMoya2024, "tables", lambda self, results: {"b2": [], name: []})
+    with pytest.raises(ValueError, match=f"names of their own; got \\['{name}'\\]"):
+        study_folder.write_page(tmp_path)
+    assert not (tmp_path / "claims.csv").exists()
 
 
 OURS, THEIRS = '{"key": 1, "weights": "ours"}', '{"key": 1, "weights": "theirs"}'
