@@ -89,27 +89,32 @@ class _Unfinished:
     def __init__(self, checkpoint: store.Checkpoint) -> None:
         self.checkpoint = checkpoint
 
+    @property
+    def path(self) -> Path:
+        """Where the state is kept."""
+        return self.checkpoint.path
+
     def restore(self, identity: str, like: Tree) -> Tree | None:
         """The saved state; None if nothing was saved yet, or nothing that this version can use.
 
         Raises:
             StoreError: the file is damaged, or of a run with other settings.
         """
-        path = self.checkpoint.path
         try:
             return self.checkpoint.restore(identity, like)
         except store.OtherRun as error:
             if not error.has_other_weights_alone:
                 raise store.OtherRun(
-                    f"Expected the fit in {path} to be the one that its folder is named after; got "
+                    f"Expected the fit in {self.path} to be the one that its name stands for; got "
                     f"another: {error.difference}. Other code described it. Go on with that "
                     "version of promptax, or remove this file to start the fit anew.",
                     error.there,
                     error.wanted,
                 ) from error
             warn(
-                f"{path} was begun from other first weights, and is the same otherwise: another "
-                "version or processor can draw them with other last digits. The fit starts anew."
+                f"{self.path} was begun from other first weights, and is the same otherwise: "
+                "another version or processor can draw them with other last digits. The fit starts "
+                "anew."
             )
         except store.OtherArrays as error:
             warn(f"{error} The fit does so, and replaces what was saved.")

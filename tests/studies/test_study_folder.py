@@ -95,7 +95,7 @@ def shared_fit(folder):
     with contextlib.ExitStack() as stack:
         stack.enter_context(keeper.first_stage())
         checkpoint = keeper("pretraining")
-        assert checkpoint.checkpoint.path.parent.name == "pretraining"
+        assert checkpoint.path.parent.name == "pretraining"
         return stack.pop_all(), checkpoint
 
 
@@ -123,6 +123,6 @@ def test_a_fit_of_other_settings_is_refused_with_what_differs(begin, tmp_path):
         for other in (OURS, THEIRS):
             with pytest.raises(store.OtherRun, match=r"\['key'\] was 2 and is 1 now.*remove this"):
                 checkpoint.restore(other, {"step": 0})
-        checkpoint.checkpoint.path.write_bytes(b"damaged")
+        checkpoint.path.write_bytes(b"damaged")
         with pytest.raises(store.StoreError, match="truncated or damaged"):
             checkpoint.restore(OURS, {"step": 0})
