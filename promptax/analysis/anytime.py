@@ -46,22 +46,68 @@ def running_times(
     return np.where(reached.any(axis=1), budgets[np.argmax(reached, axis=1)], np.inf)
 
 
-def expected_running_time(times: Float[np.ndarray, " run"], budget: float) -> float:
-    """What a search is expected to spend until it reaches a target, if runs that fail are begun
-    anew: what all runs spent, divided by how many succeeded. +inf if none did."""
+def expected_running_time(
+    times: Float[np.ndarray, " run"], spent: Float[np.ndarray, " run"]
+) -> float:
+    """What a search is expected to spend until it reaches a target on one instance, if runs that
+    fail are begun anew: what all runs spent, divided by how many succeeded. +inf if none did.
+
+    Args:
+        times: when each run reached the target, +inf where it never did; `spent`: what each had
+            spent when it stopped, which is what a run that fails costs.
+    """
     succeeded = np.isfinite(times)
     if not succeeded.any():
         return float("inf")
-    return float(np.where(succeeded, times, budget).sum() / succeeded.sum())
+    return float(np.where(succeeded, times, spent).sum() / succeeded.sum())
+
+
+def simulated_restarts(
+    times: Float[np.ndarray, " run"],
+    spent: Float[np.ndarray, " run"],
+    most: float,
+    seed: int = 0,
+    draws: int = 200,
+) -> Float[np.ndarray, " draw"]:
+    """Running times on one instance of a search that is begun anew where it fails (COCO): runs are
+    drawn with replacement until one reaches the target. What those before it spent is added to its
+    time. +inf where that is more than `most`. Arguments as above."""
+    generator, total = np.random.default_rng(seed), np.zeros(draws)
+    reached = np.zeros(draws, bool)
+    spent = np.maximum(spent, 1.0)  # a run that reads nothing would be begun anew for ever
+    while np.any(going := ~reached & (total <= most)):
+        drawn = generator.integers(len(times), size=draws)
+        reached_now = going & np.isfinite(times[drawn])
+        cost = np.where(reached_now, times[drawn], spent[drawn])
+        total = total + np.where(going, cost, 0.0)
+        reached = reached | reached_now
+    return np.where(total <= most, total, np.inf)
 
 
 def share_reached(
-    strata: Sequence[Float[np.ndarray, "_run budget"]], targets: Sequence[float]
+    strata: Sequence[Float[np.ndarray, "_run budget"]],
+    spent: Strata,
+    budgets: Float[np.ndarray, " budget"],
+    targets: Sequence[float],
 ) -> Float[np.ndarray, " budget"]:
-    """The share of (run, target) pairs that are reached at each budget: the run-time distribution
-    of COCO over several targets."""
-    runs = np.concatenate(list(strata))
-    return np.mean([(runs <= target).mean(axis=0) for target in targets], axis=0)
+    """The share of (instance, target) pairs that are reached at each budget, with simulated
+    restarts: the run-time distribution of COCO over several targets. A target that was reached
+    once stays reached, whatever is recommended later.
+
+    Args:
+        strata: the gaps of all runs on each instance; `spent`: what each run spent in all.
+    """
+    shares = [
+        (
+            simulated_restarts(
+                running_times(gaps, budgets, target), runs_spent, float(budgets[-1])
+            )[:, None]
+            <= budgets
+        ).mean(axis=0)
+        for gaps, runs_spent in zip(strata, spent, strict=True)
+        for target in targets
+    ]
+    return np.mean(shares, axis=0)
 
 
 def interquartile_mean(values: Float[np.ndarray, " run"]) -> float:

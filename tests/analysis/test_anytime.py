@@ -1,7 +1,5 @@
 """How good searches are at any cost, each number against its definition."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -20,15 +18,33 @@ def test_a_gap_counts_once_its_step_is_paid():
 def test_running_times_and_their_expectation():
     times = anytime.running_times(RUNS, BUDGETS, 2.0)
     assert times.tolist() == [4.0, np.inf, 1.0]
-    assert anytime.expected_running_time(times, 8.0) == (4 + 8 + 1) / 2
-    assert anytime.expected_running_time(np.array([np.inf]), 8.0) == np.inf
+    spent = np.array([8.0, 3.0, 8.0])  # the second run stopped at 3, and costs no more than that
+    assert anytime.expected_running_time(times, spent) == (4 + 3 + 1) / 2
+    assert anytime.expected_running_time(np.array([np.inf]), spent[:1]) == np.inf
 
 
-def test_shares_count_every_run_and_aim():
-    shares = anytime.share_reached([RUNS[:1], RUNS[1:]], [5.0, 0.5])
-    for budget, share in enumerate(shares):
-        reached = [run[budget] <= aim for run, aim in itertools.product(RUNS, [5.0, 0.5])]
-        assert share == np.mean(reached)
+def test_restarts_add_what_failed_runs_spent():
+    """Of a run that succeeds at 2 and one that fails at 3, k failures come first with probability
+    2^-(k+1), and 3 k + 2 is spent."""
+    times, spent = np.array([2.0, np.inf]), np.array([9.0, 3.0])
+    drawn = anytime.simulated_restarts(times, spent, most=8.0, draws=4000)
+    assert set(drawn.tolist()) == {2.0, 5.0, 8.0, np.inf}
+    for budget, share in {2.0: 1 / 2, 5.0: 3 / 4, 8.0: 7 / 8}.items():
+        error = np.sqrt(share * (1 - share) / len(drawn))
+        assert abs(np.mean(drawn <= budget) - share) < 4 * error
+    assert np.isinf(anytime.simulated_restarts(times[1:], spent[1:], most=8.0)).all()
+    nothing = anytime.simulated_restarts(times[1:], np.zeros(1), most=8.0)
+    assert np.isinf(nothing).all(), "a run that spends nothing ends as well"
+
+
+def test_aims_that_were_reached_once_stay_reached():
+    lost = np.array([[9.0, 1.0, 7.0, 7.0]])  # 1 at a budget of 2, worse from then on
+    shares = anytime.share_reached([RUNS[:1], lost], [np.array([8.0])] * 2, BUDGETS, [5.0, 0.5])
+    first, second = [0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 0.5]
+    assert shares.tolist() == [(one + other) / 2 for one, other in zip(first, second, strict=True)]
+
+
+def test_a_profile_counts_the_runs_that_end_there():
     ends = anytime.profile(RUNS[:, -1], np.array([0.0, 0.5, 8.0, 9.0]))
     assert ends.tolist() == [1 / 3, 2 / 3, 2 / 3, 1.0]
 

@@ -37,7 +37,7 @@ from promptax.studies.prompt_arena.instances import (
     is_hard,
     truth_of,
 )
-from promptax.studies.prompt_arena.reading import Reader, leaderboard, table
+from promptax.studies.prompt_arena.reading import Reader, front, leaderboard, table
 from promptax.studies.prompt_arena.relabelling import Relabelled, renamed, run_relabelled
 from promptax.tasks import Categorical, CategoricalMixture
 
@@ -152,6 +152,10 @@ def made_up(gaps, budgets=(1.0, 2.0, 4.0), said=0.0):
     variables = {
         "gap": (("repetition", "budget"), gaps),
         "typical": ((), 2.0),
+        "elapsed": ((), 3.0),
+        "spent": ("repetition", np.full(len(gaps), budgets[-1])),
+        "tokens_forward": ("repetition", np.arange(len(gaps))),
+        "tokens_backward": ("repetition", np.zeros(len(gaps))),
         "said": ("repetition", np.full(len(gaps), said)),
     }
     dataset = xr.Dataset(variables, {"budget": list(budgets)})
@@ -179,9 +183,10 @@ def test_the_table_ranks_what_is_told_apart_and_prints_ties():
     assert [(row.search, row.place) for row in rows] == [("Good", 1), ("Bad", 2), ("Same", 2)]
     good, bad, _ = rows
     assert good.gap == 0 and good.solved == {"hard": 1.0, "easy": 1.0}
-    assert good.running_time == 4.0
+    assert (good.running_time, good.reached, good.instances) == (4.0, 2, 2)
+    assert (good.wins, bad.wins) == (0.75, 0.375), "always, on one of two instances; else a tie"
     assert bad.solved == {"hard": 0.0, "easy": 1.0}
-    assert bad.running_time == 8.0, "five runs of 4 succeed, five more have spent 4 in vain"
+    assert (bad.running_time, bad.reached) == (4.0, 1), "on the easy instance; never on the other"
     assert bad.gap == pytest.approx(0.25), "half of the middle half is 0.5, half of it 0"
     assert bad.behind_first == 0.75, "always on one instance, a tie on the other"
     assert bad.hindsight == 0.0
@@ -202,6 +207,54 @@ def test_tracks_are_never_mixed_and_what_is_beside_is_not_ranked():
         "Beside: prompts that gradients tune",
     ]
     assert whole[-1].table == [{"tuned": "Soft, learning rate 1", "gap": "-0.200"}]
+
+
+def test_the_leaderboard_says_what_was_spent():
+    easy = {name: tree for name, tree in RESULTS.items() if "Good" in name and "exact" in name}
+    (good,) = leaderboard(Reader(easy))
+    names = ("spent", "tokens_forward", "tokens_backward", "seconds")
+    assert [good[name] for name in names] == [4.0, 2.0, 0.0, 6.0], "means of runs; seconds of all"
+
+
+def test_what_differs_by_rounding_is_a_tie():
+    """Gaps that differ by 1e-15 are one gap, and one below the last target is none."""
+    near = RESULTS | {
+        "exact · hard 4^7 seed 1 · Same": made_up([[2.0, 2.0, 1.0 + 1e-15]] * 5),
+        "exact · easy 4^7 seed 0 · Same": made_up([[2.0, 0.2, 1e-9]] * 5),
+    }
+    assert [row.place for row in table(Reader(near), "exact")] == [1, 2, 2]
+
+
+def test_a_search_that_wins_although_its_mean_is_larger_shares_no_place():
+    """Intervals are read on both sides: of 40 runs 26 are a little better, and 14 much worse, so
+    that the interquartile mean is the larger one."""
+    flat, spread = [[2.0, 1.0]] * 40, [[2.0, 0.9]] * 26 + [[2.0, 1.9]] * 14
+    names = [f"exact · hard 4^7 seed {seed}" for seed in range(3)]
+    results = {
+        f"{name} · {label}": made_up(runs, (1.0, 2.0))
+        for name in names
+        for label, runs in (("Flat", flat), ("Spread", spread))
+    }
+    rows = table(Reader(results), "exact")
+    assert [(row.search, row.place) for row in rows] == [("Spread", 1), ("Flat", 2)]
+    assert rows[0].gap > rows[1].gap
+
+
+def test_those_that_lead_together_are_named_together():
+    leading = front(Reader(RESULTS), "exact")
+    assert [(names, cost) for names, cost, _ in leading] == [
+        (["Good", "Bad", "Same"], 1.0),
+        (["Good"], 2.0),
+        (["Good"], 4.0),
+    ]
+
+
+def test_what_was_not_run_everywhere_is_left_out_by_name():
+    part = RESULTS | {"exact · hard 4^7 seed 2 · Good": made_up(BAD)}
+    assert Reader(part).incomplete("exact") == ["hard 4^7 seed 2"]
+    assert Reader(part).instances("exact") == Reader(RESULTS).instances("exact")
+    assert len(Reader(part).gaps("exact", "Good")) == 2
+    assert not Reader(part).incomplete("sampled")
 
 
 def verdict(name, results):

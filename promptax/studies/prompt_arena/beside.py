@@ -37,7 +37,7 @@ from promptax.studies.prompt_arena.contest import GROUP, tokens
 from promptax.studies.prompt_arena.instances import Instance, Shape, truth_of
 from promptax.tasks import Categorical, CategoricalMixture
 
-LOOKS = 64  # at what was tuned, over a run
+FIRST = 2**10  # tokens; the first look at what was tuned comes before, and others as close
 
 
 class Beside(Measurement):
@@ -103,7 +103,7 @@ class Beside(Measurement):
         self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
     ) -> Iterator[Stage]:
         """The gaps [repetition, budget] at powers of two."""
-        began, every = time.monotonic(), max(1, self.settings.steps // LOOKS)
+        began, every = time.monotonic(), max(1, FIRST // self.tokens_of_an_update)
         fitted = self.tuner.tune(
             jax.random.key(seed),
             self.prior.bayes(),
@@ -121,7 +121,7 @@ class Beside(Measurement):
         spent = tokens(fitted.cost)
         looks = np.asarray(loss["step"], int)
         paid = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)[:, looks]
-        budgets = 2.0 ** np.arange(10, math.ceil(math.log2(self.budget)))
+        budgets = 2.0 ** np.arange(math.log2(FIRST), math.ceil(math.log2(self.budget)))
         budgets = np.append(budgets, self.budget)
         at_budgets = gaps_at_budgets(gaps, paid, budgets, gaps[:, 0])
         results = labelled(

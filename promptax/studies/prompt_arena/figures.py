@@ -28,7 +28,7 @@ NAMED = 6  # curves with a name; the others are grey
 _COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LEAST, MOST = 1e-3, 3.0  # gaps beyond are drawn there: the axis is logarithmic
 _GAP_TITLE = "Gap [random prompts' median gap]"
-_CLIPPED = f"Gaps below {LEAST:g} are drawn at {LEAST:g}."
+_CLIPPED = f"Gaps beyond {LEAST:g} and {MOST:g} are drawn there."
 
 _START = (
     "A prompt of a few symbols is put before what a predictor reads, so that it predicts one "
@@ -52,11 +52,14 @@ _ABOUT = {
     ),
 }
 _COLUMNS = (
-    "Place: searches with the same number are not told apart from the first of them. A run of the "
-    "one may as well have the smaller gap as a run of the other.\n\n"
+    "The order: how often a run has a smaller gap than a run of another search on the same "
+    "instance, over all others (wins; a tie counts half). Place: searches with the same number are "
+    "not told apart from the first of them: the 95 % interval of the chance that the one has the "
+    "smaller gap contains one half.\n\n"
     "Gap: at the end of the budget, the mean over the middle half of all runs, with a 95 % "
     "interval. Solved: runs that end at a best prompt, on hard and on easy instances. Cost: what "
-    "is expected to be spent until a gap of 0.01, if runs that fail are begun anew.\n\n"
+    "is expected to be spent until a best prompt, if runs that fail are begun anew: the geometric "
+    "mean over instances, of those where a run ever found one.\n\n"
     "First wins: how often a run of the first line has a smaller gap than one of this line; a tie "
     "counts half. Hindsight: the gap at the best of several rates, which nobody knows beforehand. "
     "It is not ranked. Searches that are called “raced” pay for that choice."
@@ -71,7 +74,7 @@ _BESIDE = (
 def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
     """What this is, and a part for each track of which there are results."""
     reader = Reader(results)
-    tracks = [track for track in reader.tracks() if reader.searches(track)]
+    tracks = [t for t in reader.tracks() if reader.searches(t) and reader.instances(t)]
     about = [Part("What this is", _START, ())] if tracks else []
     tuned = [_beside(reader, track) for track in tracks if reader.beside(track)]
     return [*about, *(_part(reader, track) for track in tracks), *tuned]
@@ -85,7 +88,8 @@ def _part(reader: Reader, track: str) -> Part:
     drawn = [
         (f"The gap by cost (middle half of all runs): {named}.", _gaps(reader, track, order, unit)),
         (
-            f"Aims reached by cost, gaps of 1 down to 0 in every run: {named}. Higher is better.",
+            "Aims reached by cost, gaps of 1 down to 0 on every instance; runs that stop early are "
+            f"begun anew: {named}. Higher is better.",
             _aims(reader, track, order, unit),
         ),
         (
@@ -97,9 +101,8 @@ def _part(reader: Reader, track: str) -> Part:
             pareto(reader, track, unit),
         ),
     ]
-    return Part(
-        f"{track.capitalize()} track", f"{_ABOUT[track]}\n\n{_COLUMNS}", drawn, _lines(rows)
-    )
+    about = f"{_ABOUT[track]}\n\n{_COLUMNS}{_left_out(reader, track)}"
+    return Part(f"{track.capitalize()} track", about, drawn, _lines(rows))
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
@@ -108,15 +111,32 @@ def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
         {
             "search": row.search,
             "place": str(row.place),
+            "wins": f"{row.wins:.2f}",
             "gap": f"{row.gap:.3f}",
             "95 %": f"{row.interval[0]:.3f}–{row.interval[1]:.3f}",
             "solved": f"{_share(row.solved['hard'])}, {_share(row.solved['easy'])}",
-            "cost": f"{row.running_time:,.0f}" if np.isfinite(row.running_time) else "never",
+            "cost": _cost(row),
             "first wins": "–" if number == 0 else f"{row.behind_first:.2f}",
             "hindsight": "–" if np.isnan(row.hindsight) else f"{row.hindsight:.3f}",
         }
         for number, row in enumerate(rows)
     ]
+
+
+def _cost(row: Row) -> str:
+    """What a best prompt is expected to cost, and where it never comes."""
+    if not row.reached:
+        return "never"
+    where = "" if row.reached == row.instances else f" on {row.reached} of {row.instances}"
+    return f"{row.running_time:,.0f}{where}"
+
+
+def _left_out(reader: Reader, track: str) -> str:
+    """What is said of instances that are not complete."""
+    missing = reader.incomplete(track)
+    if not missing:
+        return ""
+    return f"\n\nNot complete yet, and left out: {', '.join(missing)}."
 
 
 def _share(share: float) -> str:
@@ -172,7 +192,7 @@ def _aims(reader: Reader, track: str, order: Sequence[str], unit: str) -> Figure
     budgets, curves = reader.budgets(track), reached(reader, track)
     with style.house_style():
         figure, (panel,) = canvas.stacked_panels(
-            f"Aims reached by cost: {track} track", ["Share of runs and aims"], [3.6], []
+            f"Aims reached by cost: {track} track", ["Share of instances and aims"], [3.6], []
         )
         _cost_axis(panel, budgets, unit)
         panel.set_ylim(0, 1.02)
@@ -216,14 +236,20 @@ def pareto(reader: Reader, track: str, unit: str) -> Figure:
         cost = [point[1] for point in leading]
         gap = [float(np.clip(point[2], LEAST, MOST)) for point in leading]
         panel.plot(cost, gap, "o-", color=_COLORS[0], zorder=3)
-        names = [point[0] for point in leading]
+        names = [_together(point[0]) for point in leading]
         labels = [
             canvas.EndLabel(name, f"from {spent:,.0f}", gap[index], _COLORS[0])
-            for index, (name, spent, _) in enumerate(leading)
+            for index, (name, (_, spent, _)) in enumerate(zip(names, leading, strict=True))
             if name not in names[:index]
         ]
         canvas.label_ends(panel, labels[-NAMED:])
     return figure
+
+
+def _together(names: Sequence[str]) -> str:
+    """Searches that lead together: two by name, and how many more."""
+    others = f", +{len(names) - 2}" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + others
 
 
 def _named_curves(

@@ -20,25 +20,34 @@ from promptax.analysis.anytime import (
 from promptax.studies.prompt_arena.conditions import BESIDE, HINDSIGHT, name_of
 from promptax.studies.prompt_arena.contest import GROUP
 
-TARGETS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-5)
-"""Gaps, in gaps of the median random prompt; the last one stands for 0: losses are float32."""
+TARGETS = (1.0, 0.5, 0.2, 0.1, 0.05, 1e-5)
+"""Gaps, in gaps of the median random prompt; the last one stands for 0: losses are float32. Of hard
+instances only one composition lies below 0.02, so that smaller targets would be one event."""
 SOLVED = TARGETS[-1]
 NOTHING = 1e6  # the gap before anything is recommended, or behind an impossible prompt: infinite
+DIGITS = 9  # of gaps: what differs by less is rounding, and a tie
 
 
 class Row(NamedTuple):
     """A search in a track: its line in the table.
 
-    `place`: those that are not told apart from the first one of a place share it. `hindsight`: the
-    gap at the best of all rates, which is known only afterwards; NaN where none is tried.
+    `place`: those that are not told apart from the first one of a place share it. `wins`: how often
+    a run of it has a smaller gap than one of any other search, by which they are ordered.
+    `running_time`: what is expected to be spent until a best prompt, the geometric mean over the
+    instances where that was ever found, which are `reached` of `instances`; +inf if there is none.
+    `hindsight`: the gap at the best of all rates, which is known only afterwards; NaN where none is
+    tried.
     """
 
     search: str
     place: int
+    wins: float
     gap: float
     interval: tuple[float, float]
     solved: dict[str, float]  # by kind of instance: the share of runs that end at a best prompt
     running_time: float
+    reached: int
+    instances: int
     area: float
     behind_first: float  # probability of improvement of the track's first search over this one
     hindsight: float
@@ -56,15 +65,8 @@ class Reader:
         return list(dict.fromkeys(name[0] for name in self.names))
 
     def searches(self, track: str) -> list[str]:
-        """The searches that were run on every instance of a track that anybody was run on."""
-        instances = self.instances(track)
-        runs = {(name[1], name[2]) for name in self.names if name[0] == track}
-        return [
-            label
-            for label in self.labels(track)
-            if not label.startswith((HINDSIGHT, BESIDE))
-            and all((instance, label) in runs for instance in instances)
-        ]
+        """The searches that are ranked."""
+        return [label for label in self.labels(track) if not label.startswith((HINDSIGHT, BESIDE))]
 
     def labels(self, track: str) -> list[str]:
         """Everything that was run in a track."""
@@ -80,9 +82,25 @@ class Reader:
         return [label for label in self.labels(track) if label.startswith(prefix)]
 
     def instances(self, track: str, kind: str = "") -> list[str]:
-        """The instances of a track, of one kind: "hard", "easy"; "" for all."""
-        names = dict.fromkeys(name[1] for name in self.names if name[0] == track)
-        return [name for name in names if name.startswith(kind)]
+        """The instances of a track on which everything was run, of one kind: "hard", "easy"; ""
+        for all. Only there are all held against the same."""
+        missing = self.incomplete(track)
+        return [
+            name for name in self._begun(track) if name.startswith(kind) and name not in missing
+        ]
+
+    def incomplete(self, track: str) -> list[str]:
+        """The instances of which a study that was stopped has only a part. They are left out."""
+        labels = self.labels(track)
+        return [
+            instance
+            for instance in self._begun(track)
+            if any(name_of(track, instance, label) not in self.results for label in labels)
+        ]
+
+    def _begun(self, track: str) -> list[str]:
+        """The instances of a track on which anything was run."""
+        return list(dict.fromkeys(name[1] for name in self.names if name[0] == track))
 
     def contest(self, track: str, instance: str, search: str) -> xr.Dataset:
         """The results of one search on one instance."""
@@ -94,24 +112,26 @@ class Reader:
         return self.contest(*first)["budget"].values
 
     def gaps(self, track: str, search: str, kind: str = "") -> list[np.ndarray]:
-        """Gaps [run, budget] on each instance where it was run, in gaps of the median random
-        prompt."""
+        """Gaps [run, budget] on each instance, in gaps of the median random prompt."""
         out = []
         for instance in self.instances(track, kind):
-            if name_of(track, instance, search) not in self.results:
-                continue
             contest = self.contest(track, instance, search)
             gaps = contest["gap"].values / float(contest["typical"])
-            if not search.startswith(BESIDE):  # what is below 0 there is rounding
-                gaps = np.maximum(gaps, 0.0)
+            if not search.startswith(BESIDE):  # what is below 0 there is real
+                gaps = np.where(gaps <= SOLVED, 0.0, np.round(gaps, DIGITS))
             out.append(np.minimum(gaps, NOTHING))
         return out
+
+    def of_runs(self, track: str, search: str, name: str) -> list[np.ndarray]:
+        """A number of every run on each instance, such as what it spent."""
+        names = self.instances(track)
+        return [self.contest(track, instance, search)[name].values for instance in names]
 
     def least_said(self, track: str) -> dict[str, float]:
         """What the runs on each instance report at least, less the loss of the best prompt, nats;
         all that was run as a search, whether it is ranked or not."""
         out: dict[str, float] = {}
-        for instance in self.instances(track):
+        for instance in self._begun(track):
             for label in self.labels(track):
                 there = name_of(track, instance, label) in self.results
                 if there and not label.startswith(BESIDE):
@@ -130,33 +150,60 @@ class Reader:
 
 
 def table(reader: Reader, track: str) -> list[Row]:
-    """All searches of a track, the smallest interquartile mean of gaps first; of equal ones the one
-    whose run-time distribution has more area below it."""
+    """All searches of a track, those first that win most often against the others.
+
+    A search shares the place of the one before it unless the interval of the probability that the
+    first one of that place has the smaller gap excludes one half.
+    """
     searches = reader.searches(track)
     last = {search: [gaps[:, -1] for gaps in reader.gaps(track, search)] for search in searches}
-    gap = {search: interquartile_mean(np.concatenate(last[search])) for search in searches}
+    wins = {search: mean_wins(last, search) for search in searches}
     area = {search: float(curve.mean()) for search, curve in reached(reader, track).items()}
-    ordered = sorted(searches, key=lambda search: (round(gap[search], 6), -area[search]))
-    budgets, rows, place, first = reader.budgets(track), [], 0, ""
+    ordered = sorted(searches, key=lambda search: (-round(wins[search], DIGITS), -area[search]))
+    rows, place, first = [], 0, ""
     for number, search in enumerate(ordered):
-        if not first or improvement_interval(last[first], last[search])[0] > 0.5:
+        low, high = improvement_interval(last[first], last[search]) if first else (1.0, 1.0)
+        if not low <= 0.5 <= high:
             place, first = number + 1, search
-        curves = reader.gaps(track, search)
-        times = np.concatenate([running_times(gaps, budgets, 0.01) for gaps in curves])
+        times = running_times_by_instance(reader, track, search)
+        finite = [time for time in times if np.isfinite(time)]
         rows.append(
             Row(
                 search,
                 place,
-                gap[search],
+                wins[search],
+                interquartile_mean(np.concatenate(last[search])),
                 stratified_interval(last[search], interquartile_mean),
                 {kind: reader.solved(track, search, kind) for kind in ("hard", "easy")},
-                expected_running_time(times, float(budgets[-1])),
+                float(np.exp(np.mean(np.log(finite)))) if finite else float("inf"),
+                len(finite),
+                len(times),
                 area[search],
                 probability_of_improvement(last[ordered[0]], last[search]),
                 best_in_hindsight(reader, track, search),
             )
         )
     return rows
+
+
+def mean_wins(last: Mapping[str, list[np.ndarray]], search: str) -> float:
+    """How often a run of the search has a smaller gap than one of another, over all others; a tie
+    counts half, and so does a search that is alone."""
+    chances = [
+        probability_of_improvement(last[search], gaps)
+        for other, gaps in last.items()
+        if other != search
+    ]
+    return float(np.mean(chances)) if chances else 0.5
+
+
+def running_times_by_instance(reader: Reader, track: str, search: str) -> list[float]:
+    """What is expected to be spent until a best prompt on each instance, with restarts."""
+    budgets, spent = reader.budgets(track), reader.of_runs(track, search, "spent")
+    return [
+        expected_running_time(running_times(gaps, budgets, SOLVED), runs)
+        for gaps, runs in zip(reader.gaps(track, search), spent, strict=True)
+    ]
 
 
 def best_in_hindsight(reader: Reader, track: str, search: str) -> float:
@@ -173,12 +220,15 @@ def final_gap(reader: Reader, track: str, label: str) -> float:
 
 
 def leaderboard(reader: Reader) -> list[dict[str, object]]:
-    """The rows of leaderboard.csv: both tracks, never mixed."""
+    """The rows of leaderboard.csv: both tracks, never mixed. What was spent is the mean of runs,
+    evaluations or tokens; tokens of a derivative count in both directions; seconds are those of all
+    runs, with what was compiled, and for information alone."""
     return [
         {
             "track": track,
             "place": row.place,
             "search": row.search,
+            "wins": row.wins,
             "gap": row.gap,
             "gap_low": row.interval[0],
             "gap_high": row.interval[1],
@@ -186,17 +236,32 @@ def leaderboard(reader: Reader) -> list[dict[str, object]]:
             "first_is_better": row.behind_first,
             "solved_hard": row.solved["hard"],
             "solved_easy": row.solved["easy"],
-            "expected_running_time": row.running_time,
+            "expected_running_time_to_a_best_prompt": row.running_time,
+            "instances_where_it_was_found": row.reached,
+            "instances": row.instances,
             "area": row.area,
+            **{
+                name: float(np.mean(np.concatenate(reader.of_runs(track, row.search, name))))
+                for name in ("spent", "tokens_forward", "tokens_backward")
+            },
+            "seconds": float(np.sum(reader.of_runs(track, row.search, "elapsed"))),
         }
         for track in reader.tracks()
+        if reader.instances(track)
         for row in table(reader, track)
     ]
 
 
 def reached(reader: Reader, track: str) -> dict[str, np.ndarray]:
-    """The share of (run, target) pairs that are reached [budget], of each search."""
-    return {s: share_reached(reader.gaps(track, s), TARGETS) for s in reader.searches(track)}
+    """The share of (instance, target) pairs that are reached [budget], of each search; those that
+    stop early are begun anew."""
+    budgets = reader.budgets(track)
+    return {
+        search: share_reached(
+            reader.gaps(track, search), reader.of_runs(track, search, "spent"), budgets, TARGETS
+        )
+        for search in reader.searches(track)
+    }
 
 
 def profiles(reader: Reader, track: str, thresholds: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,11 +283,16 @@ def mean_gaps(reader: Reader, track: str, label: str) -> np.ndarray:
     return np.array([interquartile_mean(gaps) for gaps in runs.T])
 
 
-def front(reader: Reader, track: str) -> list[tuple[str, float, float]]:
-    """The searches, budgets and gaps that no other search beats in both, the cheapest first."""
-    budgets = reader.budgets(track)
+def front(reader: Reader, track: str) -> list[tuple[list[str], float, float]]:
+    """Budgets and gaps that no other search beats in both, the cheapest first, and the searches
+    that have them, of which there may be several."""
     curves = means(reader, track)
-    points = [(s, float(b), float(g)) for s, c in curves.items() for b, g in zip(budgets, c)]  # noqa: B905
-    cost, gap = (np.array([point[i] for point in points]) for i in (1, 2))
-    best = [point for point, stays in zip(points, on_front(cost, gap), strict=True) if stays]
-    return sorted({point[1:]: point for point in best}.values(), key=lambda point: point[1])
+    names: dict[tuple[float, float], list[str]] = {}
+    for search, curve in curves.items():
+        for budget, gap in zip(reader.budgets(track), curve, strict=True):
+            if gap < NOTHING:
+                names.setdefault((float(budget), round(float(gap), DIGITS)), []).append(search)
+    points = sorted(names)
+    cost, gap = (np.array([point[axis] for point in points]) for axis in (0, 1))
+    stays = on_front(cost, gap)
+    return [(names[point], *point) for point, leads in zip(points, stays, strict=True) if leads]
