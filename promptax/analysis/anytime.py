@@ -10,6 +10,7 @@ that differs by .001, as its draws do. It is no dependency: it brings packages f
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -110,14 +111,16 @@ def share_reached(
     return np.mean(shares, axis=0)
 
 
-def interquartile_mean(values: Float[np.ndarray, " run"]) -> float:
-    """The mean of the middle half; a run on its border counts by the part that lies inside."""
-    check(len(values) > 0, "Expected at least one value; got none.")
-    ordered, count = np.sort(values), len(values)
+def interquartile_mean(values: Float[np.ndarray, "*replication run"]) -> Any:
+    """The mean of the middle half of the runs, a number or [replication]; a run on its border
+    counts by the part that lies inside."""
+    count = values.shape[-1]
+    check(count > 0, "Expected at least one value; got none.")
     edges = np.arange(count + 1) / count
     weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0, None)
     inside = weights > 1e-12
-    return float(np.sum(ordered[inside] * weights[inside]) / weights.sum())
+    means = np.sort(values, axis=-1)[..., inside] @ weights[inside] / weights.sum()
+    return float(means) if means.ndim == 0 else means
 
 
 def profile(
@@ -159,19 +162,20 @@ def _wins(
 
 def stratified_interval(
     strata: Strata,
-    statistic: Callable[[Float[np.ndarray, " run"]], float],
+    statistic: Callable[[Float[np.ndarray, "replication run"]], Float[np.ndarray, " replication"]],
     seed: int = 0,
     replications: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float]:
     """The percentile interval of a statistic of all runs, which are drawn anew within each
-    stratum. With fewer than some five runs in each it is too short."""
+    stratum. With fewer than some five runs in each it is too short. `statistic`: of all
+    replications at once, such as `interquartile_mean`."""
     generator = np.random.default_rng(seed)
     resampled = np.concatenate(
         [runs[generator.integers(len(runs), size=(replications, len(runs)))] for runs in strata],
         axis=1,
     )
-    return _middle(np.array([statistic(runs) for runs in resampled]), level)
+    return _middle(statistic(resampled), level)
 
 
 def _middle(values: Float[np.ndarray, " replication"], level: float) -> tuple[float, float]:

@@ -9,6 +9,10 @@ RUNS = np.array([[9.0, 5.0, 2.0, 0.0], [9.0, 9.0, 9.0, 9.0], [1.0, 1.0, 0.5, 0.5
 BUDGETS = np.array([1.0, 2.0, 4.0, 8.0])
 
 
+def mean(runs):
+    return np.mean(runs, axis=-1)
+
+
 def test_a_gap_counts_once_its_step_is_paid():
     gaps, spent = np.array([[5.0, 3.0, 1.0]]), np.array([[2.0, 4.0, 4.0]])
     at = anytime.gaps_at_budgets(gaps, spent, np.array([1.0, 2.0, 3.9, 4.0, 9.0]), np.array([7.0]))
@@ -56,6 +60,8 @@ def test_the_interquartile_mean_is_that_of_four_copies(count):
     copies = np.sort(np.repeat(values, 4))
     expected = copies[count : 3 * count].mean()
     assert anytime.interquartile_mean(values) == pytest.approx(expected, abs=1e-12)
+    together = anytime.interquartile_mean(np.stack([values, values + 1]))
+    np.testing.assert_allclose(together, [expected, expected + 1], atol=1e-12)
 
 
 def test_no_value_has_no_mean():
@@ -81,7 +87,7 @@ def test_intervals_contain_what_they_speak_of_as_often_as_they_say():
     generator, covered, told_apart, trials = np.random.default_rng(0), 0, 0, 200
     for _ in range(trials):
         ours, theirs = ([generator.normal(size=20)] for _ in range(2))
-        low, high = anytime.stratified_interval(ours, np.mean, replications=200)
+        low, high = anytime.stratified_interval(ours, mean, replications=200)
         covered += low <= 0 <= high
         low, high = anytime.improvement_interval(ours, theirs, replications=200)
         told_apart += not low <= 0.5 <= high
@@ -93,7 +99,7 @@ def test_intervals_contain_what_they_speak_of_as_often_as_they_say():
 def test_an_interval_resamples_within_instances():
     """Two instances without spread have no interval, however far apart they are."""
     strata = [np.full(5, 1.0), np.full(5, 100.0)]
-    assert anytime.stratified_interval(strata, np.mean) == (50.5, 50.5)
+    assert anytime.stratified_interval(strata, mean) == (50.5, 50.5)
     assert anytime.improvement_interval(strata, strata) == (0.5, 0.5)
 
 
