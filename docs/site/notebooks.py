@@ -24,6 +24,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from public_names import REPOSITORY
 
+from promptax.platforms import compile_quickly
+
 AT_ONCE = 2  # kernels, a core each
 SECONDS_FOR_A_CELL = 300
 CODE = re.compile(
@@ -130,10 +132,12 @@ def notebook_of(text: str) -> nbformat.NotebookNode:
 
 
 def _execute(notebook: nbformat.NotebookNode, address: str, compiled: Path) -> None:
+    compile_quickly()
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY),
         "COLUMNS": "88",
         "JAX_COMPILATION_CACHE_DIR": str(compiled),  # tutorials share programs
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # most of their time is compiling
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
