@@ -191,13 +191,16 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     @property
     def scores_every_step(self) -> bool:
-        """Whether all steps of an episode count. What knows no episode, such as an exact sum over
-        all sequences, cannot know which of them do."""
+        """Whether all steps of an episode count, as in a task that draws none. What knows no
+        episode, such as an exact sum over all sequences, cannot know which of them do."""
 
         def draw_one(key: Key[Array, ""]) -> Episode:
             return self.sample(key, 1)
 
-        return jax.eval_shape(draw_one, jax.random.key(0)).scored is None
+        try:
+            return jax.eval_shape(draw_one, jax.random.key(0)).scored is None
+        except NotImplementedError:
+            return True
 
     @property
     def has_oracle(self) -> bool:
