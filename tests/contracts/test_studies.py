@@ -17,13 +17,13 @@ every_study = pytest.mark.parametrize("study", laws.examples(Study))
 @pytest.mark.slow
 @every_study
 def test_conditions_are_data_with_names_of_their_own(study):
-    for scale in study.scales:
+    for place, scale in enumerate(study.scales):
         conditions = study.conditions(scale)
         assert conditions and all(isinstance(each, Condition) for each in conditions.values())
         identities = {name: each.identity() for name, each in conditions.items()}
         assert len(set(identities.values())) == len(conditions)
         assert all(list(matching(conditions, name)) == [name] for name in conditions), "--only"
-        for name, each in conditions.items():
+        for name, each in list(conditions.items())[: None if place == 0 else 1]:
             again = specs.from_json(json.loads(json.dumps(specs.to_json(each))))
             assert again == each and again.identity() == identities[name]
 
