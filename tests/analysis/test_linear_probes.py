@@ -52,5 +52,5 @@ def test_what_cannot_be_probed_is_refused():
     for message, statistics in wrong.items():
         with pytest.raises(ValueError, match=message):
             linear_probes(network, TOKENS, statistics)
-    with pytest.raises(ValueError, match=r"^Expected a penalty of at least 0"):
+    with pytest.raises(ValueError, match=r"^Expected a finite penalty of at least 0"):
         linear_probes(network, TOKENS, {"share": SHARES}, penalty=-1.0)

@@ -61,7 +61,7 @@ def test_states_that_hold_the_statistic_are_clusters():
 @pytest.mark.usefixtures("as_users_see_it")
 def test_what_cannot_be_compared_is_named():
     bayes = DirichletCategorical().bayes()
-    with pytest.raises(ValueError, match="Expected at least 2 orders; got 1"):
+    with pytest.raises(ValueError, match="Expected 2 to 10,000 orders; got 1"):
         order_sensitivity(bayes, TOKENS, KEY, orders=1)
     with pytest.raises(ValueError, match="Expected a predictor of symbols"):
         order_sensitivity(LinearRegression().bayes(), TOKENS, KEY)

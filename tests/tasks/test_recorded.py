@@ -282,9 +282,10 @@ def test_files_that_would_take_all_memory_are_refused(tmp_path, monkeypatch):
     (tmp_path / "it").write_text("01" * 400 + "\n0\n")
     with pytest.raises(ValueError, match="2 of up to 800"):
         Recorded(path=str(tmp_path / "it"))
+    monkeypatch.setattr(tasks.recorded, "MOST_TOKENS", 10_000)
     monkeypatch.setattr(tasks.recorded, "MOST_PADDED", 100)
-    (tmp_path / "it").write_text("01" * 10 + "\n0" * 20)
-    with pytest.raises(ValueError, match="one of 20 among 21 of 1"):
+    (tmp_path / "it").write_text("01" * 20 + "\n0" * 40)
+    with pytest.raises(ValueError, match="one of 40 among 41 of 1"):
         Recorded(path=str(tmp_path / "it"))
 
 
