@@ -33,7 +33,7 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering import SimplexPrompt, Tuner
-from promptax.studies.prompt_arena.contest import GROUP, tokens
+from promptax.studies.prompt_arena.contest import GROUP, final_gaps, tokens
 from promptax.studies.prompt_arena.instances import Instance, Shape, truth_of
 from promptax.tasks import Categorical, CategoricalMixture
 
@@ -149,15 +149,7 @@ class Beside(Measurement):
 
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """The final gap of every run."""
-        measured = results[GROUP].to_dataset()
-        return [
-            {
-                "run": int(run),
-                "gap": float(measured["gap"].sel(repetition=run)[-1]),
-                "spent": float(measured["spent"].sel(repetition=run)),
-            }
-            for run in measured["repetition"].values
-        ]
+        return final_gaps(results)
 
 
 @eqx.filter_jit

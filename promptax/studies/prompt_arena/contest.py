@@ -152,17 +152,22 @@ class Contest(Measurement):
 
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """The final gap of every run."""
-        contest = results[GROUP].to_dataset()
-        return [
-            {
-                "run": int(run),
-                "gap": float(contest["gap"].sel(repetition=run)[-1]),
-                "spent": float(contest["spent"].sel(repetition=run)),
-            }
-            for run in contest["repetition"].values
-        ]
+        return final_gaps(results)
 
 
 def tokens(cost: Cost) -> np.ndarray:
     """Tokens up to each step [repetition, step]; a derivative costs two more."""
     return np.asarray(cost.tokens_forward) + 2 * np.asarray(cost.tokens_backward)
+
+
+def final_gaps(results: xr.DataTree) -> list[dict[str, object]]:
+    """A row for every run of a search, or of a tuner beside: its final gap, and what it spent."""
+    measured = results[GROUP].to_dataset()
+    return [
+        {
+            "run": int(run),
+            "gap": float(measured["gap"].sel(repetition=run)[-1]),
+            "spent": float(measured["spent"].sel(repetition=run)),
+        }
+        for run in measured["repetition"].values
+    ]
