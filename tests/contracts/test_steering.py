@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from support import judges as laws
 
-from promptax import FitSettings, Repeated, condition, load, mix, predict, save, specs
+from promptax import FitSettings, Repeated, condition, load, mix, predict, save
 from promptax.fit.fitted import Fitted
 from promptax.predictors import LSTM, Architecture
 from promptax.protocol.exchangeable import Uniform
@@ -150,7 +149,6 @@ def cases():
 
 CASES = list(cases())
 every_case = pytest.mark.parametrize(("tuner", "architecture", "symbols"), CASES)
-every_tuner = pytest.mark.parametrize("tuner", laws.examples(Tuner))
 FIRST = [cls.examples()[0] for cls in MEMBERS.values()]
 first_tuners = pytest.mark.parametrize("tuner", FIRST, ids=MEMBERS)
 # Tuners that the loop of gradients moves alike: SoftPrompt and LowRank stand for them.
@@ -298,13 +296,6 @@ def test_the_prompt_is_what_is_read(tuner, architecture, symbols):
     if not isinstance(kind, SoftPrompt):  # what is shown does what the predictor does
         again = read_again(base(architecture, symbols), fitted.predictor[0])
         np.testing.assert_allclose(rows_of(again), rows_of(fitted.predictor[0]), atol=1e-5)
-
-
-@every_tuner
-def test_a_tuner_survives_json(tuner, tmp_path):
-    assert specs.from_json(json.loads(json.dumps(specs.to_json(tuner)))) == tuner
-    assert load(save(tmp_path / "tuner.json", tuner)) == tuner
-    assert tuner.group in ("prompts", "weights", "baselines")
 
 
 @every_case
