@@ -36,7 +36,7 @@ from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
 from promptax.specs import as_key, check, check_kind, on_device, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
 
 BLOCK_BYTES = 2**23  # data of one block of steps
 
@@ -273,7 +273,7 @@ def _run(
             data_keys, objective_keys = _keys(*keys, first, size, repetitions, settings.batch)
             episodes = eqx.tree_at(
                 lambda e: e.latent,
-                sample_batch(task, data_keys, settings.length),
+                program.objective.draw(task, data_keys, settings.length),
                 None,
                 is_leaf=lambda x: x is None,
             )

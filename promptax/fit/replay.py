@@ -41,7 +41,7 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
 
 Weigh = Callable[[Episode], Float[Array, " sequence"]]
 """Weights [sequence] of the episodes [sequence, time] of an update, with their latents."""
@@ -199,7 +199,7 @@ class _Run(eqx.Module):
             return jax.random.fold_in(of_repetition, number)
 
         keys = jax.random.split(step_key(1), settings.batch)
-        episodes = sample_batch(self.task, keys, settings.length)
+        episodes = self.objective.draw(self.task, keys, settings.length)
         slopes = jax.grad(self.loss)(tuned, frozen, episodes, number, step_key(2))
         if settings.clip is not None:
             slopes = _clipped(slopes, settings.clip)

@@ -78,7 +78,8 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     - `lookback`: how far back its oracle looks;
     - of rows without an alphabet, `sample_given(key, latent, length)` and
-      `oracle_entropy_given(latent, length)`: the same where the latent is given.
+      `oracle_entropy_given(latent, length)`: the same where the latent is given. Of an alphabet
+      `sample_given` follows from the oracle and `lookback`.
 
     Keys, lengths and tokens are looked at before a member's own method gets them (`doors`).
     """
@@ -163,8 +164,23 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         return None
 
     def sample_given(self, key: Key[Array, ""], latent: Any, length: int) -> Episode:
-        """One episode whose latent is given, not drawn."""
-        raise self._lacks("way to draw an episode of a given latent (sample_given)")
+        """One episode whose latent is given, not drawn.
+
+        Symbols are drawn one after the other from `oracle`, which looks back `lookback` of them.
+        Where there is no alphabet, a member writes it.
+        """
+        back = self.lookback
+        if self.outcome.alphabet is None or back is None or not self.scores_every_step:
+            raise self._lacks("way to draw an episode of a given latent (sample_given)")
+
+        def step(seen: Array, key: Key[Array, ""]) -> tuple[Array, Array]:
+            read = jnp.concatenate([seen, jnp.zeros(1, jnp.int32)])
+            symbol = jax.random.categorical(key, self.oracle(latent, read)[back])
+            return read.at[back].set(symbol)[1:], symbol
+
+        before = jnp.zeros(back, jnp.int32)
+        _, tokens = jax.lax.scan(step, before, jax.random.split(key, length))
+        return Episode(tokens, latent=latent)
 
     def oracle_entropy_given(self, latent: Any, length: int) -> Float[Array, " time"]:
         """`oracle_entropy` where the latent is given: E[-log p(x_t | τ, x_<t)] over sequences."""

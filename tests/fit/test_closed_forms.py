@@ -42,7 +42,27 @@ HELD = np.linalg.inv(XS.T @ XS + 2 * np.eye(3))  # proximity 2
 ADAPTED = HELD @ (XS.T @ YS + 2 * START)
 TARGET = stepped(END, XS, YS, 2)
 TARGET = TARGET - 0.02 * slope(TARGET, XQ, YQ)
+# Two other sequences of 2 symbols each: both see the first 2 rows of the design, the query's the
+# first 3, and an inner step follows the mean of the two losses.
+SHARED = X[:2], Y[:4, 0].reshape(2, 2).mean(axis=0)
+SHARED_QUERY = slope(stepped(START, *SHARED, STEPS), X[:3], Y[4:, 0])
+SHARED_BEND = np.linalg.matrix_power(np.eye(3) - RATE * X[:2].T @ X[:2], STEPS)
+TOGETHER = {"inner_steps": STEPS, "inner_rate": RATE, "inner_loss": "sum", "support": 2}
 CASES = {
+    "MAML, support from other sequences": (
+        MAML(support_sequences=2, **TOGETHER),
+        SHARED_BEND @ SHARED_QUERY,
+    ),
+    "first order, support from other sequences": (
+        FirstOrderMAML(support_sequences=2, **TOGETHER),
+        SHARED_QUERY,
+    ),
+    "bootstrapped, L = 1, support from other sequences": (
+        Bootstrapped(
+            support_sequences=2, target_steps=1, target_rate=0.02, distance="squared", **TOGETHER
+        ),
+        0.02 * SHARED_BEND @ SHARED_QUERY,
+    ),
     "MAML": (MAML(inner_steps=STEPS, **COMMON), BEND @ QUERY),
     "first order": (FirstOrderMAML(inner_steps=STEPS, **COMMON), QUERY),
     "Reptile": (

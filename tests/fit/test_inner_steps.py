@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.judges import same
-from support.logits import Logits
+from support.logits import Logits, OneLogit
 
 import promptax as px
 from promptax.evaluation.exact import enumeration
@@ -15,7 +15,7 @@ from promptax.fit.updates import Program, loss_and_gradient
 from promptax.predictors import LSTM
 from promptax.protocol.outcomes import Episode
 from promptax.specs import traced
-from promptax.tasks import Categorical
+from promptax.tasks import Categorical, LiveAndDie, MarkovChain
 
 KEY = jax.random.key(3)
 TOKENS = jnp.array([[0, 1, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0]])
@@ -142,3 +142,31 @@ def test_steps_from_a_fair_coin_have_known_regrets(steps, rate, inner_loss, expe
     fair = Logits(jnp.zeros(2))
     member = MAML(inner_steps=steps, inner_rate=rate / 2, inner_loss=inner_loss)
     np.testing.assert_allclose(regret_on_coins(Adapting(fair, member)), expected, atol=2e-4)
+
+
+def test_support_and_query_can_be_sequences_of_one_latent():
+    """Three sequences of 8 symbols: each begins anew, all have the query's chain. What
+    comes less what the chain expects is noise, also where it is weighed by what is expected."""
+    chains = MarkovChain(concentration=(0.5, 0.5))
+    steps = MAML(support_sequences=2, support=8)
+    drawn = steps.draw(traced(chains), jax.random.split(KEY, 500), 24)
+    oracle = jax.jit(jax.vmap(chains.oracle))
+    for tokens in np.split(np.asarray(drawn.tokens), 3, axis=1):
+        ones = np.exp(np.asarray(oracle(drawn.latent, tokens)[..., 1], float))
+        for weight in (np.ones_like(ones), ones - 0.5):
+            noise = np.sum(weight * (tokens - ones))
+            error = np.sqrt(np.sum(weight**2 * ones * (1 - ones)))
+            assert abs(noise) < 4 * error, noise / error
+    assert (drawn.tokens[:, :8] != drawn.tokens[:, 8:16]).any()
+
+
+def test_tasks_without_a_latent_to_share_are_refused():
+    """By the loop, which asks the objective for the sequences of an update."""
+    settings, steps = px.FitSettings(steps=1, batch=2, length=6), MAML(support_sequences=1)
+    with pytest.raises(ValueError, match="got 1 sequence of 10 for MAML"):
+        px.pretrain(KEY, OneLogit(), Categorical(), settings, objective=steps)
+    steps = MAML(support_sequences=1, support=2)
+    with pytest.raises(NotImplementedError, match="LiveAndDie has no way to draw an episode of a"):
+        px.pretrain(KEY, OneLogit(), LiveAndDie(), settings, objective=steps, callbacks=())
+    with pytest.raises(ValueError, match="which no query goes on from"):
+        MAML(support_sequences=1, in_context=True)

@@ -16,6 +16,7 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import Spec
+from promptax.tasks.base import Task, sample_batch
 
 
 class Objective(Spec, open_as="objective", default="LogLoss"):
@@ -28,9 +29,10 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
     - `losses(key, predictor, state, episodes, outcome)`: the loss of every sequence.
 
     Optional: `equip`, which gives a fresh network leaves of the objective's own; `verify`, which
-    refuses by name what the objective does not fit; `readings`, where a batch is read more than
-    once; `slope_is_of_value`; and `examples()`, small instances by which the contract tests judge
-    it. What is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
+    refuses by name what the objective does not fit; `draw`, where sequences are not simply those of
+    the task; `readings`, where a batch is read more than once; `slope_is_of_value`; and
+    `examples()`, small instances by which the contract tests judge it. What is not written is that
+    of `LogLoss`: nothing drawn, no penalty, log loss.
     """
 
     slope_is_of_value: ClassVar[bool] = True
@@ -68,6 +70,11 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
         del key
         _, prediction = predictor.advance_batch(state, episodes.inputs)
         return jnp.sum(outcome.log_loss(prediction, episodes), axis=-1)
+
+    def draw(self, task: Task, keys: Key[Array, "*batch"] | Array, length: int) -> Episode:
+        """One sequence of `length` steps for each key: what an update is given. To override where
+        a sequence is more than one of the task's."""
+        return sample_batch(task, keys, length)
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Predictor:
         """A fresh predictor with the leaves that the objective learns beside its weights, such as

@@ -83,7 +83,7 @@ class Bootstrapped(SupportAndQuery):
     def loss_after_support(
         self, predictor: Predictor, episode: Episode, outcome: Any
     ) -> Float[Array, ""]:
-        support = jax.tree.map(lambda leaf: leaf[: self.support], episode)
+        support = self.support_of(episode)
         _, adapted = self.adapted(predictor, support, outcome.log_loss)
         leaves, others = self.split_leaves(adapted)
 
@@ -121,4 +121,4 @@ class Bootstrapped(SupportAndQuery):
         surprise = jnp.sum(jnp.exp(ahead) * (ahead - rows), axis=-1)
         if episode.scored is None:
             return jnp.sum(surprise)
-        return jnp.sum(jnp.where(episode.scored[self.support :], surprise, 0.0))
+        return jnp.sum(jnp.where(episode.scored[self.support_rows :], surprise, 0.0))
