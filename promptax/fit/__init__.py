@@ -8,6 +8,8 @@ from promptax.fit.implicit import hypergradient as hypergradient
 from promptax.fit.implicit import minimise as minimise
 from promptax.fit.loop import fit as fit
 from promptax.fit.loop import pretrain as pretrain
+from promptax.fit.metagradients import MetagradientDescent as MetagradientDescent
+from promptax.fit.metagradients import rates_between as rates_between
 from promptax.fit.objectives import Objective as Objective
 from promptax.fit.probes import Probe as Probe
 from promptax.fit.replay import replay as replay
