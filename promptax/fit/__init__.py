@@ -2,6 +2,7 @@
 
 from promptax.fit.adapting import Adapting as Adapting
 from promptax.fit.cost import Cost as Cost
+from promptax.fit.data_rater import DataRater as DataRater
 from promptax.fit.fitted import Checkpoint as Checkpoint
 from promptax.fit.fitted import Fitted as Fitted
 from promptax.fit.implicit import hypergradient as hypergradient

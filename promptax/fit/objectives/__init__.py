@@ -1,6 +1,7 @@
 """What does an update make small? An open set: one file and its line here."""
 
 from promptax.fit.objectives.base import Objective as Objective
+from promptax.fit.objectives.best_rated import BestRated as BestRated
 from promptax.fit.objectives.bootstrapped import Bootstrapped as Bootstrapped
 from promptax.fit.objectives.count_rates import CountRates as CountRates
 from promptax.fit.objectives.first_order_maml import FirstOrderMAML as FirstOrderMAML
