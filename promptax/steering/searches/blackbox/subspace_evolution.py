@@ -34,6 +34,7 @@ from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
 from promptax.steering.searches.duplicates import first_of_equals
 
+Axes = tuple[Float[Array, " axis"], Float[Array, "dimension axis"]]
 SIGMA = 1e-3, 1e3  # bounds of the step size, beyond which only the same prompts, or noise, are read
 
 
@@ -87,11 +88,12 @@ class SubspaceEvolution(Search):
     def step(
         self, key: Key[Array, ""], state: "Evolved", problem: SearchProblem
     ) -> tuple["Evolved", Float[Array, ""]]:
-        points = state.strategy.draw(key, self.population)
+        axes = state.strategy.axes()  # once a step: it costs as much as what is read
+        points = state.strategy.draw(key, self.population, axes)
         tried = jnp.concatenate([state.best[None], state.subspace.prompts(points)])
         first = first_of_equals(tried, problem.predictor.exchangeable)
         means = problem.means(tried, wanted=first == jnp.arange(len(tried)))
-        strategy = state.strategy.adapt(points, means[first][1:], problem.step)
+        strategy = state.strategy.adapt(points, means[first][1:], problem.step, axes)
         return Evolved(tried[jnp.argmin(means)], state.subspace, strategy), means[0]
 
     def prompt(self, state: "Evolved") -> Int[Any, " prompt"]:
@@ -121,19 +123,25 @@ class Strategy(NamedTuple):
     path: Any
     sigma_path: Any
 
-    def axes(self) -> tuple[Float[Array, " axis"], Float[Array, "dimension axis"]]:
+    def axes(self) -> "Axes":
         """Standard deviations along the principal axes of C, and the axes."""
         values, axes = jnp.linalg.eigh(self.covariance)
         return jnp.sqrt(jnp.maximum(values, 1e-10)), axes
 
-    def draw(self, key: Key[Array, ""], count: int) -> Float[Array, "candidate dimension"]:
+    def draw(
+        self, key: Key[Array, ""], count: int, axes_of_c: "Axes"
+    ) -> Float[Array, "candidate dimension"]:
         """Points from N(m, σ² C)."""
-        deviations, axes = self.axes()
+        deviations, axes = axes_of_c
         normal = jax.random.normal(key, (count, len(self.mean)))
         return self.mean + self.sigma * (normal * deviations) @ axes.T
 
     def adapt(
-        self, points: Float[Array, "candidate dimension"], losses: Array, step: Any
+        self,
+        points: Float[Array, "candidate dimension"],
+        losses: Array,
+        step: Any,
+        axes_of_c: "Axes",
     ) -> "Strategy":
         """The strategy after a generation; of equal losses the first is the better one."""
         rates = Rates.of(*points.shape)
@@ -141,7 +149,7 @@ class Strategy(NamedTuple):
         steps = (better - self.mean) / self.sigma
         weights = jnp.asarray(rates.weights, jnp.float32)
         move = weights @ steps
-        deviations, axes = self.axes()
+        deviations, axes = axes_of_c
         white = axes @ ((axes.T @ move) / deviations)
         keep = math.sqrt(rates.sigma_path * (2 - rates.sigma_path) * rates.effective)
         sigma_path = (1 - rates.sigma_path) * self.sigma_path + keep * white
