@@ -1,12 +1,18 @@
 """Rates that are raced inside a search: who goes on, and what that reads."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.landscape import HARD, run
 
 from promptax.steering import Annealing, BeamSearch, RacedRates
+from promptax.steering.search_problem import SearchProblem, Sizes
+from promptax.tasks import DirichletCategorical
 
 COLD = Annealing(length=HARD.length, start_temperature=0.0, end_temperature=0.0, schedule="linear")
+LAPLACE = DirichletCategorical().bayes()
 STEPS = 40
 
 
@@ -21,11 +27,29 @@ def test_the_better_rate_goes_on_and_its_choice_is_paid():
     assert falls.mean() > 0.9, "hill climbing never rises; it leads in nearly all runs"
 
 
+def test_a_round_is_judged_on_the_sequences_of_several_steps():
+    """The prompts of the round's end are read in so many steps, and the variants go on meanwhile;
+    without noise a second look says nothing, and once is enough."""
+    raced = RacedRates(COLD, "start_temperature", (1e6, 0.0), validation_steps=4)
+    runs = run(raced, HARD, seeds=3, steps=STEPS)
+    steps = np.diff(runs.read, prepend=0, axis=1)
+    judging = np.flatnonzero(steps[0] != 2).tolist()
+    assert judging == list(range(STEPS // 2 - 1, STEPS // 2 + 3))
+    assert (steps[:, judging] == 4).all(), "two of the step, and a prompt of each variant"
+
+    problem = SearchProblem(LAPLACE, Sizes(HARD.outcome, HARD.length, None, 1), steps=STEPS)
+    assert raced.looks_of_a_round(problem) == 4
+    assert raced.looks_of_a_round(dataclasses.replace(problem, steps=8)) == 2, "half of a round"
+    expected = dataclasses.replace(problem, weights=jnp.ones(1))
+    assert raced.looks_of_a_round(expected) == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"rate": "length"}, r"Expected a number of Annealing as the rate .*; got 'length'"),
         ({"rates": (0.1, 0.2, 0.3)}, "Expected 2, 4, 8 or so rates, .*; got 3"),
+        ({"validation_steps": 0}, "Expected validation_steps of at least 1; got 0"),
         ({"rates": (0.1, -1.0)}, "Expected temperatures of at least 0"),
     ],
 )

@@ -5,7 +5,8 @@ Here they are paid: V variants of a search, which differ in one number, run side
 are shared by successive halving (Karnin, Koren and Somekh 2013): log2 V + 1 rounds of equal length,
 in which the variants that are left take turns. At the end of a round their prompts are read on the
 same episodes, and the better half goes on. The episodes are those of a step that had not chosen any
-of these prompts.
+of these prompts, and with `validation_steps` those of the steps that follow: variants go on taking
+turns while their prompts of the round's end are read.
 
 A variant's schedule, such as the cooling of `Annealing`, goes over the steps that it would take if
 it won. Charged: the steps of all variants, and the prompts read at the end of each round.
@@ -22,7 +23,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check, floats, members
+from promptax.specs import check, floats, later, members
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.searches.annealing import Annealing
 from promptax.steering.searches.wrappers.around import Around
@@ -32,7 +33,9 @@ from promptax.tasks.base import Task
 class Variants(NamedTuple):
     """`inner` [variant, ...]: their states; `ages` [variant]: the steps that each took; `standing`
     [variant]: whether it is still in the race; `leader`: whose prompt is recommended; `turns`: the
-    steps of this round so far; `ended`: how many rounds are over."""
+    steps of this round so far; `ended`: how many rounds are over. While a round is judged:
+    `prompts` [variant, prompt], those of its end; `sums` [variant] of what they lost, nats;
+    `looks`: in how many steps they were read."""
 
     inner: Any
     ages: Any
@@ -40,6 +43,9 @@ class Variants(NamedTuple):
     leader: Any
     turns: Any
     ended: Any
+    prompts: Any
+    sums: Any
+    looks: Any
 
 
 class RacedRates(Around):
@@ -55,9 +61,16 @@ class RacedRates(Around):
     """The field that is tried: one of its numbers."""
     rates: tuple[float, ...] = eqx.field(default=(0.05, 0.2, 0.8, 3.0), converter=floats)  # pyright: ignore
     """Its values; a power of two of them, at least two."""
+    validation_steps: int = later(1)
+    """Steps whose sequences judge a round, at most half of those of a round; 8 of 32 sequences are
+    256. Where losses have no noise, 1 is enough, and is what is done."""
 
     def __check_init__(self) -> None:
         name = type(self.search).__name__
+        check(
+            self.validation_steps >= 1,
+            f"Expected validation_steps of at least 1; got {self.validation_steps}.",
+        )
         numbers = [
             field.name
             for field in dataclasses.fields(self.search)
@@ -82,17 +95,18 @@ class RacedRates(Around):
 
     @classmethod
     def examples(cls) -> "tuple[RacedRates, ...]":
-        return (cls(search=Annealing(length=2), rates=(0.1, 1.0)),)  # pyright: ignore
+        annealing = Annealing(length=2)
+        return (cls(search=annealing, rates=(0.1, 1.0), validation_steps=2),)  # pyright: ignore
 
     @classmethod
     def for_budget(cls, length: int, budget: int) -> dict[str, Search]:
-        """Every search that declares rates worth trying."""
+        """Every search that declares rates worth trying. 8 steps of 32 sequences are 256."""
         entrants = {}
         for member in members(Search).values():
             rate, rates = member.rates_to_try
             if rates:
                 for label, search in member.for_budget(length, budget).items():
-                    raced = cls(search=search, rate=rate, rates=rates)  # pyright: ignore
+                    raced = cls(search, rate, rates, validation_steps=8)  # pyright: ignore
                     entrants[f"{label}, {rate} raced"] = raced
         return entrants
 
@@ -122,46 +136,64 @@ class RacedRates(Around):
         inner = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *starts)
         zero = jnp.int32(0)
         ages, standing = jnp.zeros(count, jnp.int32), jnp.ones(count, bool)
-        return Variants(inner, ages, standing, jnp.int32(count // 2), zero, zero)
+        prompts, sums = self.prompts_of(inner), jnp.zeros(count)
+        leader = jnp.int32(count // 2)
+        return Variants(inner, ages, standing, leader, zero, zero, prompts, sums, zero)
 
     def step(
         self, key: Key[Array, ""], state: Variants, problem: SearchProblem
     ) -> tuple[Variants, Float[Array, ""]]:
-        rounds = int(math.log2(len(self.rates))) + 1
         now = whose_turn(state.standing, state.turns)
-        planned = problem.steps * (2 - 1 / len(self.rates)) / rounds  # 1/V + 2/V + … + 1 of a round
+        planned = problem.steps * (2 - 1 / len(self.rates)) / self.rounds  # 1/V + 2/V + … + 1
         steps = jnp.maximum(state.ages[now] + 1, planned.astype(jnp.int32))
         clocked = dataclasses.replace(problem, step=state.ages[now], steps=steps)
         after, loss = self.variant(now).step(key, member_of(state.inner, now), clocked)
         inner = jax.tree.map(lambda leaf, new: leaf.at[now].set(new), state.inner, after)
-        over = (problem.step + 1) * rounds >= (state.ended + 1) * problem.steps
-        over = over & (state.ended < rounds - 1)
-        standing, leader = self.after_round(state, over, problem)
-        moved = Variants(
-            inner,
-            state.ages.at[now].add(1),
-            standing,
-            leader,
+        judged = self.after_look(state, problem)
+        return judged._replace(inner=inner, ages=state.ages.at[now].add(1)), loss
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are; one variant is left in the last."""
+        return int(math.log2(len(self.rates))) + 1
+
+    def after_look(self, state: Variants, problem: SearchProblem) -> Variants:
+        """The state after a step's episodes have judged, if a round is at its end: who goes on,
+        and who leads. `inner` and `ages` stay as they were before the step."""
+        due = (problem.step + 1) * self.rounds >= (state.ended + 1) * problem.steps
+        begins = due & (state.ended < self.rounds - 1) & (state.looks == 0)
+        on = begins | (state.looks > 0)
+        prompts = jnp.where(begins, self.prompts_of(state.inner), state.prompts)
+        losses = problem.means(prompts, wanted=state.standing & on)
+        sums = jnp.where(on, state.sums + losses, 0.0)
+        looks = jnp.where(on, state.looks + 1, 0)
+        over = on & (looks >= self.looks_of_a_round(problem))
+        order = jnp.lexsort((sums, ~state.standing))  # those that are out come last
+        stay = state.standing & (jnp.argsort(order) < jnp.sum(state.standing) // 2)
+        return Variants(
+            state.inner,
+            state.ages,
+            jnp.where(over, stay, state.standing),
+            jnp.where(over, order[0], state.leader),
             jnp.where(over, 0, state.turns + 1),
             state.ended + over,
+            prompts,
+            jnp.where(over, 0.0, sums),
+            jnp.where(over, 0, looks),
         )
-        return moved, loss
 
-    def after_round(
-        self, state: Variants, over: Array, problem: SearchProblem
-    ) -> tuple[Array, Array]:
-        """Who goes on, and who leads; the prompts are read if the round is over."""
-        prompts = jnp.stack(
-            [
-                jnp.asarray(self.search.prompt(member_of(state.inner, number)))
-                for number in range(len(self.rates))
-            ]
-        )
-        losses = problem.means(prompts, wanted=state.standing & over)
-        order = jnp.lexsort((losses, ~state.standing))  # those that are out come last
-        places = jnp.argsort(order)
-        stay = state.standing & (places < jnp.sum(state.standing) // 2)
-        return jnp.where(over, stay, state.standing), jnp.where(over, order[0], state.leader)
+    def looks_of_a_round(self, problem: SearchProblem) -> Int[Array, ""] | int:
+        """In how many steps the prompts of a round are read."""
+        if problem.weights is not None:  # expectations, which a second look would repeat
+            return 1
+        half = problem.steps // (2 * self.rounds)
+        return jnp.clip(half, 1, self.validation_steps)
+
+    def prompts_of(self, states: Any) -> Int[Array, "variant prompt"]:
+        """What the variants recommend."""
+        numbers = range(len(self.rates))
+        prompts = [self.search.prompt(member_of(states, number)) for number in numbers]
+        return jnp.stack([jnp.asarray(prompt) for prompt in prompts])
 
     def variant(self, number: Int[Array, ""]) -> Search:
         """The search at the rate of that number."""
