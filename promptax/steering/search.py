@@ -43,12 +43,12 @@ class Search(Tuner):
     - `prompt(state)`: the symbols [prompt] that a state stands for, what the search recommends. It
       is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
-    Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget`, what enters
-    a comparison; `rates_to_try`, where one of its numbers must be chosen; `updates`, where the
-    search knows its number of steps; `batch`, its own number of sequences; `most_rows`, where
-    longer prompts are read on the way; `same_episodes`; `reads_by_losses`; `reads_parts`;
-    `names_symbols`; `seeks_worst`; `run_length`; `scores`, with `tries_all`; `steer`, where it is
-    not one prompt that is read; `check_plan` and `check_room`, to
+    Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget` and
+    `relatives`, what enters a comparison; `rates_to_try`, where one of its numbers must be chosen;
+    `updates`, where the search knows its number of steps; `batch`, its own number of sequences;
+    `most_rows`, where longer prompts are read on the way; `same_episodes`; `reads_by_losses`;
+    `reads_parts`; `needs_samples`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
+    `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
     refuse what does not fit. A search around another one is an `Around`. Of the fit settings, those
     about learning rates and clipping never apply.
 
@@ -67,6 +67,9 @@ class Search(Tuner):
     once; otherwise all runs of equal settings read as many sequences."""
     reads_parts: ClassVar[bool] = False
     """Whether prompts are read behind parts of the batch, as in races."""
+    needs_samples: ClassVar[bool] = False
+    """Whether it asks something of drawn sequences that all of them with weights cannot answer, so
+    that it is no search without noise (`FitSettings.exact`)."""
     recommends: ClassVar[bool] = True
     """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`)."""
     rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = ("", ())
@@ -118,6 +121,14 @@ class Search(Tuner):
         del budget
         has_length = "length" in {field.name for field in dataclasses.fields(cls)}
         return {cls.__name__: cls(length=length)} if has_length else {}
+
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> "dict[str, Search]":
+        """What else of this kind enters a comparison, by its label: its fields make another method
+        of it, such as hill climbing, which is annealing that is cold. Their numbers are not raced.
+        """
+        del length, budget
+        return {}
 
     def updates(self, settings: FitSettings, symbols: int) -> int:
         """The number of steps."""

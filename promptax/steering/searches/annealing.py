@@ -67,6 +67,11 @@ class Annealing(Search):
     def examples(cls) -> "tuple[Annealing, ...]":
         return cls(length=2), cls(length=3, end_temperature=0.0, schedule="linear")
 
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> dict[str, Search]:
+        del budget
+        return {"Hill climbing": cls(length=length, start_temperature=0.0, end_temperature=0.0)}
+
     def plan(self, symbols: int) -> str:
         del symbols
         return "one change of a symbol in each step"

@@ -105,6 +105,18 @@ class GradientSearch(Search):
     def examples(cls) -> "tuple[GradientSearch, ...]":
         return cls(length=2, candidates=3, top=2), cls(length=3, initial_tokens=(1, 0))
 
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> dict[str, Search]:
+        del budget
+        return {  # one value of each, not tuned
+            "GradientSearch with momentum": cls(length=length, momentum=0.4),
+            "GradientSearch with mellowmax": cls(length=length, mellowmax=1.0),
+        }
+
+    @property
+    def needs_samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.mellowmax is not None
+
     @property
     def names_symbols(self) -> bool:
         return bool(self.initial_tokens)

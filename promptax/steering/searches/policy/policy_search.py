@@ -10,6 +10,7 @@ read. Charged: the drawn prompts, and the best one, which is read anew in every 
 
 from typing import ClassVar
 
+from promptax.steering.search import Search
 from promptax.steering.searches.policy.writing import LearnBy, WrittenSearch
 
 
@@ -40,6 +41,12 @@ class PolicySearch(WrittenSearch):
     @classmethod
     def examples(cls) -> "tuple[PolicySearch, ...]":
         return (cls(length=2, samples=3, width=2),)
+
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> dict[str, Search]:
+        del budget
+        consistent = cls(length=length, learn_by="path consistency", temperature=0.03)
+        return {"PolicySearch by path consistency": consistent}
 
     def plan(self, symbols: int) -> str:
         del symbols

@@ -72,6 +72,11 @@ class GeneticSearch(Search):
             cls(length=3, population=3, children=1, crossover=0.0, mutation=0.5),
         )
 
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> dict[str, Search]:
+        del budget
+        return {"GeneticSearch without crossover": cls(length=length, crossover=0.0)}
+
     def plan(self, symbols: int) -> str:
         del symbols
         return f"{self.children:,} children of {self.population:,} prompts in each step"

@@ -65,6 +65,10 @@ class Around(Search):
         return self.search.reads_parts
 
     @property
+    def needs_samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.search.needs_samples
+
+    @property
     def recommends(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.search.recommends
 

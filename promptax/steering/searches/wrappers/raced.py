@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, members
 from promptax.steering.races import Race, SuccessiveHalving
 from promptax.steering.search import Search, SearchProblem, State
 from promptax.steering.searches.gradient_search import GradientSearch
@@ -41,8 +41,27 @@ class Raced(Around):
         inner = GradientSearch(length=2, candidates=3, top=2)
         return (cls(search=inner),)  # pyright: ignore[reportCallIssue]
 
+    @classmethod
+    def relatives(cls, length: int, budget: int) -> dict[str, Search]:
+        """The default search, raced in every other way."""
+        del budget
+        default = cls()  # pyright: ignore[reportCallIssue]
+        inner = dataclasses.replace(default.search, length=length)  # pyright: ignore
+        return {
+            f"{cls.__name__} {type(inner).__name__} by {race.__name__}": cls(
+                search=inner,  # pyright: ignore[reportCallIssue]
+                race=race(),  # pyright: ignore
+            )
+            for race in members(Race).values()
+            if race is not type(default.race)
+        }
+
     @property
     def reads_parts(self) -> bool:
+        return True
+
+    @property
+    def needs_samples(self) -> bool:
         return True
 
     def inside(self, state: State) -> State:
