@@ -12,6 +12,7 @@ from promptax.protocol.outcomes import Episode
 from promptax.specs import traced
 from promptax.steering import Annealing
 from promptax.steering.base import Tuning
+from promptax.steering.search import behind
 from promptax.steering.search_problem import SearchProblem, Sizes
 from promptax.studies.prompt_arena import figures
 from promptax.studies.prompt_arena.beside import Beside
@@ -22,10 +23,12 @@ from promptax.studies.prompt_arena.conditions import (
     EXACT,
     HARD,
     LONG,
+    PLATEAU,
     SAMPLED,
     SCALES,
     SHORT,
     contests,
+    entrants,
 )
 from promptax.studies.prompt_arena.contest import GROUP, Contest
 from promptax.studies.prompt_arena.instances import (
@@ -35,8 +38,11 @@ from promptax.studies.prompt_arena.instances import (
     hard_instance,
     is_easy,
     is_hard,
+    is_plateau,
+    plateau_instance,
     truth_of,
 )
+from promptax.studies.prompt_arena.network import Judge, OnNetwork
 from promptax.studies.prompt_arena.reading import Reader, front, leaderboard, table
 from promptax.studies.prompt_arena.relabelling import Relabelled, renamed, run_relabelled
 from promptax.tasks import Categorical, CategoricalMixture
@@ -96,6 +102,45 @@ def test_kept_instances_are_hard_and_easy():
     assert all(is_hard(hard_instance(LONG, s), EVALUATIONS[LONG]) for s in HARD[LONG])
     assert all(is_easy(easy_instance(LONG, seed)) for seed in EASY[LONG])
     assert not any(is_hard(easy_instance(SHORT, seed), 128) for seed in EASY[SHORT])
+    assert all(is_plateau(plateau_instance(LONG, seed)) for seed in PLATEAU[LONG])
+
+
+def test_impossible_prompts_win_where_they_may():
+    """Behind a prompt that every component excludes, predictions are uniform."""
+    prior = CategoricalMixture([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]], [0.9, 0.1])
+    instance = Instance(prior, Categorical([0.1, 0.1, 0.8]), Shape(3, 2, 3))
+    losses = truth_of(instance).losses
+    may = truth_of(instance._replace(impossible_may_win=True)).losses
+    counts = truth_of(instance).counts.tolist()
+    uniform = 3 * np.log(3)
+    for row, loss, allowed in zip(counts, losses, may, strict=True):
+        impossible = row[2] > 0 and row[0] + row[1] > 0
+        assert allowed == pytest.approx(uniform) if impossible else allowed == loss
+        assert np.isinf(loss), "behind the others some sequences of the target are impossible"
+    assert may.min() == pytest.approx(uniform), "here they are the best"
+
+
+def test_a_prompt_of_a_network_is_judged_by_all_sequences():
+    """Number and loss of a prompt, against one sequence after the other."""
+    (measured,) = OnNetwork.examples()
+    network = measured.network.build(jax.random.key(0), 2)
+    judge = Judge.of(network, measured)
+    losses = judge.of_all_prompts()
+    assert measured.numbered(np.array([[0], [1]])).tolist() == [0, 1]
+    words = np.array(list(itertools.product(range(2), repeat=measured.length)))
+    chances = np.prod(np.asarray(measured.target.probabilities)[words], axis=1)
+
+    @jax.jit
+    @jax.vmap
+    def log_prob(sequence):
+        return jnp.sum(network.advance(network.start(), sequence)[1].of(sequence)[1:])
+
+    for prompt in (0, 1):
+        read = np.concatenate([np.full((len(words), 1), prompt), words], axis=1)
+        loss = -np.sum(chances * np.asarray(log_prob(read)))
+        assert losses[prompt] == pytest.approx(loss, rel=1e-5)
+        steered = behind(network, np.array([prompt]))
+        assert judge.look(steered)["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_other_names_lose_the_same_and_count_the_same():
@@ -141,9 +186,18 @@ def test_what_is_recommended_is_said_in_the_names_of_the_instance():
 def test_races_stay_out_of_the_track_without_noise():
     instance = hard_instance(SHORT, HARD[SHORT][0])
     exact, sampled = (contests(SCALES["smoke"], track, instance) for track in (EXACT, SAMPLED))
-    raced = {label for label, contest in sampled.items() if contest.search.reads_parts}
+    raced = {label for label, contest in sampled.items() if contest.search.needs_samples}
     assert len(exact) > 20
     assert raced == set(sampled) - set(exact) != set()
+
+
+def test_relatives_enter_where_everything_does():
+    """They are asked for once, and their numbers are not raced."""
+    whole, few = entrants(4, 100), entrants(4, 100, whole=False)
+    assert {"Hill climbing", "GeneticSearch without crossover"} <= set(whole) - set(few)
+    assert not any("Hill climbing" in label for label in set(whole) - {"Hill climbing"})
+    assert {"Raced GradientSearch", "Raced GradientSearch by UCB"} <= set(whole)
+    assert not any("raced" in label or "hindsight" in label for label in few)
 
 
 def made_up(gaps, budgets=(1.0, 2.0, 4.0), said=0.0):
@@ -182,10 +236,11 @@ def test_the_table_ranks_what_is_told_apart_and_prints_ties():
     rows = table(Reader(RESULTS), "exact")
     assert [(row.search, row.place) for row in rows] == [("Good", 1), ("Bad", 2), ("Same", 2)]
     good, bad, _ = rows
-    assert good.gap == 0 and good.solved == {"hard": 1.0, "easy": 1.0}
+    assert good.gap == 0 and (good.solved["hard"], good.solved["easy"]) == (1.0, 1.0)
+    assert np.isnan(good.solved["plateau"]), "there is none"
     assert (good.running_time, good.reached, good.instances) == (4.0, 2, 2)
     assert (good.wins, bad.wins) == (0.75, 0.375), "always, on one of two instances; else a tie"
-    assert bad.solved == {"hard": 0.0, "easy": 1.0}
+    assert (bad.solved["hard"], bad.solved["easy"]) == (0.0, 1.0)
     assert (bad.running_time, bad.reached) == (4.0, 1), "on the easy instance; never on the other"
     assert bad.gap == pytest.approx(0.25), "half of the middle half is 0.5, half of it 0"
     assert bad.behind_first == 0.75, "always on one instance, a tie on the other"
@@ -204,9 +259,12 @@ def test_tracks_are_never_mixed_and_what_is_beside_is_not_ranked():
     assert [part.heading for part in whole] == [
         "What this is",
         "Sampled track",
-        "Beside: prompts that gradients tune",
+        "Beside the sampled track: what gradients tune",
     ]
-    assert whole[-1].table == [{"tuned": "Soft, learning rate 1", "gap": "-0.200"}]
+    assert whole[-1].table == [
+        {"what": "Soft, learning rate 1", "gap": "-0.200"},
+        {"what": "Good (the search with the smallest gap)", "gap": "0.500"},
+    ]
 
 
 def test_the_leaderboard_says_what_was_spent():
@@ -289,6 +347,26 @@ def test_only_restarts_solve_hard_instances_and_each_of_them():
     assert verdict("H1", RESULTS) == "not run", "its budget is no bound for restarts"
 
 
+def test_plateaus_are_left_by_few():
+    plateau = {
+        f"exact · plateau 4^7 seed 1 · {name}": made_up(runs)
+        for name, runs in (("Good", GOOD), ("Bad", BAD), ("Same", BAD))
+    }
+    assert verdict("P1", RESULTS) == "not run"
+    assert verdict("P1", plateau) == "holds"
+    assert verdict("P1", plateau | {"exact · plateau 4^7 seed 1 · Good": made_up(BAD)}) == "fails"
+    assert verdict("P1", plateau | {"exact · plateau 4^7 seed 1 · Bad": made_up(GOOD)}) == "fails"
+
+
+def test_soft_rows_are_held_against_the_best_prompt_of_symbols():
+    name = "network · network 4^6 seed 1"
+    network = {f"{name} · beside: SoftPrompt, learning rate 1": made_up([[2.0, 1.0, -0.4]] * 5)}
+    assert verdict("N1", RESULTS) == "not run"
+    assert verdict("N1", network) == "holds"
+    worse = {f"{name} · beside: SoftPrompt, learning rate 1": made_up(BAD)}
+    assert verdict("N1", worse) == "fails"
+
+
 def test_hard_instances_are_hard_if_half_of_the_searches_say_so():
     assert verdict("H2", RESULTS) == "holds"
     solved = {"exact · hard 4^7 seed 1 · Same": made_up([*GOOD[:3], *BAD[:2]])}
@@ -300,6 +378,8 @@ def test_hard_instances_are_hard_if_half_of_the_searches_say_so():
     [
         (lambda: Contest(budget=0), "Expected budget of at least 1; got 0"),
         (lambda: Beside(budget=100), r"Expected a budget of at least 789 tokens.*; got 100"),
+        (lambda: OnNetwork(budget=100), r"Expected a budget of at least 402 tokens.*; got 100"),
+        (lambda: OnNetwork(prompt_length=13), r"Expected at most 4,096 prompts.*make 8,192"),
     ],
 )
 def test_budgets_below_one_reading_are_named(measure, message):

@@ -5,7 +5,6 @@ gap may be below 0. They are ranked with nothing. An exact predictor has no embe
 to tune: tuners of those stay out.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -33,11 +32,15 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering import SimplexPrompt, Tuner
-from promptax.studies.prompt_arena.contest import GROUP, final_gaps, tokens
+from promptax.studies.prompt_arena.contest import (
+    FIRST,
+    GROUP,
+    budgets_up_to,
+    final_gaps,
+    tokens,
+)
 from promptax.studies.prompt_arena.instances import Instance, Shape, truth_of
 from promptax.tasks import Categorical, CategoricalMixture
-
-FIRST = 2**10  # tokens; the first look at what was tuned comes before, and others as close
 
 
 class Beside(Measurement):
@@ -121,8 +124,7 @@ class Beside(Measurement):
         spent = tokens(fitted.cost)
         looks = np.asarray(loss["step"], int)
         paid = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)[:, looks]
-        budgets = 2.0 ** np.arange(math.log2(FIRST), math.ceil(math.log2(self.budget)))
-        budgets = np.append(budgets, self.budget)
+        budgets = budgets_up_to(self.budget)
         at_budgets = gaps_at_budgets(gaps, paid, budgets, gaps[:, 0])
         results = labelled(
             {

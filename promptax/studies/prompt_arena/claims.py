@@ -1,7 +1,8 @@
 """What the arena must show, as numbers with bounds that were set before it was run.
 
-Names: A for all, E for the easy controls, H for the hard instances. An instance is no sample of
-anything: what is judged is the worst of them, and no median can hide it.
+Names: A for all, E for the easy controls, H for the hard instances, P for plateaus, N for networks.
+An instance is no sample of anything: what is judged is the worst of them, and no median can hide
+it.
 """
 
 import math
@@ -12,8 +13,8 @@ import xarray as xr
 
 from promptax.steering.searches.wrappers.restarted import Restarted
 from promptax.studies.judging import Check, Checks, Claim, ClaimList
-from promptax.studies.prompt_arena.conditions import EVALUATIONS, EXACT, LONG
-from promptax.studies.prompt_arena.reading import Reader
+from promptax.studies.prompt_arena.conditions import BESIDE, EVALUATIONS, EXACT, LONG, NETWORK
+from promptax.studies.prompt_arena.reading import Reader, final_gap
 
 ROUNDING = 1e-4  # nats: float32 means of losses of some 10 nats differ from float64 by 1e-6
 ALWAYS = 0.95  # of the runs
@@ -77,6 +78,33 @@ def _hard_is_hard(reader: Reader) -> Checks:
         values = [float(np.median(shares, axis=0).max())]
     what = "share of solved runs of the median search, on the instance where it is largest"
     yield _judged(what, values, most=0.5)
+
+
+@CLAIMS.enter("P1", "On a plateau most searches stay, and some still find the way.", "exhaustion")
+def _plateaus_can_be_left(reader: Reader) -> Checks:
+    """Searches whose worst plateau is judged: where impossible prompts lose infinitely much."""
+    shares = worst_shares(reader, "plateau")
+    half = [float(np.median(list(shares.values())))] if shares else []
+    what = "share of solved runs of the median search, on its worst plateau"
+    yield _judged(what, half, most=0.5)
+    winner = max(shares, key=shares.__getitem__, default="")
+    what = f"share of solved runs on the worst plateau, the best search{_at(winner)}"
+    yield _judged(what, sorted(shares.values())[-1:], least=0.5)
+
+
+@CLAIMS.enter(
+    "N1", "On a network soft rows reach what no prompt of symbols does.", "Genewein et al. 2025"
+)
+def _soft_rows_go_below(reader: Reader) -> Checks:
+    """At the best of its rates; over all networks the middle half of runs."""
+    values = []
+    if NETWORK in reader.tracks() and reader.instances(NETWORK):
+        labels = [
+            label for label in reader.beside(NETWORK) if label.startswith(f"{BESIDE}SoftPrompt,")
+        ]
+        values = [min(final_gap(reader, NETWORK, label) for label in labels)] if labels else []
+    what = "gap of the soft prompt, in random prompts' median gap; the best of its rates"
+    yield _judged(what, values, most=0.0)
 
 
 def _judged(

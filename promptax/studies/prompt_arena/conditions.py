@@ -1,17 +1,30 @@
-"""What is measured, as data: every search that enters, on every instance, in both tracks.
+"""What is measured, as data: every search that enters, on every instance, in every track.
 
-Searches enter by themselves, a plugin's like all others: `Search.for_budget` says which sizes they
-want, and whether they enter at all. One that enters and cannot run here is refused by name before
-anything is measured. Races stay out of the exact track: part of all sequences is another question.
+Searches enter by themselves, a plugin's like all others: `Search.for_budget` and `Search.relatives`
+say which sizes they want, and whether they enter at all. One that enters and cannot run here is
+refused by name before anything is measured. What needs drawn sequences, as races do, stays out of
+the exact track. What gradients tune has tracks where it stands beside the searches.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
+from promptax.experiments.measurement import Measurement
 from promptax.specs import check, members
-from promptax.steering import Search, SimplexPrompt
+from promptax.steering import (
+    FullWeights,
+    HardPromptMixture,
+    LowRank,
+    PromptMixture,
+    RealPrompt,
+    Search,
+    SimplexPrompt,
+    SoftPrompt,
+    Tuner,
+)
+from promptax.steering.searches.wrappers.raced_rates import RacedRates
 from promptax.studies.prompt_arena.beside import Beside
 from promptax.studies.prompt_arena.contest import Contest
 from promptax.studies.prompt_arena.instances import (
@@ -19,9 +32,11 @@ from promptax.studies.prompt_arena.instances import (
     Shape,
     easy_instance,
     hard_instance,
+    plateau_instance,
 )
+from promptax.studies.prompt_arena.network import OnNetwork
 
-EXACT, SAMPLED = "exact", "sampled"
+EXACT, SAMPLED, NETWORK = "exact", "sampled", "network"
 HINDSIGHT, BESIDE = "hindsight: ", "beside: "  # labels of what is shown and not ranked
 SHORT, LONG = Shape(4, 7, 4), Shape(4, 10, 4)  # 2^14 and 2^20 prompts
 """4 steps of the target have 35 vectors of counts, all of which an evaluation without noise reads;
@@ -32,27 +47,49 @@ stands 7 times among 2^14, so that some hundred random draws find it as well as 
 HARD = {SHORT: (1,), LONG: (68, 193, 374, 941, 1037, 1053)}
 """Seeds whose instances are hard (`instances.is_hard`): the first that are, of each shape; of the
 long ones 1056, 1383, 1422, 1449, 1466 and 1631 follow, and are held out."""
+PLATEAU = {SHORT: (), LONG: (14, 60)}
+"""Seeds whose instances are plateaus (`instances.is_plateau`): the first that are."""
 EASY = {SHORT: (1, 2, 3), LONG: (0, 1, 4)}
 """Seeds whose instances are easy (`instances.is_easy`): the first that are, of each shape."""
 
 
+ON_NETWORK = 6  # symbols of the prompts of a network: 4,096 prompts
+RATES = (0.005, 0.02, 0.08)  # of what gradients tune on a network; the first is every default
+
+
+TUNED = {
+    "SoftPrompt": SoftPrompt(length=ON_NETWORK),
+    "SimplexPrompt": SimplexPrompt(length=ON_NETWORK),
+    "RealPrompt": RealPrompt(length=ON_NETWORK),
+    "mixture of two SoftPrompts": PromptMixture(SoftPrompt(length=ON_NETWORK)),
+    "LowRank": LowRank(),
+    "FullWeights": FullWeights(),
+}
+"""What gradients tune on a network: rows of prompts, and weights without a prompt."""
+
+
 class Scale(NamedTuple):
-    """Sizes of everything; `hard` and `easy`: how many instances; `repetitions`: runs on each."""
+    """Sizes of everything; `hard`, `easy` and `plateaus`: how many instances; `networks`: how many
+    priors of hard ones a network is trained on; `repetitions`: runs on each."""
 
     shape: Shape
     hard: int
     easy: int
+    plateaus: int
+    networks: int
     tracks: tuple[str, ...]
     tokens: int
     repetitions: int
-    hindsight: bool
-    """Whether what is shown beside the ranking is measured too."""
+    both_rules: bool
+    """Whether impossible prompts may win on each plateau, once more: programs of their own."""
+    whole: bool
+    """Whether relatives and raced rates enter, and what is shown beside the ranking is measured."""
 
 
 SCALES = {
-    "smoke": Scale(SHORT, 1, 0, (EXACT,), 2**14, 4, False),
-    "small": Scale(LONG, 3, 1, (EXACT, SAMPLED), 2**16, 10, True),
-    "paper": Scale(LONG, 6, 3, (EXACT, SAMPLED), 2**18, 100, True),
+    "smoke": Scale(SHORT, 1, 0, 0, 0, (EXACT,), 2**14, 4, False, False),
+    "small": Scale(LONG, 3, 1, 1, 1, (EXACT, SAMPLED), 2**16, 10, False, True),
+    "paper": Scale(LONG, 6, 3, 2, 3, (EXACT, SAMPLED), 2**18, 100, True, True),
 }
 """Programs are compiled for a shape, which takes longer than to run them: a scale has one."""
 
@@ -66,26 +103,38 @@ def conditions(scale: str, only: str = "") -> dict[str, Condition]:
     """All conditions at that scale, by name; `only`: those whose labels have this word."""
     check(scale in SCALES, f"Expected a scale from {tuple(SCALES)}; got {scale!r}.")
     sizes = SCALES[scale]
-    return {
-        name_of(track, name, label): Condition(measurement)
+    tracks: dict[tuple[str, str], Mapping[str, Measurement]] = {
+        (track, name): contests(sizes, track, instance)
+        | (tuned(sizes, instance) if track == SAMPLED else {})
         for track in sizes.tracks
-        for name, instance in instances(sizes)
-        for label, measurement in [
-            *contests(sizes, track, instance).items(),
-            *(tuned(sizes, instance).items() if track == SAMPLED else ()),
-        ]
+        for name, instance in instances(sizes, track)
+    }
+    for seed in HARD[sizes.shape][: sizes.networks]:
+        size = f"{sizes.shape.symbols}^{ON_NETWORK}"
+        tracks[NETWORK, f"network {size} seed {seed}"] = on_network(sizes, seed)
+    return {
+        name_of(*where, label): Condition(measurement)
+        for where, measurements in tracks.items()
+        for label, measurement in measurements.items()
         if only in label
     }
 
 
-def instances(sizes: Scale) -> Iterator[tuple[str, Instance]]:
-    """The instances of a scale, by name: kind, shape and seed. Both tracks have the same."""
+def instances(sizes: Scale, track: str) -> Iterator[tuple[str, Instance]]:
+    """The instances of a scale, by name: kind, shape and seed. All tracks have the same, but for
+    plateaus, which ask whether a search comes to the best prompt, not whether noise misleads it."""
     shape = sizes.shape
     size = f"{shape.symbols}^{shape.prompt_length}"
     for seed in HARD[shape][: sizes.hard]:
         yield f"hard {size} seed {seed}", hard_instance(shape, seed)
     for seed in EASY[shape][: sizes.easy]:
         yield f"easy {size} seed {seed}", easy_instance(shape, seed)
+    if track == EXACT:
+        for seed in PLATEAU[shape][: sizes.plateaus]:
+            name, instance = f"plateau {size} seed {seed}", plateau_instance(shape, seed)
+            yield name, instance
+            if sizes.both_rules:
+                yield f"{name} where impossible may win", instance._replace(impossible_may_win=True)
 
 
 def contests(sizes: Scale, track: str, instance: Instance) -> dict[str, Contest]:
@@ -93,9 +142,6 @@ def contests(sizes: Scale, track: str, instance: Instance) -> dict[str, Contest]
     exact = track == EXACT
     budget = EVALUATIONS[sizes.shape] if exact else sizes.tokens
     length = instance.shape.prompt_length
-    searches = entrants(length, budget)
-    if sizes.hindsight:
-        searches |= in_hindsight(length, budget)
     return {
         label: Contest(
             search=search,
@@ -105,20 +151,22 @@ def contests(sizes: Scale, track: str, instance: Instance) -> dict[str, Contest]
             budget=budget,
             exact=exact,
             repetitions=sizes.repetitions,
+            impossible_may_win=instance.impossible_may_win,
         )
-        for label, search in searches.items()
-        if not (exact and search.reads_parts)  # all sequences have no parts
+        for label, search in entrants(length, budget, sizes.whole).items()
+        if not (exact and search.needs_samples)
     }
 
 
-def entrants(prompt_length: int, budget: int) -> dict[str, Search]:
-    """Every search that exists and wants to enter, by its label."""
-    return {
-        label: search
-        for member in members(Search).values()
-        if member.recommends
-        for label, search in member.for_budget(prompt_length, budget).items()
-    }
+def entrants(prompt_length: int, budget: int, whole: bool = True) -> dict[str, Search]:
+    """Every search that exists and wants to enter, by its label; what is shown in hindsight too.
+    If not `whole`: without relatives, other rates, and races of rates."""
+    searches: dict[str, Search] = {}
+    for member in members(Search).values():
+        if member.recommends and (whole or member is not RacedRates):
+            searches |= member.for_budget(prompt_length, budget)
+            searches |= member.relatives(prompt_length, budget) if whole else {}
+    return searches | (in_hindsight(prompt_length, budget) if whole else {})
 
 
 def in_hindsight(prompt_length: int, budget: int) -> dict[str, Search]:
@@ -152,5 +200,34 @@ def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
             repetitions=sizes.repetitions,
         )
         for rate in (0.005, 0.02, 0.08, 0.32)
-        if sizes.hindsight
+        if sizes.whole
     }
+
+
+def on_network(sizes: Scale, seed: int) -> dict[str, OnNetwork]:
+    """Every search, and what gradients tune, on a network that was trained on a hard prior."""
+    instance = hard_instance(sizes.shape, seed)
+
+    def measured(tuner: Tuner, rate: float | None = None) -> OnNetwork:
+        return OnNetwork(
+            tuner=tuner,
+            learning_rate=rate,
+            prior=instance.prior,
+            target=instance.target,
+            prompt_length=ON_NETWORK,
+            length=instance.shape.length,
+            budget=sizes.tokens,
+        )
+
+    searches = {
+        label: measured(search)
+        for label, search in entrants(ON_NETWORK, sizes.tokens, whole=False).items()
+    }
+    numbers = {
+        f"{BESIDE}{name}, learning rate {rate:g}": measured(tuner, rate)
+        for name, tuner in TUNED.items()
+        for rate in RATES
+    }
+    # all prompts of 3 symbols are 64; those of 6 are more than the budget reads
+    pair = HardPromptMixture(length=ON_NETWORK // 2, sequences=128)
+    return {**searches, **numbers, f"{BESIDE}two prompts of {pair.length} symbols": measured(pair)}

@@ -24,7 +24,7 @@ from promptax.experiments.measurement import (
 )
 from promptax.fit.cost import Cost
 from promptax.fit.settings import FitSettings
-from promptax.specs import check
+from promptax.specs import check, later
 from promptax.steering import Search
 from promptax.steering.base import Tuning
 from promptax.steering.searches.annealing import Annealing
@@ -33,6 +33,7 @@ from promptax.studies.prompt_arena.relabelling import Run, run_relabelled
 from promptax.tasks import Categorical, CategoricalMixture
 
 GROUP = "contest"
+FIRST = 2**10  # tokens, about what a few readings take
 
 
 class Contest(Measurement):
@@ -54,6 +55,8 @@ class Contest(Measurement):
     """Sequences of a batch in the sampled track."""
     repetitions: int = 10
     """Runs, each with an order of the symbols that it draws."""
+    impossible_may_win: bool = later(False)
+    """Whether prompts of probability 0, behind which predictions are uniform, may win."""
 
     def __check_init__(self) -> None:
         for name in ("budget", "length", "repetitions", "batch"):
@@ -69,7 +72,7 @@ class Contest(Measurement):
     def instance(self) -> Instance:
         """What is searched for."""
         shape = Shape(self.target.symbols, self.search.length, self.length)
-        return Instance(self.prior, self.target, shape)
+        return Instance(self.prior, self.target, shape, self.impossible_may_win)
 
     @property
     def settings(self) -> FitSettings:
@@ -82,7 +85,7 @@ class Contest(Measurement):
             repetitions=self.repetitions,
             budget=self.budget,
             exact=self.exact,
-            impossible_may_win=False,
+            impossible_may_win=self.impossible_may_win,
             learning_rate=self.search.default_learning_rate,  # no search has one: a number is asked
         )
 
@@ -113,8 +116,7 @@ class Contest(Measurement):
 
     def budgets(self) -> np.ndarray:
         """Powers of two up to the budget, which is the last."""
-        powers = 2.0 ** np.arange(0 if self.exact else 10, math.ceil(math.log2(self.budget)))
-        return np.append(powers, self.budget)
+        return budgets_up_to(self.budget, 1 if self.exact else FIRST)
 
     def judged(self, run: Run, truth: Truth) -> xr.Dataset:
         """What was recommended at every budget, and how far that is from the best prompt.
@@ -153,6 +155,12 @@ class Contest(Measurement):
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """The final gap of every run."""
         return final_gaps(results)
+
+
+def budgets_up_to(most: int, first: int = FIRST) -> np.ndarray:
+    """Powers of two from the first one that is not below `first`; the last is `most` itself."""
+    powers = 2.0 ** np.arange(math.ceil(math.log2(first)), math.ceil(math.log2(most)))
+    return np.append(powers, most)
 
 
 def tokens(cost: Cost) -> np.ndarray:

@@ -11,8 +11,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from promptax.report.figures import canvas, style
 from promptax.report.pages.study import Part
-from promptax.studies.prompt_arena.conditions import BESIDE, EXACT, SAMPLED
+from promptax.studies.prompt_arena.conditions import BESIDE, EXACT, NETWORK, SAMPLED
 from promptax.studies.prompt_arena.reading import (
+    KINDS,
     Reader,
     Row,
     final_gap,
@@ -37,8 +38,9 @@ _START = (
     "know it. Each has the same budget, and says at any time which prompt it would take.\n\n"
     "The gap of a prompt is how much more is lost behind it than behind the best one: 0 is the "
     "best prompt, 1 is as bad as a random one (the median of all). Hard instances are made so that "
-    "going downhill gets stuck; easy ones are controls. Every run draws names for the symbols, so "
-    "that none of them is the first."
+    "going downhill gets stuck; easy ones are controls; on a plateau most prompts are impossible, "
+    "so that no change of one symbol says where to go. Every run on an exact predictor draws names "
+    "for the symbols, so that none of them is the first."
 )
 _ABOUT = {
     EXACT: (
@@ -50,6 +52,12 @@ _ABOUT = {
         "tokens: every symbol that is read is one, three where a derivative goes through it. What "
         "a search recommends is judged afterwards on exact losses, which it never sees."
     ),
+    NETWORK: (
+        "And on a network? It learned to predict what the exact predictor knows. It reads prompts "
+        "of 6 symbols, so that the loss behind all 4,096 is computed. Cost counts tokens. Rates "
+        "are not raced here, and all runs have one network. What gradients tune on it stands "
+        "below, at equal tokens."
+    ),
 }
 _COLUMNS = (
     "The order: how often a run has a smaller gap than a run of another search on the same "
@@ -57,18 +65,28 @@ _COLUMNS = (
     "not told apart from the first of them: the 95 % interval of the chance that the one has the "
     "smaller gap contains one half.\n\n"
     "Gap: at the end of the budget, the mean over the middle half of all runs, with a 95 % "
-    "interval. Solved: runs that end at a best prompt, on hard and on easy instances. Cost: what "
-    "is expected to be spent until a best prompt, if runs that fail are begun anew: the geometric "
+    "interval; above 10, or with no prompt at all, it counts as 10. Solved: runs that end at a "
+    "best prompt, on instances of that kind. Cost: what is "
+    "expected to be spent until a best prompt, if runs that fail are begun anew: the geometric "
     "mean over instances, of those where a run ever found one.\n\n"
     "First wins: how often a run of the first line has a smaller gap than one of this line; a tie "
     "counts half. Hindsight: the gap at the best of several rates, which nobody knows beforehand. "
     "It is not ranked. Searches that are called “raced” pay for that choice."
 )
-_BESIDE = (
-    "Rows of weights over symbols, tuned by gradients on the same batches, at equal tokens. A "
-    "prompt of symbols is a special case, so that a gap may be below 0. These are ranked with "
-    "nothing. An exact predictor has no embedding and no weights of a network to tune."
-)
+_BESIDE = {
+    SAMPLED: (
+        "Rows of weights over symbols, tuned by gradients on the same batches, at equal tokens. A "
+        "prompt of symbols is a special case, so that a gap may be below 0: better than every "
+        "prompt of symbols. These are ranked with nothing. An exact predictor has no embedding and "
+        "no weights to tune: see the network."
+    ),
+    NETWORK: (
+        "At equal tokens: rows of a prompt that may be anything (soft), weights over symbols "
+        "(simplex) or any numbers for symbols (real), two soft prompts as a mixture, a low-rank "
+        "change of the weights, all weights, and two short prompts of symbols as a mixture. A gap "
+        "below 0 is better than every prompt of 6 symbols. These are ranked with nothing."
+    ),
+}
 
 
 def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
@@ -106,7 +124,8 @@ def _part(reader: Reader, track: str) -> Part:
 
 
 def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """The table of a track, in words."""
+    """The table of a track, in words; of the kinds of instances those that the track has."""
+    kinds = [kind for kind in KINDS if not all(np.isnan(row.solved[kind]) for row in rows)]
     return [
         {
             "search": row.search,
@@ -114,7 +133,7 @@ def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
             "wins": f"{row.wins:.2f}",
             "gap": f"{row.gap:.3f}",
             "95 %": f"{row.interval[0]:.3f}–{row.interval[1]:.3f}",
-            "solved": f"{_share(row.solved['hard'])}, {_share(row.solved['easy'])}",
+            **{f"solved {kind}": _share(row.solved[kind]) for kind in kinds},
             "cost": _cost(row),
             "first wins": "–" if number == 0 else f"{row.behind_first:.2f}",
             "hindsight": "–" if np.isnan(row.hindsight) else f"{row.hindsight:.3f}",
@@ -144,21 +163,30 @@ def _share(share: float) -> str:
 
 
 def _beside(reader: Reader, track: str) -> Part:
-    """What gradients tune, and the search with the smallest gap."""
+    """What gradients tune, each at the best of its rates, and the search with the smallest gap."""
     labels = sorted(reader.beside(track), key=lambda label: final_gap(reader, track, label))
     first = min(reader.searches(track), key=lambda search: final_gap(reader, track, search))
+    names = {label: label.removeprefix(BESIDE) for label in labels}
+    names[first] = f"{first} (the search with the smallest gap)"
     rows = [
-        {"tuned": label.removeprefix(BESIDE), "gap": f"{final_gap(reader, track, label):.3f}"}
-        for label in labels
+        {"what": names[label], "gap": f"{final_gap(reader, track, label):.3f}"}
+        for label in sorted(names, key=lambda label: final_gap(reader, track, label))
     ]
-    curves = {label.removeprefix(BESIDE): mean_gaps(reader, track, label) for label in labels}
+    best = {}  # of each tuner the label of its best rate: they are sorted
+    for label in labels:
+        best.setdefault(names[label].split(", ")[0], label)
+    curves = {name: mean_gaps(reader, track, label) for name, label in best.items()}
     curves[f"{first} (search)"] = mean_gaps(reader, track, first)
-    best = [label.removeprefix(BESIDE) for label in labels[: NAMED - 1]]
+    order = [f"{first} (search)", *best]
     figure = curves_by_cost(
-        reader, track, curves, [f"{first} (search)", *best], "tokens", "Tuned by gradients"
+        reader, track, curves, order, "tokens", "Tuned by gradients", logarithmic=False
     )
-    reading = "The gap by cost of what gradients tune, and of the search with the smallest gap."
-    return Part("Beside: prompts that gradients tune", _BESIDE, [(reading, figure)], rows)
+    reading = (
+        "The gap by cost: of each tuner at the best of its rates, and of the search with the "
+        "smallest gap. 0 is the best prompt of symbols."
+    )
+    heading = f"Beside the {track} track: what gradients tune"
+    return Part(heading, _BESIDE[track], [(reading, figure)], rows)
 
 
 def _gaps(reader: Reader, track: str, order: Sequence[str], unit: str) -> Figure:
@@ -173,16 +201,22 @@ def curves_by_cost(
     order: Sequence[str],
     unit: str,
     title: str,
+    logarithmic: bool = True,
 ) -> Figure:
-    """Gaps by what was spent; both axes logarithmic."""
+    """Gaps by what was spent, which is logarithmic; gaps are too, where none can be below 0."""
     budgets = reader.budgets(track)
+    note = _CLIPPED if logarithmic else f"Gaps beyond {MOST:g} are drawn there."
     with style.house_style():
         figure, (panel,) = canvas.stacked_panels(
-            f"{title}: {track} track", [_GAP_TITLE], [4.2], [_CLIPPED]
+            f"{title}: {track} track", [_GAP_TITLE], [4.2], [note]
         )
         _cost_axis(panel, budgets, unit)
-        _gap_axis(panel)
-        drawn = {name: np.clip(curve, LEAST, MOST) for name, curve in curves.items()}
+        if logarithmic:
+            _gap_axis(panel)
+        else:
+            panel.axhline(0.0, color=style.FAINT, linewidth=1, zorder=0)
+        least = LEAST if logarithmic else -np.inf
+        drawn = {name: np.clip(curve, least, MOST) for name, curve in curves.items()}
         _named_curves(panel, budgets, drawn, order, {n: f"{curves[n][-1]:.3f}" for n in curves})
     return figure
 

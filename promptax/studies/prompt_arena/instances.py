@@ -22,8 +22,13 @@ zeros. `hard_instance` draws such priors. An instance is hard (`is_hard`) where
 An instance is easy (`is_easy`) where descent reaches the best prompt from nearly all starts, and
 greedy growth finds it. The study keeps the first seeds of each.
 
-No prompt is impossible: one component excludes nothing, else a random prompt could rule out all of
-them, and what an impossible prompt predicts would be a matter of convention.
+Of these no prompt is impossible: one component excludes nothing. In `plateau_instance` every
+component has zeros, so that most random prompts rule out all of them. What is predicted behind such
+a prompt is a matter of convention: promptax's predictors predict uniformly, which loses T log A. An
+instance says whether such prompts may win; otherwise they lose infinitely much. Either way most
+prompts lose the same, so that no single swap says where to go. A plateau is kept (`is_plateau`)
+where random prompts are mostly impossible, descents and greedy growth do as on hard instances, and
+the best prompt is possible, has more than one symbol and loses less than the uniform prediction.
 """
 
 import itertools
@@ -36,6 +41,7 @@ from scipy.special import gammaln, logsumexp
 from promptax.tasks import Categorical, CategoricalMixture
 
 COMPONENTS = 4
+MOSTLY = 0.75  # of random prompts, at least, are impossible on a plateau
 LEAST_SUCCESS, MOST_SUCCESS = 0.2, 0.4  # of steepest descents from random starts, if it is hard
 EASY_SUCCESS = 0.95  # the least, if it is easy
 MOST_LUCK = 0.5  # nearly best prompts that random draws of the whole budget are expected to have
@@ -57,6 +63,7 @@ class Instance(NamedTuple):
     prior: CategoricalMixture
     target: Categorical
     shape: Shape
+    impossible_may_win: bool = False  # prompts to which all components give probability 0
 
     def relabelled(self, order: Int[np.ndarray, " symbol"]) -> "Instance":
         """The same with other names for the symbols, so that zeros are not at the same places."""
@@ -66,6 +73,7 @@ class Instance(NamedTuple):
             CategoricalMixture(rows.tolist(), self.prior.weights),  # pyright: ignore
             Categorical(target.tolist()),  # pyright: ignore[reportArgumentType]
             self.shape,
+            self.impossible_may_win,
         )
 
 
@@ -79,7 +87,8 @@ def counts_of(total: int, symbols: int) -> Int[np.ndarray, "row symbol"]:
 def losses_after(
     instance: Instance, counts: Int[np.ndarray, "prompt symbol"]
 ) -> Float[np.ndarray, " prompt"]:
-    """f(o) in nats behind prompts of these counts; +inf behind impossible ones."""
+    """f(o) in nats behind prompts of these counts; +inf behind impossible ones, or T log A where
+    they may win, and behind those after which the target's sequences are impossible."""
     rows = np.asarray(instance.prior.probabilities, float)
     weights = np.asarray(instance.prior.weights, float)
     read = counts_of(instance.shape.length, instance.shape.symbols)
@@ -99,7 +108,10 @@ def losses_after(
         after = np.asarray(logsumexp(before[:, None] + log_likelihood(read), axis=-1))
         terms = np.where(chances > 0, chances * (after - log_mass[:, None]), 0.0)
     losses = -terms.sum(axis=1)
-    return np.where(np.isneginf(log_mass) | np.isnan(losses), np.inf, losses)
+    uniform = instance.shape.length * np.log(instance.shape.symbols)
+    impossible = uniform if instance.impossible_may_win else np.inf
+    losses = np.where(np.isneginf(log_mass), impossible, losses)
+    return np.where(np.isnan(losses), np.inf, losses)
 
 
 class Truth(NamedTuple):
@@ -116,7 +128,7 @@ class Truth(NamedTuple):
 
     @property
     def typical(self) -> float:
-        """The median gap of a random prompt that is possible."""
+        """The median gap of a random prompt whose loss is finite."""
         possible = np.isfinite(self.losses)
         order = np.argsort(self.losses[possible])
         shares = np.cumsum(self.number[possible][order])
@@ -159,6 +171,19 @@ def easy_instance(shape: Shape, seed: int) -> Instance:
     draw = np.random.default_rng([seed, *shape])
     rows = 0.1 / shape.symbols + 0.9 * draw.dirichlet(np.ones(shape.symbols), COMPONENTS)
     return _instance(shape, rows, np.ones(COMPONENTS), rows[0])
+
+
+def plateau_instance(shape: Shape, seed: int) -> Instance:
+    """A prior all of whose components have zeros, and a target that lies within the first one."""
+    draw = np.random.default_rng([seed, *shape])
+    rows = draw.dirichlet(np.ones(shape.symbols), COMPONENTS)
+    for row in rows:
+        row[draw.choice(shape.symbols, draw.integers(1, shape.symbols - 1), replace=False)] = 0.0
+    weights = np.exp(2.0 * draw.standard_normal(COMPONENTS))
+    within = rows[0] > 0
+    target = np.zeros(shape.symbols)
+    target[within] = draw.dirichlet(np.ones(within.sum()))
+    return _instance(shape, rows / rows.sum(axis=1, keepdims=True), weights, target)
 
 
 def _instance(shape: Shape, rows: np.ndarray, weights: np.ndarray, target: np.ndarray) -> Instance:
@@ -210,6 +235,22 @@ def is_hard(instance: Instance, budget: int) -> bool:
     corner = (truth.counts[right].max(axis=1) == instance.shape.prompt_length).any()
     luck = budget * truth.number[right].sum() / truth.number.sum()
     if corner or luck > MOST_LUCK or truth.typical < 0.05:
+        return False
+    success = descent_success(instance, truth)
+    return LEAST_SUCCESS <= success <= MOST_SUCCESS and not greedy_finds(instance, truth)
+
+
+def is_plateau(instance: Instance) -> bool:
+    """Whether random prompts are mostly impossible, descents mostly get stuck, and neither greedy
+    growth nor one symbol repeated nor the uniform prediction is the best."""
+    truth, shape = truth_of(instance), instance.shape
+    rows = np.asarray(instance.prior.probabilities)
+    excluded = ((truth.counts[:, None] > 0) & (rows == 0)).any(axis=2).all(axis=1)
+    impossible = truth.number[excluded].sum() / truth.number.sum()
+    right = truth.losses <= truth.best + NEARLY * truth.typical
+    corner = (truth.counts[right].max(axis=1) == shape.prompt_length).any()
+    below = truth.best < shape.length * np.log(shape.symbols)
+    if impossible < MOSTLY or not below or corner or truth.typical < 0.05:
         return False
     success = descent_success(instance, truth)
     return LEAST_SUCCESS <= success <= MOST_SUCCESS and not greedy_finds(instance, truth)

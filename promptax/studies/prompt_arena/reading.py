@@ -24,7 +24,8 @@ TARGETS = (1.0, 0.5, 0.2, 0.1, 0.05, 1e-5)
 """Gaps, in gaps of the median random prompt; the last one stands for 0: losses are float32. Of hard
 instances only one composition lies below 0.02, so that smaller targets would be one event."""
 SOLVED = TARGETS[-1]
-NOTHING = 1e6  # the gap before anything is recommended, or behind an impossible prompt: infinite
+NOTHING = 10.0  # larger gaps count as this, infinite ones too: of an impossible prompt, or of none
+KINDS = ("hard", "easy", "plateau", "network")  # of instances, by the first word of their names
 DIGITS = 9  # of gaps: what differs by less is rounding, and a tie
 
 
@@ -174,7 +175,7 @@ def table(reader: Reader, track: str) -> list[Row]:
                 wins[search],
                 interquartile_mean(np.concatenate(last[search])),
                 stratified_interval(last[search], interquartile_mean),
-                {kind: reader.solved(track, search, kind) for kind in ("hard", "easy")},
+                {kind: reader.solved(track, search, kind) for kind in KINDS},
                 float(np.exp(np.mean(np.log(finite)))) if finite else float("inf"),
                 len(finite),
                 len(times),
@@ -234,8 +235,7 @@ def leaderboard(reader: Reader) -> list[dict[str, object]]:
             "gap_high": row.interval[1],
             "best_in_hindsight": row.hindsight,
             "first_is_better": row.behind_first,
-            "solved_hard": row.solved["hard"],
-            "solved_easy": row.solved["easy"],
+            **{f"solved_{kind}": row.solved[kind] for kind in KINDS},
             "expected_running_time_to_a_best_prompt": row.running_time,
             "instances_where_it_was_found": row.reached,
             "instances": row.instances,

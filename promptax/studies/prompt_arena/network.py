@@ -1,0 +1,267 @@
+"""A search, or what gradients tune, on one pretrained network: all of them side by side.
+
+An exact predictor has no embedding and no weights. A network has both, so that here soft, simplex
+and real rows, mixtures of prompts, low-rank and full weights stand beside the searches, at equal
+tokens. It learned to predict the sequences of an arena's prior; its prompts are short, so that the
+loss behind every one of them is computed: an expectation over all sequences of the target, the same
+that judges what gradients tune. Tuned numbers can do what no prompt of symbols can, and their gap
+may be below 0.
+
+A network knows its symbols by name: no run renames them. Runs differ in what they draw.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int
+
+from promptax.analysis.anytime import gaps_at_budgets
+from promptax.axes import NATS, labelled
+from promptax.evaluation.exact.all_sequences import all_sequences
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.groups import PRETRAINING
+from promptax.experiments.measurement import (
+    Announce,
+    Keep,
+    Measurement,
+    Stage,
+    keep_nothing,
+    silent,
+)
+from promptax.experiments.stages import pretrain_network
+from promptax.fit.fitted import Fitted
+from promptax.fit.probes import Probe
+from promptax.fit.settings import FitSettings
+from promptax.predictors import LSTM, Architecture
+from promptax.protocol.outcomes import Episode
+from promptax.protocol.predictor import Predictor
+from promptax.specs import check, on_device, traced
+from promptax.steering import Search, SimplexPrompt, Tuner
+from promptax.studies.prompt_arena.beside import expected_loss
+from promptax.studies.prompt_arena.contest import GROUP, budgets_up_to, final_gaps, tokens
+from promptax.tasks import Categorical, CategoricalMixture
+
+MOST_PROMPTS = 4096  # whose losses are all computed
+LOOKS = 32  # at what gradients tune, at most
+
+
+class OnNetwork(Measurement):
+    """A tuner under a budget of tokens, on a network that was pretrained on a prior."""
+
+    tuner: Tuner = SimplexPrompt()
+    """What searches or tunes. It brings its prompt length."""
+    learning_rate: float | None = None
+    """Adam's; None: the tuner's own."""
+    network: Architecture = LSTM(width=32)
+    """What is pretrained, once for all tuners."""
+    prior: CategoricalMixture = CategoricalMixture()
+    """Whose sequences it is pretrained on."""
+    pretraining: FitSettings = FitSettings(steps=1000, batch=128, length=10)
+    """How."""
+    target: Categorical = Categorical()
+    """What it is steered to."""
+    prompt_length: int = 6
+    """Symbols of the prompts that it is held against."""
+    length: int = 4
+    """Steps of the target's sequences."""
+    budget: int = 2**16
+    """Tokens; one with a derivative is three."""
+    batch: int = 32
+    """Sequences of a batch."""
+    repetitions: int = 5
+    """Runs, all on the same network."""
+
+    def __check_init__(self) -> None:
+        for name in ("length", "repetitions", "batch"):
+            value = getattr(self, name)
+            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+        check(
+            self.budget >= self.tokens_of_an_update,
+            f"Expected a budget of at least {self.tokens_of_an_update:,} tokens, which an update "
+            f"reads; got {self.budget:,}.",
+        )
+        prompts = self.target.symbols**self.prompt_length
+        check(
+            prompts <= MOST_PROMPTS,
+            f"Expected at most {MOST_PROMPTS:,} prompts, whose losses are all computed; "
+            f"{self.target.symbols} symbols at length {self.prompt_length} make {prompts:,}.",
+        )
+
+    @classmethod
+    def examples(cls) -> "tuple[OnNetwork, ...]":
+        short = FitSettings(steps=2, batch=4, length=4)
+        return (
+            cls(
+                tuner=SimplexPrompt(length=1),
+                network=LSTM(width=3),
+                pretraining=short,
+                prompt_length=1,
+                length=2,
+                budget=200,
+                batch=4,
+                repetitions=2,
+            ),
+        )
+
+    @property
+    def tokens_of_an_update(self) -> int:
+        """Of one prompt; tuners with several read more."""
+        return 3 * (self.prompt_length + self.batch * self.length)
+
+    @property
+    def settings(self) -> FitSettings:
+        """How it is tuned. A search that says at any time what it would take goes on until all is
+        spent; what gradients tune, as many updates as fit, if it is one prompt."""
+        stops = isinstance(self.tuner, Search) and self.tuner.recommends
+        least = 1 if stops else self.tokens_of_an_update
+        return FitSettings(
+            steps=self.budget // least,
+            batch=self.batch,
+            length=self.length,
+            repetitions=self.repetitions,
+            learning_rate=self.learning_rate or self.tuner.default_learning_rate,
+            budget=self.budget if stops else None,
+        )
+
+    def shared(self) -> Experiment:
+        """The pretraining."""
+        return Experiment(
+            network=self.network,
+            prior=self.prior,
+            pretraining=self.pretraining,
+            targets={},
+            methods={},
+        )
+
+    def verify(self) -> None:
+        untrained = self.network.build(jax.random.key(0), self.target.symbols)
+        self.tuner.verify(untrained, self.target, self.settings)
+
+    def work(self) -> float:
+        return 10.0 * self.budget * self.repetitions
+
+    def stages(
+        self, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
+    ) -> Iterator[Stage]:
+        """The pretraining; the gaps [repetition, budget] at powers of two."""
+        key = jax.random.key(seed)
+        checkpoint = keep(PRETRAINING)
+        pretrained = pretrain_network(
+            jax.random.fold_in(key, 0), self.shared(), announce, checkpoint
+        )
+        yield PRETRAINING, pretrained.history
+        began, network = time.monotonic(), pretrained.predictor
+        assert isinstance(network, Predictor)
+        judge = Judge.of(network, self)
+        fitted = self.tuner.tune(
+            jax.random.fold_in(key, 1),
+            network,
+            self.target,
+            self.settings,
+            probes=(self.probe(judge),) if self.tuner.takes_probes else (),
+            checkpoint=keep("tuning"),
+            callbacks=announce("tuning"),
+        )
+        yield GROUP, self.judged(fitted, judge, time.monotonic() - began)
+
+    def probe(self, judge: "Judge") -> Probe:
+        """What looks at rows and weights on the way."""
+        return Probe(max(1, self.settings.steps // LOOKS), judge.look)
+
+    def judged(self, fitted: Fitted, judge: "Judge", seconds: float) -> xr.Dataset:
+        """How far what stood at every budget is from the best prompt of symbols, nats."""
+        assert fitted.cost is not None
+        losses = judge.of_all_prompts()
+        best, typical = losses.min(), float(np.median(losses) - losses.min())
+        spent = tokens(fitted.cost)
+        if fitted.recommended is not None:
+            loss, paid = losses[self.numbered(fitted.recommended)], spent
+        elif self.tuner.takes_probes:
+            loss, paid = self.looked_at(fitted, spent)
+        else:  # it says nothing before its end
+            members = [fitted.predictor[r] for r in range(self.repetitions)]  # pyright: ignore
+            loss = np.array([[judge.look(member)["loss"]] for member in members])
+            paid = spent[:, -1:]
+        budgets = budgets_up_to(self.budget)
+        gaps = gaps_at_budgets(loss - best, paid, budgets, np.full(len(loss), np.inf))
+        final = fitted.cost.final()
+        return labelled(
+            {
+                "gap": (("repetition", "budget"), gaps, {"unit": NATS}),
+                "spent": ("repetition", spent[:, -1], {"unit": "tokens"}),
+                "tokens_forward": ("repetition", final["tokens_forward"], {"unit": "tokens"}),
+                "tokens_backward": ("repetition", final["tokens_backward"], {"unit": "tokens"}),
+                "typical": ((), typical, {"unit": NATS}),
+                "best": ((), float(best), {"unit": NATS}),
+                "elapsed": ((), seconds, {"unit": "seconds"}),
+            },
+            {"repetition": np.arange(len(gaps)), "budget": budgets},
+        )
+
+    def looked_at(self, fitted: Fitted, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The losses that probes saw [repetition, look], and what had been spent by then."""
+        assert fitted.probes is not None
+        loss = fitted.probes["loss"]
+        steps = np.asarray(loss["step"], int)
+        before = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)
+        return np.asarray(loss), before[:, steps]
+
+    def numbered(self, prompts: Int[np.ndarray, "*run prompt"]) -> Int[np.ndarray, "*run"]:
+        """The numbers of prompts among all of them."""
+        powers = self.target.symbols ** np.arange(self.prompt_length - 1, -1, -1)
+        return np.asarray(prompts) @ powers
+
+    def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
+        """The final gap of every run."""
+        return final_gaps(results)
+
+
+class Judge(eqx.Module):
+    """The expected loss over all sequences of the target, behind any prompt."""
+
+    network: Predictor
+    episodes: Episode
+    chances: Float[Array, " sequence"]
+    prompts: Int[np.ndarray, "candidate prompt"]
+
+    @classmethod
+    def of(cls, network: Predictor, measured: OnNetwork) -> "Judge":
+        """Of a network, its target and its prompts."""
+        read, probabilities = all_sequences(measured.target, network, measured.length)
+        symbols, length = measured.target.symbols, measured.prompt_length
+        places = symbols ** np.arange(length - 1, -1, -1)
+        prompts = np.arange(symbols**length)[:, None] // places % symbols
+        chances = np.asarray(probabilities, np.float32)
+        return cls(network, Episode(on_device(read)), on_device(chances), prompts.astype(np.int32))
+
+    def look(self, steered: Predictor) -> Mapping[str, float]:
+        """The loss of a predictor as it stands, nats per sequence."""
+        return {"loss": float(expected_loss(steered, self.episodes, self.chances))}
+
+    def of_all_prompts(self) -> Float[np.ndarray, " candidate"]:
+        """The loss behind every prompt, nats per sequence."""
+        given = on_device(self.prompts), self.episodes, self.chances
+        return np.asarray(_losses_behind(traced(self.network), *given), float)
+
+
+@eqx.filter_jit
+def _losses_behind(
+    network: Predictor,
+    prompts: Int[Array, "candidate prompt"],
+    episodes: Episode,
+    chances: Float[Array, " sequence"],
+) -> Float[Array, " candidate"]:
+    """The expected loss behind each prompt, one after the other."""
+
+    def behind(prompt: Int[Array, " prompt"]) -> Float[Array, ""]:
+        state, _ = network.advance(network.start(), prompt)
+        _, prediction = network.advance_batch(state, episodes.inputs)
+        losses = jnp.sum(network.outcome.log_loss(prediction, episodes), axis=-1)
+        return jnp.sum(chances * losses)
+
+    return jax.lax.map(behind, prompts)
