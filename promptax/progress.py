@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 Callback = Callable[..., Any]
 
+METRICS = "metrics.jsonl"  # in a run folder: the numbers of its fits, a line for each step
+RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work
+UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
+
 
 def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     """Functions that are told of progress, before there is any; what cannot be called is refused.

@@ -29,6 +29,8 @@ MAY_OPEN = {
     "formats/fetch.py",
     "cli/printing.py",
     "cli/sources.py",
+    "cli/watching.py",
+    "fit/logs/metrics_file.py",
 }
 OPENERS = {
     "open",

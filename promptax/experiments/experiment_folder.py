@@ -1,6 +1,7 @@
 """The folder of one experiment, such as the demo's: its predictors, results, table and page.
 
 spec.json                the experiment, seed, command, versions, platform
+metrics.jsonl            the loss and cost of every step of every fit, as they go
 base.safetensors         the pretrained network
 TARGET/METHOD.safetensors  every steered predictor
 results.nc               groups: pretraining, TARGET (regret, tuning losses), TARGET.states
@@ -20,6 +21,8 @@ from promptax.experiments.measurement import Announce
 from promptax.experiments.run_folder import FITS, details_of, read_spec, write_spec
 from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
+from promptax.fit.logs.metrics_file import MetricsFile
+from promptax.progress import METRICS
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.specs import check
 
@@ -48,7 +51,10 @@ def run(
     def keep(name: str) -> store.Checkpoint:
         return store.Checkpoint(folder / FITS / f"{name}.safetensors")
 
-    for stage in run_stages(experiment, seed, announce, workers, keep):
+    def log(name: str) -> tuple[MetricsFile]:
+        return (MetricsFile(folder / METRICS, name),)
+
+    for stage in run_stages(experiment, seed, announce, workers, keep, log):
         groups.update(groups_of(stage))
         if isinstance(stage, Fitted):
             say(f"pretrained {type(experiment.network).__name__} on {experiment.prior}")

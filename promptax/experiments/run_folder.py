@@ -1,6 +1,7 @@
 """Run folders: what every command leaves behind, so that the next one, and people, can use it.
 
-spec.json   what was run: specs, seed, command, versions, platform
+spec.json       what was run: specs, seed, command, versions, platform
+metrics.jsonl   the loss, rate and cost of every step of a fit, as it goes (`fit.logs`)
 
 What else is in a folder says who writes it: `experiment_folder`, `studies.study_folder`, `cli`.
 """
@@ -18,13 +19,12 @@ from typing import Any, NamedTuple
 from promptax import files, platforms, store
 from promptax.experiments.groups import slug
 from promptax.files import expect
+from promptax.progress import RUN_MARK, UNFINISHED
 from promptax.specs import from_json, to_json
 from promptax.steering import Tuner
 
-RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work
 CHECKPOINT = "checkpoint.safetensors"  # of a run that is one fit
 FITS = "unfinished"  # the folder for checkpoints of a run that is several fits
-UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
 
 
 def unused_name(stem: str) -> str:

@@ -50,11 +50,15 @@ def run_stages(
     announce: Announce = silent,
     workers: int = 1,
     keep: Keep = keep_nothing,
+    log: Announce = silent,
 ) -> Iterator[Fitted | Steered]:
-    """The experiment from the beginning: the pretraining, then each target in turn."""
+    """The experiment from the beginning: the pretraining, then each target in turn.
+
+    `log`: the name of a fit → who hears its numbers (`promptax.fit.Log`).
+    """
     key = jax.random.key(seed)
     checkpoint = keep(PRETRAINING)
-    fitted = pretrain_network(jax.random.fold_in(key, 0), plan, announce, checkpoint)
+    fitted = pretrain_network(jax.random.fold_in(key, 0), plan, announce, checkpoint, log)
     yield fitted
     base = fitted.predictor
     assert isinstance(base, Predictor)
@@ -62,7 +66,7 @@ def run_stages(
         workers = 1
     for index, name in enumerate(plan.targets):
         target_key = jax.random.fold_in(key, 1 + index)
-        yield steer_to(target_key, base, plan, name, announce, workers, keep)
+        yield steer_to(target_key, base, plan, name, announce, workers, keep, log)
 
 
 def pretrain_network(
@@ -70,6 +74,7 @@ def pretrain_network(
     plan: Plan,
     announce: Announce = silent,
     checkpoint: Checkpoint | None = None,
+    log: Announce = silent,
 ) -> Fitted:
     """The experiment's network after pretraining."""
     return pretrain(
@@ -78,7 +83,7 @@ def pretrain_network(
         plan.prior,
         plan.pretraining,
         checkpoint=checkpoint,
-        callbacks=announce("pretraining"),
+        callbacks=(*announce("pretraining"), *log(PRETRAINING)),
     )
 
 
@@ -90,6 +95,7 @@ def steer_to(
     announce: Announce = silent,
     workers: int = 1,
     keep: Keep = keep_nothing,
+    log: Announce = silent,
 ) -> Steered:
     """Steer a network to the target of that name by every method, and measure all of them.
 
@@ -102,13 +108,14 @@ def steer_to(
 
     def tune(index: int) -> Fitted:
         method, tuner = list(plan.methods.items())[index]
+        fit = f"{slug(name)}-{slug(method)}"
         return tuner.tune(
             jax.random.fold_in(tune_key, index),
             base,
             target,
             plan.tuning,
-            checkpoint=keep(f"{slug(name)}-{slug(method)}"),
-            callbacks=(together.part(index),),
+            checkpoint=keep(fit),
+            callbacks=(together.part(index), *log(fit)),
         )
 
     with ThreadPoolExecutor(workers) as pool:

@@ -7,6 +7,10 @@ from promptax.fit.fitted import Checkpoint as Checkpoint
 from promptax.fit.fitted import Fitted as Fitted
 from promptax.fit.implicit import hypergradient as hypergradient
 from promptax.fit.implicit import minimise as minimise
+from promptax.fit.logs import Log as Log
+from promptax.fit.logs import MetricsFile as MetricsFile
+from promptax.fit.logs import TensorBoard as TensorBoard
+from promptax.fit.logs import WeightsAndBiases as WeightsAndBiases
 from promptax.fit.loop import fit as fit
 from promptax.fit.loop import pretrain as pretrain
 from promptax.fit.metagradients import MetagradientDescent as MetagradientDescent

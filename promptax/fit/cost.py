@@ -65,6 +65,15 @@ class Cost(Record):
         }
         return labelled(variables, coords)
 
+    def of_steps(self, steps: slice) -> "Cost":
+        """The rows of these steps; they still count from the first one."""
+        return Cost(**{name: np.asarray(getattr(self, name))[:, steps] for name in UNITS})
+
+    def repeated(self, begin: int, end: int) -> "Cost":
+        """The cost of one step, for each of the steps begin + 1 to end that cost the same."""
+        times = np.arange(begin + 1, end + 1)
+        return Cost(**{name: np.asarray(getattr(self, name)) * times for name in UNITS})
+
     def in_words(self) -> str:
         """The whole cost in a line, of one repetition."""
         total = {name: float(np.mean(values)) for name, values in self.final().items()}

@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
 from promptax.checks import door, warn
 from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping, identity_of
+from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.masters import low_precision, rounded, wide_copies
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
@@ -177,21 +178,34 @@ def fit(
         start = (halves.tuned, halves.frozen)
         identity = identity_of(key, start, task, settings, objective)
         state = checkpoint.restore(identity, state) or state
-    with reporting(description, callbacks) as progress:
-        for latest in _run(key, state, program, task, settings, first[0], looks.steps()):
+    differentiated = eqx.combine(
+        eqx.filter(first[0], where(first[0])), parts[0], eqx.filter(first[0], _is_whole)
+    )
+
+    rates = settings.rates()
+
+    def cost_of_first(steps: int) -> Cost:
+        return cost_of_updates(first[0], differentiated, objective, settings, steps)
+
+    def metrics(begin: int, end: int) -> Metrics:
+        steps = slice(begin, end)
+        cost = cost_of_first(1).repeated(begin, end)
+        return Metrics(begin, settings.steps, state.loss[:, steps], rates[:, steps], cost)
+
+    with reporting(description, callbacks) as progress, Logs(callbacks) as logs:
+        logs.tell(int(state.step), metrics)
+        for latest in _run(key, state, program, task, settings, rates, first[0], looks.steps()):
             state = latest
             done = int(state.step)
             looks.note(state.probed, state.tuned, done)
+            logs.tell(done, metrics)
             stop = progress(done, settings.steps, _note(state))
             last = stop or done == settings.steps
             if checkpoint is not None and (last or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:
                 break
-    differentiated = eqx.combine(
-        eqx.filter(first[0], where(first[0])), parts[0], eqx.filter(first[0], _is_whole)
-    )
-    cost = cost_of_updates(first[0], differentiated, objective, settings, int(state.step))
+    cost = cost_of_first(int(state.step))
     return _fitted(platforms.at_home(state), halves, looks, cost)
 
 
@@ -253,13 +267,14 @@ def _run(
     program: Program,
     task: Task,
     settings: FitSettings,
+    rates: Float[np.ndarray, "repetition step"],
     predictor: Predictor,
     pauses: Int[np.ndarray, " look"],
 ) -> Iterator[_State]:
     """Yield the state after each call of the compiled updates, about once a second, and after those
     numbers of updates that are `pauses`."""
     assert settings.length is not None
-    rates, repetitions = settings.rates(), settings.repetitions
+    repetitions = settings.repetitions
     size = int(np.clip(BLOCK_BYTES // _bytes_of_update(task, settings), 1, 50))
     mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Int, Key
 from promptax import platforms
 from promptax.fit.cost import Cost, cumulative
 from promptax.fit.fitted import identity_of
+from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.settings import FitSettings
 from promptax.progress import reporting
 from promptax.protocol.predictor import Predictor
@@ -68,14 +69,21 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
     if checkpoint is not None:
         identity = identity_of(key, (search, predictor, state.member), target, settings)
         state = checkpoint.restore(identity, state) or state
-    plan = search.plan(target.symbols)
-    with reporting(
-        ": ".join([type(search).__name__, *([plan] if plan else [])]), callbacks
-    ) as tell:
+    plan, total = search.plan(target.symbols), forecast
+
+    def metrics(begin: int, end: int) -> Metrics:
+        steps = slice(begin, end)
+        cost = run.cost(state).of_steps(steps)
+        return Metrics(begin, total, state.loss[:, steps], None, cost)
+
+    described = ": ".join([type(search).__name__, *([plan] if plan else [])])
+    with reporting(described, callbacks) as tell, Logs(callbacks) as logs:
+        logs.tell(int(state.step), metrics)
         for latest in run.states(state, forecast):
             state, done = latest, int(latest.step)
             over = state.ended.min() >= 0 or done == state.loss.shape[1]
             total = done if over else max(forecast, done + 1)
+            logs.tell(done, metrics)
             stop = tell(done, total, _note(state))
             if checkpoint is not None and (stop or over or checkpoint.due()):
                 checkpoint.save(identity, state)
@@ -149,6 +157,21 @@ class _Run(NamedTuple):
             count = int(np.clip(0.5 / pace, 1, min(block, 4 * count)))
             begin = end
             yield state
+
+    def cost(self, state: SearchState) -> Cost:
+        """What the steps so far cost, from what they read."""
+        done = int(state.step)
+        read = Readings(*(np.asarray(part, np.float64)[:, :done] for part in state.readings))
+        forward, backward = read.tokens(self.source.batch, self.length)
+        ended = np.where(state.ended < 0, done, state.ended)
+        return cumulative(
+            sequences=read.sequences,
+            tokens_forward=forward,
+            tokens_backward=backward,
+            # no weight is tuned: a derivative goes through the activations alone
+            operations=self.predictor.reading_operations(1) * (forward + backward),
+            updates=(np.arange(done) < ended[:, None]).astype(float),
+        )
 
     def _nothing(self, member: Any, steps: int) -> SearchState:
         """The state in which so many steps are still to come."""
@@ -273,15 +296,4 @@ def _with_recorded(whole: Recorded, part: Recorded, begin: int, end: int) -> Rec
 
 def cost_of(state: SearchState, search: Steps, tuning: Tuning) -> Cost:
     """What the steps so far cost, from what they read."""
-    run, predictor, done = _run_of(search, tuning), tuning.predictor, int(state.step)
-    read = Readings(*(np.asarray(part, np.float64)[:, :done] for part in state.readings))
-    forward, backward = read.tokens(run.source.batch, run.length)
-    ended = np.where(state.ended < 0, done, state.ended)
-    return cumulative(
-        sequences=read.sequences,
-        tokens_forward=forward,
-        tokens_backward=backward,
-        # no weight is tuned: a derivative goes through the activations alone
-        operations=predictor.reading_operations(1) * (forward + backward),
-        updates=(np.arange(done) < ended[:, None]).astype(float),
-    )
+    return _run_of(search, tuning).cost(state)

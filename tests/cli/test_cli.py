@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, mistakes, a whole small demo."""
 
+import collections
 import csv
 import functools
 import json
@@ -59,8 +60,15 @@ def test_demo_writes_everything(demo):
         for kind in ("tuning", "regret", "bars", "states"):
             assert (demo / "figures" / f"{target}-{kind}.png").stat().st_size > 5_000
         assert (demo / target / "soft-prompt.safetensors").exists()
+    steps = collections.Counter(line["fit"] for line in metrics_of(demo))
+    assert steps.pop("pretraining") == 4 and steps["two-coins-soft-prompt"] == 2 * 3
+    assert len(steps) == 2 * (len(spec["experiment"]["methods"]) - 1)  # a drawn prompt has no step
     rows = list(csv.DictReader((demo / "table.csv").read_text().splitlines()))
     assert {row["target"] for row in rows} == {"single coin", "two coins"}
+
+
+def metrics_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -88,6 +96,10 @@ def test_pretrain_tune_evaluate(tmp_path, capsys):
         "soft-prompt", "--tuner.length", 2, "--target", "categorical",
         "--target.probabilities", 0.3, 0.7, *fit, "--fit.repetitions", 2,
     )  # fmt: skip
+    results, lines = px.load(tmp_path / "soft" / "results.nc"), metrics_of(tmp_path / "soft")
+    for name in ("loss", "tokens_forward", "operations"):
+        kept = results[name].transpose("step", "repetition").values.ravel()
+        np.testing.assert_array_equal(np.asarray([line[name] for line in lines], kept.dtype), kept)
     capsys.readouterr()
     out = run(
         "evaluate", f"untuned={tmp_path / 'base'}", tmp_path / "soft", "--sequences", 64,

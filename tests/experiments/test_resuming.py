@@ -15,6 +15,7 @@ from support.processes import start
 
 from promptax import Checkpoint, FitSettings, files, pretrain, store
 from promptax.files import StoreError
+from promptax.fit import MetricsFile
 from promptax.predictors import LSTM
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -46,11 +47,13 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path):
 CHILD = """
 import os, sys, time, jax, promptax.files
 from promptax import Checkpoint, FitSettings, pretrain
+from promptax.fit import MetricsFile
 from promptax.predictors import LSTM
 from promptax.tasks import DirichletCategorical
 replace, written = os.replace, []
 def slow(*names):
-    written.append(names)
+    if str(names[1]) == sys.argv[1]:
+        written.append(names)
     if sys.argv[2] == "writing" and len(written) == 3:
         print("now", flush=True)
         time.sleep(60)
@@ -62,24 +65,28 @@ def callback(done, total, note):
         time.sleep(0.01)
 settings = FitSettings(steps=70, batch=2, length=4, repetitions=2, schedule="cosine")
 pretrain(jax.random.key(11), LSTM(width=4), DirichletCategorical(), settings,
-         checkpoint=Checkpoint(sys.argv[1], every_seconds=0), callbacks=[callback])
+         checkpoint=Checkpoint(sys.argv[1], every_seconds=0),
+         callbacks=[callback, MetricsFile(sys.argv[3])])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["writing", "between"])
 def test_a_killed_run_resumes_bit_for_bit(moment, tmp_path):
-    place = tmp_path / "checkpoint"
-    child = start(tmp_path, "-c", CHILD, place, moment)
+    place, lines, whole = (tmp_path / name for name in ("checkpoint", "lines", "whole"))
+    child = start(tmp_path, "-c", CHILD, place, moment, lines)
     assert child.stdout is not None and child.stdout.readline() == "now\n"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.communicate()
+    before = lines.read_text()
+    assert before.endswith("\n") and all(map(json.loads, before.splitlines()))
     begun = []
     note = lambda done, total, note: begun.append(done) and None  # noqa: E731
-    resumed = pretraining(checkpoint=Checkpoint(place), callbacks=[note])
+    resumed = pretraining(checkpoint=Checkpoint(place), callbacks=[note, MetricsFile(lines)])
     assert begun[0] > 1, "the run began anew"
-    same(resumed, pretraining())
+    same(resumed, pretraining(callbacks=[MetricsFile(whole)]))
+    assert lines.read_text() == whole.read_text() and whole.read_text().startswith(before)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The search along coordinates: its gradients, its swaps, what it finds, and that it resumes."""
 
 import itertools
+import json
 import re
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from support.judges import same
 
 from promptax import Checkpoint, FitSettings, pretrain
 from promptax.files import StoreError
+from promptax.fit import MetricsFile
 from promptax.language import Texts, Tokenizer
 from promptax.predictors import LSTM, Llama, Transformer
 from promptax.protocol.predictor import Embedded
@@ -140,12 +142,17 @@ def test_a_stopped_search_resumes_bit_for_bit(tmp_path):
         assert re.fullmatch(r"loss \d+\.\d{3}", note)
         return done >= 3
 
-    part = search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[stop])
+    log = MetricsFile(tmp_path / "metrics.jsonl")
+    part = search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[stop, log])
     done, total = seen[-1]
     assert seen[0] == (1, 7) and total == 7 and 3 <= done < 7
     np.testing.assert_array_equal(part.loss, whole.loss[:, :done])
-    same(search(tuner, settings, checkpoint=Checkpoint(place)), whole)
+    same(search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[log]), whole)
     same(search(tuner, settings, checkpoint=Checkpoint(place)), whole)  # a finished one is read
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    for name, values in {"loss": whole.loss, "tokens_forward": whole.cost.tokens_forward}.items():
+        read = np.array([line[name] for line in lines], values.dtype)
+        np.testing.assert_array_equal(read, values.T.ravel())
     with pytest.raises(StoreError, match="got one of another run"):
         search(GradientSearch(length=3, candidates=3), settings, checkpoint=Checkpoint(place))
 

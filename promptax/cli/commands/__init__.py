@@ -16,6 +16,7 @@ COMMANDS = (
     "evaluate",
     "diagnose",
     "report",
+    "watch",
     "study",
     "bench",
     "lm",

@@ -6,10 +6,11 @@ import jax
 
 from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.experiments import run_folder
+from promptax.fit.logs.metrics_file import MetricsFile
 from promptax.fit.loop import pretrain
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.predictors import Architecture
-from promptax.progress import Bar
+from promptax.progress import METRICS, Bar
 from promptax.tasks import Task
 
 
@@ -41,7 +42,7 @@ def run(flags: Flags, command: str) -> None:
             flags.fit,
             objective=flags.objective,
             checkpoint=at.checkpoint,
-            callbacks=(Bar("pretraining"),),
+            callbacks=(Bar("pretraining"), MetricsFile(at.folder / METRICS, "pretraining")),
         )
         keep(at.folder, fitted)
     show_fit(fitted, flags.out)

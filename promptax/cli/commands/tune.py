@@ -9,9 +9,11 @@ from promptax.cli.arguments import choice
 from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.cli.printing import note
 from promptax.experiments import run_folder
+from promptax.fit.logs.metrics_file import MetricsFile
 from promptax.fit.settings import FitSettings
 from promptax.language import text_model
 from promptax.language.tokenizer import Tokenizer
+from promptax.progress import METRICS, Bar
 from promptax.specs import check
 from promptax.steering import Tuner
 from promptax.tasks import Task
@@ -51,6 +53,7 @@ def run(flags: Flags, command: str) -> None:
     where = saved.lasting(flags.predictor)
     what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": settings}
     alphabet = flags.target.outcome.alphabet
+    name = type(flags.tuner).__name__
     tell_data(flags.target)
     with flags.at_work(command, reads=[flags.predictor]) as at:
         if not at.is_resumed:
@@ -63,7 +66,7 @@ def run(flags: Flags, command: str) -> None:
             flags.target,
             settings,
             checkpoint=at.checkpoint,
-            callbacks=None,
+            callbacks=(Bar(name), MetricsFile(at.folder / METRICS, "tuning")),
         )
         keep(at.folder, fitted, base=where if text_model.is_named(where) else "")
     is_of_text = text_model.is_named(where)

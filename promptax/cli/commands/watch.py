@@ -1,0 +1,90 @@
+"""Redraw the loss of a run in the terminal while it runs, until it ends or Ctrl-C."""
+
+import contextlib
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.live import Live
+
+from promptax.cli.charts import draw_curve
+from promptax.cli.printing import plain, say
+from promptax.cli.watching import Metrics, Watched, is_in_work, watched_folder
+from promptax.cli.words import expect
+from promptax.progress import METRICS
+
+RECENT = 20  # steps; the loss in words is the mean over them
+MOST_ROWS = 22  # of a picture; in a high terminal the others are for the list of fits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Which run is watched, and how."""
+
+    folder: tyro.conf.Positional[str]
+    """Run folder of pretrain, tune or demo."""
+    every: float = 1.0
+    """Seconds between two looks."""
+    once: bool = False
+    """Draw what is there, and end."""
+
+
+def run(flags: Flags, command: str) -> None:
+    """Draw until the run ends. Where nobody sees a screen, such as in a pipe, draw once."""
+    del command
+    expect(flags.every > 0, f"Expected --every of more than 0 seconds; got {flags.every}.")
+    folder = watched_folder(flags.folder)
+    metrics, console = Metrics(folder / METRICS), Console()
+    if console.is_terminal and not console.is_dumb_terminal and not flags.once:
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
+            _follow(folder, metrics, console, flags.every)
+    for line in picture(folder, metrics.read(), console.width, MOST_ROWS, _is_ascii(console)):
+        say(line)
+
+
+def _follow(folder: Path, metrics: Metrics, console: Console, seconds: float) -> None:
+    """Redraw on a screen of its own until the run ends."""
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while is_in_work(folder):
+            width, height = console.size
+            lines = picture(folder, metrics.read(), width, height, _is_ascii(console))
+            live.update(plain("\n".join(lines)), refresh=True)
+            time.sleep(seconds)
+
+
+def picture(
+    folder: Path, fits: dict[str, Watched], width: int, height: int, is_ascii: bool
+) -> list[str]:
+    """The lines of the screen: the curve of the fit that was written last, and a list of others."""
+    working = is_in_work(folder)
+    if not fits:
+        waits = "waiting for its first step" if working else "it took no step"
+        return [f"{folder}: {waits}"[:width]]
+    *others, name = fits
+    fit = fits[name]
+    head = [f"{folder}: {name}"[:width], _in_words(fit)[:width]]
+    if not working and fit.done < fit.steps:
+        head.append("It is not in work, and ended before its last step."[:width])
+    rows = min(MOST_ROWS, height - len(head) - 1 - min(len(others), height // 4))
+    curve = ["no finite loss yet"]
+    if fit.losses:
+        steps = sorted(fit.losses)
+        curve = draw_curve(steps, [fit.losses[step] for step in steps], width, rows, is_ascii)
+    left = max(0, height - len(head) - len(curve) - 1)
+    done = [f"{other}: {_in_words(fits[other])}"[:width] for other in reversed(others)]
+    return [*head, *curve, *done[:left]]
+
+
+def _in_words(fit: Watched) -> str:
+    recent = [fit.losses[step] for step in sorted(fit.losses)[-RECENT:]]
+    loss = f"loss {sum(recent) / len(recent):.3f} nats a sequence" if recent else "no finite loss"
+    return f"step {fit.done:,} of {fit.steps:,}, {loss}"
+
+
+def _is_ascii(console: Console) -> bool:
+    """Whether the terminal shows letters of ASCII alone."""
+    encoding = getattr(sys.stdout, "encoding", None) or console.encoding
+    return not encoding.lower().replace("-", "").startswith("utf")
