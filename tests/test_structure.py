@@ -31,6 +31,7 @@ MAY_OPEN = {
     "cli/sources.py",
     "cli/watching.py",
     "fit/logs/metrics_file.py",
+    "report/pages/pointer.py",
 }
 OPENERS = {
     "open",

@@ -258,7 +258,7 @@ def test_page_escapes_everything_and_asks_for_nothing() -> None:
     states.attrs["what"] = evil
     html = page(evil, evil, [(results, states)], {evil: evil})
     tags = _Elements(html).tags
-    assert "script" not in {tag for tag, _ in tags}
+    assert [tag for tag, _ in tags].count("script") == 3  # the data of the charts, uPlot, and ours
     for _, attributes in tags:
         for name, value in attributes.items():
             assert not name.startswith("on")

@@ -5,6 +5,7 @@ are really 390.
 """
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,22 @@ def inspect_file(
             browser.close()
 
 
+@contextlib.contextmanager
+def opened(html: str, width: int, dark: bool = False) -> Iterator["_Browser"]:
+    """A page that lies open, to be pointed at, typed to and asked (`evaluate`)."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        file = Path(folder) / "page.html"
+        file.write_text(html, encoding="utf-8")
+        browser = _Browser(Path(folder) / "profile")
+        try:
+            _visit(browser, file.as_uri(), width, None, dark)
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            browser.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
+            yield browser
+        finally:
+            browser.close()
+
+
 def _visit(
     browser: "_Browser", address: str, width: int, screenshot: Path | None, dark: bool
 ) -> dict[str, Any]:
@@ -165,7 +183,33 @@ class _Browser:
         answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        return answer["result"]["value"]
+        return answer["result"].get("value")  # none of a call that returns nothing
+
+    def point(self, place: str, across: float) -> None:
+        """Move the pointer into the element, so far across it, from 0 to 1."""
+        box = self.evaluate(
+            f"(() => {{ const e = document.querySelector({place!r}); e.scrollIntoView("
+            "{block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect(); "
+            f"return [b.left + b.width * {across}, b.top + b.height / 2]; }})()"
+        )
+        event = {"type": "mouseMoved", "x": box[0], "y": box[1]}
+        self.call("Input.dispatchMouseEvent", **event)
+        self.settle()
+
+    def press(self, key: str) -> None:
+        """Press a key, such as "ArrowRight", where the focus is."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page has drawn what happened."""
+        self.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+
+    def picture(self, file: Path) -> None:
+        """A screenshot of the whole page."""
+        taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(taken["data"]))
 
     def wait_for(self, event: str) -> None:
         while not self.seen(event):

@@ -59,7 +59,7 @@ def tuning_curves(results: xr.Dataset) -> Figure:
         return canvas.message(title, "No predictor was tuned by gradient steps.")
     steps = curves["step"].values
     floor = summaries.loss_floor(results)
-    low, high = _loss_limits(curves["median"].values, floor)
+    low, high = loss_limits(curves["median"].values, floor)
     start = _row_maxima(curves["median"].values).max()
     window = int(curves.attrs["window"])
     notes = [
@@ -161,7 +161,7 @@ def _length_marks(results: xr.Dataset) -> dict[int, str]:
     return marks
 
 
-def _loss_limits(curves: np.ndarray, floor: float | None) -> tuple[float, float]:
+def loss_limits(curves: np.ndarray, floor: float | None) -> tuple[float, float]:
     """The lowest and highest loss to show: from below the lowest one up to where all curves are a
     tenth into the run, if that is near."""
     after = _row_maxima(curves[:, curves.shape[1] // 10 :])

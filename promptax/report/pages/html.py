@@ -1,8 +1,8 @@
 """The skeleton of a page: one self-contained HTML document, text, tables and figures inside.
 
-Figures are inline images, SVG unless dense, so they are crisp at any size. There is no script: the
-browser's own elements do the folding, scrolling and printing. All text is escaped, but for what a
-caller passes as markup.
+Figures are inline images, SVG unless dense, so they are crisp at any size. A page is whole without
+scripts: the browser's own elements do the folding, scrolling and printing, and what answers the
+pointer (`pointer`) comes on top. All text is escaped, but for what a caller passes as markup.
 """
 
 import base64

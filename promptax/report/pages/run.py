@@ -8,6 +8,7 @@ import xarray as xr
 
 from promptax.report import figures, readings, summaries, wording
 from promptax.report.pages import html
+from promptax.report.pages.pointer import pointer
 from promptax.report.table import table
 
 Target = tuple[xr.Dataset, xr.Dataset | None]
@@ -43,7 +44,8 @@ def page(title: str, summary: str, targets: Sequence[Target], details: Mapping[s
     sections = [_section(anchor, *target) for anchor, target in zip(anchors, targets, strict=True)]
     introduction = html.emphasised(html.paragraphs(_INTRODUCTION))
     reading = html.section("reading", "How to read this page", introduction)
-    body = "\n".join([reading, *sections, html.details(details)])
+    compared = pointer([results for results, _ in targets]) if targets else ""
+    body = "\n".join([reading, compared, *sections, html.details(details)])
     return html.document(title, summary, links, body)
 
 

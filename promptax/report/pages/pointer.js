@@ -1,0 +1,134 @@
+// The charts that answer the pointer: two targets side by side, one legend for both, by uPlot.
+// The page is whole without this: pictures and tables say the same.
+"use strict";
+(() => {
+  const section = document.querySelector(".pointer");
+  const {views, methods} = JSON.parse(section.querySelector("script").textContent);
+  const [choice, charts, body, position] =
+    [".views", ".charts", ".legend tbody", ".position"].map((name) => section.querySelector(name));
+  const hidden = new Set();
+  let view = views[0], plots = [];
+
+  const make = (tag, options = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), options);
+    element.append(...children);
+    return element;
+  };
+  const number = (value) => {
+    if (value == null) return "–";
+    const text = value.toFixed(Math.abs(value) >= 100 ? 1 : 2);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+  };
+  const words = ({lines}, method, index) => {  // the median, and what comes behind it
+    if (!lines[method]) return ["", ""];
+    const [middle, low, high] = ["median", "low", "high"].map((part) => number(lines[method][part][index]));
+    return [middle, low === high ? "" : ` (${low} to ${high})`];
+  };
+
+  // --- the legend: a row for each method, with its value at the pointer in each target ------------
+
+  const rows = methods.map(({name, color, dash}) => {
+    const box = make("input", {type: "checkbox", checked: true});
+    const swatch = make("span");
+    swatch.innerHTML = `<svg width="30" height="12" aria-hidden="true"><line x1="2" x2="28" y1="6"
+      y2="6" stroke="${color}" stroke-width="2.5" stroke-dasharray="${dash.join(" ")}"/></svg>`;
+    const head = make("th", {scope: "row"}, make("label", {}, box, swatch, name));
+    const row = make("tr", {}, head, ...view.charts.map(() => make("td")));
+    box.addEventListener("change", () => {
+      box.checked ? hidden.delete(name) : hidden.add(name);
+      row.classList.toggle("off", !box.checked);
+      plots.forEach(({plot, names}) =>
+        names.includes(name) && plot.setSeries(names.indexOf(name) + 1, {show: box.checked}));
+      plots.forEach(({index}, target) => tell(target, index));
+    });
+    return row;
+  });
+  body.append(...rows);
+
+  const tell = (target, index) => {
+    const chart = view.charts[target];
+    rows.forEach((row, at) => {
+      const [median, textContent] = words(chart, methods[at].name, index);
+      row.cells[target + 1].replaceChildren(median, make("span", {className: "more", textContent}));
+      row.hidden = view.charts.every(({lines}) => !lines[methods[at].name]);
+    });
+    position.textContent = `after ${chart.across[index].toLocaleString("en")} ${view.across}`;
+    const shown = Object.keys(chart.lines).filter((name) => !hidden.has(name));
+    const slider = plots[target].slider;
+    slider.setAttribute("aria-valuenow", chart.across[index]);
+    slider.setAttribute("aria-valuetext", `${position.textContent}: ` +
+      shown.map((name) => `${name} ${words(chart, name, index)[0]}`).join("; "));
+    plots[target].index = index;
+  };
+
+  // --- the charts ---------------------------------------------------------------------------------
+
+  const nearest = (across, value) =>
+    across.reduce((best, x, at) => Math.abs(x - value) < Math.abs(across[best] - value) ? at : best, 0);
+  const point = (value) => plots.forEach(({plot, chart}) => {
+    const index = nearest(chart.across, value);
+    plot.setCursor({left: plot.valToPos(chart.across[index], "x"), top: plot.bbox.height / 2});
+  });
+  const rest = () => view.charts.forEach((chart, target) => tell(target, nearest(chart.across, view.rest)));
+
+  const frame = (chart) => {
+    const slider = make("div", {className: "chart", tabIndex: 0, role: "slider"},
+                        make("b", {textContent: chart.target}));
+    slider.setAttribute("aria-label", `${view.title}, ${chart.target}: ${view.across}`);
+    slider.setAttribute("aria-valuemin", chart.across[0]);
+    slider.setAttribute("aria-valuemax", chart.across.at(-1));
+    return slider;
+  };
+  const draw = (chart, target) => {
+    const names = Object.keys(chart.lines), slider = charts.children[target];
+    const line = (name) => {
+      const {color, dash} = methods.find((method) => method.name === name);
+      return {label: name, stroke: color, dash, width: 2, show: !hidden.has(name), points: {show: false}};
+    };
+    const axis = {stroke: "#57606a", grid: {stroke: "#e8ecf0", width: 1}, ticks: {stroke: "#d0d7de"}};
+    const plot = new uPlot({
+      width: slider.clientWidth - 14, height: 280, legend: {show: false},
+      scales: {x: {time: false}, y: {range: () => chart.range, ...(chart.is_wide ? {distr: 4, asinh: 1} : {})}},
+      series: [{}, ...names.map(line)],
+      axes: [{...axis, label: view.across, labelSize: 22, labelGap: 0}, {...axis, size: 56}],
+      cursor: {drag: {x: false, y: false}, y: false, sync: {key: "pointer"}},
+      hooks: {setCursor: [(plot) => {
+        if (!plots[target]) return;
+        plot.cursor.idx == null ? tell(target, nearest(chart.across, view.rest)) : tell(target, plot.cursor.idx);
+      }]},
+    }, [chart.across, ...names.map((name) => chart.lines[name].median)], slider);
+    plots[target] = {plot, chart, names, slider, index: 0};
+    slider.addEventListener("focus", () => point(chart.across[plots[target].index]));
+    slider.addEventListener("blur", () => plots.forEach(({plot}) => plot.setCursor({left: -10, top: -10})));
+    slider.addEventListener("keydown", (event) => {
+      const last = chart.across.length - 1, far = Math.ceil(last / 10), now = plots[target].index;
+      const to = {ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1,
+                  PageUp: now + far, PageDown: now - far, Home: 0, End: last}[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      point(chart.across[Math.max(0, Math.min(last, to))]);
+    });
+  };
+
+  const show = (chosen) => {
+    plots.forEach(({plot}) => plot.destroy());
+    [view, plots] = [chosen, []];
+    charts.replaceChildren(...view.charts.map(frame));  // all of them, before any is measured
+    view.charts.forEach(draw);
+    rest();
+  };
+
+  views.forEach((each, at) => {
+    const button = make("input", {type: "radio", name: "view", checked: at === 0});
+    button.addEventListener("change", () => show(each));
+    choice.append(make("label", {}, button, ` ${each.title}`));
+  });
+  section.hidden = false;
+  show(view);
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => plots.forEach(({plot, slider}) =>
+      plot.setSize({width: slider.clientWidth - 14, height: 280})), 100);
+  });
+})();
