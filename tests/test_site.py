@@ -3,6 +3,8 @@
 `make docs` builds it, and judges links and docstrings as it does. Here a browser opens some pages.
 """
 
+import importlib
+import inspect
 import sys
 
 import pytest
@@ -14,6 +16,12 @@ import public_names
 import reference
 
 SITE = ROOT / "site"
+DOORS = [
+    ".".join(file.parent.relative_to(ROOT).parts)
+    for file in sorted((ROOT / "promptax").rglob("__init__.py"))
+    if file.parent.name != "promptax" and "cli" not in file.parts
+]
+NOT_OFFERED = {"promptax.specs.members_elsewhere"}  # doors use it
 PAGES = (
     ("index.html", 1280, False),
     ("tutorials/coins.html", 390, False),
@@ -36,11 +44,49 @@ def test_a_page_keeps_to_itself(address, width, dark):
     assert seen["scroll_width"] <= seen["inner_width"] == width
 
 
+@pytest.mark.slow
 def test_every_name_of_the_front_door_has_a_page():
-    names = {name.path for name in public_names.public_names()}
+    """What doors offer is asked of Python here; the site reads it from the files."""
     pages = "\n".join(reference.reference_pages().values())
-    assert names and all(f"::: {path}\n" in pages for path in names)
-    assert {"promptax.fit.loop.pretrain", "promptax.tasks.markov.markov_chain.MarkovChain"} <= names
+    offered = {
+        f"{thing.__module__}.{thing.__qualname__}"
+        for door in DOORS
+        for name, thing in vars(importlib.import_module(door)).items()
+        if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing))
+    }
+    ours = {path for path in offered if path.startswith("promptax.")} - NOT_OFFERED
+    assert {"promptax.fit.loop.pretrain", "promptax.tasks.markov.markov_chain.MarkovChain"} <= ours
+    assert [path for path in sorted(ours) if f"::: {path}\n" not in pages] == []
+
+
+SPOKEN = "A class, whose `text` is said here."
+CASES = {
+    "a method": ("    def silent(self): ...", ["silent"]),
+    "a property": ("    @property\n    def silent(self): ...", ["silent"]),
+    "a field": ("    silent: int = 1", ["silent"]),
+    "a method with words": ('    def loud(self):\n        """Says it."""', []),
+    "a field with words": ('    loud: int = 1\n    """Says it."""', []),
+    "a field of the docstring": ("    text: str", []),
+    "what its base says something of": ("    def heard(self): ...", []),
+    "what is not public": ("    def _silent(self): ...", []),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_silent_member_is_found(case, monkeypatch, tmp_path):
+    member, expected = CASES[case]
+    base = 'class Base:\n    def heard(self):\n        """Says it."""\n\n\n'
+    file = tmp_path / "module.py"
+    file.write_text(f'{base}class Ours(Base):\n    """{SPOKEN}"""\n\n{member}\n')
+    monkeypatch.setattr(public_names, "file_of", lambda module: file)
+    module = f"promptax.{case.replace(' ', '_')}"  # what was read of a module is kept
+    assert public_names.silent_members(public_names.PublicName(module, "Ours")) == expected
+
+
+def test_a_silent_member_ends_the_build(monkeypatch):
+    monkeypatch.setattr(reference, "silent_members", lambda name: ["quiet"])
+    with pytest.raises(reference.UndocumentedNameError, match=r"pretrain\.quiet"):
+        reference.reference_pages()
 
 
 def test_a_silent_name_ends_the_build(monkeypatch):

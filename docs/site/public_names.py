@@ -14,6 +14,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).parents[2]
 FRONT_DOOR = "promptax.front_door"
 ROOMS_WITHOUT_PAGE = ("cli",)
+MEMBERS_WITHOUT_WORDS = ("examples",)  # for the contract tests; `mkdocs.yml` leaves it out, too
 CODE_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign | ast.Import
 
@@ -80,6 +81,58 @@ def docstring_of(public: PublicName) -> str:
             return str(after.value.value)
         return ""
     return docstring_of_module(public.path) if file_of(public.path).exists() else ""
+
+
+def silent_members(public: PublicName) -> list[str]:
+    """The methods, properties and fields of a public class that nothing is said of.
+
+    A member is spoken of by its own docstring, by the string behind a field, by name in the
+    docstring of its class, or by any of these in a base class.
+    """
+    node = _class_of(public.module, public.name)
+    if node is None:
+        return []
+    spoken = _members_spoken_of(public.module, public.name)
+    return [name for name in _members(node) if name not in spoken]
+
+
+def _class_of(module: str, name: str) -> ast.ClassDef | None:
+    statements = _parsed(file_of(module)).body
+    classes = (node for node in statements if isinstance(node, ast.ClassDef))
+    return next((node for node in classes if node.name == name), None)
+
+
+def _members(node: ast.ClassDef) -> dict[str, str]:
+    """What each public member that a class statement defines says of itself, "" if nothing."""
+    said: dict[str, str] = {}
+    for body in [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]:
+        for statement, after in zip(body, [*body[1:], None], strict=True):
+            if isinstance(statement, ast.FunctionDef):
+                name, text = statement.name, ast.get_docstring(statement) or ""
+            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                behind = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                name, text = statement.target.id, str(after.value.value) if behind else ""
+            else:
+                continue
+            if not name.startswith("_") and name not in MEMBERS_WITHOUT_WORDS:
+                said[name] = said.get(name) or text
+    return said
+
+
+@cache
+def _members_spoken_of(module: str, name: str) -> frozenset[str]:
+    """The members that a class or one of its bases says something of."""
+    node = _class_of(module, name)
+    if node is None:
+        return frozenset()
+    quoted = " ".join(re.findall(r"`([^`]+)`", ast.get_docstring(node) or ""))
+    spoken = {member for member, text in _members(node).items() if text}
+    spoken |= set(re.findall(r"\w+", quoted))
+    for base in node.bases:
+        origin = base.value if isinstance(base, ast.Subscript) else base
+        if isinstance(origin, ast.Name):
+            spoken |= _members_spoken_of(*_home_of(module, origin.id))
+    return frozenset(spoken)
 
 
 def is_module(public: PublicName) -> bool:

@@ -10,6 +10,7 @@ from public_names import (
     file_of,
     is_module,
     public_names,
+    silent_members,
 )
 
 FEWEST = 3  # fewer names of a folder go to the page of their room
@@ -22,20 +23,22 @@ After `import promptax as px` these names are `px.NAME`, and so are the rooms: `
 
 
 class UndocumentedNameError(Exception):
-    """A public name says nothing of itself."""
+    """Of a public name, or of a member of a public class, nothing is said."""
 
 
 def reference_pages() -> dict[str, str]:
     """The Markdown of every page, by its address below `docs`.
 
     Raises:
-        UndocumentedNameError: a public name has no docstring.
+        UndocumentedNameError: a public name, or a member of a public class, has no docstring.
     """
     names = public_names()
     silent = [name.path for name in names if not docstring_of(name).strip()]
+    silent += [f"{name.path}.{member}" for name in names for member in silent_members(name)]
     if silent:
         raise UndocumentedNameError(
-            f"Expected a docstring for each public name; got none for {silent}."
+            "Expected a docstring for each public name, and for each method, property and field of "
+            f"a public class; got none for {silent}."
         )
     groups = _grouped(names)
     pages = {f"reference/{group}.md": _page_of_group(group, groups[group]) for group in groups}
@@ -138,7 +141,7 @@ def _index(groups: dict[str, list[PublicName]]) -> str:
 INDEX_INTRODUCTION = """# Reference
 
 Every public name, from its docstring: what it is, what it returns, shapes in axis words, units,
-errors, and the source. Names are grouped by the room that they live in. A room is a folder of
+errors, and the paper or equation behind it. Names are grouped by the room that they live in. A room is a folder of
 `promptax`; `px.NAME` is a shorter way to what is used most.
 
 - [What `px` offers](px.md)

@@ -87,6 +87,7 @@ class Environment(Spec, open_as="environment", default="BernoulliBandit"):
 
     @property
     def has_belief(self) -> bool:
+        """Whether there is a belief, which exact Bayesian policies act on."""
         return type(self).belief is not Environment.belief
 
     def _lacks_posterior(self) -> NotImplementedError:

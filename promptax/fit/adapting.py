@@ -26,8 +26,9 @@ class Adapting(Predictor):
     """Row t is predicted after the inner steps of `steps` from the predictor's own weights, on all
     that was read before: tokens[:t]. Every row adapts anew, so it costs inner_steps readings.
 
-    With `in_context`, the adapted predictor has also read these tokens; without it, it predicts
-    from its start, and they speak through the inner steps alone. Reads tokens.
+    `predictor`: what adapts. With `in_context`, the adapted predictor has also read these tokens;
+    without it, it predicts from its start, and they speak through the inner steps alone. Reads
+    tokens.
 
     What says the same whatever it read (`Predictor.learns` is False) adapts to counts alone: then
     weights over symbols can be read too, and expectations over all sequences are exact

@@ -101,11 +101,18 @@ class Fitted(Record):
 class Checkpoint(Protocol):
     """Where a fit keeps its state: `promptax.Checkpoint(path)`."""
 
-    def restore(self, identity: str, like: Tree) -> Tree | None: ...
+    def restore(self, identity: str, like: Tree) -> Tree | None:
+        """The state that was saved last, as a tree like `like`; None if none was. A state of
+        another run than `identity` is refused."""
+        ...
 
-    def save(self, identity: str, state: Tree) -> None: ...
+    def save(self, identity: str, state: Tree) -> None:
+        """Keep the state of the run that is described by `identity`."""
+        ...
 
-    def due(self) -> bool: ...
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        ...
 
 
 def check_keeping(checkpoint: Any, callbacks: Any, probes: Any) -> None:

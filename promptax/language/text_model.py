@@ -62,7 +62,8 @@ def _begin_token(predictor: Predictor) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class TextModel:
-    """A language model as people meet it: text in, text out."""
+    """A language model as people meet it: text in, text out. `predictor` predicts the tokens that
+    `tokenizer` makes of a text."""
 
     predictor: Predictor
     tokenizer: Tokenizer

@@ -76,6 +76,7 @@ class Architecture(Spec, open_as="network", default="Transformer"):
 
     @abc.abstractmethod
     def embedding_width(self) -> int:
+        """How many numbers a row behind the embedding has."""
         """The width of an embedding row."""
 
     @abc.abstractmethod
@@ -133,7 +134,12 @@ class Reading(NamedTuple):
 
 
 class Network(Predictor):
-    """A neural predictor. Its leaves are float arrays and all of them can be trained."""
+    """A neural predictor. Its leaves are float arrays and all of them can be trained.
+
+    `architecture`: what it was built from. `embedding`: from a symbol, or a row of an outcome, to a
+    row of `embedding_width` numbers. `torso`: what turns these rows into outputs, one after the
+    other.
+    """
 
     merges: ClassVar[bool] = False  # hidden states are real numbers, which never come again
 

@@ -24,6 +24,7 @@ class LSTM(Recurrent):
     """
 
     torso_class: ClassVar[type[RecurrentTorso]] = LSTMTorso
+    """What does the work between the embedding and the unembedding."""
 
     @classmethod
     def as_published(cls) -> "LSTM":

@@ -49,6 +49,7 @@ class MixtureState(eqx.Module):
 class PromptedMixture(Wrapper):
     """A predictor that has read several prompts, each by itself, and weighs what follows from each.
 
+    `predictor`: what reads. `context`: the prompts, one for each component.
     `log_weights` [component]: the initial log weights up to a constant, nats.
 
     Reads tokens, or weights over symbols, whose evidence for a component is Σ_s weight_s log p(s),

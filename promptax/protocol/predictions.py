@@ -24,7 +24,9 @@ LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
 class Scores(Protocol):
     """What knows log probabilities of single symbols without those of all."""
 
-    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]: ...
+    def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
+        """The log probability of each of these tokens, nats."""
+        ...
 
 
 class AnyPrediction(eqx.Module):
@@ -113,7 +115,8 @@ class Normal(AnyPrediction):
 
 class NormalMixture(AnyPrediction):
     """A mixture of normal distributions: of each its log weight, its mean and the log of its
-    standard deviation, all [time, component]. The weights of a step sum to 1."""
+    standard deviation, `log_weights`, `means` and `log_scales` [time, component]. The weights of a
+    step sum to 1."""
 
     log_weights: Float[Array, "*batch time component"]
     means: Float[Array, "*batch time component"]
@@ -143,8 +146,9 @@ def _log_normal(observations: Array, mean: Array, log_scale: Array) -> Array:
 class Answers(AnyPrediction):
     """A prediction of the answers in rows of points, (features, answer, count).
 
-    A question is given, not predicted: its count is 0, and so is its loss. A count of ½ is half of
-    an observation.
+    `answer` [time]: the prediction of each answer. `points`: the outcome, which knows where the
+    answers are. A question is given, not predicted: its count is 0, and so is its loss. A count of
+    ½ is half of an observation.
     """
 
     answer: AnyPrediction
@@ -165,7 +169,8 @@ class Answers(AnyPrediction):
 
 
 class Mixed(AnyPrediction):
-    """A weighted mean of predictions: log Σ_k w_k p_k(y), with `log_weights` [time, component]."""
+    """A weighted mean of predictions: log Σ_k w_k p_k(y), with `log_weights` [time, component] and
+    `parts`, the predictions p_k."""
 
     log_weights: Float[Array, "*batch time component"]
     parts: tuple[AnyPrediction, ...]

@@ -36,14 +36,18 @@ ROWS, KEYS_AND_VALUES = "rows", "keys and values"
 
 
 class Embedded(Record):
-    """Rows that enter a neural predictor behind its embedding: soft prompts."""
+    """Rows that enter a neural predictor behind its embedding: soft prompts; `rows` [time,
+    embedding]."""
 
     rows: Float[Array, "*batch time embedding"]
 
 
 class KeyValues(Record):
     """What attention looks back at, put there without being read: rows of keys and values in every
-    layer. They predict nothing, so they have to come before the row that starts a sequence."""
+    layer. They predict nothing, so they have to come before the row that starts a sequence.
+
+    `keys`, `values` [layer, head, time, head_width]: what a layer would have made of rows.
+    """
 
     keys: Float[Array, "layer head time head_width"]
     values: Float[Array, "layer head time head_width"]

@@ -38,7 +38,7 @@ class Prompt(Record):
 
 
 class GivenPrompt(Prompt):
-    """A prompt of tokens, of weights over symbols, or of rows of an outcome, as it is."""
+    """A prompt of tokens, of weights over symbols, or of rows of an outcome, as it is: `values`."""
 
     values: Array
 
@@ -47,7 +47,8 @@ class GivenPrompt(Prompt):
 
 
 class Wrapper(Predictor):
-    """A predictor around another one, whose weights it shares: what reads prompts before it."""
+    """A predictor around another one, `predictor`, whose weights it shares: what reads prompts
+    before it."""
 
     predictor: eqx.AbstractVar[Predictor]
 
@@ -84,7 +85,10 @@ def rows_read(prompt: Prompt) -> int:
 
 
 class Prompted(Wrapper):
-    """A predictor that has read a prompt; the prompt is one of its leaves."""
+    """A predictor that has read a prompt; the prompt is one of its leaves.
+
+    `predictor`: what reads. `context`: what it read, a `Prompt`; `prompt` shows it.
+    """
 
     predictor: Predictor
     context: Prompt = eqx.field(metadata=renamed_from("reads"))

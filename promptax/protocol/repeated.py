@@ -17,7 +17,9 @@ from promptax.specs import Record, on_device
 class Repeated(Record):
     """Predictors that share a frozen half: each tuned leaf has a leading `repetition` axis.
 
-    `repeated[i]` is the predictor of repetition i; iterating yields all of them.
+    `repeated[i]` is the predictor of repetition i; iterating yields all of them. `tuned` and
+    `frozen`: the two halves, each with None where a leaf belongs to the other. `repetitions`: how
+    many there are.
     """
 
     tuned: Any
@@ -40,10 +42,12 @@ class Repeated(Record):
 
     @property
     def reads(self) -> frozenset[str]:
+        """The kinds of inputs that all of them read."""
         return self[0].reads
 
     @property
     def symbols(self) -> int:
+        """The size of the alphabet."""
         return self[0].symbols
 
     @property

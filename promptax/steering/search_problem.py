@@ -82,6 +82,7 @@ class SearchProblem:
     `spelling` [symbol]: what stands for the symbols of prompts, where they are spelled with a part
     of the alphabet; None: the whole alphabet, as it is.
     `race`: how `means` shares the episodes among candidates; None: each reads all of them.
+    `readings`, `raced`: what was read so far, and how many candidates each race so far had.
     """
 
     predictor: Predictor
@@ -93,7 +94,7 @@ class SearchProblem:
     readings: list[Readings] = dataclasses.field(default_factory=list)
     spelling: Int[Array, " symbol"] | None = None
     race: Race | None = None
-    raced: list[int] = dataclasses.field(default_factory=list)  # candidates of each race so far
+    raced: list[int] = dataclasses.field(default_factory=list)
 
     @property
     def symbols(self) -> int:

@@ -41,6 +41,7 @@ class Study(Spec, open_as="study", default="Genewein2025"):
     title: ClassVar[str] = ""  # of its page
     judged: ClassVar[str] = JUDGED  # how its claims are judged, in words
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
+    """The sizes that it can be run at, from the smallest on."""
 
     @abc.abstractmethod
     def conditions(self, scale: str) -> dict[str, Condition]:

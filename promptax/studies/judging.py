@@ -18,6 +18,7 @@ ENOUGH_SEEDS = 5
 class Check:
     """One number that a claim speaks of, and the bounds in which it must lie.
 
+    `what`: the number in words. `least`, `most`: the bounds.
     `values`: one for each pretraining seed, NaN where everything diverged; none if nothing was
     measured; a single one if `exact`.
     """
@@ -111,7 +112,11 @@ def negative(what: str, values: tuple[float, ...]) -> Check:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper, and the numbers that it stands or falls with."""
+    """A sentence of a paper, and the numbers that it stands or falls with.
+
+    `name`: what it is called, such as "S3". `text`: the sentence. `source`: where the paper has it.
+    `checks`: the numbers, each with its bounds.
+    """
 
     name: str
     text: str

@@ -220,10 +220,12 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     @property
     def has_oracle(self) -> bool:
+        """Whether there is a predictor that knows what a sequence was drawn from (`oracle`)."""
         return type(self).oracle is not Task.oracle
 
     @property
     def has_bayes(self) -> bool:
+        """Whether there is an exact Bayes predictor (`bayes`)."""
         return type(self).bayes is not Task.bayes
 
 

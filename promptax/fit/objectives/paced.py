@@ -20,10 +20,10 @@ from promptax.specs import later
 class Paced(Wrapper):
     """A predictor, and factors by which an objective multiplies `inner_rate` in its inner steps.
 
-    `factors`: arrays by the name of the leaf that they belong to, such as "unembedding.weight"; 1
-    is the objective's own `inner_rate`. `learned_by`: the class of the objective, which alone knows
-    what the axes of its factors are. `inner_rate`: the rate that the factors multiply; None where
-    it was not kept.
+    `predictor`: what predicts. `factors`: arrays by the name of the leaf that they belong to, such
+    as "unembedding.weight"; 1 is the objective's own `inner_rate`. `learned_by`: the class of the
+    objective, which alone knows what the axes of its factors are. `inner_rate`: the rate that the
+    factors multiply; None where it was not kept.
     """
 
     predictor: Predictor

@@ -22,7 +22,7 @@ MOST_HEADS_SHOWN = 256  # a width of billions has too many divisors to look for
 
 class Layer(Record):
     """A linear map with a matrix: what a low-rank tuner can replace. Stacked layers, for a scan,
-    have a leading `layer` axis in every leaf."""
+    have a leading `layer` axis in every leaf. `bias` [output]: what is added; None: nothing."""
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice
 
