@@ -45,7 +45,9 @@ LossByStep = Callable[[Any, Episode], Float[Array, "*batch time"]]
 class InnerSteps(Objective):
     """To implement one: `inner_slope` and `losses`. The fields are those of the inner steps.
 
-    Optional: `rates`, where not all leaves and steps have the one rate of `inner_rate`.
+    Optional: `rates`, where not all leaves and steps have the one rate of `inner_rate`; `turn`,
+    where steps follow something else than the gradient; `split_leaves`, where other leaves take
+    them.
     """
 
     keeps_steps: ClassVar[bool] = True
@@ -88,6 +90,12 @@ class InnerSteps(Objective):
         """
         del predictor, step, count
         return jax.tree.map(lambda _: self.inner_rate, leaves)
+
+    def turn(self, predictor: Predictor, slopes: Leaves) -> Leaves:
+        """What inner steps follow in place of a gradient; the gradient itself unless a member has
+        learned another direction. `predictor` holds all that it learned."""
+        del predictor
+        return slopes
 
     def verify(self, predictor: Predictor, settings: FitSettings) -> None:
         assert settings.length is not None
@@ -176,7 +184,7 @@ class InnerSteps(Objective):
 
         def step(carry: tuple[Leaves, Any], number: Array) -> tuple[tuple[Leaves, Any], None]:
             leaves, memory = carry
-            slopes = self.inner_slope(jax.grad(loss)(leaves))
+            slopes = self.turn(predictor, self.inner_slope(jax.grad(loss)(leaves)))
             directions, memory = optimiser.update(slopes, memory)
             rates = self.rates(predictor, leaves, number, count)
             return (jax.tree.map(_stepped, leaves, directions, rates), memory), None
@@ -251,7 +259,7 @@ def symbols_seen(predictor: Predictor, episodes: Episode) -> Any:
     """How many symbols an inner step sees; of several sequences, those of the longest."""
     if episodes.scored is not None:
         return jnp.max(jnp.sum(episodes.scored, -1))
-    return jnp.shape(episodes.observations)[-axes_of(predictor)]
+    return jnp.shape(episodes.observations)[-axes_of(predictor, episodes.observations)]
 
 
 def network_below(predictor: Any) -> Any:
@@ -261,17 +269,19 @@ def network_below(predictor: Any) -> Any:
     return predictor
 
 
-def axes_of(predictor: Predictor) -> int:
+def axes_of(predictor: Predictor, rows: Array | None = None) -> int:
     """How many axes one sequence has that the predictor reads: time, and input without an
-    alphabet."""
-    return 1 if predictor.outcome.alphabet else 2
+    alphabet; time and symbol where rows are weights over symbols."""
+    are_weights = rows is not None and jnp.issubdtype(rows.dtype, jnp.floating)
+    return 1 if predictor.outcome.alphabet and not are_weights else 2
 
 
 def losses_of(
     predictor: Predictor, episodes: Episode, log_loss: LossByStep
 ) -> Float[Array, "*batch time"]:
     """The loss of every step of time, nats, read from the predictor's start."""
-    batched = jnp.ndim(episodes.observations) > axes_of(predictor)
+    axes = axes_of(predictor, episodes.observations)
+    batched = jnp.ndim(episodes.observations) > axes
     read = predictor.advance_batch if batched else predictor.advance
     return log_loss(read(predictor.start(), episodes.inputs)[1], episodes)
 
