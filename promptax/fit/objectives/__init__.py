@@ -13,5 +13,6 @@ from promptax.fit.objectives.log_loss import LogLoss as LogLoss
 from promptax.fit.objectives.maml import MAML as MAML
 from promptax.fit.objectives.meta_sgd import MetaSGD as MetaSGD
 from promptax.fit.objectives.mlti import MLTI as MLTI
+from promptax.fit.objectives.oml import OML as OML
 from promptax.fit.objectives.paced import Paced as Paced
 from promptax.fit.objectives.reptile import Reptile as Reptile

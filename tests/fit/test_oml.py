@@ -1,0 +1,72 @@
+"""Streams of tasks against products of different matrices, in float64."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.line import Line
+
+import promptax as px
+from promptax.evaluation.exact import enumeration
+from promptax.fit.objectives import OML
+from promptax.predictors import RNN
+from promptax.protocol import Gaussian
+from promptax.protocol.outcomes import Episode
+from promptax.tasks import Categorical
+
+RANDOM = np.random.default_rng(8)
+X, Y, START = RANDOM.normal(size=(5, 2)), RANDOM.normal(size=(3, 5)), RANDOM.normal(size=2)
+RATE, SUPPORT = 0.1, 3
+KEY = jax.random.key(0)
+COMMON = {"inner_rate": RATE, "inner_loss": "sum", "support": SUPPORT, "in_context": True}
+
+
+def test_a_stream_is_a_product_of_matrices():
+    """Loss ½|y - Xw|² and one inner step: w_i = A w_{i-1} + a Xᵀ y_i, with A = I - a XᵀX. The same
+    design and other answers: sequences differ in what they add, so their order matters."""
+    xs, xq = X[:SUPPORT], X[SUPPORT:]
+    step = np.eye(2) - RATE * xs.T @ xs
+    end = START
+    for answers in Y:
+        end = step @ end + RATE * xs.T @ answers[:SUPPORT]
+    apart = [xq @ end - answers[SUPPORT:] for answers in Y]
+    bend = np.linalg.matrix_power(step, 3)
+    slope = sum(bend.T @ xq.T @ part for part in apart)
+    with enumeration.double_precision():
+        line = Line(jnp.asarray(START), tuple(map(tuple, X.tolist())))
+
+        @eqx.filter_jit
+        @eqx.filter_value_and_grad
+        def compute(line, answers, objective):
+            episodes = Episode(answers[..., None])
+            return jnp.sum(objective.losses(KEY, line, None, episodes, Gaussian()))
+
+        def losses(answers, **choices):
+            objective = OML(stream=3, adapts=(), **choices, **COMMON)
+            value, gradient = compute(line, jnp.asarray(answers), objective)
+            return float(value), np.asarray(gradient.weights)
+
+        ours, backwards = losses(Y), losses(Y[::-1])
+        constant, frozen = losses(Y, first_order=True), losses(Y, frozen_start=True)
+    noise = 6 * 0.5 * np.log(2 * np.pi)  # of six answers
+    expected = sum(0.5 * np.sum(part**2) for part in apart) + noise
+    np.testing.assert_allclose(ours[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(ours[1], slope, rtol=1e-9)
+    assert abs(ours[0] - backwards[0]) > 1e-3, "the order of a stream matters"
+    np.testing.assert_allclose(constant[1], sum(xq.T @ part for part in apart), rtol=1e-9)
+    np.testing.assert_allclose(frozen[1], 0.0, atol=1e-12)
+
+
+def test_half_a_stream_is_refused():
+    key, settings = KEY, px.FitSettings(steps=1, batch=6, length=6)
+    for stream, support, words in (
+        (4, 3, "whole streams of 4 sequences"),
+        (3, 6, "support shorter than the sequence"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            objective = OML(stream=stream, support=support)
+            px.pretrain(key, RNN(width=2), Categorical(), settings, objective=objective)
+    with pytest.raises(ValueError, match=r"name fields of Network, .*; got 'head'"):
+        objective = OML(stream=3, support=3, adapts=("head",))
+        px.pretrain(key, RNN(width=2), Categorical(), settings, objective=objective)
