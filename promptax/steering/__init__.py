@@ -9,6 +9,7 @@ from promptax.steering.prompts.prompt_mixture import PromptMixture as PromptMixt
 from promptax.steering.prompts.real_prompt import RealPrompt as RealPrompt
 from promptax.steering.prompts.simplex_prompt import SimplexPrompt as SimplexPrompt
 from promptax.steering.prompts.soft_prompt import SoftPrompt as SoftPrompt
+from promptax.steering.prompts.start import tune_start as tune_start
 from promptax.steering.prompts.variational_prompt import VariationalPrompt as VariationalPrompt
 from promptax.steering.races import UCB as UCB
 from promptax.steering.races import Race as Race

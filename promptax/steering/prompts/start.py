@@ -1,0 +1,67 @@
+"""Prompts that start well: tuned on many tasks, so that few steps learn one more."""
+
+from jaxtyping import Array, Key
+
+from promptax.axes import AnyKey
+from promptax.checks import door
+from promptax.fit.fitted import Fitted
+from promptax.fit.loop import fit
+from promptax.fit.objectives.supmer import SUPMER
+from promptax.fit.settings import FitSettings
+from promptax.protocol.predictor import Predictor
+from promptax.specs import as_key, check_kind
+from promptax.steering.base import check_one
+from promptax.steering.gradient import PromptTuner
+from promptax.steering.prompts.soft_prompt import SoftPrompt
+from promptax.tasks.base import Task
+
+
+@door
+def tune_start(
+    key: AnyKey,
+    predictor: Predictor,
+    family: Task,
+    settings: FitSettings | None = None,
+    *,
+    prompt: PromptTuner = SoftPrompt(initial="tokens"),
+    objective: SUPMER = SUPMER(),
+) -> Fitted:
+    """Tune where a prompt starts, so that the inner steps of `objective` make it fit a new task.
+
+    Args:
+        predictor: what reads the prompt; its weights stay as they are.
+        family: draws a task for each sequence, of which the first symbols are adapted to.
+        settings: as for `fit`; `length` is 50 and `learning_rate` the prompt's if not given.
+        prompt: how the prompt is made, and where it starts before it is tuned.
+        objective: the inner steps; `gate=1` leaves their direction as it is.
+
+    Returns:
+        A `Fitted`. `objective.adapt(fitted.predictor, tokens)` is the predictor behind the prompt
+        after inner steps on the tokens of one task, or of several sequences of it.
+
+    Example: `tune_start(key, base, DirichletCategorical((0.3,) * 4), FitSettings(steps=200))`.
+    """
+    key = as_key(key)
+    check_one(predictor)
+    for thing, kind, example in (
+        (family, Task, "DirichletCategorical()"),
+        (prompt, PromptTuner, "SoftPrompt()"),
+        (objective, SUPMER, "SUPMER()"),
+    ):
+        check_kind(thing, kind, example)
+    settings = FitSettings() if settings is None else settings
+    settings = settings.filled(length=50, learning_rate=prompt.learning_rate)
+    prompt.suits(predictor)
+
+    def make(key: Key[Array, ""]) -> Predictor:
+        return objective.equip(prompt.steer(key, predictor), settings)
+
+    return fit(
+        key,
+        make,
+        objective.where,
+        family,
+        settings,
+        objective=objective,
+        description="tuning a start",
+    )
