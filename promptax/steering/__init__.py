@@ -5,6 +5,7 @@ from promptax.steering.gradient import GradientTuner as GradientTuner
 from promptax.steering.gradient import PromptTuner as PromptTuner
 from promptax.steering.gradient import WeightTuner as WeightTuner
 from promptax.steering.prompts.key_value_prompt import KeyValuePrompt as KeyValuePrompt
+from promptax.steering.prompts.meta_spo import MetaSPO as MetaSPO
 from promptax.steering.prompts.prompt_mixture import PromptMixture as PromptMixture
 from promptax.steering.prompts.real_prompt import RealPrompt as RealPrompt
 from promptax.steering.prompts.simplex_prompt import SimplexPrompt as SimplexPrompt

@@ -1,0 +1,171 @@
+"""One prompt for many tasks, and a short one for each: a shared beginning that serves new tasks."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from promptax.axes import AnyKey
+from promptax.checks import door
+from promptax.protocol.predictor import Predictor
+from promptax.specs import Spec, as_key, check, check_kind, traced
+from promptax.steering.base import check_length, check_one
+from promptax.tasks.base import Task, sample_batch
+
+
+class SharedPrompt(NamedTuple):
+    """What a search over shared and task prompts found.
+
+    `shared` [prompt]: what is read first, for every task; `prompts` [task, prompt]: what follows;
+    `loss` [round, task]: the loss of every task in nats per sequence after each round, on the
+    sequences that were searched on; `readings`: how often the sequences of a task were read.
+    """
+
+    shared: Int[np.ndarray, " prompt"]
+    prompts: Int[np.ndarray, "task prompt"]
+    loss: Float[np.ndarray, "round task"]
+    readings: int
+
+    def of_task(self, task: int) -> Int[np.ndarray, " prompt"]:
+        """The whole prompt of one task, for `HardPrompt` or a `Prompted`."""
+        return np.concatenate([self.shared, self.prompts[task]])
+
+
+class MetaSPO(Spec):
+    """Searches a prompt that is shared by tasks together with a prompt of each task.
+
+    A round has two parts. For each task, `task_candidates` variants of its prompt are read behind
+    the shared one, and the best is kept. Then `candidates` variants of the shared prompt are read
+    before the tasks' prompts; one is kept if the mean loss over all tasks falls. A variant has one
+    symbol drawn anew. All rounds read the same sequences; judge what was found on others.
+
+    A shared prompt is judged with task prompts that were chosen under the one before it, so that
+    rounds favour small changes. The equal-cost control without a shared part is `length=0` with
+    `task_candidates` larger by `candidates`.
+
+    Choi, Baek and Hwang 2025, "System Prompt Optimization with Meta-Learning" (arXiv 2505.09666):
+    system and user prompts, with a language model in place of random symbols; it keeps the best
+    three user prompts, here the best one.
+
+    Example: `MetaSPO().search(key, base, tasks).shared`.
+    """
+
+    length: int = 2
+    """Number of symbols that all tasks share; 0 is none."""
+    task_length: int = 2
+    """Number of symbols of each task's prompt; 0 is none."""
+    rounds: int = 3
+    """How often both parts are searched."""
+    candidates: int = 9
+    """Variants of the shared prompt in a round."""
+    task_candidates: int = 3
+    """Variants of each task's prompt in a round."""
+    sequences: int = 64
+    """Sequences of each task that prompts are judged by."""
+    steps_of_time: int = 20
+    """Their length."""
+
+    def __check_init__(self) -> None:
+        check_length(self.length)
+        check_length(self.task_length)
+        for name in ("rounds", "candidates", "task_candidates", "sequences", "steps_of_time"):
+            value = getattr(self, name)
+            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+
+    @door
+    def search(
+        self,
+        key: AnyKey,
+        predictor: Predictor,
+        tasks: Sequence[Task],
+        *,
+        shared: Sequence[int] | None = None,
+    ) -> SharedPrompt:
+        """Search prompts for tasks over the predictor's alphabet.
+
+        Args:
+            predictor: what reads the prompts; it is left as it was.
+            tasks: the tasks, each of which gets a prompt.
+            shared: a shared prompt that stays as it is, such as one found on other tasks.
+        """
+        key = as_key(key)
+        self.verify(predictor, tasks, shared)
+        generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+        keys = jax.random.split(key, self.sequences)
+        tokens = np.stack(
+            [np.asarray(sample_batch(traced(t), keys, self.steps_of_time).tokens) for t in tasks]
+        )
+        symbols, count = predictor.symbols, len(tasks)
+        first = generator.integers(0, symbols, self.length) if shared is None else shared
+        common = np.asarray(first, np.int32).reshape(-1)
+        prompts = generator.integers(0, symbols, (count, self.task_length), np.int32)
+        rounds, readings = [], 0
+        for _ in range(self.rounds):
+            tried = _variants(generator, prompts, self.task_candidates, symbols)
+            losses = np.asarray(_mean_losses(predictor, _joined(common, tried), tokens))
+            best = np.argmin(losses, axis=1)
+            prompts, current = tried[np.arange(count), best], losses.min(axis=1)
+            readings += tried.shape[0] * tried.shape[1]
+            if shared is None and self.length:
+                tried = _variants(generator, common[None], self.candidates, symbols)[0]
+                together = np.stack([_joined(row, prompts[:, None]) for row in tried], axis=1)
+                losses = np.asarray(_mean_losses(predictor, together[:, :, 0], tokens))
+                best = int(np.argmin(losses.mean(axis=0)))  # the first one is the prompt as it was
+                common, current = tried[best], losses[:, best]
+                readings += losses.size
+            rounds.append(current)
+        return SharedPrompt(common, prompts, np.stack(rounds), readings)
+
+    def verify(
+        self, predictor: Predictor, tasks: Sequence[Task], shared: Sequence[int] | None
+    ) -> None:
+        """Raise, before any compute, if these do not fit."""
+        check_one(predictor)
+        check(len(tasks) >= 1, "Expected at least one task; got none.")
+        for task in tasks:
+            check_kind(task, Task, "Categorical((0.2, 0.8))")
+            check(
+                task.outcome == predictor.outcome and task.outcome.alphabet is not None,
+                f"Expected tasks over the predictor's symbols; got {type(task).__name__} over "
+                f"{task.outcome.words()} for {predictor.outcome.words()}.",
+            )
+        inside = shared is None or all(0 <= token < predictor.symbols for token in shared)
+        check(
+            inside,
+            f"Expected a shared prompt of symbols from 0 to {predictor.symbols - 1}; got {shared}.",
+        )
+
+
+def _variants(
+    generator: np.random.Generator, prompts: np.ndarray, count: int, symbols: int
+) -> Int[np.ndarray, "task candidate prompt"]:
+    """The prompts as they are, and `count` variants of each with one symbol drawn anew."""
+    tried = np.repeat(prompts[:, None], count + 1, axis=1)
+    if tried.shape[2]:
+        tasks, candidates = np.indices((len(prompts), count))
+        places = generator.integers(0, tried.shape[2], tasks.shape)
+        tried[tasks, candidates + 1, places] = generator.integers(0, symbols, tasks.shape)
+    return tried
+
+
+def _joined(common: np.ndarray, prompts: np.ndarray) -> Int[np.ndarray, "task candidate prompt"]:
+    """The shared prompt before prompts [task, candidate, prompt]."""
+    before = np.broadcast_to(common, (*prompts.shape[:2], len(common)))
+    return np.concatenate([before, prompts], axis=2)
+
+
+@eqx.filter_jit
+def _mean_losses(predictor: Predictor, prompts: Any, tokens: Any) -> Float[Array, "task candidate"]:
+    """Mean losses of prompts [task, candidate, prompt] on tokens [task, sequence, time], nats."""
+
+    def lose(prompt: Array, tokens: Array) -> Array:
+        state, _ = predictor.advance(predictor.start(), prompt)
+        _, prediction = predictor.advance_batch(state, tokens)
+        return -jnp.mean(jnp.sum(prediction.of(tokens), -1))
+
+    over_candidates = jax.vmap(lose, in_axes=(0, None))
+    return jax.vmap(over_candidates)(prompts, tokens)
