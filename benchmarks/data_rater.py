@@ -31,8 +31,8 @@ CLEAN = KnownChain(tuple(map(tuple, NEXT)))
 NOISE = Categorical((1 / SYMBOLS,) * SYMBOLS)
 DATA = Mixture((CLEAN, NOISE), (0.5, 0.5))
 MODEL = RNN(width=16)
-CHOICES = DataRater(inner_rate=1e-2)
-RATING = px.FitSettings(steps=200, batch=64, length=LENGTH, learning_rate=1e-2)
+CHOICES = DataRater(inner_rate=3e-2)
+RATING = px.FitSettings(steps=400, batch=64, length=LENGTH, learning_rate=1e-2)
 TRAINING = px.FitSettings(steps=300, batch=32, length=LENGTH, learning_rate=1e-2, repetitions=3)
 EVERY = 10  # steps between two looks
 
