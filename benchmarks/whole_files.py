@@ -26,6 +26,7 @@ from promptax.cli import saved
 from promptax.cli.commands.lm import decompress
 from promptax.experiments import run_folder
 from promptax.experiments.conditions import Measurements, result_path
+from promptax.formats import weights
 from promptax.language.adapters import load_adapter, save_adapter
 from promptax.language.text_model import TextModel
 from promptax.language.texts import Texts
@@ -130,7 +131,7 @@ def crafted(random: Random, whole: bytes) -> bytes:
     note = json.loads(metadata[store.ENTRY])
     thing = hostile_json(random, json.dumps(note["thing"]).encode())
     text = json.dumps(note | {"thing": "THING"}).replace('"THING"', thing.decode(errors="replace"))
-    digest = files.digest_of_arrays(text, arrays)
+    digest = weights.digest_of_arrays(text, arrays)
     return safetensors.numpy.save(arrays, {store.ENTRY: text, store.DIGEST: digest})
 
 

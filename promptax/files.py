@@ -23,11 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 
 from promptax import platforms
-from promptax.specs import DIGEST, DIGESTED, as_written, digest_of_json
 
 MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16, which they contain
     codecs.BOM_UTF8: "utf-8-sig",
@@ -49,6 +47,7 @@ ARCHIVES = {  # how formats begin that are taken for text, and what they are
 }
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
+DIGEST, DIGESTED = "digest", "digested"  # keys in JSON: what verifies it, and that it can be
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
 TEMPORARY, ASIDE = ".tmp", ".old"  # how names end of what is being written, or replaced
 ABANDONED = 3600.0  # seconds: nobody writes a file for so long without touching it
@@ -58,7 +57,7 @@ class StoreError(ValueError):
     """A file or folder is not what was expected."""
 
 
-def read_text(path: str | os.PathLike) -> str:
+def read_text(path: str | os.PathLike, most: int = MOST_TEXT) -> str:
     """Read a text file: all of promptax reads text in this way.
 
     UTF-8, or what the mark at its beginning says (UTF-8, UTF-16 or UTF-32). The mark is no part of
@@ -66,10 +65,10 @@ def read_text(path: str | os.PathLike) -> str:
 
     Raises:
         FileNotFoundError: naming the files that are there.
-        StoreError: the file is no text, or more than MOST_TEXT bytes.
+        StoreError: the file is no text, or more than `most` bytes.
     """
     path = Path(path).expanduser()
-    data = read_bytes(path, MOST_TEXT)
+    data = read_bytes(path, most)
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -112,11 +111,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
             "Copy it again or write it again."
         ) from error
     expect(isinstance(content, dict), f"Expected a JSON object in {path}; got another kind.")
-    try:
-        content = as_written(content, str(path))
-    except ValueError as error:
-        raise StoreError(str(error)) from None
-    return content
+    return as_written(content, str(path))
 
 
 def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
@@ -125,23 +120,21 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     return write_text(path, json.dumps(whole, indent=1) + "\n")
 
 
-def digest_of_arrays(note: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """A digest of a note and of all bytes of arrays by name, in whatever order they are."""
-    digest = begun_digest(note)
-    for name in sorted(arrays):
-        add_to_digest(digest, name, arrays[name])
-    return digest.hexdigest()
+def digest_of_json(content: Mapping[str, Any]) -> str:
+    """A digest of a JSON object: the same for the same content, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def begun_digest(note: str) -> Any:
-    """A digest of a note; arrays are added in the order of their names."""
-    return hashlib.sha256(note.encode())
-
-
-def add_to_digest(digest: Any, name: str, array: np.ndarray) -> None:
-    """Add an array to a digest."""
-    digest.update(name.encode())
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+def as_written(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """The content of a JSON file without its digest, if that is its own."""
+    marks = content.keys() & {DIGEST, DIGESTED}
+    plain = {key: value for key, value in content.items() if key not in marks}
+    expect(
+        not marks or content.get(DIGEST) == digest_of_json(plain),
+        f"Expected {where} as it was written; its content differs from its digest: it was damaged "
+        f"or edited. Copy it again; if you edited it, delete its {DIGEST!r} and {DIGESTED!r}.",
+    )
+    return plain
 
 
 @contextmanager

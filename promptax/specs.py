@@ -16,7 +16,6 @@ new file, wherever it lives.
 
 import dataclasses
 import difflib
-import hashlib
 import importlib
 import inspect
 import json
@@ -31,6 +30,7 @@ import jax
 import numpy as np
 import tyro
 
+from promptax import files
 from promptax.checks import as_key as as_key
 from promptax.checks import behind_door, behind_fields, check_fields, check_plain_fields
 from promptax.checks import check as check
@@ -42,6 +42,7 @@ from promptax.checks import floats as floats
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
+MOST_JSON = 2**24  # bytes of a spec in a file
 
 
 class OpenSet(NamedTuple):
@@ -324,26 +325,6 @@ def _is_needed(field: dataclasses.Field) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
-DIGEST, DIGESTED = "digest", "digested"  # keys in a JSON file: what verifies it, and that it can be
-
-
-def digest_of_json(content: Mapping[str, Any]) -> str:
-    """A digest of a JSON object: the same for the same content, however it is laid out."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def as_written(content: dict[str, Any], where: str) -> dict[str, Any]:
-    """The content of a JSON file without its digest, if that is its own."""
-    marks = content.keys() & {DIGEST, DIGESTED}
-    plain = {key: value for key, value in content.items() if key not in marks}
-    check(
-        not marks or content.get(DIGEST) == digest_of_json(plain),
-        f"Expected {where} as it was written; its content differs from its digest: it was damaged "
-        f"or edited. Copy it again; if you edited it, delete its {DIGEST!r} and {DIGESTED!r}.",
-    )
-    return plain
-
-
 JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="JSON",
@@ -362,11 +343,9 @@ def parse(base: type[T]) -> Callable[[str], T]:
             return member(base, text)()
         if not text.startswith("@"):
             return _parsed(base, text, " Quote it for the shell, or write it to a file: @FILE.")
-        path = os.path.expanduser(text[1:])
+        path = files.path_of(text[1:])
+        text = files.read_text(path, MOST_JSON)
         try:
-            with open(path, encoding="utf-8-sig") as file:
-                text = file.read(2**24 + 1)  # characters: a device may have no end
-            check(len(text) <= 2**24, "Expected JSON of at most 2^24 characters; got more.")
             return _parsed(base, text)
         except (ValueError, TypeError) as error:
             raise ValueError(f"In {path}: {error}") from error
@@ -378,7 +357,7 @@ def _parsed(base: type[T], text: str, hint: str = "") -> T:
     """The spec that is written there as JSON; the hint ends the message about what is no JSON."""
     try:
         data = json.loads(text)
-        thing = from_json(as_written(data, "it") if isinstance(data, dict) else data)
+        thing = from_json(files.as_written(data, "it") if isinstance(data, dict) else data)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f'Expected JSON such as {{"class": "{next(iter(members(base)), base.__name__)}"}}; got '

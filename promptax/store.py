@@ -28,9 +28,6 @@ from promptax.files import (
     DIGEST,
     ENTRY,
     StoreError,
-    add_to_digest,
-    begun_digest,
-    digest_of_arrays,
     expect,
     expect_file,
     path_of,
@@ -40,6 +37,7 @@ from promptax.files import (
     write_bytes,
     write_json,
 )
+from promptax.formats.weights import add_to_digest, begun_digest, digest_of_arrays
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ MAY_PRINT = ("cli/", "progress.py")
 MAY_OPEN = {
     "files.py",
     "store.py",
-    "specs.py",
     "platforms.py",
     "formats/netcdf.py",
     "formats/weights.py",
@@ -204,18 +203,6 @@ def test_only_files_and_store_touch_disk():
 def test_every_dataset_has_axes_of_the_table():
     """`axes.labelled` makes all of them, and refuses an axis without a word in `AXES`."""
     assert not places(lambda name, _: name == "Dataset", lambda path: path == "axes.py")
-
-
-def test_specs_opens_a_file_in_parse_alone():
-    tree = parsed(ROOT / "specs.py")
-    opening = [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.Call) and getattr(inner.func, "id", None) == "open"
-    ]
-    assert opening == ["parse"]
 
 
 def test_a_file_says_what_it_is():

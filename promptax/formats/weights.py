@@ -4,6 +4,7 @@ What is there is listed first, name by name with its shape, before any of it is 
 claims billions, or holds what nobody asks for, is so found out before memory is taken.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -273,7 +274,26 @@ def adapter_files(config: Config, tensors: Weights) -> dict[str, bytes]:
 def _digest_of_adapter(config: Mapping[str, Any], tensors: Weights) -> str:
     """A digest of an adapter, whatever its base is called: people write down where they have it."""
     named = {key: value for key, value in config.items() if key != BASE}
-    return files.digest_of_arrays(json.dumps(named, sort_keys=True), tensors)
+    return digest_of_arrays(json.dumps(named, sort_keys=True), tensors)
+
+
+def digest_of_arrays(note: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """A digest of a note and of all bytes of arrays by name, in whatever order they are."""
+    digest = begun_digest(note)
+    for name in sorted(arrays):
+        add_to_digest(digest, name, arrays[name])
+    return digest.hexdigest()
+
+
+def begun_digest(note: str) -> Any:
+    """A digest of a note; arrays are added in the order of their names."""
+    return hashlib.sha256(note.encode())
+
+
+def add_to_digest(digest: Any, name: str, array: np.ndarray) -> None:
+    """Add an array to a digest."""
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def expect_finite(name: str, tensor: np.ndarray, place: Path) -> None:

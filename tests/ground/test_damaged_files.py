@@ -19,6 +19,7 @@ from support.processes import python
 from support.stored import small_results
 
 from promptax import files, store
+from promptax.formats import weights
 from promptax.predictors import LSTM
 from promptax.specs import Spec, parse
 from promptax.tasks import Categorical, Task
@@ -67,7 +68,7 @@ def rewritten(path, change):
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(note, arrays)
     text = json.dumps(note)
-    metadata = {store.ENTRY: text, store.DIGEST: files.digest_of_arrays(text, arrays)}
+    metadata = {store.ENTRY: text, store.DIGEST: weights.digest_of_arrays(text, arrays)}
     safetensors.numpy.save_file(arrays, path, metadata)
 
 

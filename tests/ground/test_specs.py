@@ -3,7 +3,9 @@
 import abc
 import json
 import math
+import os
 import re
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -289,8 +291,28 @@ def test_files_without_json_are_named_without_advice_for_the_shell(tmp_path):
         specs.parse(Task)(f"@{path}")
     assert "shell" not in str(said.value)
     path.write_text(" " * (2**24 + 1))
-    with pytest.raises(ValueError, match=r"it.json: Expected JSON of at most 2\^24 characters"):
+    with pytest.raises(ValueError, match=r"at most 16,777,216 bytes; .*it.json has more"):
         specs.parse(Task)(f"@{path}")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "zip", "latin", "missing"])
+def test_specs_are_read_as_all_text_is(tmp_path, kind):
+    """A pipe that nobody writes to would be waited for without end."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "it.json"
+    make = {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir}
+    content = {"zip": b"PK\3\4", "latin": b'{"class": "\xe9"}'}
+    if kind in content:
+        path.write_bytes(content[kind])
+    make.get(kind, lambda: None)()
+    with pytest.raises((ValueError, FileNotFoundError), match=f"Expected .*{path}"):
+        specs.parse(Task)(f"@{path}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_specs_are_read_in_what_their_mark_says(tmp_path, encoding):
+    path = tmp_path / "it.json"
+    path.write_text('{"class": "categorical"}\r\n', encoding=encoding)
+    assert specs.parse(Task)(f"@{path}") == Categorical()
 
 
 def test_tuples_of_specs_are_json_on_the_command_line():
