@@ -176,6 +176,14 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             {"predictor": network(), "observations": np.tile(tokens, (2, 1)),
              "statistics": {"symbol": np.tile(tokens, (2, 1))}, "penalty": 1e-3},
         ),
+        "induction_heads": lambda: (
+            analysis.induction_heads,
+            {"predictor": networks.Transformer.examples()[0].build(KEY, 2), "key": KEY,
+             "sequences": 2, "length": 4},
+        ),
+        "in_context_learning": lambda: (
+            analysis.in_context_learning, {"results": losses(), "early": 1, "late": 3}
+        ),
         "internal_states": lambda: (
             analysis.internal_states, {"predictor": network(), "tokens": tokens}
         ),

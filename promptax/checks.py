@@ -37,7 +37,7 @@ PLAIN = {
     type(None): ("None", "Nones"),
 }
 """The plain kinds: one of them, and several, in the words of a message."""
-
+MISFITS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)
 
 LARGEST, SMALLEST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 """The largest float32, and the smallest that is not rounded to 0 where it is computed with."""
@@ -222,7 +222,7 @@ def door(function: Function) -> Function:
         try:
             with as_numpy_promotes():
                 return function(*arguments, **named)
-        except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        except MISFITS as error:
             wrong = "" if str(error).startswith("Expected") else _misfit(function, arguments, named)
             if wrong == "":
                 raise

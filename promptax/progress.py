@@ -188,6 +188,7 @@ _asked = threading.Event()
 _asked_by = [int(signal.SIGINT)]  # the number of the signal that asked
 _loops = 0  # that look whether they are asked, in all threads
 _counting = threading.Lock()
+SOON = 0.02  # seconds: what drops errors is over by then
 ASKED = "\nstopping after the update in work, with a checkpoint; once more stops at once\n"
 
 
@@ -230,6 +231,15 @@ def stoppable() -> Iterator[None]:
         _asked.set()
         os.write(2, ASKED.encode())
 
+    def ask_again(dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            tell_of_dropped(dropped)
+            return
+        number = signal_of(dropped.exc_value)
+        threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
+
+    # what is raised while the garbage collector calls back, as JAX lets it, is dropped by Python
+    tell_of_dropped, sys.unraisablehook = sys.unraisablehook, ask_again
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # what the shell ignores for a job in the background stays ignored
     before = {number: was for number, was in before.items() if was != signal.SIG_IGN}
@@ -239,6 +249,7 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         _asked.clear()
+        sys.unraisablehook = tell_of_dropped
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -23,6 +23,7 @@ import scipy
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.evaluation.exact import enumeration
@@ -153,6 +154,11 @@ def effective_prior(
             "Expected a key, since the predictor's divergence must be sampled: "
             "effective_prior(predictor, target, key=jax.random.key(0)). Got none."
         )
+    platforms.expect_numbers(
+        sequences * length * target.symbols,
+        "the sequences, and what is predicted of them",
+        "Choose fewer sequences or a smaller length.",
+    )
     keys = jax.random.split(as_key(key), sequences)
     tokens = sample_batch(traced(target), keys, length).tokens
     counts, probs = map(np.asarray, _read(predictor, tokens))

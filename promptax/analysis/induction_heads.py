@@ -6,6 +6,7 @@ and predicts that. It takes two layers: a head of the first tells each row which
 taken at several steps of a training, show when it appears; the loss late in a sequence falls then.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.predictors.base import Network
@@ -73,7 +75,15 @@ def induction_heads(
         sequences >= 1 and length >= 2,
         f"Expected at least 1 sequence and a length of at least 2; got {sequences} and {length}.",
     )
-    half = jax.random.randint(as_key(key), (sequences, length), 0, symbols)
+    key, rows = as_key(key), 2 * length + 1
+    shown = eqx.filter_eval_shape(predictor.attended, jax.ShapeDtypeStruct((1,), jnp.int32))
+    *heads, _, width = shown.writes.shape
+    platforms.expect_numbers(
+        sequences * math.prod(heads) * rows * (rows + width),
+        f"what all heads attend to and write in {sequences:,} sequences of {rows:,} rows",
+        "Choose fewer sequences or a smaller length.",
+    )
+    half = jax.random.randint(key, (sequences, length), 0, symbols)
     measures = _measure(predictor, jnp.tile(half, (1, 2)))
     losses = np.asarray(measures.losses)
     variables: dict[str, Any] = {

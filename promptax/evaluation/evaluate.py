@@ -39,6 +39,7 @@ PRIOR_BAYES, PROMPTED_PRIOR = "prior bayes", "prior bayes, best prompt"
 
 
 MOST_LOSSES = 2**28  # 1 GB: all that are kept of one evaluation
+REMEDY = "Choose fewer sequences or steps."
 
 
 CHUNK = 256  # sequences at a time: the paper's training batch, which fits wherever training did
@@ -144,17 +145,22 @@ def _check_sizes(
     sequences, length, chunk = sizes
     most = max((len(_repetitions(row)) for row in predictors.values()), default=1)
     rows = len(predictors) + added_rows
-    kept = rows * most * sequences * length
+    what = expect_few_losses(rows, most, sequences, length)
+    width = target.outcome.input_width() + target.outcome.parameter_width()
+    needed = 4 * rows * most * sequences * length + 4 * chunk * length * width
+    platforms.expect_room(needed, f"{what}, {chunk:,} sequences at a time,", REMEDY)
+
+
+def expect_few_losses(rows: int, repetitions: int, sequences: int, length: int) -> str:
+    """Complain about more losses than an evaluation keeps; returns what they are, in words."""
+    kept = rows * repetitions * sequences * length
     what = f"losses of {rows} predictors on {sequences:,} sequences of {length:,} steps"
-    remedy = "Choose fewer sequences or steps."
     check(
         kept <= MOST_LOSSES,
-        f"Expected at most {MOST_LOSSES:,} losses; got {what}, {kept:,} in all. {remedy} Several "
+        f"Expected at most {MOST_LOSSES:,} losses; got {what}, {kept:,} in all. {REMEDY} Several "
         "evaluations with keys of their own say as much.",
     )
-    width = target.outcome.input_width() + target.outcome.parameter_width()
-    needed = 4 * kept + 4 * chunk * length * width
-    platforms.expect_room(needed, f"{what}, {chunk:,} sequences at a time,", remedy)
+    return what
 
 
 def _check_predictors(predictors: Any, target: Any) -> None:

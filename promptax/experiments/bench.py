@@ -8,7 +8,7 @@ end; and the work of an update is set against the matrix product that this machi
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -140,19 +140,16 @@ def in_turns(
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def growth(architecture: Architecture) -> dict[str, dict[int, Contender]]:
-    """What one update costs as each size grows: contenders by the size, for each kind of size."""
+def growth(architecture: Architecture) -> Iterator[tuple[str, dict[int, Contender]]]:
+    """What one update costs as each size grows: a kind of size, and contenders by the size. Those
+    of a kind are built when it is their turn, so that the first bar comes soon."""
     names = [field.name for field in dataclasses.fields(architecture)]
     spec = {name: getattr(architecture, name) for name in names}
-    kind = type(architecture)
-    return {
-        "length": {n: ours(architecture, "soft prompt", length=n) for n in (25, 50, 100, 200)},
-        "width": {n: ours(kind(**spec | {"width": n}), "soft prompt") for n in (32, 64, 128, 256)},
-        "symbols": {n: ours(architecture, "soft prompt", symbols=n) for n in (2, 8, 64, 512)},
-        "repetitions": {n: ours(architecture, "soft prompt", repetitions=n) for n in (1, 5, 10)},
-        "prompt": {
-            n: ours(architecture, "soft prompt", tuner=SoftPrompt(length=n))
-            for n in (1, 6, 25, 100)
-        },
-        "sequences": {n: evaluation(architecture, n, 50) for n in (256, 512, 1024, 2048)},
-    }
+    kind, job = type(architecture), "soft prompt"
+    yield "length", {n: ours(architecture, job, length=n) for n in (25, 50, 100, 200)}
+    yield "width", {n: ours(kind(**spec | {"width": n}), job) for n in (32, 64, 128, 256)}
+    yield "symbols", {n: ours(architecture, job, symbols=n) for n in (2, 8, 64, 512)}
+    yield "repetitions", {n: ours(architecture, job, repetitions=n) for n in (1, 5, 10)}
+    prompts = {n: SoftPrompt(length=n) for n in (1, 6, 25, 100)}
+    yield "prompt", {n: ours(architecture, job, tuner=tuner) for n, tuner in prompts.items()}
+    yield "sequences", {n: evaluation(architecture, n, 50) for n in (256, 512, 1024, 2048)}

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from promptax.checks import check_kind
 from promptax.fit.objectives.inner_steps import InnerSteps
 from promptax.protocol.exchangeable import symbol_weights
 from promptax.protocol.outcomes import Episode
@@ -44,6 +45,9 @@ class Adapting(Predictor):
     in_context: bool = False
 
     def __check_init__(self) -> None:
+        check_kind(self.predictor, Predictor, "LSTM(width=8).build(key, 2)")
+        check_kind(self.steps, InnerSteps, "MAML()")
+        check_kind(self.in_context, bool, "True")
         self.steps.check_pace(self.predictor)
 
     @property

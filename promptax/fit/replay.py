@@ -30,6 +30,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
@@ -56,8 +57,8 @@ def replay(
     task: Task,
     settings: FitSettings,
     *,
-    rates: Any = None,
-    weights: Any = None,
+    rates: Float[Any, " step"] | None = None,
+    weights: Float[Any, "step sequence"] | Weigh | None = None,
     where: Callable[[Predictor], Tree] | None = None,
     objective: Objective = LogLoss(),
     rule: DescentRule = "adam",
@@ -110,14 +111,15 @@ def replay(
             rates = settings.rates()[0]
     rates = jnp.asarray(rates)
     check(
-        rates.shape == (settings.steps,),
-        f"Expected a rate for each of {settings.steps} steps; got shape {rates.shape}.",
+        rates.shape == (settings.steps,) and _are_finite(rates),
+        f"Expected a finite rate for each of {settings.steps} steps; got shape {rates.shape}.",
     )
     if weights is not None and not callable(weights):
         weights, shape = jnp.asarray(weights), (settings.steps, settings.batch)
         check(
-            weights.shape == shape,
-            f"Expected a weight for each step and sequence {shape}; got shape {weights.shape}.",
+            weights.shape == shape and _are_finite(weights),
+            f"Expected a finite weight for each step and sequence {shape}; got shape "
+            f"{weights.shape}.",
         )
     leaves = jax.tree.leaves(tuned)
     check(
@@ -128,6 +130,11 @@ def replay(
     run = _Run(key, traced(task), traced(objective), settings, rule, root_epsilon, weights)
     tuned, _ = _run_parts(run, frozen, rates, tuned, levels)
     return eqx.combine(tuned, frozen)
+
+
+def _are_finite(numbers: Array) -> bool:
+    """Whether all are, as far as that is known while a replay is traced."""
+    return isinstance(numbers, Tracer) or bool(jnp.isfinite(numbers).all())
 
 
 def _check_settings(settings: FitSettings, frozen: Tree) -> None:

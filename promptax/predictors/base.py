@@ -41,14 +41,8 @@ FEW_SYMBOLS = 8  # up to that many, a batch computes the rows of all symbols onc
 
 
 def _look_at_build(network: "Architecture", key: Any, outcome: Any) -> tuple[Any, ...]:
-    """A key, and what is predicted; a network of sizes that nobody can count is refused."""
-    for field in dataclasses.fields(network):
-        size = getattr(network, field.name)
-        check(
-            not isinstance(size, int) or size <= MOST_SIZE,
-            f"Expected a {field.name} of at most {MOST_SIZE:,}; got {size} in "
-            f"{type(network).__name__}. Choose a smaller one.",
-        )
+    """A key, and what is predicted."""
+    del network
     outcome = as_outcome(outcome)
     return as_key(key), outcome
 
@@ -67,6 +61,15 @@ class Architecture(Spec, open_as="network", default="Transformer"):
     """
 
     doors: ClassVar[Mapping[str, Callable[..., tuple[Any, ...]]]] = {"build": _look_at_build}
+
+    def __check_init__(self) -> None:
+        for field in dataclasses.fields(self):  # sizes that nobody can count are refused
+            size = getattr(self, field.name)
+            check(
+                not isinstance(size, int) or size <= MOST_SIZE,
+                f"Expected a {field.name} of at most {MOST_SIZE:,}; got {size} in "
+                f"{type(self).__name__}. Choose a smaller one.",
+            )
 
     @classmethod
     def small(cls) -> "Architecture":

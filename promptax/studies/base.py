@@ -9,6 +9,7 @@ repetitions diverged counts as outside. What was not measured is "not run".
 """
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -16,8 +17,10 @@ import xarray as xr
 
 from promptax.experiments.conditions import Condition
 from promptax.report.pages.study import JUDGED, Part
-from promptax.specs import Spec
+from promptax.specs import Spec, check
 from promptax.studies.judging import Claim
+
+MOST_SEEDS = 10_000  # of a condition: all are named before the first one is measured
 
 
 class Study(Spec, open_as="study", default="Genewein2025"):
@@ -25,7 +28,7 @@ class Study(Spec, open_as="study", default="Genewein2025"):
 
     To implement one:
 
-    - `title` of its page, and its fields.
+    - `title` of its page, and its fields. Whole numbers count seeds or repetitions, at least 1.
     - `conditions`: what is measured at each scale, by name.
     - `claims`: the paper's claims, judged on what was measured so far (`judging.ClaimList`).
     - `examples`: small ones, for the contract tests.
@@ -42,6 +45,16 @@ class Study(Spec, open_as="study", default="Genewein2025"):
     judged: ClassVar[str] = JUDGED  # how its claims are judged, in words
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
     """The sizes that it can be run at, from the smallest on."""
+
+    def __check_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            count = getattr(self, field.name)
+            if isinstance(count, int) and not isinstance(count, bool):
+                check(count >= 1, f"Expected {field.name} of at least 1; got {count}.")
+                check(
+                    count <= MOST_SEEDS,
+                    f"Expected {field.name} of at most {MOST_SEEDS:,}; got {count:,}.",
+                )
 
     @abc.abstractmethod
     def conditions(self, scale: str) -> dict[str, Condition]:

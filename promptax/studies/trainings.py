@@ -125,12 +125,6 @@ class TrainingStudy(Study):
     seeds: eqx.AbstractVar[int | None]
     seeds_of: ClassVar[Mapping[str, int]] = {"smoke": 1, "small": 3, "paper": 5}
 
-    def __check_init__(self) -> None:
-        check(
-            self.seeds is None or self.seeds >= 1,
-            f"Expected seeds of at least 1; got {self.seeds}.",
-        )
-
     @abc.abstractmethod
     def trainings(self, scale: str) -> dict[str, Training]:
         """What is trained at that scale, by name."""

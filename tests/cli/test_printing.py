@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import time
 
 import pytest
 from support.command_line import _keep_compilation_settings, run  # noqa: F401
@@ -151,6 +152,19 @@ def test_a_stop_waits_for_the_loop_and_a_second_one_does_not(number, capfd):
     assert not progress.is_asked_to_stop()
     with progress.stoppable(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)  # no loop looks
+
+
+class Dropping:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # the signal arrives here, and what is raised goes nowhere
+
+
+def test_a_stop_that_python_drops_is_asked_for_again():
+    with pytest.raises(KeyboardInterrupt) as stop, progress.stoppable():
+        Dropping()
+        time.sleep(5)
+    assert progress.signal_of(stop.value) == signal.SIGTERM
 
 
 @pytest.mark.parametrize("at_once", [False, True])

@@ -105,8 +105,8 @@ SPECS = {
     "px.analysis.principal_components([['a']])": "Expected numbers as states of principal_compon",
     "diagnose(MarkovChain(), Categorical((0.2, 0.8)), 1000)": "Expected prompts of at most 128 sym",
     "promptability(HiddenMarkov(), Categorical((0.2, 0.8)), 129)": "Expected prompts of at mo",
-    "px.pretrain(key, LSTM(width=10**11), COINS)": "Expected a width of at most 16,777,216; got 10",
-    "GRU(width=10**9).build(key, 2)": "Expected a width of at most 16,777,216; got 1000000000 in G",
+    "LSTM(width=10**11)": "Expected a width of at most 16,777,216; got 10",
+    "GRU(width=10**9)": "Expected a width of at most 16,777,216; got 1000000000 in G",
     "px.pretrain(key, LSTM(width=10**7), COINS)": "Expected a predictor, and the sequences of an u",
     "promptability(COINS, Categorical((0.2, 0.8)), 10**7)": "Expected at most 5,000,000 prompts to",
     "diagnose(COINS, Categorical((0.2, 0.8)), 10**7)": "Expected at most 5,000,000 prompts to try",
@@ -125,6 +125,17 @@ SPECS = {
     "HardPrompt().tune(key, 3, COINS, callbacks=3)": "Expected callbacks, a sequence of functions ",
     "px.predict(COINS.bayes())": "predict() missing 1 required positional argument: 'tokens'",
     "sampled(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
+    "Genewein2025(pretraining_seeds=10**8)": "Expected pretraining_seeds of at most 10,000; got",
+    "Reddy2023(seeds=0)": "Expected seeds of at least 1; got 0.",
+    "Adapting('lstm', MAML())": "Expected a Predictor, such as LSTM(width=8).build(key, 2);",
+    "Adapting(COINS.bayes(), None)": "Expected an InnerSteps, such as MAML(); got NoneType.",
+    "ledger(key, NETWORK, COINS, Categorical(), sequences=10**8)": "Expected at",
+    "effective_prior(NETWORK, Categorical(), 10**8, key=key)": "Expected at most",
+    "induction_heads(HEADS, key, 10**8)": "Expected at most",
+    "induction_heads(HEADS, key, 1, 10**8)": "Expected at most",
+    "replay(key, NETWORK, COINS, ONE_STEP, rates=2**70)": "Expected numbers or ",
+    "replay(key, NETWORK, COINS, ONE_STEP, rates=[nan])": "Expected a finite rat",
+    "replay(key, NETWORK, COINS, ONE_STEP, weights=object())": "Expected numbers",
     "sampled(key, -1)": "Expected length, a whole number of at least 0; got -1.",
     "sampled(key, None)": "Expected length, a whole number of at least 0; got None.",
     "sampled(key, 2**70)": "Expected length of at most 67,108,864; got 11805916207174",
@@ -156,15 +167,18 @@ SPECS = {
 HEAD = """
 import json, jax, numpy as np, promptax as px
 from promptax import specs
-from promptax.analysis import diagnose, promptability
+from promptax.analysis import diagnose, effective_prior, induction_heads, ledger, promptability
 from promptax.decisions import *
 from promptax.evaluation import Expectations
 from promptax.experiments.experiment import Experiment
-from promptax.fit import MAML
+from promptax.fit import MAML, Adapting, replay
 from promptax.predictors import *
 from promptax.steering import *
+from promptax.studies import *
 from promptax.tasks import *
 inf, nan, key, COINS = float("inf"), float("nan"), jax.random.key(0), DirichletCategorical()
+NETWORK, HEADS = (spec.build(key, 2) for spec in (LSTM(width=2), Transformer(width=2, heads=1)))
+ONE_STEP = px.FitSettings(steps=1, batch=2, length=3)
 def said(source):
     return said_by(lambda: eval(source))
 def said_by(deed):

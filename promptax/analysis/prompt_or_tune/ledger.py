@@ -34,7 +34,7 @@ from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.evaluation.control_variates import regret_of_spans
-from promptax.evaluation.evaluate import evaluate
+from promptax.evaluation.evaluate import evaluate, expect_few_losses
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor, rows_in
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -105,6 +105,7 @@ def ledger(
             f"Expected one predictor; got {type(predictor).__name__}. Of repetitions pick one: "
             "predictor[0]."
         )
+    expect_few_losses(2, 1, sequences, steps)  # what comes next takes a while
     predictor, tokens, read = _prompted(predictor, prompt)
     tokens = None if tuned_weights else tokens
     length = read if tokens is None else len(tokens)

@@ -31,7 +31,7 @@ def run(flags: Flags, command: str) -> None:
 
 
 def _print_growth(flags: Flags) -> None:
-    for size, contenders in bench.growth(flags.network).items():
+    for size, contenders in bench.growth(flags.network):
         by_number = {str(number): contender for number, contender in contenders.items()}
         seconds = bench.in_turns(by_number, 5, flags.rounds)
         first = next(iter(seconds.values()))
@@ -40,8 +40,8 @@ def _print_growth(flags: Flags) -> None:
 
 
 def _print_shares(flags: Flags) -> None:
+    jobs = {job: bench.ours(flags.network, job) for job in bench.JOBS}  # what cannot be is refused
     peak = bench.matrix_product_peak()
-    jobs = {job: bench.ours(flags.network, job) for job in bench.JOBS}
     rows = []
     for job, seconds in bench.in_turns(jobs, flags.updates, flags.rounds).items():
         work = bench.work(flags.network, job)

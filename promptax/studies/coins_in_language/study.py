@@ -7,7 +7,6 @@ import xarray as xr
 
 from promptax.experiments.conditions import Condition
 from promptax.report.pages.study import Part
-from promptax.specs import check
 from promptax.studies.base import Study
 from promptax.studies.coins_in_language import claims, conditions, figures
 from promptax.studies.judging import Claim
@@ -28,10 +27,6 @@ class CoinsInLanguage(Study):
     """The language model: "smollm2", a folder in the Hugging Face format, or a GGUF file."""
     tuning_seeds: int | None = None
     """Seeds of the tunings (None: 1 at the small scale, 5 at the paper's)."""
-
-    def __check_init__(self) -> None:
-        seeds = self.tuning_seeds
-        check(seeds is None or seeds >= 1, f"Expected tuning_seeds of at least 1; got {seeds}.")
 
     @classmethod
     def examples(cls) -> "tuple[CoinsInLanguage, ...]":

@@ -7,7 +7,6 @@ import xarray as xr
 
 from promptax.experiments.conditions import Condition
 from promptax.report.pages.study import Part
-from promptax.specs import check
 from promptax.studies.base import Study
 from promptax.studies.genewein_2025 import claims, conditions, figures, reading, theory
 from promptax.studies.judging import Claim
@@ -25,11 +24,6 @@ class Genewein2025(Study):
     as_published: bool = False
     """With the quirks of the authors' code: one update more, clipping over frozen weights too,
     hard prompts scored on 256 distinct sequences."""
-
-    def __check_init__(self) -> None:
-        for name in ("pretraining_seeds", "repetitions"):
-            value = getattr(self, name)
-            check(value is None or value >= 1, f"Expected {name} of at least 1; got {value}.")
 
     @classmethod
     def examples(cls) -> "tuple[Genewein2025, ...]":

@@ -7,7 +7,6 @@ import xarray as xr
 
 from promptax.experiments.conditions import Condition
 from promptax.report.pages.study import Part
-from promptax.specs import check
 from promptax.studies.base import Study
 from promptax.studies.judging import Claim
 from promptax.studies.word_tasks import claims, conditions, figures
@@ -29,12 +28,6 @@ class WordTasks(Study):
     """The language model: "smollm2", a folder in the Hugging Face format, or a GGUF file."""
     seeds: int | None = None
     """Seeds of splits and tunings (None: 1 at the small scale, 5 at the paper's)."""
-
-    def __check_init__(self) -> None:
-        check(
-            self.seeds is None or self.seeds >= 1,
-            f"Expected seeds of at least 1; got {self.seeds}.",
-        )
 
     @classmethod
     def examples(cls) -> "tuple[WordTasks, ...]":
