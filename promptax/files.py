@@ -47,6 +47,7 @@ ARCHIVES = {  # how formats begin that are taken for text, and what they are
 }
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
+MOST_FOLDERS = 500  # in a path; Python makes them by calls in calls
 DIGEST, DIGESTED = "digest", "digested"  # keys in JSON: what verifies it, and that it can be
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
 TEMPORARY, ASIDE = ".tmp", ".old"  # how names end of what is being written, or replaced
@@ -369,12 +370,15 @@ def path_of(word: str | os.PathLike) -> Path:
     """
     expect(isinstance(word, str | os.PathLike), f"Expected a path; got {type(word).__name__}.")
     path = Path(word)
+    expect("\0" not in str(path), f"Expected a path; got {str(word)[:80]!r}, with a zero byte.")
     try:
         path = path.expanduser()
         path.exists()
     except (OSError, RuntimeError) as error:
         problem = error.strerror if isinstance(error, OSError) else error
         raise StoreError(f"Expected a path; got {str(word)[:80]!r}: {problem}.") from error
+    deep = len(path.parts) > MOST_FOLDERS
+    expect(not deep, f"Expected at most {MOST_FOLDERS} folders in a path; got {str(word)[:80]!r}.")
     return path
 
 

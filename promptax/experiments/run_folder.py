@@ -75,8 +75,8 @@ def at_work(
         ValueError: the folder holds something else, is in use, or has nothing to resume.
     """
     expect(out != "", "Expected a folder's path for --out; got an empty one.")
-    target = Path(out).expanduser()
-    if target.is_symlink() or target.name in ("", ".."):
+    target = files.path_of(out)
+    if target.is_symlink() or target.name == "" or ".." in target.parts:
         target = files.real_path(target)
     if not platforms.leads():  # the first process decides, and may have written there already
         place = _place(target, overwrite, resume, reads) if resume else target
@@ -94,6 +94,8 @@ def at_work(
         files.remove_temporaries(place)
         try:
             yield At(place, store.Checkpoint(place / CHECKPOINT), resume)
+        except (store.OtherRun, store.OtherArrays):  # say themselves what to do; again is no use
+            raise
         except BaseException as error:
             if _has_state(place):
                 error.add_note(f"It goes on with\n\n    {_going_on(command)}\n")

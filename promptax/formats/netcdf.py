@@ -35,20 +35,28 @@ def encoded(thing: Labelled, note: dict[str, Any]) -> bytes:
         note |= {"name": thing.name}
         name = ONLY if thing.name is None or thing.name in thing.coords else str(thing.name)
         thing = thing.to_dataset(name=name)
-    whole = xr.DataTree(thing) if isinstance(thing, xr.Dataset) else thing.copy()
-    note["attributes"] = kept = []
+    try:
+        whole = xr.DataTree(thing) if isinstance(thing, xr.Dataset) else thing.copy()
+        note["attributes"] = _taken_out(whole)
+        whole.attrs[ENTRY] = json.dumps(note)
+        raw = bytes(whole.to_netcdf(engine="h5netcdf"))
+    except StoreError:
+        raise
+    except (AttributeError, TypeError, ValueError, KeyError) as error:  # of names, mostly
+        raise StoreError(f"Expected results that netCDF can hold; got: {error}.") from error
+    return raw + MARK + hashlib.sha256(raw).hexdigest().encode() + b"\n"
+
+
+def _taken_out(whole: xr.DataTree) -> list[list[Any]]:
+    """The attributes that netCDF does not have, taken out: where they were, and what."""
+    kept = []
     for node in whole.subtree:
         data = node.to_dataset(inherit=False).copy()
         for name, attributes in _attributes(data).items():
             for key in [key for key, value in attributes.items() if not _fits(value)]:
                 kept.append([node.path, name, key, _plain(attributes.pop(key), key)])
         node.dataset = data
-    whole.attrs[ENTRY] = json.dumps(note)
-    try:
-        raw = bytes(whole.to_netcdf(engine="h5netcdf"))
-    except (TypeError, ValueError, KeyError) as error:
-        raise StoreError(f"Expected results that netCDF can hold; got: {error}.") from error
-    return raw + MARK + hashlib.sha256(raw).hexdigest().encode() + b"\n"
+    return kept
 
 
 def decoded(path: Path) -> tuple[Labelled, dict[str, Any]]:

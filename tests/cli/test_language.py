@@ -112,6 +112,12 @@ def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path):
     assert "Expected a text in UTF-8" in complaint(
         capsys, "lm", "compress", tmp_path / "binary", "--out", small, "--model", folder
     )
+    for read, out in ((small, small), (tmp_path / "text.txt", folder / "config.json"),
+                      (tmp_path / "text.txt", tmp_path / "no" / ".." / "text.txt")):  # fmt: skip
+        for command in ("compress", "decompress"):
+            assert "Expected --out that the command does not read" in complaint(
+                capsys, "lm", command, read, "--out", out, "--model", folder
+            )
     small.write_bytes(small.read_bytes()[:-3])
     complaint(capsys, "lm", "decompress", small, "--out", back, "--model", folder)
     assert back.read_bytes() == TEXT.encode()

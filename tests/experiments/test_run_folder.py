@@ -8,7 +8,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from promptax import files
+from promptax import files, store
 from promptax.experiments.run_folder import CHECKPOINT, FITS, RUN_MARK, at_work
 
 
@@ -170,6 +170,34 @@ def test_advice_leads_out_of_every_folder(tmp_path):
         write_results(tmp_path / "none", "newer", resume=True)
     write_results(tmp_path / "none", "newer", overwrite=True)
     assert contents(tmp_path / "none")["deep/results.txt"] == b"newer"
+
+
+@pytest.mark.parametrize("error", [store.OtherRun("other", "a", "b"), store.OtherArrays("other")])
+def test_a_checkpoint_of_another_run_is_no_reason_to_try_again(tmp_path, error):
+    with pytest.raises(KeyboardInterrupt), at_work(str(tmp_path / "run")) as at:
+        files.write_text(at.folder / CHECKPOINT, "state")
+        raise KeyboardInterrupt
+    with pytest.raises(type(error)) as refused, at_work(str(tmp_path / "run"), "it", resume=True):
+        raise error
+    assert not hasattr(refused.value, "__notes__")
+    assert (tmp_path / "run" / CHECKPOINT).read_text() == "state"
+
+
+@pytest.mark.parametrize("name", ["no/../run", "run/.", "no/../run/", "./run", "run/no/.."])
+def test_a_folder_is_known_by_all_its_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_results("run", "old")
+    with pytest.raises(files.StoreError, match="has files in it"):
+        write_results(name, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a/" * 2000, "a/" * 600 + "n" * 300, "a\0b"])
+def test_paths_that_no_system_has_are_named(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.StoreError, match=r"Expected (a path; got|at most 500 folders)"):
+        write_results(name, "new")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -151,6 +151,24 @@ def test_attributes_of_any_kind_come_back(tmp_path):
         store.save(tmp_path / "it", results.assign_attrs(a=object()))
 
 
+UNNAMED = {  # what no netCDF holds
+    "a slash": xr.Dataset({"a/b": ("x", [1.0])}),
+    "an empty name": xr.Dataset({"": ("x", [1.0])}),
+    "a pair as name": xr.Dataset({("a", 1): ("x", [1.0])}),
+    "a number as name": xr.DataTree.from_dict({"/deep": xr.Dataset({1: ("x", [1.0])})}),
+    "a number as key": xr.Dataset(attrs={1: 2}),
+    "bfloat16": xr.Dataset({"v": ("x", np.ones(2, jnp.bfloat16))}),
+    "objects": xr.Dataset({"v": ("x", np.array([object()]))}),
+}
+
+
+@pytest.mark.parametrize("thing", UNNAMED.values(), ids=UNNAMED)
+def test_what_netcdf_cannot_hold_is_said_and_nothing_written(tmp_path, thing):
+    with pytest.raises(files.StoreError, match="Expected results that netCDF can hold"):
+        store.save(tmp_path / "it.nc", thing)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", [None, "loss", "step"])
 def test_data_arrays_come_back(tmp_path, name):
     array = xr.DataArray(

@@ -23,6 +23,7 @@ class Flags(Coding):
 def run(flags: Flags, command: str) -> None:
     """Write the compressed file; print its size."""
     del command
+    flags.expect_apart()
     raw = files.read_bytes(flags.file)
     try:
         text = raw.decode()

@@ -17,6 +17,7 @@ class Flags(Coding):
 def run(flags: Flags, command: str) -> None:
     """Write the text; print how long it is."""
     del command
+    flags.expect_apart()
     data = files.read_bytes(flags.file)
     model = TextModel.named(flags.model)
     try:
