@@ -14,7 +14,7 @@ from promptax.steering import Annealing
 from promptax.steering.base import Tuning
 from promptax.steering.search import behind
 from promptax.steering.search_problem import SearchProblem, Sizes
-from promptax.studies.prompt_arena import figures
+from promptax.studies.prompt_arena import page
 from promptax.studies.prompt_arena.beside import Beside
 from promptax.studies.prompt_arena.claims import claims
 from promptax.studies.prompt_arena.conditions import (
@@ -255,16 +255,41 @@ def test_tracks_are_never_mixed_and_what_is_beside_is_not_ranked():
         ("sampled", "Good"),
     ]
     sampled = {name: tree for name, tree in RESULTS.items() if name.startswith("sampled")}
-    whole = figures.parts(sampled)
+    whole = page.parts(sampled)
     assert [part.heading for part in whole] == [
         "What this is",
         "Sampled track",
         "Beside the sampled track: what gradients tune",
+        "What each search does",
     ]
-    assert whole[-1].table == [
+    assert whole[2].table == [
         {"what": "Soft, learning rate 1", "gap": "-0.200"},
         {"what": "Good (the search with the smallest gap)", "gap": "0.500"},
     ]
+
+
+def test_rates_stand_beside_each_other():
+    """A search at its default, raced, and in hindsight; what has no rate stays out."""
+    raced = {
+        f"{name} · Bad, rate raced": made_up(GOOD)
+        for name in ("exact · hard 4^7 seed 1", "exact · easy 4^7 seed 0")
+    }
+    parts = page.parts(RESULTS | raced)
+    (rates,) = (part for part in parts if part.heading == "Rates in the exact track")
+    assert rates.table == [
+        {
+            "search": "Bad",
+            "rate": "rate",
+            "default": "0.250",
+            "raced": "0.000",
+            "hindsight": "0.000",
+        }
+    ]
+
+
+def test_what_a_search_does_is_the_first_sentence_of_its_class():
+    assert page.first_sentence(Annealing).startswith("Searches a hard prompt by random changes")
+    assert page.first_sentence(Annealing).endswith("worse ones while it is hot.")
 
 
 def test_the_leaderboard_says_what_was_spent():

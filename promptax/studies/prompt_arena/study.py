@@ -9,7 +9,7 @@ from promptax.experiments.conditions import Condition
 from promptax.report.pages.study import Part
 from promptax.studies.base import Study
 from promptax.studies.judging import Claim
-from promptax.studies.prompt_arena import claims, conditions, figures
+from promptax.studies.prompt_arena import claims, conditions, page
 from promptax.studies.prompt_arena.reading import Reader, leaderboard
 
 
@@ -36,7 +36,7 @@ class PromptArena(Study):
         return claims.claims(results)
 
     def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
-        return figures.parts(results)
+        return page.parts(results)
 
     def tables(self, results: Mapping[str, xr.DataTree]) -> dict[str, list[dict[str, object]]]:
         return {"leaderboard": leaderboard(Reader(results))}
