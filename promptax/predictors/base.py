@@ -80,7 +80,6 @@ class Architecture(Spec, open_as="network", default="Transformer"):
     @abc.abstractmethod
     def embedding_width(self) -> int:
         """How many numbers a row behind the embedding has."""
-        """The width of an embedding row."""
 
     @abc.abstractmethod
     def output_width(self) -> int:
