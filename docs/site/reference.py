@@ -141,8 +141,8 @@ def _index(groups: dict[str, list[PublicName]]) -> str:
 INDEX_INTRODUCTION = """# Reference
 
 Every public name, from its docstring: what it is, what it returns, shapes in axis words, units,
-errors, and the paper or equation behind it. Names are grouped by the room that they live in. A room is a folder of
-`promptax`; `px.NAME` is a shorter way to what is used most.
+errors, and the paper or equation behind it. Names are grouped by the room that they live in. A room
+is a folder of `promptax`; `px.NAME` is a shorter way to what is used most.
 
 - [What `px` offers](px.md)
 - The command line says what it takes: `promptax --help`, `promptax tune --help`, `promptax list`.
