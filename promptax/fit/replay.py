@@ -30,6 +30,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
@@ -134,7 +135,7 @@ def replay(
 
 def _are_finite(numbers: Array) -> bool:
     """Whether all are, as far as that is known while a replay is traced."""
-    return isinstance(numbers, Tracer) or bool(jnp.isfinite(numbers).all())
+    return isinstance(numbers, Tracer) or bool(np.isfinite(np.asarray(numbers)).all())
 
 
 def _check_settings(settings: FitSettings, frozen: Tree) -> None:
