@@ -20,6 +20,12 @@ MISTAKES = {
     "no sequences": (["evaluate", "x", "--sequences", "0"], "--sequences from 1"),
     "endless sequences": (["evaluate", "x", "--sequences", str(10**12)], "--sequences from 1"),
     "no updates": (["bench", "--updates", "0"], "--updates from 1"),
+    "a model of others": (["bench", "--network", "languagemodel"], "a network to train from its"),
+    "a pipe as a task": ([*SMALL, "--task", "@pipe"], "a device or a pipe"),
+    "deep folders": (["pretrain", "--out", "a/" * 2000], "at most 500 folders"),
+    "a long name": (["pretrain", "--out", "n" * 300], "Expected a path"),
+    "a zero byte": (["pretrain", "--out", "a\0b"], "with a zero byte"),
+    "millions of seeds": (["study", "reddy2023", "--study.seeds", "100000000"], "at most 10,000"),
     "no rounds": (["bench", "--rounds", "-1"], "--rounds from 1"),
     "no prompts": (["diagnose", "--mixture", "0"], "--mixture from 1"),
     "no tolerance": (["diagnose", "--tolerance", "nan"], "--tolerance of at least 0"),
@@ -45,6 +51,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
     for name, text in {"broken_spec": "{", "empty_spec": "{}"}.items():
         files.write_text(tmp_path / name / "spec.json", text)
     return tmp_path

@@ -5,6 +5,7 @@ import dataclasses
 from promptax.cli.printing import print_rows
 from promptax.experiments import bench
 from promptax.predictors import Architecture
+from promptax.specs import check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,11 @@ class Flags:
 def run(flags: Flags, command: str) -> None:
     """Print milliseconds: of each kind of update, or by size."""
     del command
+    check(
+        not flags.network.trained,
+        f"Expected a network to train from its beginning; {type(flags.network).__name__} has "
+        "weights that others trained, and updates of 256 sequences take minutes and gigabytes.",
+    )
     if flags.growth:
         _print_growth(flags)
     else:
