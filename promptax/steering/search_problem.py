@@ -130,6 +130,7 @@ class SearchProblem:
             rows: how many of a prompt's rows are read, from the first; None: all of them.
             wanted: candidates that count; others lose +inf, and are free. None: all of them.
         """
+        check_candidates(len(prompts))
         spelled, episodes = self._spelled(prompts), self._episodes()
         loss = after_any(self.predictor, spelled, rows, episodes, self.sizes)
         if self.weights is not None:
@@ -168,6 +169,7 @@ class SearchProblem:
         """The means by which the race picks its winner; what it read is counted afterwards, since
         it may read inside a loop of its own."""
         episodes, candidates, spelled = self._episodes(), len(prompts), self._spelled(prompts)
+        check_candidates(candidates)
         self.raced.append(candidates)
         check(self.weights is None, "Expected no race with exact: an expectation needs all of it.")
         counts = jnp.full(candidates, prompts.shape[1]) if rows is None else rows
@@ -248,6 +250,15 @@ class SearchProblem:
         forward = number, sequences + 0 * number, new_rows + frozen_rows
         counts = (*forward, derivatives * number, derivatives * new_rows)
         self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
+
+
+def check_candidates(count: int) -> None:
+    """Raise ValueError if nothing is asked for: no prompt would win."""
+    check(
+        count >= 1,
+        "Expected at least one prompt to read or to race; got none. Give those that do not count "
+        "as wanted=False.",
+    )
 
 
 def after_any(

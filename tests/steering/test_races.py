@@ -164,3 +164,12 @@ def test_the_best_of_a_pool_costs_less_when_it_is_raced():
 def test_what_cannot_be_raced_is_named(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+@pytest.mark.parametrize("race", [None, UCB()])
+def test_nothing_to_read_is_named(race):
+    """No prompt at all: a race without candidates, or a step without any."""
+    sizes, episodes = Sizes(DIE.outcome, 2, None, 1), Episode(jnp.zeros((3, 4), jnp.int32))
+    problem = SearchProblem(DICE.bayes(), sizes, episodes, race=race)
+    with pytest.raises(ValueError, match="Expected at least one prompt to read or to race; got no"):
+        problem.means(jnp.zeros((0, 2), jnp.int32))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from promptax import FitSettings
+from promptax.predictors import LSTM
 from promptax.protocol.outcomes import Episode
 from promptax.steering import (
     EditBeam,
@@ -32,7 +33,12 @@ from promptax.steering.searches.edits.segment_rewriting import segment_gains
 from promptax.steering.searches.policy.writing import log_probabilities
 from promptax.steering.searches.pruning.demonstrations import drawn
 from promptax.steering.searches.tree.tree_search import bounded
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
+from promptax.tasks import (
+    Categorical,
+    CategoricalMixture,
+    DirichletCategorical,
+    LinearRegression,
+)
 
 KEY = jax.random.key(2)
 COINS, COIN = DirichletCategorical((1.0, 1.0)).bayes(), Categorical((0.0, 1.0))
@@ -217,10 +223,11 @@ def test_covariances_adapt_to_an_ellipse_and_see_ranks_alone():
 
     def generation(number, carry):
         strategy, _ = carry
-        points = strategy.draw(jax.random.fold_in(KEY, number), 12)
+        axes = strategy.axes()
+        points = strategy.draw(jax.random.fold_in(KEY, number), 12, axes)
         losses = jnp.sum((scales * (points - centre)) ** 2, axis=1)
-        new = strategy.adapt(points, losses, number)
-        other = strategy.adapt(points, -jnp.exp(-1e-3 * losses), number)
+        new = strategy.adapt(points, losses, number, axes)
+        other = strategy.adapt(points, -jnp.exp(-1e-3 * losses), number, axes)
         return new, jnp.max(jnp.abs(new.mean - other.mean))
 
     zeros = jnp.zeros(3)
@@ -308,3 +315,11 @@ def test_what_a_search_cannot_do_is_refused_before_it_reads():
         TreeSearch(length=2, nodes=5).verify(COINS, COIN, FitSettings(steps=6, length=5))
     with pytest.raises(ValueError, match="a batch with the 24 symbols of the demonstrations"):
         ThresholdPruning(length=2).verify(COINS, COIN, FitSettings(batch=4, length=5))
+
+
+def test_a_policy_needs_symbols():
+    """A network over points reads no tokens: it is named before anything is computed."""
+    task = LinearRegression()
+    network = LSTM(width=2).build(KEY, task.outcome)
+    with pytest.raises(TypeError, match="Expected symbols, of which PolicySearch makes prompts"):
+        PolicySearch(length=2).verify(network, task, FitSettings(length=3))
