@@ -33,6 +33,7 @@ from promptax.tasks.recorded import Recorded as Recorded
 from promptax.tasks.regression.fourier_regression import FourierRegression as FourierRegression
 from promptax.tasks.regression.linear_regression import LinearRegression as LinearRegression
 from promptax.tasks.regression.sign_regression import SignRegression as SignRegression
+from promptax.tasks.regression.sine_regression import SineRegression as SineRegression
 from promptax.tasks.regression.sparse_regression import SparseRegression as SparseRegression
 from promptax.tasks.switching.live_and_die import LiveAndDie as LiveAndDie
 from promptax.tasks.switching.partition_tree import PartitionTree as PartitionTree
