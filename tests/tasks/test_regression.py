@@ -14,6 +14,7 @@ from promptax.tasks import (
     FourierRegression,
     LinearRegression,
     SignRegression,
+    SineRegression,
     SparseRegression,
 )
 from promptax.tasks.pools.drawing import draw_latents
@@ -78,7 +79,21 @@ def of_waves():
     return FourierRegression(2, 1.3, SIGMA), 1, [(np.zeros(5), 1.3**2 * np.eye(5))]
 
 
-FAMILIES = {"pool": of_pool, "signs": of_signs, "supports": of_supports, "waves": of_waves}
+def of_sines():
+    """Weights a (cos φ, sin φ) of sin x and cos x, with a ~ N(1.1, 0.8²) and three phases φ."""
+    angles = np.pi * np.arange(3) / 3
+    units = [np.array([np.cos(angle), np.sin(angle)]) for angle in angles]
+    hypotheses = [(1.1 * unit, 0.8**2 * np.outer(unit, unit)) for unit in units]
+    return SineRegression(3, 1.1, 0.8, SIGMA), 1, hypotheses
+
+
+FAMILIES = {
+    "pool": of_pool,
+    "signs": of_signs,
+    "supports": of_supports,
+    "waves": of_waves,
+    "sines": of_sines,
+}
 
 
 @pytest.mark.slow
@@ -92,6 +107,8 @@ def test_families_are_sums_over_all_hypotheses(family):
     if isinstance(task, FourierRegression):
         angles = np.pi * x * [1, 2]
         features = np.concatenate([np.ones_like(x), np.cos(angles), np.sin(angles)], axis=1)
+    elif isinstance(task, SineRegression):
+        features = np.concatenate([np.sin(x), np.cos(x)], axis=1)
     expected = conditioned(features, y, hypotheses, SIGMA)
     for double, tolerance in ((True, 1e-9), (False, 1e-5)):
         with jax.enable_x64(double):
@@ -265,6 +282,7 @@ def test_neighbours_are_remembered_from_one_reading_to_the_next():
         (lambda: SparseRegression(4, 5), "from 1 to 4 numbers that are not 0, the dimensions"),
         (lambda: SparseRegression(40, 8), "few enough supports for beliefs of at most 4,194,304"),
         (lambda: FourierRegression(0), "from 1 to 512 frequencies; got 0"),
+        (lambda: SineRegression(0), "from 1 to 4096 phases; got 0"),
         (lambda: SparseRegression(noise_scale=0.0), "noise_scale above 0 and finite, a standard"),
         (lambda: references.Ridge(2, 0.0), "penalty above 0 and finite; got 0.0. The limit at 0"),
         (lambda: references.MinimumNorm(0), "at least 1 dimension; got 0"),
