@@ -2,6 +2,7 @@
 
 from promptax.predictors.base import Architecture as Architecture
 from promptax.predictors.base import Network as Network
+from promptax.predictors.constant import Constant as Constant
 from promptax.predictors.fast_weights.delta_net import DeltaNet as DeltaNet
 from promptax.predictors.fast_weights.linear_attention import LinearAttention as LinearAttention
 from promptax.predictors.fast_weights.momentum_attention import (
