@@ -9,13 +9,20 @@ from support.judges import same
 from support.logits import Logits, OneLogit
 
 import promptax as px
+from promptax.evaluation import expected_losses
 from promptax.evaluation.exact import enumeration
 from promptax.fit import MAML, Adapting, FirstOrderMAML, Reptile
 from promptax.fit.updates import Program, loss_and_gradient
-from promptax.predictors import LSTM
+from promptax.predictors import LSTM, Constant, Perceptron
 from promptax.protocol.outcomes import Episode
 from promptax.specs import traced
-from promptax.tasks import Categorical, LiveAndDie, MarkovChain
+from promptax.tasks import (
+    Categorical,
+    DirichletCategorical,
+    LinearRegression,
+    LiveAndDie,
+    MarkovChain,
+)
 
 KEY = jax.random.key(3)
 TOKENS = jnp.array([[0, 1, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0]])
@@ -170,3 +177,31 @@ def test_tasks_without_a_latent_to_share_are_refused():
         px.pretrain(KEY, OneLogit(), LiveAndDie(), settings, objective=steps, callbacks=())
     with pytest.raises(ValueError, match="which no query goes on from"):
         MAML(support_sequences=1, in_context=True)
+
+
+def test_adapting_answers_points_as_steps_on_those_before():
+    """A perceptron sees the question alone: what it learned of other points are its weights."""
+    task, steps = LinearRegression(2), MAML(inner_steps=2, inner_rate=0.1)
+    network = Perceptron(width=3).build(KEY, task.outcome)
+    rows = task.sample(KEY, 6).inputs
+    adapting = Adapting(network, steps, in_context=True)
+    said = np.asarray(px.predict(adapting, rows))
+    adapted = steps.adapt(network, rows[:5])  # with the question
+    np.testing.assert_allclose(said[5], px.predict(adapted, rows[4:])[1], rtol=1e-5)
+    assert np.abs(said[5] - px.predict(network, rows)[5]).max() > 1e-3
+    np.testing.assert_allclose(said[1], px.predict(network, rows)[1], rtol=1e-5)
+    state, _ = adapting.advance(adapting.start(6), rows[:3])
+    pieces = adapting.advance(state, rows[3:])[1].shown()
+    np.testing.assert_allclose(pieces, said[3:], rtol=1e-4)
+    with pytest.raises(ValueError, match="Expected in_context=True for a predictor of points"):
+        Adapting(network, steps)
+
+
+def test_what_says_the_same_at_every_step_has_exact_expectations():
+    """Two logits that start equal, and one summed step at the best rate: 2.8779 nats of regret."""
+    coins, fair = DirichletCategorical((1.0, 1.0)), Constant().build(KEY, 2)
+    fair = eqx.tree_at(lambda model: model.values, fair, jnp.zeros(2))
+    steps = MAML(inner_rate=0.1574 / 2, inner_loss="sum")
+    losses = expected_losses(Adapting(fair, steps), coins, 50)
+    np.testing.assert_allclose(losses.sum() - sum(coins.oracle_entropy(50)), 2.8779, atol=2e-4)
+    np.testing.assert_allclose(expected_losses(fair, coins, 3), np.log(2), rtol=1e-6)
