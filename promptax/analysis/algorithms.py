@@ -123,12 +123,14 @@ class HeldAlgorithms(NamedTuple):
 
     def distances(self, predictor: Predictor) -> Float[np.ndarray, "algorithm sequence time"]:
         """How far a predictor is from each algorithm, as in `algorithm_distances`."""
+        if not self.predicted:
+            return np.zeros((0, *self.scored.shape))
         numbers = np.asarray(_predictions(traced(predictor), self.episodes.inputs))
         rows = [
             _distances(self.outcome, numbers, algorithm, self.symmetric)
             for algorithm in self.predicted.values()
         ]
-        return np.array(rows).reshape(len(rows), *self.scored.shape)  # there may be no algorithm
+        return np.array(rows)
 
 
 def hold_algorithms(

@@ -28,18 +28,21 @@ from promptax.experiments.measurement import (
     keep_nothing,
     silent,
 )
+from promptax.fit.adapting import Adapting
 from promptax.fit.loop import pretrain
+from promptax.fit.objectives import InnerSteps, LogLoss, Objective
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM
 from promptax.predictors.base import Architecture
 from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points, Symbols
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check, to_json, traced
+from promptax.specs import check, later, to_json, traced
 from promptax.tasks import DirichletCategorical
 from promptax.tasks.base import Task
 
 TRAINING, NETWORK = "training", "network"  # the group of losses, and who is judged
+UNADAPTED = "without inner steps"  # the same network as it is, where it is judged after inner steps
 LEARNING, DISTANCES = ".learning", ".distances"  # of the groups that belong to a source's
 
 
@@ -83,6 +86,14 @@ class Training(Measurement):
     """Sequences of each source to evaluate on at the end."""
     length: int = 100
     """Steps of each of these."""
+    objective: Objective = later(LogLoss())
+    """What training makes small."""
+    adapting: InnerSteps | None = later(None)
+    """The inner steps after which the network is judged at the end, taken anew after every
+    observation (`Adapting`). What it says without them is `without inner steps`; so it is looked at
+    while it is trained. None: it is judged as it is."""
+    in_context: bool = later(False)
+    """Whether, after its inner steps, it has also read what it adapted to."""
 
     def __check_init__(self) -> None:
         check(
@@ -102,7 +113,7 @@ class Training(Measurement):
             f"Expected sources whose letters and digits differ, and none named {TRAINING!r}; got "
             f"{list(self.sources)}.",
         )
-        taken = sorted({NETWORK, "oracle", "bayes"} & set(self.algorithms))
+        taken = sorted({NETWORK, UNADAPTED, "oracle", "bayes"} & set(self.algorithms))
         check(not taken, f"Expected algorithms with names of their own; got {taken}.")
         for name, source in self.sources.items():
             check(
@@ -158,6 +169,7 @@ class Training(Measurement):
             self.network,
             self.task,
             self.training,
+            objective=self.objective,
             probes=(probe,),
             checkpoint=keep(TRAINING),
             callbacks=announce(TRAINING),
@@ -165,10 +177,13 @@ class Training(Measurement):
         yield TRAINING, fitted.history
         network = fitted.predictor
         assert isinstance(network, Predictor)  # one repetition
+        judged = {NETWORK: self._judged(network)}
+        if self.adapting is not None:
+            judged[UNADAPTED] = network
         for index, (name, source) in enumerate(self.sources.items()):
             losses = evaluate(
                 jax.random.fold_in(evaluate_key, index),
-                {NETWORK: network, **algorithms},
+                {**judged, **algorithms},
                 source,
                 self.sequences,
                 self.length,
@@ -180,8 +195,14 @@ class Training(Measurement):
             learned = _learned(fitted.probes, name, list(algorithms))
             yield slug(name) + LEARNING, learned.assign_attrs(target=name)
             if algorithms:
-                judged = {NETWORK: network, **algorithms}
-                yield slug(name) + DISTANCES, _distances(held[name], judged)
+                apart = _distances(held[name], {NETWORK: judged[NETWORK], **algorithms})
+                yield slug(name) + DISTANCES, apart
+
+    def _judged(self, network: Predictor) -> Predictor:
+        """What is judged of a network: itself, or what it says after its inner steps."""
+        if self.adapting is None:
+            return network
+        return Adapting(network, self.adapting, self.in_context)
 
     def _hold(
         self, key: Key[Array, ""], algorithms: dict[str, Predictor]

@@ -1,5 +1,6 @@
 """A network that is trained and held against named predictors: what is measured, and refused."""
 
+import json
 import re
 
 import jax
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from promptax import FitSettings
+from promptax import FitSettings, specs
 from promptax.analysis.algorithms import hold_algorithms
 from promptax.experiments.training import Look, Training
-from promptax.predictors import LSTM
+from promptax.fit import MAML
+from promptax.predictors import LSTM, Constant
 from promptax.tasks import (
     Categorical,
     DirichletCategorical,
@@ -53,6 +55,32 @@ def test_numbers_are_told_by_cosines_and_distances_too():
         "Bayes",
         "least squares",
     ]
+
+
+def test_a_network_is_judged_after_its_inner_steps():
+    """By the exact expectation, which a model without memory has, and beside itself as it is."""
+    steps, coins = MAML(support=2, inner_loss="sum"), DirichletCategorical((1.0, 1.0))
+    measurement = Training(
+        network=Constant(),
+        task=coins,
+        training=FitSettings(steps=1, batch=2, length=4),
+        sources={"coins": coins},
+        looks=1,
+        look_sequences=2,
+        sequences=2,
+        length=4,
+        objective=steps,
+        adapting=steps,
+    )
+    again = specs.from_json(json.loads(json.dumps(specs.to_json(measurement))))
+    assert again == measurement
+    final = dict(measurement.stages(0))["coins"].isel(repetition=0)
+    assert {"network", "without inner steps"} < set(final.predictor.values.tolist())
+    after, before = (
+        final["regret"].sel(predictor=name).values for name in ("network", "without inner steps")
+    )
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-5)  # nothing was observed
+    assert np.abs(after - before).max() > 1e-3
 
 
 def test_the_first_answer_is_right_by_memory_alone():
