@@ -1,6 +1,8 @@
 """Laws that every objective obeys: what a fit makes small, and its gradient."""
 
+import inspect
 import json
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -12,9 +14,9 @@ from support.logits import leaky
 
 from promptax import FitSettings, specs
 from promptax.evaluation.exact import enumeration
-from promptax.fit import Objective
+from promptax.fit import MAML, Objective
 from promptax.fit.updates import Program, loss_and_gradient
-from promptax.predictors import LSTM, Transformer
+from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.protocol.outcomes import Episode
 from promptax.steering import VariationalPrompt
 from promptax.tasks import Categorical
@@ -23,6 +25,12 @@ KEY = jax.random.key(3)
 SETTINGS = FitSettings(steps=2, batch=4, length=6, learning_rate=1e-2)
 TOKENS = jnp.array([[0, 1, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0], [0, 1, 0, 0, 1, 1]])
 ARCHITECTURES = {"LSTM": LSTM(width=3), "Transformer": Transformer(width=4, heads=2)}
+# Networks with a derivative that is written by hand, which may have none of its own, or a wrong one
+BY_HAND = {
+    name: member.examples()[0]
+    for name, member in judges.members(Architecture).items()
+    if "jax.custom_" in Path(inspect.getfile(member)).read_text(encoding="utf-8")
+}
 EXAMPLES = judges.examples(Objective)
 every_objective = pytest.mark.parametrize("objective", EXAMPLES)
 
@@ -40,7 +48,7 @@ def suited(objective, architecture="LSTM"):
     """A predictor that the objective fits: a network, or one behind a prompt with a posterior."""
     if is_like_another(objective):
         return objective.equip(leaky(), SETTINGS)
-    network = ARCHITECTURES[architecture].build(KEY, 2)
+    network = (BY_HAND | ARCHITECTURES)[architecture].build(KEY, 2)
     for predictor in (network, VariationalPrompt(length=2).steer(KEY, network)):
         try:
             equipped = objective.equip(predictor, SETTINGS)
@@ -85,7 +93,10 @@ def test_micro_batches_change_nothing(objective):
 
 
 def cases():
-    """Every example on an LSTM; the first of each member also where products meet: attention."""
+    """Every example on an LSTM; the first of each member also where products meet: attention. MAML
+    takes derivatives of derivatives, which every network has to have."""
+    for name in sorted(BY_HAND.keys() - ARCHITECTURES.keys()):
+        yield pytest.param(MAML(support=3), name, id=f"MAML-{name}", marks=pytest.mark.slow)
     for case in EXAMPLES:
         yield pytest.param(*case.values, "LSTM", id=f"{case.id}-LSTM")
         if case.id.endswith("-0") and not is_like_another(*case.values):
