@@ -10,12 +10,21 @@ import xarray as xr
 from promptax.experiments.groups import slug
 from promptax.experiments.training import DISTANCES, LEARNING, NETWORK
 from promptax.specs import to_json
-from promptax.studies import Akyurek2022, Genewein2023, GrauMoya2024, Reddy2023, Wurgaft2025
+from promptax.studies import (
+    Akyurek2022,
+    Genewein2023,
+    GrauMoya2024,
+    LearningToLearn,
+    Reddy2023,
+    Wurgaft2025,
+)
 from promptax.studies.akyurek_2022 import claims as akyurek
 from promptax.studies.akyurek_2022.figures import nearest_in_words
 from promptax.studies.genewein_2023 import claims as genewein
 from promptax.studies.graumoya_2024 import claims as graumoya
 from promptax.studies.graumoya_2024.figures import distance_by_step
+from promptax.studies.learning_to_learn import claims as learning
+from promptax.studies.learning_to_learn.study import SCALES as LEARNING_SCALES
 from promptax.studies.reddy_2023 import claims as reddy
 from promptax.studies.trainings import Results
 from promptax.studies.wurgaft_2025 import claims as wurgaft
@@ -183,12 +192,30 @@ def graumoya_world(name, training, wrong):
     return {graumoya.TREES: told}
 
 
+def learning_world(name, training, wrong):
+    """Nats above exact Bayes, and the same in the other order."""
+    kind, source = name.rsplit(" on ", 1)
+    above = {
+        learning.MEMORY: 0.05,
+        learning.COUNTS: 0.2,
+        learning.GRADIENT: 1.5 if source == learning.SWITCHING else 0.3,
+        learning.BOTH: 0.4,
+        learning.FIRST_ORDER: 0.6,
+        learning.REPTILE: 0.9,
+        learning.ONE: 1.3,
+        learning.START: 2.0,
+    }[kind]
+    far = 2 + (1.95 - above if wrong else above)
+    return {source: Told({NETWORK: (1, far), learning.BAYES: (1, 2)})}
+
+
 WORLDS = {
     Wurgaft2025: wurgaft_world,
     Genewein2023: genewein_world,
     Akyurek2022: akyurek_world,
     Reddy2023: reddy_world,
     GrauMoya2024: graumoya_world,
+    LearningToLearn: learning_world,
 }
 EXACT = {"a2", "a5"}  # claims that no network can make fail
 SIGNS = {  # claims of signs alone
@@ -196,6 +223,7 @@ SIGNS = {  # claims of signs alone
     Akyurek2022: {"e3"},
     Reddy2023: {"h1 bursts", "h1 classes", "h2"},
     GrauMoya2024: {"b2 size", "b2 length"},
+    LearningToLearn: {"memory wins", "both", "sines"},
 }
 every_study = pytest.mark.parametrize("study", WORLDS, ids=lambda study: study.__name__)
 
@@ -213,6 +241,17 @@ def results(study, wrong=False, seeds=1):
 
 def results_of(told, source, training):
     return Results(xr.DataTree.from_dict(dict(told.groups(source, training))))
+
+
+def test_every_learner_is_trained_on_as_many_tokens():
+    """As `Cost` charges them: each inner step reads the sequence once more."""
+    for name, training in LearningToLearn().trainings("small").items():
+        settings = training.training
+        readings = training.objective.readings(settings.length)
+        tokens = settings.steps * settings.batch * settings.length * readings
+        assert 0.95 * LEARNING_SCALES["small"].tokens < tokens <= LEARNING_SCALES["small"].tokens, (
+            name
+        )
 
 
 def test_the_nearest_gradient_step_is_that_of_the_mean_over_seeds():

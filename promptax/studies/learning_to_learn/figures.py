@@ -1,0 +1,148 @@
+"""The study's page: which kind won where, in sentences, and regret observation by observation."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from promptax.experiments.training import NETWORK
+from promptax.report.figures import learning
+from promptax.report.pages.study import Part
+from promptax.report.wording import nats
+from promptax.studies.learning_to_learn.claims import (
+    BAYES,
+    BOTH,
+    COUNTS,
+    GRADIENT,
+    MEMORY,
+    ONE,
+    POINTS,
+    SINE_ORDER,
+    SINES,
+    SOURCES,
+    SYMBOLS,
+    kinds_on,
+    means,
+)
+from promptax.studies.trainings import Reader, Results
+
+LABELS = {
+    MEMORY: "memory: LSTM",
+    BOTH: "both: LSTM with MAML",
+    GRADIENT: "one logit, five steps",
+    ONE: "one logit, one step",
+    COUNTS: "one logit, a rate for each count",
+}
+MOST_SHOWN = 3.0  # nats an answer
+_ABOUT = (
+    "Memory is a network that reads: an LSTM of symbols, a Transformer of points, trained on log "
+    "loss. Gradient steps are taken by a model that remembers nothing, one logit for coins and a "
+    "perceptron for points, anew after every observation, on all that was observed; training "
+    "differentiates through them. Both is the network that reads, with such steps beside. All were "
+    "trained on the same number of tokens, and an inner step counts as one more reading."
+)
+
+
+def parts(reader: Reader) -> list[Part]:
+    """Who won, a figure for each source, and the four starts on sines."""
+    sources = [source for source in SOURCES if kinds_on(reader, source)]
+    if not sources:
+        return []
+    said = " ".join(_winner(reader, source) for source in sources)
+    table = [row for source in sources for row in _rows(reader, source)]
+    sections = [Part("Which kind wins", f"{said} {_ABOUT}", [], table)]
+    drawn = [_regret(reader, source) for source in sources]
+    sections.append(Part("Regret over observations", "", drawn))
+    if all(kind in kinds_on(reader, SINES) for kind in SINE_ORDER):
+        sections.append(Part("Four starts on sines", "", [_starts(reader)]))
+    return sections
+
+
+def _winner(reader: Reader, source: str) -> str:
+    """Who is nearest to exact Bayes, in a sentence."""
+    medians = {kind: median for kind, median, _ in means(reader, source)}
+    order = sorted(medians, key=lambda kind: medians[kind])
+    others = ", ".join(f"{kind} {_in_words(medians[kind])}" for kind in order[1:])
+    best = f"On {source}, nearest to exact Bayes: {order[0]}, {_in_words(medians[order[0]])} nats"
+    return f"{best} above it (then {others})." if others else f"{best} above it."
+
+
+def _in_words(value: float) -> str:
+    """Nats; steps that are too long lose more than any bound."""
+    return nats(value) if np.isfinite(value) else "without bound"
+
+
+def _rows(reader: Reader, source: str) -> list[dict[str, str]]:
+    return [
+        {
+            "source": source,
+            "learner": kind,
+            "nats above exact Bayes": _in_words(median),
+            "half the spread between seeds": f"{spread:.3f}" if np.isfinite(spread) else "",
+        }
+        for kind, median, spread in means(reader, source)
+    ]
+
+
+def observed(results: Results, source: str, row: str, variable: str) -> tuple:
+    """Numbers of observations, and a curve over them: of points, at their answers."""
+    final = results.final(source)
+    curve, time = final[variable].sel(predictor=row).values, final.time.values
+    return (time[1::2] // 2, curve[1::2]) if source in POINTS else (time, curve)
+
+
+def _mean_curve(trainings: list[Results], source: str, row: str, variable: str) -> tuple:
+    across = observed(trainings[0], source, row, variable)[0]
+    curves = [observed(results, source, row, variable)[1] for results in trainings]
+    return across, np.mean(curves, axis=0)
+
+
+def _up_to(curve: tuple, most: float) -> tuple:
+    """A curve without what is above a bound, or no number."""
+    across, values = curve
+    return across, np.where(values <= most, values, np.nan)
+
+
+def _regret(reader: Reader, source: str) -> tuple[str, Figure]:
+    kinds, labels = kinds_on(reader, source), LABELS if source in SYMBOLS else {}
+    curves = {
+        labels.get(kind, kind): _mean_curve(trainings, source, NETWORK, "regret")
+        for kind, trainings in kinds.items()
+    }
+    exact = _mean_curve(next(iter(kinds.values())), source, BAYES, "regret")
+    curves["exact Bayes"] = exact
+    said = ", ".join(f"{kind} {_in_words(float(curve[1][-1]))}" for kind, curve in curves.items())
+    remembers = curves.get(labels.get(MEMORY, MEMORY), exact)
+    most = 4 * max(float(exact[1][-1]), float(remembers[1][-1]))
+    figure = learning.lines(
+        f"Regret on {source}",
+        {"": {kind: _up_to(curve, most) for kind, curve in curves.items()}},
+        "points" if source in POINTS else "observations",
+        "regret [nats]",
+        "Cumulative regret to the oracle, which knows what is hidden. Mean over seeds. Curves end "
+        "where they are four times as high as memory and exact Bayes.",
+        dashed=["exact Bayes"],
+    )
+    return f"Regret on {source} at the end: {said}.", figure
+
+
+def _starts(reader: Reader) -> tuple[str, Figure]:
+    kinds = kinds_on(reader, SINES)
+    curves = {}
+    for kind in SINE_ORDER:
+        across, network = _mean_curve(kinds[kind], SINES, NETWORK, "per_step")
+        exact = _mean_curve(kinds[kind], SINES, BAYES, "per_step")[1]
+        curves[kind] = across, network - exact
+    ends = ", ".join(
+        f"{kind} {_in_words(float(np.mean(curve[1][len(curve[1]) // 2 :])))}"
+        for kind, curve in curves.items()
+    )
+    return (
+        f"Nats above exact Bayes for an answer, mean over the second half of the points: {ends}.",
+        learning.lines(
+            "Inner steps from four starts",
+            {"": {kind: _up_to(curve, MOST_SHOWN) for kind, curve in curves.items()}},
+            "points",
+            "above exact Bayes [nats per answer]",
+            "All take the same inner steps when they are judged. Mean over seeds. What is above "
+            f"{MOST_SHOWN:g} is left out: steps that are too long lose any number.",
+        ),
+    )

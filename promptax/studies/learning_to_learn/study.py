@@ -1,0 +1,201 @@
+"""The study: three kinds of learners on five sources, at equal training tokens."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import xarray as xr
+
+from promptax.experiments.training import Training
+from promptax.fit.objectives import (
+    MAML,
+    CountRates,
+    FirstOrderMAML,
+    InnerSteps,
+    LogLoss,
+    MetaSGD,
+    Objective,
+    Reptile,
+)
+from promptax.fit.settings import FitSettings
+from promptax.predictors import LSTM, Architecture, Constant, Perceptron, Transformer
+from promptax.report.pages.study import Part
+from promptax.studies.judging import ClaimList
+from promptax.studies.learning_to_learn import claims, figures
+from promptax.studies.learning_to_learn.claims import (
+    BOTH,
+    COINS,
+    COUNTS,
+    FIRST_ORDER,
+    GRADIENT,
+    LINES,
+    MEMORY,
+    ONE,
+    POINTS,
+    REPTILE,
+    SINES,
+    SOURCES,
+    START,
+    SWITCHING,
+    TWO,
+    name_of,
+)
+from promptax.studies.trainings import Reader, TrainingStudy
+from promptax.tasks import (
+    CategoricalMixture,
+    DirichletCategorical,
+    LinearRegression,
+    RandomShifts,
+    SineRegression,
+    Task,
+)
+
+
+class Scale(NamedTuple):
+    """Sizes of everything. `kinds`: none are all of them; `tokens`: of a training; `length`: steps
+    of sequences of symbols; `rows`: two for each point."""
+
+    sources: tuple[str, ...]
+    kinds: tuple[str, ...]
+    tokens: int
+    width: int
+    units: int
+    length: int
+    rows: int
+    sequences: int
+
+
+SCALES = {
+    "smoke": Scale((COINS, SINES), (MEMORY, GRADIENT, START), 20_000, 4, 8, 8, 8, 16),
+    "small": Scale(SOURCES, (), 2_000_000, 32, 40, 50, 40, 256),
+    "paper": Scale(SOURCES, (), 200_000_000, 128, 40, 50, 40, 2048),
+}
+"""`paper`: there is none; these sizes are for a GPU. 40 units are those of Finn et al. 2017."""
+
+TASKS: dict[str, Task] = {
+    COINS: DirichletCategorical((1.0, 1.0)),
+    TWO: CategoricalMixture(((0.2, 0.8), (0.8, 0.2)), (0.5, 0.5)),
+    SWITCHING: RandomShifts(period=10.0),
+    LINES: LinearRegression(),
+    SINES: SineRegression(amplitude=1.0, prior_scale=0.5, noise_scale=0.2),
+}
+"""Sines have 0.4 times the paper's amplitude: other units, in which a network that was not trained
+yet, whose standard deviations are near 1, takes inner steps that are not too long."""
+
+NETWORK_BATCH, SMALLEST_BATCH = 32, 2  # sequences of an update; of a model that is read very often
+STEPS = 5  # inner steps; the paper takes 1 in training and up to 10 later
+
+
+class Learner(NamedTuple):
+    """How something is trained, and how it adapts when it is judged."""
+
+    network: Architecture
+    objective: Objective
+    rate: float
+    adapting: InnerSteps | None = None
+
+
+class LearningToLearn(TrainingStudy):
+    """When does memory win, and when do gradient steps?
+
+    Every learner is trained on the same number of tokens. An inner step counts as one more reading
+    of the whole sequence through which a derivative is taken, as in `promptax.fit.cost`: a sequence
+    costs (inner_steps + 1) times its length, and where every beginning of it is a support, length
+    times as much. Derivatives of derivatives are not charged.
+    """
+
+    title: ClassVar[str] = "Learning to learn: memory, gradient steps, and both"
+    seeds_of: ClassVar[Mapping[str, int]] = {"smoke": 1, "small": 2, "paper": 5}
+
+    seeds: int | None = None
+    """Networks of each kind (None: 2 at the small scale, 5 at the paper's)."""
+
+    @classmethod
+    def examples(cls) -> "tuple[LearningToLearn, ...]":
+        return (cls(seeds=1),)
+
+    def trainings(self, scale: str) -> dict[str, Training]:
+        sizes = SCALES[scale]
+        return {
+            name_of(kind, source): _training(sizes, source, learner)
+            for source in sizes.sources
+            for kind, learner in _learners(sizes, source).items()
+            if not sizes.kinds or kind in sizes.kinds
+        }
+
+    def claim_list(self) -> ClaimList[Reader]:
+        return claims.CLAIMS
+
+    def parts(self, results: Mapping[str, xr.DataTree]) -> list[Part]:
+        return figures.parts(Reader(results))
+
+
+def _learners(sizes: Scale, source: str) -> dict[str, Learner]:
+    """The kinds of learners on a source, by name."""
+    return _on_points(sizes, source) if source in POINTS else _on_symbols(sizes, source)
+
+
+def _on_symbols(sizes: Scale, source: str) -> dict[str, Learner]:
+    """An LSTM, a model of one logit, and an LSTM that takes an inner step behind half of the
+    sequence. The logit is adapted at every beginning of a sequence, in training as later, and its
+    rates are learned."""
+    network = LSTM(width=sizes.width)
+    inner = MAML(support=sizes.length // 2, in_context=True)
+    several = MetaSGD(inner_steps=STEPS, inner_loss="sum", support=None)
+    learners = {
+        MEMORY: Learner(network, LogLoss(), 5e-3),
+        GRADIENT: Learner(Constant(), several, 5e-2, several),
+        BOTH: Learner(network, inner, 5e-3, inner),
+    }
+    if source == COINS:
+        one, counts = MetaSGD(inner_loss="sum", support=None), CountRates(inner_rate=2.0)
+        learners[ONE] = Learner(Constant(), one, 5e-2, one)
+        learners[COUNTS] = Learner(Constant(), counts, 5e-2, counts)
+    return learners
+
+
+def _on_points(sizes: Scale, source: str) -> dict[str, Learner]:
+    """A Transformer, a perceptron that sees questions alone, and a Transformer that takes inner
+    steps on half of the points."""
+    network = Transformer(width=sizes.width, heads=2, depth=2)
+    plain = Perceptron(width=sizes.units)
+    fields: dict[str, Any] = {"inner_steps": STEPS, "inner_rate": 0.05}
+    half: dict[str, Any] = {"support": sizes.rows // 4 * 2, "in_context": True}
+    steps, one = MAML(**fields, **half), MAML(inner_rate=0.05, **half)
+    learners = {
+        MEMORY: Learner(network, LogLoss(), 3e-3),
+        GRADIENT: Learner(plain, steps, 3e-3, steps),
+        BOTH: Learner(network, one, 3e-3, one),
+    }
+    if source == SINES:
+        first = FirstOrderMAML(**fields, **half)
+        learners[FIRST_ORDER] = Learner(plain, first, 3e-3, steps)
+        learners[REPTILE] = Learner(plain, Reptile(**fields), 3e-3, steps)
+        learners[START] = Learner(plain, LogLoss(), 3e-3, steps)
+    return learners
+
+
+def _training(sizes: Scale, source: str, learner: Learner) -> Training:
+    """What a learner is trained on, for as many updates as its tokens last."""
+    length = sizes.rows if source in POINTS else sizes.length
+    readings = learner.objective.readings(length)
+    batch = SMALLEST_BATCH if readings > length else NETWORK_BATCH
+    task = TASKS[source]
+    return Training(
+        network=learner.network,
+        task=task,
+        training=FitSettings(
+            steps=max(1, sizes.tokens // (batch * length * readings)),
+            batch=batch,
+            length=length,
+            learning_rate=learner.rate,
+            schedule="cosine",
+        ),
+        sources={source: task},
+        looks=1,
+        look_sequences=min(16, sizes.sequences),
+        sequences=sizes.sequences,
+        length=length,
+        objective=learner.objective,
+        adapting=learner.adapting,
+        in_context=learner.adapting is not None and not isinstance(learner.network, Constant),
+    )
