@@ -143,7 +143,7 @@ def _mean(numbers: Sequence[Any]) -> float | None:
 def _plain(number: Any) -> float | int | None:
     """A number as JSON has it: whole where it is whole, None where it is not finite. Single
     precision keeps the shortest digits that say which number it is."""
-    value = float(str(number))
+    value = float(number) if isinstance(number, float) else float(str(number))
     if not np.isfinite(value):
         return None
     return int(value) if isinstance(number, float) and value.is_integer() else value
