@@ -45,6 +45,7 @@ AXES = {
     "prompt_length": "the number of symbols of a prompt",
     "shots": "how many demonstrations are read before an input",
     "draw": "one draw of demonstrations",
+    "order": "one order of the demonstrations of a draw; 0 is the order in which they were drawn",
     "answers": "what demonstrations answer: the right answers, or each other's",
     "label": "one class of a classification",
     "policy": "one of the policies that are compared, by name",

@@ -94,7 +94,7 @@ def capitals(common: Sequence[str] = ()) -> WordTask:
     and second names of a country.
     """
     del common
-    countries = _package("countryinfo").all_countries()
+    countries = package("countryinfo").all_countries()
     rows = [(c.population() or 0, str(c.name()), str(c.capital())) for c in countries]
     pairs = [
         Pair(name, capital)
@@ -113,7 +113,7 @@ def past_tenses(common: Sequence[str]) -> WordTask:
     Both are common words, and the form is the only one and another than the verb. One verb of a
     family: not "overtake" beside "take".
     """
-    lemminflect, words = _package("lemminflect"), set(common)
+    lemminflect, words = package("lemminflect"), set(common)
     pairs = []
     for word in common:
         forms = lemminflect.getInflection(word, "VBD", inflect_oov=False)
@@ -129,7 +129,7 @@ def past_tenses(common: Sequence[str]) -> WordTask:
 def sentiments(common: Sequence[str]) -> WordTask:
     """Common words that people find good or bad (VADER, Hutto and Gilbert 2014): "great",
     "positive". One word of a family, and as many good ones as bad ones."""
-    lexicon = _package("vaderSentiment.vaderSentiment").SentimentIntensityAnalyzer().lexicon
+    lexicon = package("vaderSentiment.vaderSentiment").SentimentIntensityAnalyzer().lexicon
     families: dict[str, Pair] = {}
     for word in common:
         valence = lexicon.get(word, 0.0)
@@ -205,7 +205,8 @@ def _with_new_answers(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     return tuple(kept)
 
 
-def _package(name: str) -> Any:
+def package(name: str) -> Any:
+    """A package that carries words."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
