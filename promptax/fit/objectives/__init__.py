@@ -15,5 +15,6 @@ from promptax.fit.objectives.meta_sgd import MetaSGD as MetaSGD
 from promptax.fit.objectives.mlti import MLTI as MLTI
 from promptax.fit.objectives.oml import OML as OML
 from promptax.fit.objectives.paced import Paced as Paced
+from promptax.fit.objectives.reckoning import Reckoning as Reckoning
 from promptax.fit.objectives.reptile import Reptile as Reptile
 from promptax.fit.objectives.supmer import SUPMER as SUPMER
