@@ -15,6 +15,7 @@ from promptax.tasks.combined.mixture import Mixture as Mixture
 from promptax.tasks.combined.product import Product as Product
 from promptax.tasks.combined.switching import Switching as Switching
 from promptax.tasks.combined.tagged import Tagged as Tagged
+from promptax.tasks.facts.context_facts import ContextFacts as ContextFacts
 from promptax.tasks.facts.named_coins import NamedCoins as NamedCoins
 from promptax.tasks.formal.formal_language import FormalLanguage as FormalLanguage
 from promptax.tasks.hidden.hidden_markov import HiddenMarkov as HiddenMarkov
