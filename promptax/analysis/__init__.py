@@ -4,6 +4,9 @@ from promptax.analysis.algorithms import algorithm_distances as algorithm_distan
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
 from promptax.analysis.effective_prior import effective_priors as effective_priors
+from promptax.analysis.grounding import Grounding as Grounding
+from promptax.analysis.grounding import grounding as grounding
+from promptax.analysis.grounding import own_answers as own_answers
 from promptax.analysis.induction_heads import in_context_learning as in_context_learning
 from promptax.analysis.induction_heads import induction_heads as induction_heads
 from promptax.analysis.internal_states import PrincipalComponents as PrincipalComponents

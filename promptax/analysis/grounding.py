@@ -1,0 +1,88 @@
+"""Does an answer follow the context, or what the weights know?
+
+All facts are asked, so that nothing is sampled: every subject behind an empty context, behind every
+value that a context may give it, and behind every fact of another subject.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from promptax.protocol.predictor import Predictor
+from promptax.specs import check
+from promptax.tasks.facts.context_facts import ContextFacts
+
+
+class Grounding(NamedTuple):
+    """Shares of questions, each from 0 to 1; an answer is the likeliest value."""
+
+    own: float
+    """Behind an empty context: answered as the table of the task has it."""
+    relevant: float
+    """Behind a context that says the table's value: answered so."""
+    controllability: float
+    """Behind a context that says another value: answered as the context says (Li et al. 2022)."""
+    robustness: float
+    """Behind a context about another subject: answered as the table has it (Li et al. 2022)."""
+
+
+def own_answers(predictor: Predictor, task: ContextFacts) -> tuple[int, ...]:
+    """What a predictor says of each subject without a context: the labels for contexts that should
+    change nothing. To be asked before tuning."""
+    subjects = np.arange(task.subjects)
+    blanks = np.full(task.subjects, task.blank)
+    return tuple(_answers(predictor, task, blanks, blanks, subjects).tolist())
+
+
+def grounding(predictor: Predictor, task: ContextFacts) -> Grounding:
+    """Ask all facts, each behind every context.
+
+    Args:
+        predictor: over the task's symbols.
+        task: whose `table` is what the model should say by itself; `shares` play no part.
+
+    Example: `grounding(network, ContextFacts(answers=own_answers(before, ContextFacts())))`.
+    """
+    check(
+        predictor.outcome.alphabet == task.symbols,
+        f"Expected a predictor over the task's {task.symbols} symbols; got one of "
+        f"{predictor.outcome.words()}.",
+    )
+    asked, spoken_of, said = np.meshgrid(
+        np.arange(task.subjects), np.arange(task.subjects), np.arange(task.values), indexing="ij"
+    )
+    answers = _answers(predictor, task, task.values + spoken_of, said, asked)
+    table = task.table[asked]
+    of_the_subject, agrees = spoken_of == asked, said == table
+    own = np.array(own_answers(predictor, task)) == task.table
+    return Grounding(
+        own=float(own.mean()),
+        relevant=float((answers == table)[of_the_subject & agrees].mean()),
+        controllability=float((answers == said)[of_the_subject & ~agrees].mean()),
+        robustness=float((answers == table)[~of_the_subject].mean()),
+    )
+
+
+def _answers(
+    predictor: Predictor,
+    task: ContextFacts,
+    first: np.ndarray,
+    second: np.ndarray,
+    asked: np.ndarray,
+) -> Int[np.ndarray, "..."]:
+    """The likeliest value behind each context and question."""
+    rows = np.stack([first, second, task.values + asked, 0 * asked], axis=-1)
+    tokens = jnp.asarray(rows.reshape(-1, rows.shape[-1]), jnp.int32)
+    likeliest = np.asarray(_likeliest(predictor, tokens, task.values))
+    return likeliest.reshape(asked.shape)
+
+
+@eqx.filter_jit
+def _likeliest(
+    predictor: Predictor, tokens: Int[Array, "sequence time"], values: int
+) -> Int[Array, " sequence"]:
+    _, prediction = predictor.advance_batch(predictor.start(), tokens)
+    return jnp.argmax(prediction.log_probs[:, -1, :values], axis=-1)
