@@ -59,5 +59,7 @@ from promptax.steering.searches.wrappers.restarted import Restarted as Restarted
 from promptax.steering.weights.embedding_weights import EmbeddingWeights as EmbeddingWeights
 from promptax.steering.weights.full_weights import FullWeights as FullWeights
 from promptax.steering.weights.low_rank import LowRank as LowRank
+from promptax.steering.weights.prompt_intern import Interned as Interned
+from promptax.steering.weights.prompt_intern import intern_prompt as intern_prompt
 from promptax.steering.weights.timber import effective_ranks as effective_ranks
 from promptax.steering.weights.timber import timber as timber
