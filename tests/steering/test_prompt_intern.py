@@ -1,0 +1,52 @@
+"""A prompt that is phased out while weights are tuned."""
+
+import jax
+import numpy as np
+import pytest
+
+import promptax as px
+from promptax.predictors import RNN
+from promptax.steering import LowRank, SoftPrompt, intern_prompt
+from promptax.tasks import Categorical
+
+NETWORK = RNN(width=4).build(jax.random.key(0), 2)
+COIN, PIECES = Categorical((0.2, 0.8)), [[0, 1], [1], [1, 1]]
+SETTINGS = px.FitSettings(steps=5, batch=4, length=6)
+
+
+def run(**changes):
+    arguments = {"pieces": PIECES, "settings": SETTINGS, "shares": (1.0, 0.5, 0.0), **changes}
+    tuner = arguments.pop("tuner", LowRank(rank=1))
+    return intern_prompt(jax.random.key(1), tuner, NETWORK, target=COIN, callbacks=(), **arguments)
+
+
+def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none():
+    interned = run()
+    prompts = [stage.predictor.prompt.tolist() for stage in interned.stages[:2]]
+    assert prompts == [[0, 1, 1, 1, 1], [0, 1, 1]]  # half of three pieces, rounded up, are two
+    assert interned.predictor is interned.stages[2].predictor
+    assert interned.predictor.prompt_rows() == 0
+    assert [stage.loss.shape[1] for stage in interned.stages] == [2, 2, 1]
+    assert interned.tokens == 2 * (5 + 24) + 2 * (3 + 24) + 24
+    # one low-rank change of all stages, on weights that stay as they were
+    layer = interned.predictor.torso.layers[0].recurrent
+    np.testing.assert_array_equal(layer.base.weight, NETWORK.torso.layers[0].recurrent.weight)
+    assert (np.asarray(layer.up) != 0).any()
+    handed_on = interned.stages[1].predictor.predictor.torso.layers[0].recurrent
+    assert (np.asarray(handed_on.up) != np.asarray(layer.up)).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"shares": (1.0, 0.5)}, ValueError, "fall from at most 1 to 0"),
+        ({"shares": (0.5, 1.0, 0.0)}, ValueError, "fall from at most 1 to 0"),
+        ({"pieces": [[0, 2]]}, ValueError, r"symbols from 0 to 1; got \[2\]"),
+        ({"settings": px.FitSettings(steps=2)}, ValueError, "a step for each of 3 stages; got 2"),
+        ({"settings": px.FitSettings(repetitions=2)}, ValueError, "Expected one repetition"),
+        ({"tuner": SoftPrompt()}, TypeError, "(?s)tuner.*SoftPrompt"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        run(**changes)
