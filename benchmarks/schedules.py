@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import promptax as px
+from promptax import platforms
 from promptax.fit import replay
 from promptax.fit.metagradients import MetagradientDescent, rates_between
 from promptax.predictors import RNN
@@ -56,6 +57,7 @@ def final_loss(rates, key, held_out):
 
 
 if __name__ == "__main__":
+    platforms.compile_quickly()
     key, validation, test = jax.random.key(0), sequences(1), sequences(2)
     run = eqx.filter_jit(final_loss)
     grid = [jnp.asarray(settings.rates()[0]) for settings in GRID]
