@@ -51,6 +51,7 @@ AXES = {
     "policy": "one of the policies that are compared, by name",
     "round": "one decision and what it paid; cumulative results count rounds 1..N",
     "arm": "one of the actions that a policy chooses from",
+    "task": "place of a task in a stream of tasks; counts from 0",
     "calibration": "by which class prior the chances of labels are divided",
 }
 

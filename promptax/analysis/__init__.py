@@ -4,6 +4,7 @@ from promptax.analysis.algorithms import algorithm_distances as algorithm_distan
 from promptax.analysis.effective_prior import EffectivePrior as EffectivePrior
 from promptax.analysis.effective_prior import effective_prior as effective_prior
 from promptax.analysis.effective_prior import effective_priors as effective_priors
+from promptax.analysis.forgetting import forgetting as forgetting
 from promptax.analysis.grounding import Grounding as Grounding
 from promptax.analysis.grounding import grounding as grounding
 from promptax.analysis.grounding import own_answers as own_answers

@@ -40,7 +40,11 @@ def is_like_another(objective):
     does: three numbers with a memory then judge what is the member's own."""
     written = set(vars(type(objective)))
     reads = {"losses", "prepare", "inner_slope"} & written
-    around = {"adapted", "loss_after_support"} & written  # what is made of what was read
+    around = {
+        "adapted",
+        "loss_after_support",
+        "losses_of_stream",
+    } & written  # what is made of what was read
     return bool(around) or (not reads and type(objective).__bases__ != (Objective,))
 
 

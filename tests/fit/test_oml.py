@@ -6,14 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.line import Line
+from support.logits import Coin
 
 import promptax as px
+from promptax.analysis import forgetting
 from promptax.evaluation.exact import enumeration
 from promptax.fit.objectives import OML
 from promptax.predictors import RNN
 from promptax.protocol import Gaussian
 from promptax.protocol.outcomes import Episode
-from promptax.tasks import Categorical
+from promptax.tasks import Categorical, DirichletCategorical
 
 RANDOM = np.random.default_rng(8)
 X, Y, START = RANDOM.normal(size=(5, 2)), RANDOM.normal(size=(3, 5)), RANDOM.normal(size=2)
@@ -56,6 +58,26 @@ def test_a_stream_is_a_product_of_matrices():
     assert abs(ours[0] - backwards[0]) > 1e-3, "the order of a stream matters"
     np.testing.assert_allclose(constant[1], sum(xq.T @ part for part in apart), rtol=1e-9)
     np.testing.assert_allclose(frozen[1], 0.0, atol=1e-12)
+
+
+def test_what_is_forgotten_is_that_of_steps_by_hand():
+    """One logit that follows each coin in turn: all of what it knew of the one before goes."""
+    coins, objective = DirichletCategorical(), OML(stream=2, adapts=(), support=4, inner_rate=2.0)
+    table = forgetting(KEY, Coin(jnp.zeros(())), objective, coins, length=10, streams=5)
+    keys = jax.random.split(KEY, (5, 2))
+    tokens = np.asarray(objective.draw(coins, keys, 10).tokens)
+    logit, rows = np.zeros(5), []
+    for learned in range(3):
+        chance = 1 / (1 + np.exp(-logit))[:, None, None]
+        query = np.where(tokens[:, :, 4:] == 1, chance, 1 - chance)
+        rows.append(-np.log(query).sum(-1).mean(0))
+        if learned < 2:
+            logit = logit - 2.0 * (chance[:, 0, 0] - tokens[:, learned, :4].mean(-1))
+    np.testing.assert_allclose(table.loss, rows, rtol=1e-5)
+    np.testing.assert_allclose(
+        table.forgotten, [rows[2][0] - rows[1][0], 0.0], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(table.learned, rows[0] - [rows[1][0], rows[2][1]], rtol=1e-4)
 
 
 def test_half_a_stream_is_refused():

@@ -72,4 +72,5 @@ class BestRated(Objective):
 
     @classmethod
     def examples(cls) -> "tuple[BestRated, ...]":
+        """None: each needs a rater that was learned."""
         return ()

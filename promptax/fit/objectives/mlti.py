@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from promptax.fit.objectives.support_and_query import SupportAndQuery
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
-from promptax.protocol.predictor import WEIGHTS, Predictor, State
+from promptax.protocol.predictor import WEIGHTS, Predictor
 from promptax.specs import check
 from promptax.tasks.base import Task
 
@@ -44,6 +44,10 @@ class MLTI(SupportAndQuery):
             self.concentration > 0, f"Expected a concentration above 0; got {self.concentration}."
         )
         check(0 <= self.mixed <= 1, f"Expected a mixed share from 0 to 1; got {self.mixed}.")
+        check(
+            self.support is not None,
+            "Expected a support of so many symbols, and a query after it; got None.",
+        )
 
     @property
     def keeps_steps(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -91,17 +95,12 @@ class MLTI(SupportAndQuery):
         second = SupportAndQuery.draw(self, task, fold(keys), length)
         return mix(first, second, draw_share(keys), task.outcome)
 
-    def losses(
-        self,
-        key: Key[Array, ""],
-        predictor: Predictor,
-        state: State,
-        episodes: Episode,
-        outcome: Any,
-    ) -> Float[Array, " sequence"]:
-        if outcome.alphabet is not None and jnp.issubdtype(episodes.inputs.dtype, jnp.floating):
-            outcome = _Mixtures()
-        return SupportAndQuery.losses(self, key, predictor, state, episodes, outcome)
+    def loss_after_support(
+        self, predictor: Predictor, episode: Episode, outcome: Any
+    ) -> Float[Array, ""]:
+        are_weights = jnp.issubdtype(episode.inputs.dtype, jnp.floating)
+        scored_by = _Mixtures() if outcome.alphabet is not None and are_weights else outcome
+        return SupportAndQuery.loss_after_support(self, predictor, episode, scored_by)
 
 
 def mix(

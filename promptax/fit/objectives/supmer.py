@@ -54,7 +54,8 @@ class SUPMER(SupportAndQuery):
 
     @classmethod
     def examples(cls) -> "tuple[SUPMER, ...]":
-        return (cls(inner_steps=2, support=3),)
+        """None: the contracts judge networks, and this needs one that reads a prompt."""
+        return ()
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Paced:
         del settings
