@@ -20,6 +20,7 @@ import promptax as px
 from promptax import platforms
 from promptax.fit import MAML, MLTI
 from promptax.predictors import RNN
+from promptax.protocol.repeated import Repeated
 from promptax.tasks import FinitePool, FourierRegression
 
 WAVES = FourierRegression(frequencies=1, noise_scale=0.1)
@@ -50,7 +51,9 @@ if __name__ == "__main__":
             fitted = px.pretrain(
                 KEY, RNN(width=24), task, SETTINGS, objective=objective, callbacks=()
             )
-            after = [[float(adapted_loss(p, e)) for p in fitted.predictor] for e in (fresh, seen)]
+            assert isinstance(fitted.predictor, Repeated)
+            networks = [fitted.predictor[index] for index in range(len(fitted.predictor))]
+            after = [[float(adapted_loss(n, e)) for n in networks] for e in (fresh, seen)]
             error = np.std(after[0], ddof=1) / np.sqrt(len(after[0]))
             new = f"{np.mean(after[0]):.2f} ± {error:.2f}"
             label = type(objective).__name__

@@ -17,6 +17,8 @@ import promptax as px
 from promptax import platforms
 from promptax.fit.objectives import SUPMER
 from promptax.predictors import RNN
+from promptax.protocol import Predictor
+from promptax.protocol.outcomes import Episode
 from promptax.steering import SoftPrompt, tune_start
 from promptax.tasks import DirichletCategorical
 
@@ -36,10 +38,11 @@ if __name__ == "__main__":
     platforms.compile_quickly()
     training = px.FitSettings(steps=400, batch=32, length=30, learning_rate=1e-2)
     base = px.pretrain(KEY, RNN(width=16), DICE, training, callbacks=()).predictor
+    assert isinstance(base, Predictor)
     dice = jax.vmap(lambda key: DICE.sample(key, 30))(jax.random.split(jax.random.key(1), 64))
     chances = np.asarray(dice.latent)
     entropy = -20 * np.sum(np.where(chances > 0, chances * np.log(chances + 1e-30), 0), -1)
-    dice = px.protocol.outcomes.Episode(dice.tokens)
+    dice = Episode(dice.tokens)
     for name, objective in {
         "turned (SUPMER)": SUPMER(**STEPS),
         "not turned (gate=1)": SUPMER(gate=1.0, **STEPS),

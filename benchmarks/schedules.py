@@ -27,7 +27,7 @@ from promptax.tasks import DirichletCategorical
 
 TASK, STEPS, LENGTH, KNOTS = DirichletCategorical((0.5, 0.5)), 100, 12, 6
 SETTINGS = px.FitSettings(steps=STEPS, batch=16, length=LENGTH)
-DESCENT = MetagradientDescent(runs=16, step=0.5)
+DESCENT = MetagradientDescent(runs=16, move="adam", step=0.3)
 SHAPES: tuple[tuple[Literal["constant", "linear", "cosine"], int], ...] = (
     ("constant", 0),
     ("linear", 0),

@@ -66,7 +66,7 @@ class OML(SupportAndQuery):
 
     @classmethod
     def examples(cls) -> "tuple[OML, ...]":
-        return (cls(stream=2, support=3),)
+        return (cls(stream=2, support=3, adapts=()),)
 
     def inner_slope(self, gradient: Any) -> Any:
         return jax.lax.stop_gradient(gradient) if self.first_order else gradient
