@@ -22,7 +22,7 @@ from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.protocol.repeated import cut, one_or_all
 from promptax.specs import on_device
 from promptax.steering.base import Tuner, Tuning, check_length
-from promptax.steering.search_loop import cost_of, run_search
+from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import SearchProblem as SearchProblem
 from promptax.tasks.base import Task
 
@@ -170,7 +170,7 @@ class Search(Tuner):
         del symbols, settings
 
     def run_tuning(self, tuning: Tuning) -> Fitted:
-        state = run_search(self, tuning)
+        state, cost = run_search(self, tuning)
         settings, predictor = tuning.settings, tuning.predictor
         members = [
             jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r], state.member)
@@ -187,7 +187,7 @@ class Search(Tuner):
             steered,
             loss=state.loss[:, :done],
             scores=None if scores[0] is None else np.stack(scores),  # pyright: ignore
-            cost=cost_of(state, self, tuning),
+            cost=cost,
             recommended=state.recommended[:, :done] if self.recommends else None,
         )
 

@@ -59,9 +59,9 @@ class SearchState(NamedTuple):
     ended: Any  # [repetition]: the step that did not fit the budget, -1: there was none
 
 
-def run_search(search: Steps, tuning: Tuning) -> SearchState:
+def run_search(search: Steps, tuning: Tuning) -> tuple[SearchState, Cost]:
     """Run all steps of all repetitions, or those before a callback stops them or the budget is
-    spent."""
+    spent; the state after them, and what they cost."""
     key, predictor, target, settings, _, checkpoint, callbacks = tuning
     platforms.drop_programs()
     run = _run_of(search, tuning)
@@ -89,7 +89,7 @@ def run_search(search: Steps, tuning: Tuning) -> SearchState:
                 checkpoint.save(identity, state)
             if stop:
                 break
-    return state
+    return state, run.cost(state)
 
 
 def _note(state: SearchState) -> str:
@@ -292,8 +292,3 @@ def _with_recorded(whole: Recorded, part: Recorded, begin: int, end: int) -> Rec
         return whole
 
     return jax.tree.map(put, whole, part)
-
-
-def cost_of(state: SearchState, search: Steps, tuning: Tuning) -> Cost:
-    """What the steps so far cost, from what they read."""
-    return _run_of(search, tuning).cost(state)

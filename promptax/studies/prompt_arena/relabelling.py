@@ -23,7 +23,7 @@ from promptax.fit.settings import FitSettings
 from promptax.steering import Search
 from promptax.steering.base import Tuning
 from promptax.steering.search import SearchProblem
-from promptax.steering.search_loop import cost_of, run_search
+from promptax.steering.search_loop import run_search
 from promptax.steering.search_steps import Steps
 
 
@@ -120,10 +120,10 @@ def run_relabelled(search: Search, tuning: Tuning) -> Run:
     for, all choices made."""
     search.verify(tuning.predictor, tuning.target, tuning.settings)
     relabelled: Steps = Relabelled(search)  # pyright: ignore[reportAssignmentType]
-    state = run_search(relabelled, tuning)
+    state, cost = run_search(relabelled, tuning)
     done = int(state.step)
     loss, readings = np.asarray(state.loss)[:, :done], state.readings
     prompts, rows = (np.asarray(n)[:, :done] for n in (readings.prompts, readings.rows))
     said = np.where((prompts > 0) & (rows == prompts * search.length), loss, np.nan)
     recommended = np.asarray(state.recommended)[:, :done]
-    return Run(recommended, said, cost_of(state, relabelled, tuning))
+    return Run(recommended, said, cost)
