@@ -4,6 +4,7 @@ Libraries that draw in terminals (plotext, plotille) need Unicode for frames or 
 console over ssh may have none; so the few lines that one curve takes are here.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -60,14 +61,21 @@ def draw_curve(
 def _means_by_column(
     steps: Sequence[int], values: Sequence[float], columns: int
 ) -> list[float | None]:
-    """The mean of the values whose steps fall into each column; None where there is none."""
+    """The mean of the values whose steps fall into each column; between two such columns a straight
+    line, where steps are fewer than columns."""
     sums, counts = [0.0] * columns, [0] * columns
     span = max(1, steps[-1] - steps[0])
     for step, value in zip(steps, values, strict=True):
         column = (step - steps[0]) * (columns - 1) // span
         sums[column] += value
         counts[column] += 1
-    return [total / count if count else None for total, count in zip(sums, counts, strict=True)]
+    means = [total / count if count else None for total, count in zip(sums, counts, strict=True)]
+    for (left, low), (right, high) in itertools.pairwise(
+        [(column, mean) for column, mean in enumerate(means) if mean is not None]
+    ):
+        for column in range(left + 1, right):
+            means[column] = low + (high - low) * (column - left) / (right - left)
+    return means
 
 
 def _limits(
