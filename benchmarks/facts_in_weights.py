@@ -111,7 +111,7 @@ def interning(steps=60, seeds=4):
         print(f"{name:11s} {mean_and_error(regrets)} nats of regret over 50 flips")
 
 
-def evaluate_grounding(steps=400, seeds=3):
+def evaluate_grounding(steps=300, seeds=2):
     """Controllability and robustness of a small Transformer that knows facts, then tuned."""
     ways = {
         "no context": {"shares": (0.0, 0.0, 0.0, 1.0)},
