@@ -55,7 +55,9 @@ NO_DOORS = {
     "written by who adds a member": (
         "checked", "one", "cut", "one_or_all", "rows_in", "as_outcome", "alphabet_of",
         "members_elsewhere", "GradientTuner", "PromptTuner", "WeightTuner", "Search",
+        "Log",
     ),
+    "stands for a package that may be missing": ("TensorBoard", "WeightsAndBiases"),
     "takes nothing": ("use_cores",),
     "pictures and pages of what was measured": ("figures", "page", "readings", "table", "to_csv"),
 }  # fmt: skip
@@ -267,6 +269,19 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             {"predictor": network(), "settings": settings, "levels": 2, "where": None,
              "rule": "adam"},
         ),
+        "rates_between": lambda: (fitting.rates_between, {"log_rates": np.zeros(3), "steps": 5}),
+        "MetricsFile": lambda: (fitting.MetricsFile, {"path": "metrics.jsonl", "fit": "a"}),
+        "effective_ranks": lambda: (
+            steering.effective_ranks, {"base": network(), "tuned": network()}
+        ),
+        "timber": lambda: (
+            steering.timber, {"base": network(), "tuned": network(), "rest": 0.2}
+        ),
+        "tune_start": lambda: (
+            steering.tune_start,
+            {"key": KEY, "predictor": network(), "family": COINS, "settings": settings,
+             "prompt": SoftPrompt(length=2), "objective": fitting.objectives.SUPMER()},
+        ),
         "states_kept": lambda: (fitting.states_kept, {"steps": 9, "levels": 2}),
         "minimise": lambda: (
             fitting.minimise,
@@ -316,6 +331,8 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             report.table, {"results": made_up.some_results(), "lengths": [50]}
         ),
     }  # fmt: skip
+    for kind in (fitting.DataRater, fitting.MetagradientDescent, steering.MetaSPO):
+        calls[kind.__name__] = functools.partial(_spec, kind)
     for name, tuner in specs.members(steering.Tuner).items():
         calls[f"{name}.tune"] = functools.partial(_tuning, tuner, settings)
     for name, task in specs.members(tasks.Task).items():

@@ -141,6 +141,23 @@ def _most_mappings() -> int:
         return 65_530
 
 
+def expect_platform() -> None:
+    """Complain if JAX_PLATFORMS asks for what is not here; JAX itself fails an assertion then.
+
+    Raises:
+        ValueError: with what was asked for.
+    """
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    try:
+        if asked not in ("", "cpu"):  # asking starts JAX
+            jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"Expected a platform that JAX finds here; JAX_PLATFORMS is {asked!r} ({error}). Unset "
+            "it, or install JAX for that platform."
+        ) from error
+
+
 def on_cpu() -> bool:
     """Whether computations run on CPUs."""
     return jax.default_backend() == "cpu"

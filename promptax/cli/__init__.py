@@ -89,6 +89,7 @@ def _prepare_devices(processes: dict[str, str | None]) -> None:
     from promptax import platforms
 
     join_processes(processes)
+    platforms.expect_platform()
     complaints.quiet = not platforms.leads()
     _use_compilation_cache()
 

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.axes import AnyKey, Tokens
-from promptax.checks import door
+from promptax.checks import as_numbers, door
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
@@ -267,6 +267,10 @@ def _filters(picking: Picking) -> Filters:
     """The filters that are on, as data, after a look at their numbers."""
     temperature, top_k = picking.get("temperature", 1.0), picking.get("top_k")
     top_p, typical_p = picking.get("top_p"), picking.get("typical_p")
+    numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "typical_p": typical_p}
+    for name, number in numbers.items():  # a generator is behind no door, which would name them
+        is_one = number is None or as_numbers(name, number).ndim == 0
+        check(is_one, f"Expected one number as {name}; got {number!r:.60}.")
     check(
         temperature >= 0 and math.isfinite(temperature),
         f"Expected a temperature of at least 0 (0: greedy, 1: as predicted); got {temperature}.",
@@ -277,7 +281,6 @@ def _filters(picking: Picking) -> Filters:
             mass is None or 0 < mass <= 1,
             f"Expected {name} above 0 and at most 1, or None; got {mass}.",
         )
-    numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "typical_p": typical_p}
     return {
         name: jnp.asarray(value, jnp.float32)
         for name, value in numbers.items()

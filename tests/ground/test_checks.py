@@ -113,7 +113,7 @@ SPECS = {
     "px.evaluate(key, {}, COINS, 4, 3, prior=1j)": "Expected an instance of Task or None as prior ",
     "px.mix(COINS.bayes(), [[0], [1]], 'word')": "Expected a Sequence or None as weights of mix; g",
     "px.generate(key, COINS.bayes(), 3, stop=10)": "Expected a Sequence as stop of generate; got 1",
-    "px.generate(key, COINS.bayes(), 3, temperature={})": "Expected a number as temperature of gen",
+    "px.generate(key, COINS.bayes(), 3, temperature={})": "Expected numbers as temperature",
     "px.compress(COINS.bayes(), [0], callbacks=3)": "Expected callbacks, functions of (done, total",
     "px.decompress(COINS.bayes(), b'', callbacks=[3])": "Expected callbacks, functions of (done, t",
     "px.analysis.effective_priors({}, COINS, callbacks='ab')": "Expected callbacks, functions of (",

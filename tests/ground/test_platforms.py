@@ -9,6 +9,19 @@ from promptax import platforms
 from promptax.tasks import DirichletCategorical
 
 
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no backend 'cuda'")])
+def test_a_platform_that_is_not_here_is_named(monkeypatch, error):
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(ValueError, match="JAX finds here; JAX_PLATFORMS is 'cuda'"):
+        platforms.expect_platform()
+    monkeypatch.delenv("JAX_PLATFORMS")
+    platforms.expect_platform()
+
+
 @pytest.mark.skipif(platforms._mappings() == 0, reason="mappings are not known here")
 def test_programs_are_dropped_before_they_are_too_many(monkeypatch):
     dropped = []

@@ -296,6 +296,14 @@ def test_wrong_settings_are_named_before_anything_is_sampled(settings, words):
 
 
 @pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("value", ["/dev/null", [1, 2], {"a": 1}, 2**70, 1j])
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "typical_p"])
+def test_a_stream_names_what_is_no_number(name, value):
+    settings = {name: value}
+    with pytest.raises((TypeError, ValueError), match=f"Expected (one number|numbers) as {name}"):
+        next(sampling.stream(KEY, COINS, 2, **settings))
+
+
 def test_an_architecture_is_not_a_predictor():
     with pytest.raises(TypeError, match="Expected a promptax Predictor; got LSTM"):
         px.generate(KEY, LSTM(), 3)
