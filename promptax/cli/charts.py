@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 FEWEST_COLUMNS, FEWEST_ROWS = 8, 3  # of a picture, without its numbers
+LABEL = 7  # characters of a number on the left
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell [row, column]
 
@@ -40,12 +41,12 @@ def draw_curve(
     scale = ASCII_CELLS if is_ascii else BRAILLE_CELLS
     columns = [*_means_by_column(steps, values, scale.across * max(FEWEST_COLUMNS, width - 9))]
     low, high = _limits(steps, values, [value for value in columns if value is not None])
-    labels = [f"{number:.4g}"[:7].rjust(7) for number in (high, low)]
+    labels = [_label(number).rjust(LABEL) for number in (high, low)]
     cells = max(FEWEST_COLUMNS, width - 9)
     rows = max(FEWEST_ROWS, height - 2)
     dots = _dots(columns, low, high, scale.down * rows)
     lines = [
-        f"{labels[0] if row == 0 else labels[1] if row == rows - 1 else ' ' * 7} {scale.side}"
+        f"{labels[0] if row == 0 else labels[1] if row == rows - 1 else ' ' * LABEL} {scale.side}"
         + "".join(_cell(dots, row, column, scale) for column in range(cells))
         for row in range(rows)
     ]
@@ -56,6 +57,15 @@ def draw_curve(
         " " * 8 + scale.corner + scale.bottom * cells,
         " " * 9 + first + (" " * room + last if cells > len(first) + len(last) else ""),
     ]
+
+
+def _label(number: float) -> str:
+    """A number in at most LABEL characters: four digits if there is room, else all that are before
+    the point, or fewer digits and an exponent."""
+    forms = (
+        (".4g", ".0f", ".3g", ".2g", ".1g") if abs(number) >= 1 else (".4g", ".3g", ".2g", ".1g")
+    )
+    return next(text for form in forms if len(text := f"{number:{form}}") <= LABEL)
 
 
 def _means_by_column(

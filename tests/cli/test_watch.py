@@ -51,6 +51,24 @@ def test_a_curve_keeps_to_its_frame(width, is_ascii):
     assert lines[0].split()[0] == "94" and lines[7].split()[0].startswith("50")
 
 
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (0.0, "0"),
+        (99.9996, "100"),
+        (11059.3, "11059"),
+        (-123456.7, "-123457"),
+        (12345678.9, "1.2e+07"),
+        (1.234e-5, "1.2e-05"),
+        (-1.234e-5, "-1e-05"),
+        (-1.2e300, "-1e+300"),
+    ],
+)
+def test_labels_of_a_curve_are_numbers(value, label):
+    lines = draw_curve([1, 2, 3], [value, value, value - 1e10 - abs(value) / 10], 40, 8, True)
+    assert lines[0].split()[0] == label
+
+
 def test_a_falling_curve_falls():
     lines = draw_curve(range(1, 72), [float(-step) for step in range(71)], 80, 10, True)
     columns = zip(*(line.ljust(80)[9:] for line in lines[:8]), strict=True)
@@ -108,6 +126,12 @@ def test_what_is_no_run_is_refused(case, tmp_path, capsys):
     assert "is not there" in complaint(capsys, "watch", tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "3601"])
+def test_seconds_that_nobody_waits_are_refused(seconds, finished, capsys):
+    said = complaint(capsys, "watch", finished, "--every", seconds)
+    assert "Expected --every of more than 0 and at most 3,600 seconds" in said
+
+
 def watch_in_a_terminal(folder, rows=20, columns=60):
     """Start to watch in a terminal of that size; its process and where it writes."""
     number, handle = pty.fork()
@@ -159,7 +183,9 @@ def test_the_watching_ends_with_the_run(finished):
     thread = threading.Thread(target=follow)
     with files.alone(finished / RUN_MARK):
         thread.start()
+        patience = time.monotonic() + 60
         while "step 4 of 100" not in screen.getvalue():
-            assert thread.is_alive()
+            assert thread.is_alive() and time.monotonic() < patience
+            time.sleep(0.01)
     thread.join(10)
     assert not thread.is_alive()

@@ -17,6 +17,7 @@ from promptax.cli.words import expect
 from promptax.progress import METRICS
 
 RECENT = 20  # steps; the loss in words is the mean over them
+LONGEST_WAIT = 3600.0  # seconds between two looks
 MOST_ROWS = 22  # of a picture; in a high terminal the others are for the list of fits
 
 
@@ -35,7 +36,11 @@ class Flags:
 def run(flags: Flags, command: str) -> None:
     """Draw until the run ends. Where nobody sees a screen, such as in a pipe, draw once."""
     del command
-    expect(flags.every > 0, f"Expected --every of more than 0 seconds; got {flags.every}.")
+    expect(
+        0 < flags.every <= LONGEST_WAIT,
+        f"Expected --every of more than 0 and at most {LONGEST_WAIT:,.0f} seconds; got "
+        f"{flags.every}.",
+    )
     folder = watched_folder(flags.folder)
     metrics, console = Metrics(folder / METRICS), Console()
     if console.is_terminal and not console.is_dumb_terminal and not flags.once:
