@@ -103,6 +103,15 @@ def test_kept_instances_are_hard_and_easy():
     assert all(is_easy(easy_instance(LONG, seed)) for seed in EASY[LONG])
     assert not any(is_hard(easy_instance(SHORT, seed), 128) for seed in EASY[SHORT])
     assert all(is_plateau(plateau_instance(LONG, seed)) for seed in PLATEAU[LONG])
+    assert not is_plateau(plateau_instance(LONG, 14)), "where impossible may win, descents stay"
+
+
+def test_both_rules_of_a_plateau_have_one_unit_and_one_best_prompt():
+    closed = plateau_instance(LONG, PLATEAU[LONG][0])
+    truth, open_truth = truth_of(closed), truth_of(closed._replace(impossible_may_win=True))
+    assert (truth.best, truth.typical) == (open_truth.best, open_truth.typical)
+    assert np.isinf(truth.losses).any()
+    assert np.isfinite(open_truth.losses[np.isinf(truth.losses)]).any()
 
 
 def test_impossible_prompts_win_where_they_may():
@@ -381,6 +390,14 @@ def test_plateaus_are_left_by_few():
     assert verdict("P1", plateau) == "holds"
     assert verdict("P1", plateau | {"exact · plateau 4^7 seed 1 · Good": made_up(BAD)}) == "fails"
     assert verdict("P1", plateau | {"exact · plateau 4^7 seed 1 · Bad": made_up(GOOD)}) == "fails"
+    opened = {
+        name.replace("plateau", "open plateau"): made_up(BAD if name.endswith("Good") else GOOD)
+        for name in plateau
+    }
+    assert verdict("P1", plateau | opened) == "holds", "the other rule is another kind"
+    assert verdict("P1", opened) == "not run"
+    good = next(row for row in table(Reader(plateau | opened), "exact") if row.search == "Good")
+    assert (good.solved["plateau"], good.solved["open"]) == (1.0, 0.0)
 
 
 def test_soft_rows_are_held_against_the_best_prompt_of_symbols():

@@ -82,7 +82,8 @@ def _hard_is_hard(reader: Reader) -> Checks:
 
 @CLAIMS.enter("P1", "On a plateau most searches stay, and some still find the way.", "exhaustion")
 def _plateaus_can_be_left(reader: Reader) -> Checks:
-    """Searches whose worst plateau is judged: where impossible prompts lose infinitely much."""
+    """Searches whose worst plateau is judged, out of those where impossible prompts lose infinitely
+    much. Open ones have another rule, and are another kind."""
     shares = worst_shares(reader, "plateau")
     half = [float(np.median(list(shares.values())))] if shares else []
     what = "share of solved runs of the median search, on its worst plateau"
@@ -103,7 +104,7 @@ def _soft_rows_go_below(reader: Reader) -> Checks:
             label for label in reader.beside(NETWORK) if label.startswith(f"{BESIDE}SoftPrompt,")
         ]
         values = [min(final_gap(reader, NETWORK, label) for label in labels)] if labels else []
-    what = "gap of the soft prompt, in random prompts' median gap; the best of its rates"
+    what = "gap of the soft prompt, in possible prompts' median gap; the best of its rates"
     yield _judged(what, values, most=0.0)
 
 

@@ -25,17 +25,19 @@ greedy growth finds it. The study keeps the first seeds of each.
 Of these no prompt is impossible: one component excludes nothing. In `plateau_instance` every
 component has zeros, so that most random prompts rule out all of them. What is predicted behind such
 a prompt is a matter of convention: promptax's predictors predict uniformly, which loses T log A. An
-instance says whether such prompts may win; otherwise they lose infinitely much. Either way most
-prompts lose the same, so that no single swap says where to go. A plateau is kept (`is_plateau`)
-where random prompts are mostly impossible, descents and greedy growth do as on hard instances, and
-the best prompt is possible, has more than one symbol and loses less than the uniform prediction.
+instance says whether such prompts may win (then it is an *open* plateau); otherwise they lose
+infinitely much. Either way most prompts lose the same, so that no single swap says where to go. A
+plateau is kept (`is_plateau`) where random prompts are mostly impossible, the best prompt is
+possible, has more than one symbol and loses less than the uniform prediction, and where, under each
+of both rules, descents and greedy growth do as on hard instances. Under both its gaps have one
+unit, that of possible prompts: a plateau is the same question twice, and no easier by its unit.
 """
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln, logsumexp
 
 from promptax.tasks import Categorical, CategoricalMixture
@@ -115,11 +117,13 @@ def losses_after(
 
 
 class Truth(NamedTuple):
-    """Losses of all prompts by their counts [row], nats, and how many prompts have each."""
+    """Losses of all prompts by their counts [row], nats, how many prompts have each, and which are
+    possible: those that lose a finite number where impossible ones may not win."""
 
     counts: Int[np.ndarray, "row symbol"]
     losses: Float[np.ndarray, " row"]
     number: Float[np.ndarray, " row"]
+    possible: Bool[np.ndarray, " row"]
 
     @property
     def best(self) -> float:
@@ -128,12 +132,12 @@ class Truth(NamedTuple):
 
     @property
     def typical(self) -> float:
-        """The median gap of a random prompt whose loss is finite."""
-        possible = np.isfinite(self.losses)
-        order = np.argsort(self.losses[possible])
-        shares = np.cumsum(self.number[possible][order])
+        """The median gap of a random prompt among those that are possible."""
+        losses, number = self.losses[self.possible], self.number[self.possible]
+        order = np.argsort(losses)
+        shares = np.cumsum(number[order])
         middle = order[np.searchsorted(shares, shares[-1] / 2)]
-        return float(self.losses[possible][middle] - self.best)
+        return float(losses[middle] - self.best)
 
     def of(self, prompts: Int[np.ndarray, "*run prompt"]) -> Float[np.ndarray, "*run"]:
         """The loss behind each prompt."""
@@ -149,7 +153,8 @@ def truth_of(instance: Instance) -> Truth:
     total, symbols = instance.shape.prompt_length, instance.shape.symbols
     counts = counts_of(total, symbols)
     number = np.exp(gammaln(total + 1) - gammaln(counts + 1).sum(axis=1))
-    return Truth(counts, losses_after(instance, counts), number)
+    possible = np.isfinite(losses_after(instance._replace(impossible_may_win=False), counts))
+    return Truth(counts, losses_after(instance, counts), number, possible)
 
 
 def hard_instance(shape: Shape, seed: int) -> Instance:
@@ -241,8 +246,16 @@ def is_hard(instance: Instance, budget: int) -> bool:
 
 
 def is_plateau(instance: Instance) -> bool:
-    """Whether random prompts are mostly impossible, descents mostly get stuck, and neither greedy
-    growth nor one symbol repeated nor the uniform prediction is the best."""
+    """Whether random prompts are mostly impossible, and under each rule descents mostly get stuck,
+    and neither greedy growth nor one symbol repeated nor the uniform prediction is the best."""
+    return all(
+        _is_plateau_by_its_rule(instance._replace(impossible_may_win=rule))
+        for rule in (False, True)
+    )
+
+
+def _is_plateau_by_its_rule(instance: Instance) -> bool:
+    """The same under the rule that the instance has."""
     truth, shape = truth_of(instance), instance.shape
     rows = np.asarray(instance.prior.probabilities)
     excluded = ((truth.counts[:, None] > 0) & (rows == 0)).any(axis=2).all(axis=1)

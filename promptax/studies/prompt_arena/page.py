@@ -32,10 +32,11 @@ _START = (
     "so that the loss behind every one of them is known, and with it the best. The searches do not "
     "know it. Each has the same budget, and says at any time which prompt it would take.\n\n"
     "The gap of a prompt is how much more is lost behind it than behind the best one: 0 is the "
-    "best prompt, 1 is as bad as a random one (the median of all). Hard instances are made so that "
-    "going downhill gets stuck; easy ones are controls; on a plateau most prompts are impossible, "
-    "so that no change of one symbol says where to go. Every run on an exact predictor draws names "
-    "for the symbols, so that none of them is the first."
+    "best prompt, 1 is as bad as a random one (the median of all possible ones). Hard instances "
+    "are made so that going downhill gets stuck; easy ones are controls. On a plateau most prompts "
+    "are impossible and lose infinitely much, so that no change of one symbol says where to go; "
+    "on an open plateau they may win, and lose what the uniform prediction does. Every run on an "
+    "exact predictor draws names for the symbols, so that none of them is the first."
 )
 _ABOUT = {
     EXACT: (

@@ -21,11 +21,12 @@ from promptax.studies.prompt_arena.conditions import BESIDE, HINDSIGHT, name_of
 from promptax.studies.prompt_arena.contest import GROUP
 
 TARGETS = (1.0, 0.5, 0.2, 0.1, 0.05, 1e-5)
-"""Gaps, in gaps of the median random prompt; the last one stands for 0: losses are float32. Of hard
-instances only one composition lies below 0.02, so that smaller targets would be one event."""
+"""Gaps, in gaps of the median possible prompt; the last one stands for 0: losses are float32. Of
+hard instances only one composition lies below 0.02, so that smaller targets would be one event."""
 SOLVED = TARGETS[-1]
 NOTHING = 10.0  # larger gaps count as this, infinite ones too: of an impossible prompt, or of none
-KINDS = ("hard", "easy", "plateau", "network")  # of instances, by the first word of their names
+KINDS = ("hard", "easy", "plateau", "open", "network")
+"""Of instances, by the first word of their names. Open: a plateau where impossible prompts win."""
 DIGITS = 9  # of gaps: what differs by less is rounding, and a tie
 
 
@@ -83,11 +84,13 @@ class Reader:
         return [label for label in self.labels(track) if label.startswith(prefix)]
 
     def instances(self, track: str, kind: str = "") -> list[str]:
-        """The instances of a track on which everything was run, of one kind: "hard", "easy"; ""
-        for all. Only there are all held against the same."""
+        """The instances of a track on which everything was run, of one of `KINDS`; "" for all. Only
+        there are all held against the same."""
         missing = self.incomplete(track)
         return [
-            name for name in self._begun(track) if name.startswith(kind) and name not in missing
+            name
+            for name in self._begun(track)
+            if name not in missing and (not kind or name.split()[0] == kind)
         ]
 
     def incomplete(self, track: str) -> list[str]:
@@ -113,7 +116,7 @@ class Reader:
         return self.contest(*first)["budget"].values
 
     def gaps(self, track: str, search: str, kind: str = "") -> list[np.ndarray]:
-        """Gaps [run, budget] on each instance, in gaps of the median random prompt."""
+        """Gaps [run, budget] on each instance, in gaps of the median possible prompt."""
         out = []
         for instance in self.instances(track, kind):
             contest = self.contest(track, instance, search)
