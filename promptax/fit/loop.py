@@ -193,13 +193,13 @@ def fit(
         return Metrics(begin, settings.steps, state.loss[:, steps], rates[:, steps], cost)
 
     with reporting(description, callbacks) as progress, Logs(callbacks) as logs:
-        logs.tell(int(state.step), metrics)
+        logs.start(int(state.step), metrics)
         for latest in _run(key, state, program, task, settings, rates, first[0], looks.steps()):
             state = latest
             done = int(state.step)
             looks.note(state.probed, state.tuned, done)
-            logs.tell(done, metrics)
-            stop = progress(done, settings.steps, _note(state))
+            has_failed = logs.tell(done, metrics)
+            stop = progress(done, settings.steps, _note(state)) or has_failed
             last = stop or done == settings.steps
             if checkpoint is not None and (last or checkpoint.due()):
                 checkpoint.save(identity, state)

@@ -78,13 +78,13 @@ def run_search(search: Steps, tuning: Tuning) -> tuple[SearchState, Cost]:
 
     described = ": ".join([type(search).__name__, *([plan] if plan else [])])
     with reporting(described, callbacks) as tell, Logs(callbacks) as logs:
-        logs.tell(int(state.step), metrics)
+        logs.start(int(state.step), metrics)
         for latest in run.states(state, forecast):
             state, done = latest, int(latest.step)
             over = state.ended.min() >= 0 or done == state.loss.shape[1]
             total = done if over else max(forecast, done + 1)
-            logs.tell(done, metrics)
-            stop = tell(done, total, _note(state))
+            has_failed = logs.tell(done, metrics)
+            stop = tell(done, total, _note(state)) or has_failed
             if checkpoint is not None and (stop or over or checkpoint.due()):
                 checkpoint.save(identity, state)
             if stop:

@@ -7,13 +7,17 @@ import sys
 import time
 import types
 
+import jax
 import numpy as np
 import pytest
 
+import promptax as px
 from promptax.files import StoreError
 from promptax.fit import MetricsFile, TensorBoard, WeightsAndBiases
 from promptax.fit.cost import UNITS, Cost
-from promptax.fit.logs import Metrics, base
+from promptax.fit.logs import Log, Metrics, base
+from promptax.predictors import Constant
+from promptax.tasks import Categorical
 
 
 def some_metrics(begin, end, steps=6, repetitions=2):
@@ -115,7 +119,7 @@ class Run:
     """A run of Weights & Biases that knows two steps already."""
 
     def __init__(self):
-        self.logged, self.is_over = {1: None, 2: None}, False
+        self.logged, self.ended_with = {1: None, 2: None}, None
 
     @property
     def step(self):
@@ -125,8 +129,8 @@ class Run:
         assert step not in self.logged
         self.logged[step] = numbers
 
-    def finish(self):
-        self.is_over = True
+    def finish(self, exit_code):
+        self.ended_with = exit_code
 
 
 def test_a_resumed_run_of_weights_and_biases_gets_each_step_once(monkeypatch):
@@ -137,9 +141,65 @@ def test_a_resumed_run_of_weights_and_biases_gets_each_step_once(monkeypatch):
     log.hear(some_metrics(0, 4))
     log.hear(some_metrics(4, 6))
     log.close()
-    assert given == [{"project": "coins", "id": "a"}] and run.is_over
+    assert given == [{"project": "coins", "id": "a"}] and run.ended_with == 0
     assert list(run.logged) == [1, 2, 3, 4, 5, 6]
     assert run.logged[3]["loss"] == pytest.approx(5 / 3) and "step" not in run.logged[3]
+    log.hear(some_metrics(0, 4))
+    log.fail()
+    assert run.ended_with == 1
+
+
+class Full(Log):
+    """A log that has room for so many steps, and none for an end."""
+
+    def __init__(self, room):
+        self.room, self.ends = room, []
+
+    def hear(self, metrics):
+        if metrics.end > self.room:
+            raise OSError(f"no room for step {metrics.end}")
+
+    def close(self):
+        self.ends.append("closed")
+        raise OSError("no room for an end")
+
+    def fail(self):
+        self.ends.append("failed")
+        raise OSError("no room for an end")
+
+
+def test_all_logs_end_whichever_of_them_fails():
+    logs = [Full(2), Full(9)]
+    with pytest.raises(OSError, match="for step 4"), base.Logs(logs) as told:
+        told.start(0, some_metrics)
+        assert [told.tell(end, some_metrics) for end in (2, 4)] == [False, True]
+    assert [log.ends for log in logs] == [["failed"], ["failed"]]
+    with pytest.raises(OSError, match="for an end"), base.Logs(logs):
+        pass
+    assert [log.ends for log in logs] == [["failed", "closed"], ["failed", "closed"]]
+    with pytest.raises(OSError, match="for an end"), base.Logs([Full(2)]) as told:
+        told.start(3, some_metrics)
+        pytest.fail("the loop began")
+
+
+def test_a_log_that_fails_costs_no_step(tmp_path):
+    """The checkpoint is not due for hours, and keeps the steps that the log had no room for."""
+    checkpoint = px.Checkpoint(tmp_path / "checkpoint", every_seconds=1e6)
+    settings = px.FitSettings(steps=12, batch=2, length=3, repetitions=2)
+
+    def pretrain(*callbacks, checkpoint=checkpoint):
+        given = jax.random.key(0), Constant(), Categorical((0.2, 0.8)), settings
+        return px.pretrain(*given, checkpoint=checkpoint, callbacks=callbacks)
+
+    full, begun = Full(2), []
+    with pytest.raises(OSError, match=r"for step [3-9]"):
+        pretrain(full)
+    resumed = pretrain(lambda done, total, note: begun.append(done))
+    assert begun[0] > 3 and full.ends == ["failed"]
+    whole = pretrain(checkpoint=None)
+    np.testing.assert_array_equal(resumed.loss, whole.loss)
+    for ours, theirs in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

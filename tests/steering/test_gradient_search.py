@@ -129,7 +129,7 @@ def test_it_starts_from_given_tokens():
 
 
 @pytest.mark.slow
-def test_a_stopped_search_resumes_bit_for_bit(tmp_path):
+def test_a_stopped_search_resumes_bit_for_bit(tmp_path, monkeypatch):
     tuner, settings = (
         GradientSearch(length=3, candidates=2),
         FitSettings(steps=7, batch=4, length=5),
@@ -155,6 +155,17 @@ def test_a_stopped_search_resumes_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(read, values.T.ravel())
     with pytest.raises(StoreError, match="got one of another run"):
         search(GradientSearch(length=3, candidates=3), settings, checkpoint=Checkpoint(place))
+    place.unlink()
+    begun = []
+
+    def note(done, total, text):
+        begun.append(done)
+
+    monkeypatch.setattr(log, "hear", lambda metrics: metrics.end and json.loads("no line"))
+    with pytest.raises(json.JSONDecodeError):  # a log that fails costs no step
+        search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[log])
+    same(search(tuner, settings, checkpoint=Checkpoint(place), callbacks=[note]), whole)
+    assert begun[0] > 1
 
 
 def test_all_steps_and_targets_are_one_program(monkeypatch):

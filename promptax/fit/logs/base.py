@@ -5,6 +5,7 @@ already: no number is fetched for it, and the fit stays what it is, bit for bit.
 """
 
 import abc
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -74,7 +75,8 @@ class Log(abc.ABC):
     """A callback that hears the numbers of a fit; put it among the `callbacks` of `pretrain` or
     `tune`.
 
-    To implement one: `hear(metrics)`. Optional: `close()`.
+    To implement one: `hear(metrics)`. Optional: `close()`, `fail()`. An error in `hear` ends the
+    fit, after its checkpoint is saved.
     """
 
     def __call__(self, done: int, total: int, note: str = "") -> bool:
@@ -88,35 +90,64 @@ class Log(abc.ABC):
         none, or those of a run that is resumed. Each later call begins where the last one ended."""
 
     def close(self) -> None:
-        """The fit is over, or ended by an error."""
+        """The fit is over, or was stopped."""
         return None  # most have nothing to close
+
+    def fail(self) -> None:
+        """The fit ended by an error; `close`, unless that says something else to the reader."""
+        self.close()
 
 
 class Logs:
-    """The logs among the callbacks of one fit; a context that closes them at its end."""
+    """The logs among the callbacks of one fit; a context that closes them at its end.
+
+    What a fit has reached is worth more than a line about it. So a log that fails only asks the
+    loop to save and to leave; its error is raised at the end of the context.
+    """
 
     def __init__(self, callbacks: Sequence[Any] | None) -> None:
         logs = [callback for callback in callbacks or () if isinstance(callback, Log)]
         self.logs = logs if platforms.leads() else []
         self.told = 0
+        self.failure: Exception | None = None
 
     def __enter__(self) -> "Logs":
         return self
 
-    def tell(self, end: int, metrics: Callable[[int, int], Metrics]) -> None:
-        """Tell all logs of the steps up to `end` that they have not heard of.
+    def start(self, done: int, metrics: Callable[[int, int], Metrics]) -> None:
+        """Tell all logs of the steps that a resumed run has done. There is nothing to save yet, so
+        a log that fails raises at once."""
+        self._tell(done, metrics)
+
+    def tell(self, end: int, metrics: Callable[[int, int], Metrics]) -> bool:
+        """Tell all logs of the steps up to `end` that they have not heard of. Returns whether one
+        failed: the loop then saves and leaves.
 
         `metrics(begin, end)` says what is known of these steps; it is called if there are logs.
         """
+        try:
+            self._tell(end, metrics)
+        except Exception as failure:  # whatever it is, it is raised on leaving
+            self.failure = failure
+        return self.failure is not None
+
+    def _tell(self, end: int, metrics: Callable[[int, int], Metrics]) -> None:
         if self.logs:
             news = metrics(self.told, end)
             for log in self.logs:
                 log.hear(news)
         self.told = end
 
-    def __exit__(self, *error: Any) -> None:
-        for log in self.logs:
-            log.close()
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        is_whole = error is None and self.failure is None
+        with contextlib.ExitStack() as stack:  # it calls all of these, last first, if one fails too
+            stack.callback(self._complain)
+            for log in reversed(self.logs):
+                stack.callback(log.close if is_whole else log.fail)
+
+    def _complain(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
 
 def package_of(module: str, extra: str) -> Any:

@@ -31,6 +31,13 @@ class WeightsAndBiases(Log):
                 self.run.log(numbers, step=step)
 
     def close(self) -> None:
+        self._finish(0)
+
+    def fail(self) -> None:
+        self._finish(1)
+
+    def _finish(self, exit_code: int) -> None:
+        """End the run; with an exit code other than 0 it is shown as failed."""
         if self.run is not None:
-            self.run.finish()
+            self.run.finish(exit_code=exit_code)
             self.run = None
