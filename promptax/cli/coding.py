@@ -1,10 +1,13 @@
 """The flags that `promptax lm compress` and `promptax lm decompress` share."""
 
 import dataclasses
+from pathlib import Path
 
 import tyro
 
 from promptax import files
+from promptax.formats import fetch
+from promptax.language.tokenizer import SMOLLM2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,16 +18,27 @@ class Coding:
     """What to read."""
     out: str
     """File to write."""
-    model: str = "smollm2"
+    model: str = SMOLLM2
     """smollm2, a folder in the Hugging Face format, or a GGUF file."""
 
     def expect_apart(self) -> None:
         """Complain if what will be written replaces what is read: the text, or a model's file."""
         out = files.real_path(files.path_of(self.out))
-        for word in (self.file, self.model):
-            read = files.real_path(files.path_of(word))
+        for word, path in ((self.file, files.path_of(self.file)), (self.model, self._model_path())):
+            if path is None:
+                continue
+            read = files.real_path(path)
             files.expect(
                 not out.is_relative_to(read),
                 f"Expected --out that the command does not read; {self.out} would replace "
                 f"{'a file of ' * (out != read)}{word}. Choose another name.",
             )
+
+    def _model_path(self) -> Path | None:
+        """Where the model is: SmolLM2 is a name and no path; None if it was not fetched yet."""
+        if self.model != SMOLLM2:
+            return files.path_of(self.model)
+        try:
+            return fetch.smollm2_path()
+        except FileNotFoundError:
+            return None

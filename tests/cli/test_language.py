@@ -99,7 +99,7 @@ def test_a_model_is_talked_to_from_the_command_line(folder, capsys, monkeypatch)
     assert "lm fetch" in complaint(capsys, "lm", "speak")
 
 
-def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path):
+def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     small, back = tmp_path / "text.ptax", tmp_path / "back.txt"
     said = run("lm", "compress", tmp_path / "text.txt", "--out", small, "--model", folder,
@@ -118,6 +118,10 @@ def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path):
             assert "Expected --out that the command does not read" in complaint(
                 capsys, "lm", command, read, "--out", out, "--model", folder
             )
+    monkeypatch.setenv(fetch.PLACE, str(folder / "config.json"))  # where the default model lies
+    assert "would replace smollm2" in complaint(
+        capsys, "lm", "compress", tmp_path / "text.txt", "--out", folder / "config.json"
+    )
     small.write_bytes(small.read_bytes()[:-3])
     complaint(capsys, "lm", "decompress", small, "--out", back, "--model", folder)
     assert back.read_bytes() == TEXT.encode()
