@@ -211,6 +211,18 @@ def test_a_file_says_what_it_is():
     assert not silent, "Expected a module docstring"
 
 
+def test_kept_results_name_a_system_and_no_kernel():
+    """What a machine calls its kernel is of no use to readers."""
+    lines = [
+        line.strip()
+        for path in sorted((ROOT.parent / "docs" / "results").rglob("*.json"))
+        for line in path.read_text().splitlines()
+        if '"platform"' in line
+    ]
+    assert lines
+    assert set(lines) <= {f'"platform": "{name}",' for name in ("Linux", "macOS", "Windows")}
+
+
 HEAVY = {
     *("h5netcdf", "h5py", "jinja2", "matplotlib", "optax", "pandas", "PIL", "rich.progress"),
     *("scipy.optimize", "scipy.special", "scipy.stats", "tokenizers", "tyro", "xarray"),
