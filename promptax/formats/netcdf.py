@@ -5,8 +5,10 @@ of ours, `promptax`, and come back as they were. A digest of all bytes stands be
 where other programs do not look: damage to any bit of the file is found.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +37,27 @@ def encoded(thing: Labelled, note: dict[str, Any]) -> bytes:
         note |= {"name": thing.name}
         name = ONLY if thing.name is None or thing.name in thing.coords else str(thing.name)
         thing = thing.to_dataset(name=name)
-    try:
+    with _explain_names():
         whole = xr.DataTree(thing) if isinstance(thing, xr.Dataset) else thing.copy()
-        note["attributes"] = _taken_out(whole)
+    note["attributes"] = _take_out(whole)
+    with _explain_names():
         whole.attrs[ENTRY] = json.dumps(note)
         raw = bytes(whole.to_netcdf(engine="h5netcdf"))
-    except StoreError:
-        raise
-    except (AttributeError, TypeError, ValueError, KeyError) as error:  # of names, mostly
-        raise StoreError(f"Expected results that netCDF can hold; got: {error}.") from error
     return raw + MARK + hashlib.sha256(raw).hexdigest().encode() + b"\n"
 
 
-def _taken_out(whole: xr.DataTree) -> list[list[Any]]:
-    """The attributes that netCDF does not have, taken out: where they were, and what."""
+@contextlib.contextmanager
+def _explain_names() -> Iterator[None]:
+    """Say of an error of xarray that netCDF does not have this, mostly a name. It may be of any
+    kind, so that no code of ours belongs inside."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise StoreError(f"Expected results that netCDF can hold; got: {error}.") from error
+
+
+def _take_out(whole: xr.DataTree) -> list[list[Any]]:
+    """Take out the attributes that netCDF does not have; say where they were, and what."""
     kept = []
     for node in whole.subtree:
         data = node.to_dataset(inherit=False).copy()
