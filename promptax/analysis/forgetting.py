@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
 from promptax.fit.objectives.oml import OML
@@ -40,9 +41,9 @@ def forgetting(
     Returns:
         A Dataset over step (how many sequences were learned, 0 first) and task (the place of a
         sequence in its stream): `loss` of its query, nats, a mean over streams, and `loss_error`,
-        its standard error. Over task: `learned`, how much lower the loss was right after the
-        sequence was learned than before the first one; `forgotten`, how much higher it is at the
-        stream's end than right after.
+        its standard error (NaN for one stream). Over task: `learned`, how much lower the loss was
+        right after the sequence was learned than before the first one; `forgotten`, how much higher
+        it is at the stream's end than right after.
 
     Example: `forgetting(key, network, OML(stream=5, support=10), task).forgotten`
     """
@@ -54,10 +55,14 @@ def forgetting(
     count = streams * objective.stream
     settings = FitSettings(batch=count, micro_batch=count, length=length, learning_rate=1.0)
     objective.verify(predictor, settings)
+    numbers = count * max(length, objective.stream + 1)
+    platforms.expect_numbers(numbers, "the sequences of all streams", "Take fewer streams.")
     keys = jax.random.split(key, (streams, objective.stream))
     drawn = objective.draw(traced(task), keys, length)
     tables = np.asarray(_tables(traced(objective), predictor, drawn, task.outcome))
-    loss, error = tables.mean(axis=0), tables.std(axis=0) / np.sqrt(streams)
+    loss, error = tables.mean(axis=0), np.full(tables.shape[1:], np.nan)
+    if streams > 1:
+        error = tables.std(axis=0, ddof=1) / np.sqrt(streams)
     after = np.diagonal(loss[1:])
     return labelled(
         {

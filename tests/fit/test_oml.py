@@ -66,11 +66,13 @@ def test_what_is_forgotten_is_that_of_steps_by_hand():
     table = forgetting(KEY, Coin(jnp.zeros(())), objective, coins, length=10, streams=5)
     keys = jax.random.split(KEY, (5, 2))
     tokens = np.asarray(objective.draw(coins, keys, 10).tokens)
-    logit, rows = np.zeros(5), []
+    logit, rows, errors = np.zeros(5), [], []
     for learned in range(3):
         chance = 1 / (1 + np.exp(-logit))[:, None, None]
         query = np.where(tokens[:, :, 4:] == 1, chance, 1 - chance)
-        rows.append(-np.log(query).sum(-1).mean(0))
+        losses = -np.log(query).sum(-1)
+        rows.append(losses.mean(0))
+        errors.append(np.std(losses, axis=0, ddof=1) / np.sqrt(5))
         if learned < 2:
             logit = logit - 2.0 * (chance[:, 0, 0] - tokens[:, learned, :4].mean(-1))
     np.testing.assert_allclose(table.loss, rows, rtol=1e-5)
@@ -78,6 +80,13 @@ def test_what_is_forgotten_is_that_of_steps_by_hand():
         table.forgotten, [rows[2][0] - rows[1][0], 0.0], rtol=1e-4, atol=1e-6
     )
     np.testing.assert_allclose(table.learned, rows[0] - [rows[1][0], rows[2][1]], rtol=1e-4)
+    # five streams that begin alike: their losses before anything was learned differ by nothing
+    np.testing.assert_allclose(table.loss_error[0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(table.loss_error[1:], errors[1:], rtol=1e-4)
+    one = forgetting(KEY, Coin(jnp.zeros(())), objective, coins, length=10, streams=1)
+    assert np.isnan(one.loss_error).all() and np.isfinite(one.loss).all()
+    with pytest.raises(ValueError, match=r"Expected at most .* numbers in the sequences of all"):
+        forgetting(KEY, Coin(jnp.zeros(())), objective, coins, streams=10**8)
 
 
 def test_half_a_stream_is_refused():
