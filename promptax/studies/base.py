@@ -28,13 +28,14 @@ class Study(Spec, open_as="study", default="Genewein2025"):
 
     To implement one:
 
-    - `title` of its page, and its fields. Whole numbers count seeds or repetitions, at least 1.
+    - `title` of its page, and its fields.
     - `conditions`: what is measured at each scale, by name.
     - `claims`: the paper's claims, judged on what was measured so far (`judging.ClaimList`).
     - `examples`: small ones, for the contract tests.
 
     Optional:
 
+    - `counts`: its fields that count seeds or repetitions, if not `seeds` alone.
     - `parts`: the paper's figures.
     - `tables`: tables of its own beside the page.
     - `comparison`: printed numbers beside ours.
@@ -43,17 +44,20 @@ class Study(Spec, open_as="study", default="Genewein2025"):
 
     title: ClassVar[str] = ""  # of its page
     judged: ClassVar[str] = JUDGED  # how its claims are judged, in words
+    counts: ClassVar[tuple[str, ...]] = ("seeds",)
+    """Fields that say how many of something are measured, where they are: from 1 to 10,000."""
     scales: ClassVar[tuple[str, ...]] = ("smoke", "small", "paper")
     """The sizes that it can be run at, from the smallest on."""
 
     def __check_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            count = getattr(self, field.name)
-            if isinstance(count, int) and not isinstance(count, bool):
-                check(count >= 1, f"Expected {field.name} of at least 1; got {count}.")
+        fields = {field.name for field in dataclasses.fields(self)}
+        for name in [name for name in self.counts if name in fields]:
+            count = getattr(self, name)
+            if isinstance(count, int):
+                check(count >= 1, f"Expected {name} of at least 1; got {count}.")
                 check(
                     count <= MOST_SEEDS,
-                    f"Expected {field.name} of at most {MOST_SEEDS:,}; got {count:,}.",
+                    f"Expected {name} of at most {MOST_SEEDS:,}; got {count:,}.",
                 )
 
     @abc.abstractmethod

@@ -126,6 +126,9 @@ SPECS = {
     "px.predict(COINS.bayes())": "predict() missing 1 required positional argument: 'tokens'",
     "sampled(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
     "Genewein2025(pretraining_seeds=10**8)": "Expected pretraining_seeds of at most 10,000; got",
+    "Genewein2025(repetitions=0)": "Expected repetitions of at least 1; got 0.",
+    "CoinsInLanguage(tuning_seeds=0)": "Expected tuning_seeds of at least 1; got 0.",
+    "OfAPlugin(pretraining_seeds=0)": "Expected pretraining_seeds of at least 1; got 0.",
     "Reddy2023(seeds=0)": "Expected seeds of at least 1; got 0.",
     "Adapting('lstm', MAML())": "Expected a Predictor, such as LSTM(width=8).build(key, 2);",
     "Adapting(COINS.bayes(), None)": "Expected an InnerSteps, such as MAML(); got NoneType.",
@@ -136,6 +139,10 @@ SPECS = {
     "replay(key, NETWORK, COINS, ONE_STEP, rates=2**70)": "Expected numbers or ",
     "replay(key, NETWORK, COINS, ONE_STEP, rates=[nan])": "Expected a finite rat",
     "replay(key, NETWORK, COINS, ONE_STEP, weights=object())": "Expected numbers",
+    "timber(NETWORK, NETWORK, rest='a')": "Expected a number as rest of timber; got 'a'.",
+    "timber(NETWORK, NETWORK, rest=np.zeros(2))": "Expected a number as rest of timber; got a nda",
+    "timber(NETWORK, NETWORK, rest=True)": "Expected rest, a number between 0 and 1; got True.",
+    "effective_ranks(None, NETWORK)": "Expected a predictor to steer; got NoneType.",
     "sampled(key, -1)": "Expected length, a whole number of at least 0; got -1.",
     "sampled(key, None)": "Expected length, a whole number of at least 0; got None.",
     "sampled(key, 2**70)": "Expected length of at most 67,108,864; got 11805916207174",
@@ -193,6 +200,10 @@ def sampled(*given):
     raise ValueError(*messages)
 assert px.FitSettings(steps=np.int64(3), learning_rate=np.float32(0.5)).steps == 3
 assert Symbols(np.int32(3)) == Symbols(3)
+class OfAPlugin(Genewein2025):
+    width: int = 20_000
+    first_seed: int = 0
+assert OfAPlugin().width == 20_000  # not every whole number counts seeds
 """
 
 

@@ -16,6 +16,7 @@ class CoinsInLanguage(Study):
     """Coin flips written as text: a language model's regret, its prior, and what prompts can do."""
 
     title: ClassVar[str] = "Coins in language: a language model against exact Bayes"
+    counts: ClassVar[tuple[str, ...]] = ("tuning_seeds",)
     judged: ClassVar[str] = (
         "The model is given and always the same; a seed makes the coins, the flips, and where a "
         "tuning begins. A number is the median over seeds. Where it lies outside its bounds, five "

@@ -16,6 +16,7 @@ class Genewein2025(Study):
     """When does a prompt suffice, when must weights move? Coins, by Transformers and LSTMs."""
 
     title: ClassVar[str] = "Prompt tuning and in-context learning: Genewein et al. 2025, run again"
+    counts: ClassVar[tuple[str, ...]] = ("pretraining_seeds", "repetitions")
 
     pretraining_seeds: int | None = None
     """Networks that are pretrained, each from its own seed (the paper has one; None: 5)."""
