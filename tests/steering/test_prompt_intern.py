@@ -15,9 +15,11 @@ SETTINGS = px.FitSettings(steps=5, batch=4, length=6)
 
 
 def run(**changes):
-    arguments = {"pieces": PIECES, "settings": SETTINGS, "shares": (1.0, 0.5, 0.0), **changes}
-    tuner = arguments.pop("tuner", LowRank(rank=1))
-    return intern_prompt(jax.random.key(1), tuner, NETWORK, target=COIN, callbacks=(), **arguments)
+    arguments = {
+        "tuner": LowRank(rank=1), "predictor": NETWORK, "pieces": PIECES, "target": COIN,
+        "settings": SETTINGS, "shares": (1.0, 0.5, 0.0), "callbacks": (),
+    }  # fmt: skip
+    return intern_prompt(jax.random.key(1), **arguments | changes)
 
 
 def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none():
@@ -41,7 +43,23 @@ def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none():
     [
         ({"shares": (1.0, 0.5)}, ValueError, "fall from at most 1 to 0"),
         ({"shares": (0.5, 1.0, 0.0)}, ValueError, "fall from at most 1 to 0"),
-        ({"pieces": [[0, 2]]}, ValueError, r"symbols from 0 to 1; got \[2\]"),
+        ({"pieces": [[0, 2]]}, ValueError, r"tokens from 0 to 1; got 0 to 2"),
+        (
+            {"pieces": [[0.7, 1.2]]},
+            ValueError,
+            r"each a row of symbols .*; got shape \(2,\), float",
+        ),
+        (
+            {"pieces": [[True, False]]},
+            ValueError,
+            r"each a row of symbols .*; got shape \(2,\), bool",
+        ),
+        ({"pieces": [0, 1]}, ValueError, r"each a row of symbols \(int\); got shape \(\), int"),
+        ({"pieces": None}, TypeError, "a Sequence as pieces of intern_prompt; got None"),
+        ({"shares": np.full((2, 2), np.nan)}, ValueError, "fall from at most 1 to 0"),
+        ({"settings": 5}, TypeError, r"a FitSettings, such as .*; got int"),
+        ({"target": None}, TypeError, r"a Task, such as .*; got NoneType"),
+        ({"predictor": None}, TypeError, r"a predictor to steer; got NoneType"),
         ({"settings": px.FitSettings(steps=2)}, ValueError, "a step for each of 3 stages; got 2"),
         ({"settings": px.FitSettings(repetitions=2)}, ValueError, "Expected one repetition"),
         ({"tuner": SoftPrompt()}, TypeError, "(?s)tuner.*SoftPrompt"),

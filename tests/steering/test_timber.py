@@ -10,7 +10,7 @@ from promptax.predictors import LSTM, RNN
 from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.protocol.exchangeable import Uniform
 from promptax.steering import FullWeights, LowRank, timber
-from promptax.steering.weights.timber import _reverted, effective_rank, effective_ranks
+from promptax.steering.weights.timber import _take_back, effective_rank, effective_ranks
 
 NETWORK = RNN(width=4).build(jax.random.key(0), 3)
 
@@ -29,7 +29,7 @@ def test_directions_beyond_the_effective_rank_are_taken_back(kind):
     changes[0, 4, 4] = 1e-3
     after = kind(before.weight + changes.astype(np.float32))
     changes[0, 4, 4] = 0.25e-3
-    reverted = _reverted(before, after, 0.25)
+    reverted = _take_back(before, after, 0.25)
     np.testing.assert_allclose(reverted.matrix() - before.matrix(), changes, atol=2e-6)
     assert type(reverted) is kind
 
@@ -68,7 +68,7 @@ def test_a_tuned_network_is_taken_back_towards_its_base(tuner):
 
 
 def test_what_was_not_tuned_from_the_base_is_refused():
-    with pytest.raises(ValueError, match=r"rest between 0 and 1; got 2"):
+    with pytest.raises(ValueError, match=r"rest, a number between 0 and 1; got 2"):
         timber(NETWORK, NETWORK, rest=2.0)
     with pytest.raises(TypeError, match=r"matrices differ, such as"):
         timber(LSTM(width=4).build(jax.random.key(0), 3), NETWORK)

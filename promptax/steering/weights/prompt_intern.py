@@ -18,16 +18,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from promptax.axes import AnyKey
+from promptax.checks import as_numbers, door
 from promptax.fit.fitted import Fitted
 from promptax.fit.loop import fit
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
+from promptax.protocol.entries import as_tokens
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import GivenPrompt, Prompted
-from promptax.specs import as_key, check
+from promptax.specs import as_key, check, check_kind
+from promptax.steering.base import check_one
 from promptax.steering.gradient import WeightTuner
 from promptax.tasks.base import Task
 
@@ -47,6 +50,7 @@ class Interned(NamedTuple):
         return int(sum(cost.tokens_forward[0, -1] for cost in costs if cost is not None))
 
 
+@door
 def intern_prompt(
     key: AnyKey,
     tuner: WeightTuner,
@@ -87,15 +91,19 @@ def intern_prompt(
             f"Expected a tuner of weights, which can take a prompt over; got "
             f"{type(tuner).__name__}. LowRank() and FullWeights() tune weights."
         )
+    check_one(predictor)
+    check_kind(target, Task, "Categorical((0.2, 0.8))")
     settings = FitSettings() if settings is None else settings
+    check_kind(settings, FitSettings, "FitSettings(steps=90)")
     settings = settings.filled(length=target.longest or 50, learning_rate=tuner.learning_rate)
-    _check_plan(predictor, pieces, settings, shares)
+    rows = _rows_of(predictor, pieces)
+    _check_plan(settings, shares)
     tuner.verify(predictor, target, settings)
     start, *keys = jax.random.split(key, len(shares) + 1)
     network, stages = tuner.steer(start, predictor), []
     for stage, (share, stage_key) in enumerate(zip(shares, keys, strict=True)):
         steps = settings.steps // len(shares) + (stage < settings.steps % len(shares))
-        behind = _behind(network, pieces, share)
+        behind = _behind(network, rows, share)
 
         def make(key: Key[Array, ""], behind: Predictor = behind) -> Predictor:
             del key  # every stage goes on from the last one
@@ -119,10 +127,10 @@ def intern_prompt(
     return Interned(network, tuple(stages))
 
 
-def _behind(network: Predictor, pieces: Sequence[Sequence[int]], share: float) -> Predictor:
+def _behind(network: Predictor, rows: Sequence[np.ndarray], share: float) -> Predictor:
     """The network behind the first pieces of the prompt; itself, where none is left."""
-    count = math.ceil(share * len(pieces) - 1e-9)  # 0.3 of 10 pieces are 3, whatever rounding says
-    tokens = np.concatenate([np.asarray(piece, np.int32) for piece in pieces[:count]] or [[]])
+    count = math.ceil(share * len(rows) - 1e-9)  # 0.3 of 10 pieces are 3, whatever rounding says
+    tokens = np.concatenate(rows[:count] or [[]])
     if not len(tokens):
         return network
     return Prompted(network, GivenPrompt(jnp.asarray(tokens, jnp.int32)))
@@ -134,29 +142,28 @@ def _without(prompted: Predictor) -> Predictor:
     return prompted.predictor
 
 
-def _check_plan(
-    predictor: Predictor,
-    pieces: Sequence[Sequence[int]],
-    settings: FitSettings,
-    shares: Sequence[float],
-) -> None:
-    """Complain about a plan that is none, before any compute."""
-    falling = list(shares) == sorted(shares, reverse=True)
-    check(
-        len(shares) > 0 and shares[-1] == 0 and falling and max(shares) <= 1,
-        "Expected shares of the prompt that fall from at most 1 to 0, so that the last stage reads "
-        f"no prompt; got {tuple(shares)}.",
-    )
+def _rows_of(
+    predictor: Predictor, pieces: Sequence[Sequence[int]]
+) -> list[Int[np.ndarray, " prompt"]]:
+    """The pieces as rows of symbols, after a look at them as they were given."""
     symbols = predictor.outcome.alphabet
     if symbols is None:
         raise TypeError(
             f"Expected a predictor of symbols, of which prompts are; got one of "
             f"{predictor.outcome.words()}."
         )
-    wrong = [token for piece in pieces for token in piece if not 0 <= token < symbols]
+    expected = "pieces of a prompt, each a row of symbols (int)"
+    return [np.asarray(as_tokens(piece, symbols, expected, "predictor")) for piece in pieces]
+
+
+def _check_plan(settings: FitSettings, shares: Sequence[float]) -> None:
+    """Complain about a plan that is none, before any compute."""
+    numbers = as_numbers("shares", shares)
+    are_shares = numbers.ndim == 1 and numbers.size > 0 and numbers[-1] == 0 and numbers[0] <= 1
     check(
-        not wrong,
-        f"Expected pieces of symbols from 0 to {symbols - 1}; got {wrong[:3]}.",
+        are_shares and bool((np.diff(numbers) <= 0).all()),
+        "Expected shares of the prompt that fall from at most 1 to 0, so that the last stage reads "
+        f"no prompt; got {tuple(shares) if numbers.ndim else shares}.",
     )
     check(
         settings.repetitions == 1,

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from promptax.checks import door
 from promptax.predictors.base import Network
 from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.protocol.predictor import Predictor
@@ -40,6 +41,7 @@ def effective_rank(values: Any) -> Float[np.ndarray, "*layer"]:
     return np.asarray(np.exp(-(shares * logs).sum(-1)))
 
 
+@door
 def effective_ranks(base: Predictor, tuned: Predictor) -> dict[str, np.ndarray]:
     """The effective rank of what tuning changed, [*layer] by the place of the matrix in the
     network. A low-rank change has at most its rank."""
@@ -49,6 +51,7 @@ def effective_ranks(base: Predictor, tuned: Predictor) -> dict[str, np.ndarray]:
     }
 
 
+@door
 def timber(base: Predictor, tuned: Predictor, rest: float = 0.2) -> Predictor:
     """The tuned predictor, with the small directions of what changed in each matrix taken back.
 
@@ -67,19 +70,20 @@ def timber(base: Predictor, tuned: Predictor, rest: float = 0.2) -> Predictor:
 
     Example: `timber(network, FullWeights().tune(key, network, coin).predictor, rest=0.2)`.
     """
-    check(0 <= rest <= 1, f"Expected rest between 0 and 1; got {rest}.")
+    is_share = not isinstance(rest, bool) and 0 <= rest <= 1
+    check(is_share, f"Expected rest, a number between 0 and 1; got {rest}.")
     pairs = _layer_pairs(base, tuned)
 
     def revert(place: Any, node: Any) -> Any:
         name = jax.tree_util.keystr(place)
-        return _reverted(*pairs[name], rest) if name in pairs else node
+        return _take_back(*pairs[name], rest) if name in pairs else node
 
     network = jax.tree_util.tree_map_with_path(revert, _network(tuned), is_leaf=_is_layer)
     return replace_network(tuned, network)
 
 
-def _reverted(before: Layer, after: Layer, rest: float) -> Layer:
-    """The layer after tuning, with a part of its change taken back."""
+def _take_back(before: Layer, after: Layer, rest: float) -> Layer:
+    """Take back a part of the layer's change: the layer after tuning without it."""
     left, values, right = np.linalg.svd(_change(before, after), full_matrices=False)
     kept = np.ceil(effective_rank(values) * (1 - ROUNDING))[..., None]
     scales = np.where(np.arange(values.shape[-1]) < kept, 1.0, rest)
@@ -127,7 +131,7 @@ def _layer_pairs(base: Predictor, tuned: Predictor) -> dict[str, tuple[Layer, La
         layers.append(
             {jax.tree_util.keystr(place): node for place, node in places if _is_layer(node)}
         )
-    shapes = [{name: layer.shape() for name, layer in some.items()} for some in layers]
+    shapes = [{name: layer.shape() for name, layer in by_place.items()} for by_place in layers]
     if shapes[0] != shapes[1]:
         differing = sorted(dict(set(shapes[0].items()) ^ set(shapes[1].items())))
         raise TypeError(
