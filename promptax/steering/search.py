@@ -45,7 +45,8 @@ class Search(Tuner):
 
     Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget` and
     `relatives`, what enters a comparison; `rates_to_try`, where one of its numbers must be chosen;
-    `updates`, where the search knows its number of steps; `batch`, its own number of sequences;
+    `updates`, where the search knows its number of steps; `late_prompts`, where a budget pays for
+    more than its first steps tell; `batch`, its own number of sequences;
     `most_rows`, where longer prompts are read on the way; `same_episodes`; `reads_by_losses`;
     `reads_parts`; `needs_samples`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
     `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
@@ -134,6 +135,12 @@ class Search(Tuner):
         """The number of steps."""
         del symbols
         return settings.steps
+
+    def late_prompts(self, settings: FitSettings) -> int:
+        """The number of prompts that are read at some time, beyond what steps like the first two
+        read. A budget's forecast of the number of steps leaves room for them."""
+        del settings
+        return 0
 
     def run_length(self, symbols: int) -> int | None:
         """The number of steps after which it is done, and may be begun anew; None: it never is."""

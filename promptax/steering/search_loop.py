@@ -6,7 +6,8 @@ resumed search equals an uninterrupted one bit for bit.
 
 Under a budget a repetition ends before the first step that no longer fits. How many steps there
 will be, which schedules ask for, is foretold from the cost of the first two: a first one may read
-more than those that follow. Later steps may be cheaper still, so that the forecast is no bound. The
+more than those that follow, and what a search says that it reads later on (`late_prompts`) is paid
+beforehand. Later steps may be cheaper still, so that the forecast is no bound. The
 bound is how often the cheapest reading fits: a step that reads nothing costs nothing, and a search
 that has nothing left to read would never end.
 """
@@ -234,10 +235,19 @@ class _Run(NamedTuple):
             f"{budget:,}. Choose fewer candidates, a smaller batch, or a larger budget.",
         )
         most = min(most, max(1, budget // self._cheapest))
-        forecast = min(most, 1 + (budget - spent[0]) // max(1, spent[-1]))
+        left = max(budget - spent[0] - self._late, (budget - spent[0]) // 2)
+        forecast = min(most, 1 + left // max(1, spent[-1]))
         recorded = nothing.loss, nothing.readings, nothing.recommended
         per_step = sum(leaf.nbytes for leaf in jax.tree.leaves(recorded)) // tried
         return forecast, min(most, max(forecast, RECORD_BYTES // per_step))
+
+    @property
+    def _late(self) -> int:
+        """What the search takes of the budget beyond steps like the first two."""
+        prompts = self.search.late_prompts(self.settings)
+        if self.settings.exact:
+            return prompts
+        return prompts * (self.sizes.prompt_length + self.source.batch * self.length)
 
     @property
     def _cheapest(self) -> int:

@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.landscape import HARD, run
 
+from promptax import FitSettings
 from promptax.steering import Annealing, BeamSearch, RacedRates
+from promptax.steering.base import Tuning
+from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import SearchProblem, Sizes
-from promptax.tasks import DirichletCategorical
+from promptax.tasks import Categorical, DirichletCategorical
 
 COLD = Annealing(length=HARD.length, start_temperature=0.0, end_temperature=0.0, schedule="linear")
 LAPLACE = DirichletCategorical().bayes()
@@ -42,6 +46,21 @@ def test_a_round_is_judged_on_the_sequences_of_several_steps():
     assert raced.looks_of_a_round(dataclasses.replace(problem, steps=8)) == 2, "half of a round"
     expected = dataclasses.replace(problem, weights=jnp.ones(1))
     assert raced.looks_of_a_round(expected) == 1
+
+
+def test_the_winner_ends_its_schedule_where_the_budget_ends():
+    """Judging is paid by the steps that it leaves no room for, in the forecast too."""
+    raced = RacedRates(Annealing(length=2), rates=(0.05, 0.8), validation_steps=8)  # pyright: ignore
+    settings = FitSettings(steps=1000, batch=4, length=5, repetitions=3, budget=4400)
+    given = jax.random.key(0), LAPLACE, Categorical((0.2, 0.8)), settings, (), None, ()
+    state, cost = run_search(raced, Tuning(*given))
+    reading = 2 + 4 * 5  # tokens of a prompt
+    steps = 1 + (4400 - 2 * reading - 8 * 2 * reading) // (2 * reading)
+    assert (np.sum(~np.isnan(state.loss), axis=1) == steps).all()
+    assert (cost.final()["tokens_forward"] > 4400 - 2 * reading).all(), "nothing else fits"
+    winner = np.take_along_axis(np.asarray(state.member.ages), state.member.leader[:, None], 1)
+    planned = steps * 1.5 / 2 - 7 * 0.5
+    assert np.abs(winner - planned).max() <= 1.0, "turns are whole"
 
 
 @pytest.mark.parametrize(

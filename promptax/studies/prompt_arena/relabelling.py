@@ -77,6 +77,10 @@ class Relabelled(eqx.Module):
         """The number of steps."""
         return self.search.updates(settings, symbols)
 
+    def late_prompts(self, settings: FitSettings) -> int:
+        """The number of prompts that its first steps do not tell of."""
+        return self.search.late_prompts(settings)
+
     def batch(self, settings: FitSettings) -> int:
         """Sequences of a step."""
         return self.search.batch(settings)

@@ -107,6 +107,9 @@ class Around(Search):
     def updates(self, settings: FitSettings, symbols: int) -> int:
         return self.search.updates(settings, symbols)
 
+    def late_prompts(self, settings: FitSettings) -> int:
+        return self.search.late_prompts(settings)
+
     def run_length(self, symbols: int) -> int | None:
         return self.search.run_length(symbols)
 

@@ -9,7 +9,12 @@ of these prompts, and with `validation_steps` those of the steps that follow: va
 turns while their prompts of the round's end are read.
 
 A variant's schedule, such as the cooling of `Annealing`, goes over the steps that it would take if
-it won. Charged: the steps of all variants, and the prompts read at the end of each round.
+it won. Of N steps, V variants, and J steps that judge each round, these are
+
+    N (2 - 1/V) / (log2 V + 1) - (J - 1) (1 - 1/V)
+
+since who goes on takes more turns only after the J steps. Charged: the steps of all variants, and
+the prompts read at the end of each round, for which a budget's N leaves room (`late_prompts`).
 """
 
 import dataclasses
@@ -144,8 +149,8 @@ class RacedRates(Around):
         self, key: Key[Array, ""], state: Variants, problem: SearchProblem
     ) -> tuple[Variants, Float[Array, ""]]:
         now = whose_turn(state.standing, state.turns)
-        planned = problem.steps * (2 - 1 / len(self.rates)) / self.rounds  # 1/V + 2/V + … + 1
-        steps = jnp.maximum(state.ages[now] + 1, planned.astype(jnp.int32))
+        planned = self.turns_of_the_winner(problem).astype(jnp.int32)
+        steps = jnp.maximum(state.ages[now] + 1, planned)
         clocked = dataclasses.replace(problem, step=state.ages[now], steps=steps)
         after, loss = self.variant(now).step(key, member_of(state.inner, now), clocked)
         inner = jax.tree.map(lambda leaf, new: leaf.at[now].set(new), state.inner, after)
@@ -156,6 +161,17 @@ class RacedRates(Around):
     def rounds(self) -> int:
         """How many rounds there are; one variant is left in the last."""
         return int(math.log2(len(self.rates))) + 1
+
+    def turns_of_the_winner(self, problem: SearchProblem) -> Float[Array, ""]:
+        """How many steps a variant takes that wins, 1/V + 2/V + … + 1 of those of a round each;
+        not rounded."""
+        count, late = len(self.rates), self.looks_of_a_round(problem) - 1
+        return problem.steps * (2 - 1 / count) / self.rounds - late * (1 - 1 / count)
+
+    def late_prompts(self, settings: FitSettings) -> int:
+        """Those that are read to judge: V, V/2, …, 2 of them in each step that judges."""
+        looks = 1 if settings.exact else self.validation_steps
+        return looks * (2 * len(self.rates) - 2) + self.search.late_prompts(settings)
 
     def after_look(self, state: Variants, problem: SearchProblem) -> Variants:
         """The state after a step's episodes have judged, if a round is at its end: who goes on,
