@@ -41,7 +41,7 @@ class Adapting(Predictor):
     to; without it, it predicts from its start, and what was seen speaks through the inner steps
     alone. It reads tokens, or rows of an outcome without an alphabet. Of points `in_context` is
     asked for, since an answer can only be predicted where its question was read; a network without
-    memory (`promptax.predictors.Perceptron`) sees the question alone.
+    memory (`promptax.predictors.FeedForward`) sees the question alone.
 
     What says the same whatever it read (`Predictor.learns` is False) adapts to counts alone: then
     weights over symbols can be read too, and expectations over all sequences are exact

@@ -9,10 +9,10 @@ from promptax.predictors.fast_weights.momentum_attention import (
     MomentumAttention as MomentumAttention,
 )
 from promptax.predictors.fast_weights.self_referential import SelfReferential as SelfReferential
+from promptax.predictors.feed_forward import FeedForward as FeedForward
 from promptax.predictors.gru import GRU as GRU
 from promptax.predictors.llama import Llama as Llama
 from promptax.predictors.lstm import LSTM as LSTM
-from promptax.predictors.perceptron import Perceptron as Perceptron
 from promptax.predictors.rnn import RNN as RNN
 from promptax.predictors.state_space import StateSpace as StateSpace
 from promptax.predictors.torso import Torso as Torso

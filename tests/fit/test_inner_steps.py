@@ -13,7 +13,7 @@ from promptax.evaluation import expected_losses
 from promptax.evaluation.exact import enumeration
 from promptax.fit import MAML, Adapting, FirstOrderMAML, Reptile
 from promptax.fit.updates import Program, loss_and_gradient
-from promptax.predictors import LSTM, Constant, Perceptron
+from promptax.predictors import LSTM, Constant, FeedForward
 from promptax.protocol.outcomes import Episode
 from promptax.specs import traced
 from promptax.tasks import (
@@ -182,7 +182,7 @@ def test_tasks_without_a_latent_to_share_are_refused():
 def test_adapting_answers_points_as_steps_on_those_before():
     """A perceptron sees the question alone: what it learned of other points are its weights."""
     task, steps = LinearRegression(2), MAML(inner_steps=2, inner_rate=0.1)
-    network = Perceptron(width=3).build(KEY, task.outcome)
+    network = FeedForward(width=3).build(KEY, task.outcome)
     rows = task.sample(KEY, 6).inputs
     adapting = Adapting(network, steps, in_context=True)
     said = np.asarray(px.predict(adapting, rows))

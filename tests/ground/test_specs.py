@@ -319,3 +319,16 @@ def test_tuples_of_specs_are_json_on_the_command_line():
     parts = Categorical((0.3, 0.7)), DirichletCategorical()
     words = specs.JSON_ARGUMENT.str_from_instance(parts)
     assert len(words) == 1 and specs.JSON_ARGUMENT.instance_from_str(words) == parts
+
+
+def test_no_two_records_have_one_name():
+    """What is stored is read again by the name of its class."""
+    specs.members(Task)  # imports all members
+    pending, classes = [specs.Record], set()
+    while pending:
+        subclasses = set(pending.pop().__subclasses__()) - classes
+        classes |= subclasses
+        pending += subclasses
+    names = [kind.__name__ for kind in classes if kind.__module__.startswith("promptax.")]
+    assert len(names) > 100
+    assert not {name for name in names if names.count(name) > 1}

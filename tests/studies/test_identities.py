@@ -109,7 +109,7 @@ def test_so_do_all_of_them(study, scale, digest):
         (Akyurek2022(), "fec822c563afb9a1172a"),
         (Genewein2023(), "8e0ebf514efe46923856"),
         (GrauMoya2024(), "88ab665159add4b1c431"),
-        (LearningToLearn(), "6c7970ff86d6b8b12a6f"),
+        (LearningToLearn(), "331c4471863440775878"),
         (Reddy2023(), "0517392c859cc34ca8b5"),
         (Wurgaft2025(), "dbce0cfece571fe92c9e"),
     ],

@@ -17,7 +17,7 @@ from promptax.fit.objectives import (
     Reptile,
 )
 from promptax.fit.settings import FitSettings
-from promptax.predictors import LSTM, Architecture, Constant, Perceptron, Transformer
+from promptax.predictors import LSTM, Architecture, Constant, FeedForward, Transformer
 from promptax.report.pages.study import Part
 from promptax.studies.judging import ClaimList
 from promptax.studies.learning_to_learn import claims, figures
@@ -157,7 +157,7 @@ def _on_points(sizes: Scale, source: str) -> dict[str, Learner]:
     """A Transformer, a perceptron that sees questions alone, and a Transformer that takes inner
     steps on half of the points."""
     network = Transformer(width=sizes.width, heads=2, depth=2)
-    plain = Perceptron(width=sizes.units)
+    plain = FeedForward(width=sizes.units)
     fields: dict[str, Any] = {"inner_steps": STEPS, "inner_rate": 0.05}
     half: dict[str, Any] = {"support": sizes.rows // 4 * 2, "in_context": True}
     steps, one = MAML(**fields, **half), MAML(inner_rate=0.05, **half)

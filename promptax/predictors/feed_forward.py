@@ -10,7 +10,7 @@ from promptax.predictors.torso import Internals, Outputs, Rows, Torso
 from promptax.specs import check
 
 
-class Perceptron(Architecture):
+class FeedForward(Architecture):
     """Layers of rectified units. What it says of a row depends on the row before it alone: of the
     points of a regression, on the question.
 
@@ -22,7 +22,7 @@ class Perceptron(Architecture):
 
     Example:
 
-        network = Perceptron().build(jax.random.key(0), LinearRegression().outcome)
+        network = FeedForward().build(jax.random.key(0), LinearRegression().outcome)
     """
 
     width: int = 40
@@ -44,18 +44,18 @@ class Perceptron(Architecture):
     def output_width(self) -> int:
         return self.width
 
-    def torso(self, key: Key[Array, ""]) -> "PerceptronTorso":
+    def torso(self, key: Key[Array, ""]) -> "FeedForwardTorso":
         def build_layer(key: Key[Array, ""]) -> Layer:
             return dense(key, self.width, self.width, bias=True)
 
-        return PerceptronTorso(eqx.filter_vmap(build_layer)(jax.random.split(key, self.depth - 1)))
+        return FeedForwardTorso(eqx.filter_vmap(build_layer)(jax.random.split(key, self.depth - 1)))
 
     @classmethod
-    def examples(cls) -> "tuple[Perceptron, ...]":
+    def examples(cls) -> "tuple[FeedForward, ...]":
         return ()
 
 
-class PerceptronTorso(Torso):
+class FeedForwardTorso(Torso):
     """The layers behind the embedding, stacked."""
 
     layers: Layer
