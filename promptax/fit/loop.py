@@ -149,7 +149,8 @@ def fit(
     settings.refuse_search()
     platforms.drop_programs()
     shapes = check_outcome(make, key, task)
-    _expect_room(shapes if is_fresh else None, task, settings)
+    bytes_of_update = _bytes_of_update(task, settings, objective)
+    _expect_room(shapes if is_fresh else None, bytes_of_update)
     first = [make(jax.random.fold_in(jax.random.fold_in(key, 0), 0))]
     _expect_room_for_all(eqx.filter(first[0], where(first[0])), settings.repetitions)
     first += [
@@ -212,16 +213,14 @@ def fit(
 SMALLER = "Choose a smaller batch, length or predictor, or fewer repetitions."
 
 
-def _expect_room(fresh: Predictor | None, task: Task, settings: FitSettings) -> None:
+def _expect_room(fresh: Predictor | None, bytes_of_update: int) -> None:
     """Complain, before any compute, if a fresh predictor and the sequences of an update surely do
     not fit into memory. The predictor's leaves have shapes, and no numbers."""
     leaves = [leaf for leaf in jax.tree.leaves(fresh) if isinstance(leaf, jax.ShapeDtypeStruct)]
     held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-    platforms.expect_numbers(
-        _bytes_of_update(task, settings) // 4, "the sequences of an update", SMALLER
-    )
+    platforms.expect_numbers(bytes_of_update // 4, "the sequences of an update", SMALLER)
     what = "a predictor, and the sequences of an update,"
-    platforms.expect_room(held + _bytes_of_update(task, settings), what, SMALLER)
+    platforms.expect_room(held + bytes_of_update, what, SMALLER)
 
 
 def _expect_room_for_all(tuned: Tree, repetitions: int) -> None:
@@ -230,10 +229,10 @@ def _expect_room_for_all(tuned: Tree, repetitions: int) -> None:
     platforms.expect_room(needed, f"what is tuned, {repetitions:,} times,", SMALLER)
 
 
-def _bytes_of_update(task: Task, settings: FitSettings) -> int:
+def _bytes_of_update(task: Task, settings: FitSettings, objective: Objective) -> int:
     """What the sequences of one update take."""
     assert settings.length is not None
-    numbers = 1 if task.outcome.alphabet else task.outcome.input_width()  # of a step of time
+    numbers = objective.row_numbers(task.outcome)
     return 4 * settings.repetitions * settings.batch * settings.length * numbers
 
 
@@ -275,7 +274,7 @@ def _run(
     numbers of updates that are `pauses`."""
     assert settings.length is not None
     repetitions = settings.repetitions
-    size = int(np.clip(BLOCK_BYTES // _bytes_of_update(task, settings), 1, 50))
+    size = int(np.clip(BLOCK_BYTES // _bytes_of_update(task, settings, program.objective), 1, 50))
     mesh = platforms.mesh(repetitions, settings.batch, platforms.size(program))
     micro = _micro_batch(predictor, settings, mesh)
     keys, block = (jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)), None

@@ -9,7 +9,7 @@ from support.judges import same
 
 import promptax as px
 from promptax.evaluation.exact import enumeration
-from promptax.fit.objectives import MAML, MLTI
+from promptax.fit.objectives import MAML, MLTI, support_and_query
 from promptax.fit.objectives.mlti import mix
 from promptax.predictors import RNN
 from promptax.protocol.outcomes import Episode, Gaussian, Points, Symbols
@@ -39,12 +39,34 @@ def test_a_sequence_has_one_share():
     assert max(map(len, between)) == 2, "nothing was mixed"
 
 
+def test_the_second_sequence_has_a_key_that_no_task_makes_of_the_firsts(monkeypatch):
+    """Tasks split the key of a sequence, and fold small numbers into it."""
+    keys = []
+
+    def note(task, key, length):
+        keys.append(key)
+        return task.sample(key, length)
+
+    monkeypatch.setattr(support_and_query, "sample_batch", note)
+    MLTI(mixed=1.0).draw(COINS, KEYS[0], 4)
+    first, second = (np.asarray(jax.random.key_data(key)) for key in keys)
+    made = [jax.random.key_data(jax.random.fold_in(keys[0], number)) for number in range(9)]
+    assert not np.any(np.all(np.asarray([first, *made]) == second, axis=1))
+
+
+def test_weights_over_symbols_take_room_for_each_of_them():
+    settings = px.FitSettings(steps=1, batch=2**10, length=2**10)
+    many = Categorical((2.0**-9,) * 2**9)
+    with pytest.raises(ValueError, match="the sequences of an update"):
+        px.pretrain(KEYS[0], RNN(width=2), many, settings, objective=MLTI(support=3))
+
+
 def test_gradients_of_mixed_symbols_are_finite_differences():
     """In float64, through two inner steps; without mixtures the loss is that of MAML."""
     with enumeration.double_precision():
         network = RNN(width=2).build(jax.random.key(1), 2)
         network = jax.tree.map(lambda leaf: leaf.astype(float), network)
-        tokens = MAML().draw(COINS, KEYS, 6)
+        tokens = MAML().draw(COINS, jax.vmap(jax.random.split, (0, None))(KEYS, 3)[:, 0], 6)
         whole = MLTI(inner_steps=2, support=3, mixed=0.0).draw(COINS, KEYS, 6)
         mixed = MLTI(inner_steps=2, support=3, mixed=1.0).draw(COINS, KEYS, 6)
 

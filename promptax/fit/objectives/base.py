@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from promptax.fit.settings import FitSettings
-from promptax.protocol.outcomes import Episode
+from promptax.protocol.outcomes import Episode, Outcome
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import Spec
 from promptax.tasks.base import Task, sample_batch
@@ -30,9 +30,9 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
 
     Optional: `equip`, which gives a fresh network leaves of the objective's own; `verify`, which
     refuses by name what the objective does not fit; `draw`, where sequences are not simply those of
-    the task; `readings`, where a batch is read more than once; `slope_is_of_value`; and
-    `examples()`, small instances by which the contract tests judge it. What is not written is that
-    of `LogLoss`: nothing drawn, no penalty, log loss.
+    the task, with `row_numbers` where its rows are wider; `readings`, where a batch is read more
+    than once; `slope_is_of_value`; and `examples()`, small instances by which the contract tests
+    judge it. What is not written is that of `LogLoss`: nothing drawn, no penalty, log loss.
     """
 
     slope_is_of_value: ClassVar[bool] = True
@@ -75,6 +75,11 @@ class Objective(Spec, open_as="objective", default="LogLoss"):
         """One sequence of `length` steps for each key: what an update is given. To override where
         a sequence is more than one of the task's."""
         return sample_batch(task, keys, length)
+
+    def row_numbers(self, outcome: Outcome) -> int:
+        """How many numbers `draw` gives for a step of time: a symbol is one, and a row of another
+        outcome as many as it is wide. So many sequences are drawn at a time as fit into memory."""
+        return 1 if outcome.alphabet else outcome.input_width()
 
     def equip(self, predictor: Predictor, settings: FitSettings) -> Predictor:
         """A fresh predictor with the leaves that the objective learns beside its weights, such as

@@ -81,19 +81,24 @@ class MLTI(SupportAndQuery):
         SupportAndQuery.verify(self, predictor, settings)
 
     def draw(self, task: Task, keys: Key[Array, "*batch"] | Array, length: int) -> Episode:
-        def fold(key: Any) -> Any:
-            return jax.random.fold_in(key, 1)
+        def split(key: Any) -> Any:
+            """Keys of a, of b and of λ; none is one that a task makes of the key of a sequence."""
+            return tuple(jax.random.split(key, 3))
 
         def draw_share(key: Any) -> Any:
-            first, second = jax.random.split(jax.random.fold_in(key, 2))
+            first, second = jax.random.split(key)
             share = jax.random.beta(first, self.concentration, self.concentration)
             return jnp.where(jax.random.bernoulli(second, self.mixed), share, 1.0)
 
         for _ in keys.shape:
-            fold, draw_share = jax.vmap(fold), jax.vmap(draw_share)
-        first = SupportAndQuery.draw(self, task, keys, length)
-        second = SupportAndQuery.draw(self, task, fold(keys), length)
-        return mix(first, second, draw_share(keys), task.outcome)
+            split, draw_share = jax.vmap(split), jax.vmap(draw_share)
+        of_first, of_second, of_share = split(keys)
+        first = SupportAndQuery.draw(self, task, of_first, length)
+        second = SupportAndQuery.draw(self, task, of_second, length)
+        return mix(first, second, draw_share(of_share), task.outcome)
+
+    def row_numbers(self, outcome: Outcome) -> int:
+        return outcome.input_width()  # of symbols, weights over all of them
 
     def loss_after_support(
         self, predictor: Predictor, episode: Episode, outcome: Any
