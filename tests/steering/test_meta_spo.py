@@ -28,6 +28,8 @@ def test_the_planted_parts_are_found_and_serve_a_new_task():
     np.testing.assert_array_equal(found.prompts, [[1, 1], [2, 2], [3, 3]])
     assert np.all(np.diff(found.loss.mean(axis=1)) < 1e-6), "a round never loses"
     assert found.readings == 12 * 3 * (7 + 7)
+    control = MetaSPO(length=0, rounds=12, task_candidates=SEARCH.task_candidates + 6 + 1)
+    assert control.search(KEY, BASE, TASKS).readings == found.readings
     one_round = MetaSPO(length=2, task_length=2, rounds=2, task_candidates=6)
     starts = [[0, 0], [1, 2], [2, 3]]  # the shared prompt, and others
     good, *others = (
@@ -46,3 +48,10 @@ def test_what_does_not_fit_is_refused():
         SEARCH.search(KEY, BASE, [Categorical((0.2, 0.8))])
     with pytest.raises(ValueError, match="symbols from 0 to 3"):
         SEARCH.search(KEY, BASE, TASKS, shared=[4])
+    for shared in ([0.7, 0.2], [[0, 1]]):
+        with pytest.raises(ValueError, match="whole numbers"):
+            SEARCH.search(KEY, BASE, TASKS, shared=shared)
+    with pytest.raises(ValueError, match="prompt to search"):
+        MetaSPO(length=0, task_length=0)
+    with pytest.raises(ValueError, match="nothing is searched"):
+        MetaSPO(task_length=0).search(KEY, BASE, TASKS, shared=[0])

@@ -45,7 +45,7 @@ class MetaSPO(Spec):
 
     A shared prompt is judged with task prompts that were chosen under the one before it, so that
     rounds favour small changes. The equal-cost control without a shared part is `length=0` with
-    `task_candidates` larger by `candidates`.
+    `task_candidates` larger by `candidates` + 1: the shared prompt as it was is read again, too.
 
     Choi, Baek and Hwang 2025, "System Prompt Optimization with Meta-Learning" (arXiv 2505.09666):
     system and user prompts, with a language model in place of random symbols; it keeps the best
@@ -72,6 +72,11 @@ class MetaSPO(Spec):
     def __check_init__(self) -> None:
         check_length(self.length)
         check_length(self.task_length)
+        check(
+            self.length + self.task_length >= 1,
+            "Expected a prompt to search, of at least 1 shared symbol (length) or 1 of each task "
+            "(task_length); got 0 and 0.",
+        )
         for name in ("rounds", "candidates", "task_candidates", "sequences", "steps_of_time"):
             value = getattr(self, name)
             check(value >= 1, f"Expected {name} of at least 1; got {value}.")
@@ -133,10 +138,17 @@ class MetaSPO(Spec):
                 f"Expected tasks over the predictor's symbols; got {type(task).__name__} over "
                 f"{task.outcome.words()} for {predictor.outcome.words()}.",
             )
-        inside = shared is None or all(0 <= token < predictor.symbols for token in shared)
+        if shared is None:
+            return
+        expected = f"Expected a shared prompt of symbols from 0 to {predictor.symbols - 1}"
+        tokens = np.asarray(shared)
+        is_row = tokens.ndim == 1 and (tokens.size == 0 or np.issubdtype(tokens.dtype, np.integer))
+        inside = is_row and bool(np.all((tokens >= 0) & (tokens < predictor.symbols)))
+        check(inside, f"{expected}, whole numbers [prompt]; got {shared}.")
         check(
-            inside,
-            f"Expected a shared prompt of symbols from 0 to {predictor.symbols - 1}; got {shared}.",
+            self.task_length >= 1,
+            "Expected a task_length of at least 1 behind a shared prompt that stays as it is, or "
+            "nothing is searched; got 0.",
         )
 
 
@@ -167,5 +179,10 @@ def _mean_losses(predictor: Predictor, prompts: Any, tokens: Any) -> Float[Array
         _, prediction = predictor.advance_batch(state, tokens)
         return -jnp.mean(jnp.sum(prediction.of(tokens), -1))
 
-    over_candidates = jax.vmap(lose, in_axes=(0, None))
-    return jax.vmap(over_candidates)(prompts, tokens)
+    most = predictor.prompts_at_once(prompts.shape[1], *tokens.shape[1:])
+
+    def lose_all(given: tuple[Array, Array]) -> Float[Array, " candidate"]:
+        candidates, tokens = given
+        return jax.lax.map(lambda prompt: lose(prompt, tokens), candidates, batch_size=most)
+
+    return jax.lax.map(lose_all, (prompts, tokens))
