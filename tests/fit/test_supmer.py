@@ -9,7 +9,8 @@ from support.judges import same
 
 import promptax as px
 from promptax.evaluation.exact import enumeration
-from promptax.fit.objectives import SUPMER
+from promptax.fit import Adapting
+from promptax.fit.objectives import SUPMER, MetaSGD
 from promptax.fit.objectives.supmer import GATE, SCALES
 from promptax.predictors import RNN
 from promptax.protocol.outcomes import Episode
@@ -78,7 +79,16 @@ def test_steps_of_the_prompt_are_those_by_hand():
 def test_the_start_is_tuned_and_the_network_stays():
     network = RNN(width=3).build(KEY, 2)
     settings = px.FitSettings(steps=3, batch=4, length=8)
-    fitted = tune_start(KEY, network, DirichletCategorical(), settings, objective=SUPMER(support=4))
+    told = []
+
+    def hear(done, total, note):
+        told.append((done, total))
+
+    objective = SUPMER(support=4)
+    fitted = tune_start(
+        KEY, network, DirichletCategorical(), settings, objective=objective, callbacks=[hear]
+    )
+    assert told[-1] == (3, 3)
     same(fitted.predictor.predictor.predictor, network)
     assert np.all(np.asarray(fitted.predictor.factors[SCALES]) != 1)
     adapted = SUPMER(support=4).adapt(fitted.predictor, TOKENS)
@@ -95,5 +105,13 @@ def test_what_reads_no_prompt_of_numbers_is_refused():
         tune_start(KEY, network, DirichletCategorical(), SETTINGS, objective=SUPMER(support=6))
     with pytest.raises(TypeError, match="PromptTuner"):
         tune_start(KEY, network, DirichletCategorical(), SETTINGS, prompt=HardPrompt())
+    steered = SoftPrompt(length=2).steer(KEY, network)
+    for other in (steered, MetaSGD().equip(steered, SETTINGS)):
+        with pytest.raises(TypeError, match="leaves that SUPMER learns"):
+            SUPMER().adapt(other, TOKENS)
+    with pytest.raises(TypeError, match="leaves that SUPMER learns"):
+        Adapting(steered, SUPMER())
+    with pytest.raises(ValueError, match=r"factors SUPMER learned, 0\.1; got 0\.2"):
+        SUPMER(inner_rate=0.2).adapt(SUPMER().equip(steered, SETTINGS), TOKENS)
     with pytest.raises(ValueError, match="gate from 0 to 1"):
         SUPMER(gate=2.0)

@@ -9,12 +9,14 @@ that they need.
 from typing import Any
 
 import equinox as eqx
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import Inputs, Predictor, State
 from promptax.protocol.prompted import Wrapper
-from promptax.specs import later
+from promptax.specs import check, later
 
 
 class Paced(Wrapper):
@@ -86,6 +88,18 @@ class Paced(Wrapper):
 
     def reading_lengths(self, length: int) -> tuple[int, ...]:
         return self.predictor.reading_lengths(length)
+
+
+def check_rate(paced: Paced, inner_rate: Any) -> None:
+    """Complain about another `inner_rate` than that which the factors were learned for."""
+    if paced.inner_rate is None or isinstance(inner_rate, Tracer):
+        return
+    check(
+        np.float32(inner_rate) == np.float32(paced.inner_rate),
+        f"Expected the inner_rate whose factors {paced.learned_by} learned, "
+        f"{paced.inner_rate:g}; got {float(inner_rate):g}. Adapt with "
+        f"{paced.learned_by}(inner_rate={paced.inner_rate:g}, …).",
+    )
 
 
 def paced_in(predictor: Any) -> Paced | None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from promptax.fit.objectives.inner_steps import Leaves
-from promptax.fit.objectives.paced import Paced, paced_in
+from promptax.fit.objectives.paced import Paced, check_rate, paced_in
 from promptax.fit.objectives.support_and_query import SupportAndQuery
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
@@ -68,7 +68,7 @@ class SUPMER(SupportAndQuery):
         factors = {SCALES: jnp.ones(width, leaves[0].dtype), GATE: jnp.zeros((), leaves[0].dtype)}
         return Paced(predictor, factors, type(self).__name__, float(self.inner_rate))
 
-    def verify(self, predictor: Predictor, settings: FitSettings) -> None:
+    def check_pace(self, predictor: Predictor) -> None:
         paced = paced_in(predictor)
         if paced is None or paced.learned_by != type(self).__name__:
             raise TypeError(
@@ -76,7 +76,7 @@ class SUPMER(SupportAndQuery):
                 f"{type(predictor).__name__}. Give it to promptax.steering.tune_start, or begin by "
                 "SUPMER(…).equip(predictor, settings)."
             )
-        SupportAndQuery.verify(self, predictor, settings)
+        check_rate(paced, self.inner_rate)
 
     def inner_slope(self, gradient: Any) -> Any:
         return jax.lax.stop_gradient(gradient)

@@ -1,13 +1,17 @@
 """Prompts that start well: tuned on many tasks, so that few steps learn one more."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Array, Key
 
 from promptax.axes import AnyKey
 from promptax.checks import door
-from promptax.fit.fitted import Fitted
+from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import fit
 from promptax.fit.objectives.supmer import SUPMER
+from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
+from promptax.progress import Callback
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check_kind
 from promptax.steering.base import check_one
@@ -25,6 +29,9 @@ def tune_start(
     *,
     prompt: PromptTuner = SoftPrompt(initial="tokens"),
     objective: SUPMER = SUPMER(),
+    probes: Sequence[Probe] = (),
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] | None = None,
 ) -> Fitted:
     """Tune where a prompt starts, so that the inner steps of `objective` make it fit a new task.
 
@@ -34,6 +41,7 @@ def tune_start(
         settings: as for `fit`; `length` is 50 and `learning_rate` the prompt's if not given.
         prompt: how the prompt is made, and where it starts before it is tuned.
         objective: the inner steps; `gate=1` leaves their direction as it is.
+        probes, checkpoint, callbacks: as for `fit`.
 
     Returns:
         A `Fitted`. `objective.adapt(fitted.predictor, tokens)` is the predictor behind the prompt
@@ -63,5 +71,8 @@ def tune_start(
         family,
         settings,
         objective=objective,
+        probes=probes,
+        checkpoint=checkpoint,
+        callbacks=callbacks,
         description="tuning a start",
     )
