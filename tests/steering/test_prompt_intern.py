@@ -1,10 +1,13 @@
 """A prompt that is phased out while weights are tuned."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
 import promptax as px
+from promptax.fit import MetricsFile
 from promptax.predictors import RNN
 from promptax.steering import LowRank, SoftPrompt, intern_prompt
 from promptax.tasks import Categorical
@@ -22,14 +25,23 @@ def run(**changes):
     return intern_prompt(jax.random.key(1), **arguments | changes)
 
 
-def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none():
-    interned = run()
+def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none(tmp_path, monkeypatch):
+    log, ends = MetricsFile(tmp_path / "metrics.jsonl"), []
+    monkeypatch.setattr(log, "close", lambda: ends.append("closed"))
+    interned = run(callbacks=(log,))
     prompts = [stage.predictor.prompt.tolist() for stage in interned.stages[:2]]
     assert prompts == [[0, 1, 1, 1, 1], [0, 1, 1]]  # half of three pieces, rounded up, are two
     assert interned.predictor is interned.stages[2].predictor
     assert interned.predictor.prompt_rows() == 0
     assert [stage.loss.shape[1] for stage in interned.stages] == [2, 2, 1]
     assert interned.tokens == 2 * (5 + 24) + 2 * (3 + 24) + 24
+    # a log hears of all stages as of one fit
+    heard = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["step"] for line in heard] == [1, 2, 3, 4, 5]
+    assert {line["steps"] for line in heard} == {5} and ends == ["closed"]
+    losses = np.concatenate([stage.loss[0] for stage in interned.stages])
+    np.testing.assert_array_equal(np.float32([line["loss"] for line in heard]), losses)
+    assert [line["tokens_forward"] for line in heard] == [29, 58, 85, 112, 136]
     # one low-rank change of all stages, on weights that stay as they were
     layer = interned.predictor.torso.layers[0].recurrent
     np.testing.assert_array_equal(layer.base.weight, NETWORK.torso.layers[0].recurrent.weight)

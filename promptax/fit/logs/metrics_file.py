@@ -21,7 +21,8 @@ class MetricsFile(Log):
 
     A line has `fit`, `step`, `steps`, `repetition`, `loss` (nats per sequence), `rate`, and what
     was spent up to that step: `sequences`, `tokens_forward`, `tokens_backward`, `operations`
-    (`promptax.fit.Cost`). Several fits can share a file, each with its own name.
+    (`promptax.fit.Cost`). Several fits can share a file, each with its own name: a
+    fit that begins drops what an earlier one of its name wrote there.
 
     Example: `px.pretrain(key, network, task, callbacks=(MetricsFile("metrics.jsonl"),))`, and then
     `pandas.read_json("metrics.jsonl", lines=True)`.

@@ -10,7 +10,8 @@ from promptax.fit.logs.base import Log, Metrics, package_of
 class TensorBoard(Log):
     """Writes means over repetitions to a folder of TensorBoard: `tensorboard --logdir FOLDER`.
 
-    A resumed run writes all of its steps again; TensorBoard shows the later ones alone.
+    A resumed run writes all of its steps again; TensorBoard shows the later ones alone. So another
+    fit needs another folder.
 
     Raises:
         ImportError: tensorboardX is not installed.

@@ -6,7 +6,8 @@ from promptax.fit.logs.base import Log, Metrics, package_of
 
 
 class WeightsAndBiases(Log):
-    """Logs means over repetitions to a run of Weights & Biases, which lasts as long as the fit.
+    """Logs means over repetitions to a run of Weights & Biases, which lasts as long as the fit;
+    another fit makes another run.
 
     `settings`: what `wandb.init` takes, such as project, name, dir, and mode="offline", which keeps
     the run on disk for `wandb sync`. With `id` and resume="allow", a resumed fit goes on in the run

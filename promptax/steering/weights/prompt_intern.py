@@ -22,7 +22,8 @@ from jaxtyping import Array, Int, Key
 
 from promptax.axes import AnyKey
 from promptax.checks import as_numbers, door
-from promptax.fit.fitted import Fitted
+from promptax.fit.fitted import Fitted, check_keeping
+from promptax.fit.logs import Logs, continued
 from promptax.fit.loop import fit
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
@@ -74,6 +75,8 @@ def intern_prompt(
             what is left over. The schedule of the rate, and Adam's moments, begin anew with a
             stage. One repetition.
         shares: the share of the pieces that each stage reads, rounded up; falling, and 0 at last.
+        callbacks: as those of `pretrain`, of each stage. Logs among them hear of all stages as of
+            one fit.
 
     Each stage compiles anew, for its prompt has another length. To compare with direct tuning at
     equal tokens, see `Interned.tokens`.
@@ -96,34 +99,37 @@ def intern_prompt(
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=90)")
     settings = settings.filled(length=target.longest or 50, learning_rate=tuner.learning_rate)
+    check_keeping(None, callbacks, ())
     rows = _rows_of(predictor, pieces)
     _check_plan(settings, shares)
     tuner.verify(predictor, target, settings)
     start, *keys = jax.random.split(key, len(shares) + 1)
     network, stages = tuner.steer(start, predictor), []
-    for stage, (share, stage_key) in enumerate(zip(shares, keys, strict=True)):
-        steps = settings.steps // len(shares) + (stage < settings.steps % len(shares))
-        behind = _behind(network, rows, share)
+    of_all = continued(callbacks, settings.steps)
+    with Logs(callbacks):  # closes them after the last stage
+        for stage, (share, stage_key) in enumerate(zip(shares, keys, strict=True)):
+            steps = settings.steps // len(shares) + (stage < settings.steps % len(shares))
+            behind = _behind(network, rows, share)
 
-        def make(key: Key[Array, ""], behind: Predictor = behind) -> Predictor:
-            del key  # every stage goes on from the last one
-            return behind
+            def make(key: Key[Array, ""], behind: Predictor = behind) -> Predictor:
+                del key  # every stage goes on from the last one
+                return behind
 
-        fitted = fit(
-            stage_key,
-            make,
-            tuner.where,
-            target,
-            dataclasses.replace(settings, steps=steps, warmup=min(settings.warmup, steps)),
-            objective=tuner.objective,
-            watched=tuner.watched if settings.clip_over == "all" else None,
-            callbacks=callbacks,
-            description=f"stage {stage + 1} of {len(shares)}",
-        )
-        stages.append(fitted)
-        tuned = fitted.predictor
-        assert isinstance(tuned, Predictor)  # there is one repetition
-        network = _without(tuned) if behind is not network else tuned
+            fitted = fit(
+                stage_key,
+                make,
+                tuner.where,
+                target,
+                dataclasses.replace(settings, steps=steps, warmup=min(settings.warmup, steps)),
+                objective=tuner.objective,
+                watched=tuner.watched if settings.clip_over == "all" else None,
+                callbacks=of_all,
+                description=f"stage {stage + 1} of {len(shares)}",
+            )
+            stages.append(fitted)
+            tuned = fitted.predictor
+            assert isinstance(tuned, Predictor)  # there is one repetition
+            network = _without(tuned) if behind is not network else tuned
     return Interned(network, tuple(stages))
 
 
