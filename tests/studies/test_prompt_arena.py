@@ -1,5 +1,6 @@
 """The prompt arena: its instances by brute force, its judge, and what its page says."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -27,6 +28,7 @@ from promptax.studies.prompt_arena.conditions import (
     SAMPLED,
     SCALES,
     SHORT,
+    TUNED,
     contests,
     entrants,
 )
@@ -43,7 +45,14 @@ from promptax.studies.prompt_arena.instances import (
     truth_of,
 )
 from promptax.studies.prompt_arena.network import Judge, OnNetwork
-from promptax.studies.prompt_arena.reading import Reader, front, leaderboard, table
+from promptax.studies.prompt_arena.reading import (
+    Reader,
+    choose_label,
+    front,
+    judge_label,
+    leaderboard,
+    table,
+)
 from promptax.studies.prompt_arena.relabelling import Relabelled, renamed, run_relabelled
 from promptax.tasks import Categorical, CategoricalMixture
 
@@ -134,8 +143,8 @@ def test_a_prompt_of_a_network_is_judged_by_all_sequences():
     (measured,) = OnNetwork.examples()
     network = measured.network.build(jax.random.key(0), 2)
     judge = Judge.of(network, measured)
-    losses = judge.of_all_prompts()
-    assert measured.numbered(np.array([[0], [1]])).tolist() == [0, 1]
+    losses = judge.find_all_losses()
+    assert measured.number_prompts(np.array([[0], [1]])).tolist() == [0, 1]
     words = np.array(list(itertools.product(range(2), repeat=measured.length)))
     chances = np.prod(np.asarray(measured.target.probabilities)[words], axis=1)
 
@@ -194,10 +203,28 @@ def test_what_is_recommended_is_said_in_the_names_of_the_instance():
 
 def test_races_stay_out_of_the_track_without_noise():
     instance = hard_instance(SHORT, HARD[SHORT][0])
-    exact, sampled = (contests(SCALES["smoke"], track, instance) for track in (EXACT, SAMPLED))
-    raced = {label for label, contest in sampled.items() if contest.search.needs_samples}
-    assert len(exact) > 20
-    assert raced == set(sampled) - set(exact) != set()
+    whole = SCALES["smoke"]._replace(whole=True)
+    exact, sampled = (contests(whole, track, instance) for track in (EXACT, SAMPLED))
+    outside = set(sampled) - set(exact)
+    mellow = "GradientSearch with mellowmax"
+    assert outside == {label for label in sampled if label.startswith("Raced ")} | {mellow}
+    assert len(outside) == 5 and len(exact) > 20
+    first = {label: c for label, c in sampled.items() if not label.startswith("hindsight")}
+    for label, contest in first.items():
+        asked = dataclasses.replace(contest, exact=True)
+        if label in outside:
+            with pytest.raises(ValueError, match="Expected"):
+                asked.verify()
+        else:
+            asked.verify()
+
+
+def test_an_update_is_charged_by_what_the_tuner_reads():
+    """Weights have no prompt, and a mixture has two."""
+    updates = {name: OnNetwork(tuner=tuner).settings.steps for name, tuner in TUNED.items()}
+    assert updates["SoftPrompt"] == 2**16 // (3 * (6 + 32 * 4))
+    assert updates["FullWeights"] == updates["LowRank"] == 2**16 // (3 * 32 * 4)
+    assert updates["mixture of two SoftPrompts"] == 2**16 // (3 * (12 + 32 * 4))
 
 
 def test_relatives_enter_where_everything_does():
@@ -272,9 +299,29 @@ def test_tracks_are_never_mixed_and_what_is_beside_is_not_ranked():
         "What each search does",
     ]
     assert whole[2].table == [
-        {"what": "Soft, learning rate 1", "gap": "-0.200"},
-        {"what": "Good (the search with the smallest gap)", "gap": "0.500"},
+        {"what": "Soft", "learning rate": "1", "gap": "-0.200", "95 %": "-0.20 to -0.20"},
+        {"what": "Good (search)", "learning rate": "–", "gap": "0.500", "95 %": "0.50 to 0.50"},
     ]
+
+
+def test_a_rate_is_chosen_by_some_runs_and_judged_by_the_others():
+    """At rate 2 the runs that choose are lucky, and nobody profits from it."""
+    runs = [[2.0, 1.0, gap] for gap in (-2.0, 1.0, -2.0, 1.0)]
+    results = RESULTS | {
+        "sampled · hard 4^7 seed 1 · beside: Soft, learning rate 2": made_up(runs),
+    }
+    reader = Reader(results)
+    label = choose_label(reader, "sampled", reader.tuners("sampled")["Soft"])
+    assert label == "beside: Soft, learning rate 2"
+    assert judge_label(reader, "sampled", label) == (0.5, (0.5, 0.5))
+
+
+def test_labels_stand_beside_the_class_that_they_are():
+    names = ("Annealing", "Hill climbing", "Raced GradientSearch by UCB")
+    results = {f"exact · hard 4^7 seed 1 · {name}": made_up(GOOD) for name in names}
+    text = page.parts(results)[-1].text
+    assert "Annealing (in the tables: Hill climbing): Searches a hard prompt" in text
+    assert "Raced (in the tables: Raced GradientSearch by UCB): Another search" in text
 
 
 def test_rates_stand_beside_each_other():
@@ -405,8 +452,9 @@ def test_soft_rows_are_held_against_the_best_prompt_of_symbols():
     network = {f"{name} · beside: SoftPrompt, learning rate 1": made_up([[2.0, 1.0, -0.4]] * 5)}
     assert verdict("N1", RESULTS) == "not run"
     assert verdict("N1", network) == "holds"
-    worse = {f"{name} · beside: SoftPrompt, learning rate 1": made_up(BAD)}
-    assert verdict("N1", worse) == "fails"
+    for gaps in (BAD, GOOD):
+        worse = {f"{name} · beside: SoftPrompt, learning rate 1": made_up(gaps)}
+        assert verdict("N1", worse) == "fails", "as good as the best prompt is not below it"
 
 
 def test_hard_instances_are_hard_if_half_of_the_searches_say_so():
@@ -422,6 +470,9 @@ def test_hard_instances_are_hard_if_half_of_the_searches_say_so():
         (lambda: Beside(budget=100), r"Expected a budget of at least 789 tokens.*; got 100"),
         (lambda: OnNetwork(budget=100), r"Expected a budget of at least 402 tokens.*; got 100"),
         (lambda: OnNetwork(prompt_length=13), r"Expected at most 4,096 prompts.*make 8,192"),
+        (lambda: OnNetwork(prompt_length=-1), "Expected prompt_length of at least 1; got -1"),
+        (lambda: OnNetwork(learning_rate=0.0), "Expected a learning_rate above 0, .*; got 0.0"),
+        (lambda: OnNetwork(tuner=Annealing(length=3)), r"prompt_length 6, .*Annealing.length=3"),
     ],
 )
 def test_budgets_below_one_reading_are_named(measure, message):

@@ -26,6 +26,7 @@ from promptax.experiments.measurement import (
     keep_nothing,
     silent,
 )
+from promptax.fit.fitted import Fitted
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
@@ -47,9 +48,9 @@ class Beside(Measurement):
     """A tuner under a budget of tokens, on one prior and target, judged like a search."""
 
     tuner: Tuner = SimplexPrompt()
-    """What tunes."""
+    """The tuner, by gradients."""
     learning_rate: float = 0.02
-    """Adam's."""
+    """Adam's learning rate."""
     prompt_length: int = 7
     """Symbols of the prompts that it stands beside."""
     prior: CategoricalMixture = CategoricalMixture()
@@ -63,16 +64,13 @@ class Beside(Measurement):
     batch: int = 32
     """Sequences of a batch."""
     repetitions: int = 5
-    """Runs."""
+    """Number of runs."""
 
     def __check_init__(self) -> None:
-        for name in ("length", "repetitions", "batch"):
-            value = getattr(self, name)
-            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
-        check(
-            self.budget >= self.tokens_of_an_update,
-            f"Expected a budget of at least {self.tokens_of_an_update:,} tokens, which an update "
-            f"reads; got {self.budget:,}.",
+        expect_sizes(
+            self.tokens_of_an_update,
+            self.budget,
+            {"length": self.length, "repetitions": self.repetitions, "batch": self.batch},
         )
 
     @classmethod
@@ -82,8 +80,8 @@ class Beside(Measurement):
 
     @property
     def tokens_of_an_update(self) -> int:
-        """Of one prompt; tuners with several read more."""
-        return 3 * (self.prompt_length + self.batch * self.length)
+        """Tokens of an update of one prompt; tuners with several read more."""
+        return tokens_of_a_derivative(self.prompt_length, self.batch, self.length)
 
     @property
     def settings(self) -> FitSettings:
@@ -116,19 +114,14 @@ class Beside(Measurement):
             checkpoint=keep("tuning"),
             callbacks=announce("tuning"),
         )
-        assert fitted.cost is not None and fitted.probes is not None
-        loss = fitted.probes["loss"]
+        assert fitted.cost is not None
         shape = Shape(self.target.symbols, self.prompt_length, self.length)
         truth = truth_of(Instance(self.prior, self.target, shape))
-        gaps = np.asarray(loss) - truth.best
-        spent = tokens(fitted.cost)
-        looks = np.asarray(loss["step"], int)
-        paid = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)[:, looks]
-        budgets = budgets_up_to(self.budget)
-        at_budgets = gaps_at_budgets(gaps, paid, budgets, gaps[:, 0])
+        budgets, spent = budgets_up_to(self.budget), tokens(fitted.cost)
+        gaps = find_gaps_of_looks(fitted, truth.best, budgets)
         results = labelled(
             {
-                "gap": (("repetition", "budget"), at_budgets, {"unit": NATS}),
+                "gap": (("repetition", "budget"), gaps, {"unit": NATS}),
                 "spent": ("repetition", spent[:, -1], {"unit": "tokens"}),
                 "typical": ((), truth.typical, {"unit": NATS}),
                 "best": ((), truth.best, {"unit": NATS}),
@@ -152,6 +145,35 @@ class Beside(Measurement):
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """The final gap of every run."""
         return final_gaps(results)
+
+
+def tokens_of_a_derivative(rows: int, batch: int, length: int) -> int:
+    """Tokens of an update: a batch of sequences behind so many rows of prompts, three for each that
+    a derivative goes through."""
+    return 3 * (rows + batch * length)
+
+
+def expect_sizes(tokens_of_an_update: int, budget: int, sizes: Mapping[str, int]) -> None:
+    """Raise ValueError where a size is below 1, or the budget has no room for an update."""
+    for name, value in sizes.items():
+        check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+    check(
+        budget >= tokens_of_an_update,
+        f"Expected a budget of at least {tokens_of_an_update:,} tokens, which an update reads; got "
+        f"{budget:,}.",
+    )
+
+
+def find_gaps_of_looks(
+    fitted: Fitted, best: float, budgets: Float[np.ndarray, " budget"]
+) -> Float[np.ndarray, "repetition budget"]:
+    """The gap of what a probe saw last when so much had been spent, in nats; the first look is
+    before the first update. Before any look it is infinite."""
+    assert fitted.cost is not None and fitted.probes is not None
+    loss, spent = fitted.probes["loss"], tokens(fitted.cost)
+    before = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)
+    paid = before[:, np.asarray(loss["step"], int)]
+    return gaps_at_budgets(np.asarray(loss) - best, paid, budgets, np.full(len(spent), np.inf))
 
 
 @eqx.filter_jit

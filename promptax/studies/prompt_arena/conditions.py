@@ -54,15 +54,15 @@ EASY = {SHORT: (1, 2, 3), LONG: (0, 1, 4)}
 """Seeds whose instances are easy (`instances.is_easy`): the first that are, of each shape."""
 
 
-ON_NETWORK = 6  # symbols of the prompts of a network: 4,096 prompts
-RATES = (0.005, 0.02, 0.08)  # of what gradients tune on a network; the first is every default
+NETWORK_PROMPT_LENGTH = 6  # symbols of the prompts of a network: 4,096 prompts
+RATES = (0.005, 0.02, 0.08)  # of what gradients tune on a network
 
 
 TUNED = {
-    "SoftPrompt": SoftPrompt(length=ON_NETWORK),
-    "SimplexPrompt": SimplexPrompt(length=ON_NETWORK),
-    "RealPrompt": RealPrompt(length=ON_NETWORK),
-    "mixture of two SoftPrompts": PromptMixture(SoftPrompt(length=ON_NETWORK)),
+    "SoftPrompt": SoftPrompt(length=NETWORK_PROMPT_LENGTH),
+    "SimplexPrompt": SimplexPrompt(length=NETWORK_PROMPT_LENGTH),
+    "RealPrompt": RealPrompt(length=NETWORK_PROMPT_LENGTH),
+    "mixture of two SoftPrompts": PromptMixture(SoftPrompt(length=NETWORK_PROMPT_LENGTH)),
     "LowRank": LowRank(),
     "FullWeights": FullWeights(),
 }
@@ -111,8 +111,8 @@ def conditions(scale: str, only: str = "") -> dict[str, Condition]:
         for name, instance in instances(sizes, track)
     }
     for seed in HARD[sizes.shape][: sizes.networks]:
-        size = f"{sizes.shape.symbols}^{ON_NETWORK}"
-        tracks[NETWORK, f"network {size} seed {seed}"] = on_network(sizes, seed)
+        size = f"{sizes.shape.symbols}^{NETWORK_PROMPT_LENGTH}"
+        tracks[NETWORK, f"network {size} seed {seed}"] = measure_on_network(sizes, seed)
     return {
         name_of(*where, label): Condition(measurement)
         for where, measurements in tracks.items()
@@ -205,30 +205,31 @@ def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
     }
 
 
-def on_network(sizes: Scale, seed: int) -> dict[str, OnNetwork]:
+def measure_on_network(sizes: Scale, seed: int) -> dict[str, OnNetwork]:
     """Every search, and what gradients tune, on a network that was trained on a hard prior."""
     instance = hard_instance(sizes.shape, seed)
 
-    def measured(tuner: Tuner, rate: float | None = None) -> OnNetwork:
+    def measure(tuner: Tuner, rate: float | None = None) -> OnNetwork:
         return OnNetwork(
             tuner=tuner,
             learning_rate=rate,
             prior=instance.prior,
             target=instance.target,
-            prompt_length=ON_NETWORK,
+            prompt_length=NETWORK_PROMPT_LENGTH,
             length=instance.shape.length,
             budget=sizes.tokens,
+            repetitions=sizes.repetitions,
         )
 
     searches = {
-        label: measured(search)
-        for label, search in entrants(ON_NETWORK, sizes.tokens, whole=False).items()
+        label: measure(search)
+        for label, search in entrants(NETWORK_PROMPT_LENGTH, sizes.tokens, whole=False).items()
     }
     numbers = {
-        f"{BESIDE}{name}, learning rate {rate:g}": measured(tuner, rate)
+        f"{BESIDE}{name}, learning rate {rate:g}": measure(tuner, rate)
         for name, tuner in TUNED.items()
         for rate in RATES
     }
     # all prompts of 3 symbols are 64; those of 6 are more than the budget reads
-    pair = HardPromptMixture(length=ON_NETWORK // 2, sequences=128)
-    return {**searches, **numbers, f"{BESIDE}two prompts of {pair.length} symbols": measured(pair)}
+    pair = HardPromptMixture(length=NETWORK_PROMPT_LENGTH // 2, sequences=128)
+    return {**searches, **numbers, f"{BESIDE}two prompts of {pair.length} symbols": measure(pair)}

@@ -7,9 +7,11 @@ loss behind every one of them is computed: an expectation over all sequences of 
 that judges what gradients tune. Tuned numbers can do what no prompt of symbols can, and their gap
 may be below 0.
 
-A network knows its symbols by name: no run renames them. Runs differ in what they draw.
+A network knows its symbols by name: no run renames them. Runs differ in what they draw, and all
+have one network: an interval over them says nothing of other networks.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 
@@ -42,29 +44,37 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, on_device, traced
 from promptax.steering import Search, SimplexPrompt, Tuner
-from promptax.studies.prompt_arena.beside import expected_loss
+from promptax.steering.gradient import GradientTuner
+from promptax.studies.prompt_arena.beside import (
+    expect_sizes,
+    expected_loss,
+    find_gaps_of_looks,
+    tokens_of_a_derivative,
+)
 from promptax.studies.prompt_arena.contest import GROUP, budgets_up_to, final_gaps, tokens
 from promptax.tasks import Categorical, CategoricalMixture
 
 MOST_PROMPTS = 4096  # whose losses are all computed
 LOOKS = 32  # at what gradients tune, at most
+MOST_NETWORKS = 4  # whose losses a process keeps
+_LOSSES: dict[str, Float[np.ndarray, " candidate"]] = {}  # by what they were computed from
 
 
 class OnNetwork(Measurement):
     """A tuner under a budget of tokens, on a network that was pretrained on a prior."""
 
     tuner: Tuner = SimplexPrompt()
-    """What searches or tunes. It brings its prompt length."""
+    """The search or tuner. It brings its prompt length."""
     learning_rate: float | None = None
-    """Adam's; None: the tuner's own."""
+    """Adam's learning rate; None: the tuner's own."""
     network: Architecture = LSTM(width=32)
-    """What is pretrained, once for all tuners."""
+    """The network, which is pretrained once for all tuners."""
     prior: CategoricalMixture = CategoricalMixture()
     """Whose sequences it is pretrained on."""
     pretraining: FitSettings = FitSettings(steps=1000, batch=128, length=10)
-    """How."""
+    """How it is pretrained."""
     target: Categorical = Categorical()
-    """What it is steered to."""
+    """The task that it is steered to."""
     prompt_length: int = 6
     """Symbols of the prompts that it is held against."""
     length: int = 4
@@ -74,17 +84,24 @@ class OnNetwork(Measurement):
     batch: int = 32
     """Sequences of a batch."""
     repetitions: int = 5
-    """Runs, all on the same network."""
+    """Number of runs, all on the same network."""
 
     def __check_init__(self) -> None:
-        for name in ("length", "repetitions", "batch"):
-            value = getattr(self, name)
-            check(value >= 1, f"Expected {name} of at least 1; got {value}.")
+        names = ("length", "repetitions", "batch", "prompt_length")
+        sizes = {name: getattr(self, name) for name in names}
+        least = tokens_of_a_derivative(self.prompt_length, self.batch, self.length)
+        expect_sizes(least, self.budget, sizes)
         check(
-            self.budget >= self.tokens_of_an_update,
-            f"Expected a budget of at least {self.tokens_of_an_update:,} tokens, which an update "
-            f"reads; got {self.budget:,}.",
+            self.learning_rate is None or self.learning_rate > 0,
+            f"Expected a learning_rate above 0, or None for the tuner's own; got "
+            f"{self.learning_rate}.",
         )
+        if isinstance(self.tuner, Search) and self.tuner.recommends:
+            check(
+                self.tuner.length == self.prompt_length,
+                f"Expected a search for prompts of prompt_length {self.prompt_length}, whose "
+                f"losses are known; got {type(self.tuner).__name__}(length={self.tuner.length}).",
+            )
         prompts = self.target.symbols**self.prompt_length
         check(
             prompts <= MOST_PROMPTS,
@@ -109,22 +126,30 @@ class OnNetwork(Measurement):
         )
 
     @property
-    def tokens_of_an_update(self) -> int:
-        """Of one prompt; tuners with several read more."""
-        return 3 * (self.prompt_length + self.batch * self.length)
+    def prompt_rows(self) -> int:
+        """Rows of prompts that are read before a batch in an update by gradients: none where
+        weights are tuned. Nothing is computed for it."""
+        if not isinstance(self.tuner, GradientTuner):
+            return self.prompt_length
+        symbols = self.target.symbols
+        network = eqx.filter_eval_shape(self.network.build, jax.random.key(0), symbols)
+        return eqx.filter_eval_shape(self.tuner.steer, jax.random.key(0), network).prompt_rows()
 
     @property
     def settings(self) -> FitSettings:
         """How it is tuned. A search that says at any time what it would take goes on until all is
-        spent; what gradients tune, as many updates as fit, if it is one prompt."""
+        spent; what gradients tune, as many updates as fit."""
         stops = isinstance(self.tuner, Search) and self.tuner.recommends
-        least = 1 if stops else self.tokens_of_an_update
+        rate = self.learning_rate
+        least = 1
+        if not stops:
+            least = tokens_of_a_derivative(self.prompt_rows, self.batch, self.length)
         return FitSettings(
             steps=self.budget // least,
             batch=self.batch,
             length=self.length,
             repetitions=self.repetitions,
-            learning_rate=self.learning_rate or self.tuner.default_learning_rate,
+            learning_rate=self.tuner.default_learning_rate if rate is None else rate,
             budget=self.budget if stops else None,
         )
 
@@ -167,28 +192,27 @@ class OnNetwork(Measurement):
             checkpoint=keep("tuning"),
             callbacks=announce("tuning"),
         )
-        yield GROUP, self.judged(fitted, judge, time.monotonic() - began)
+        yield GROUP, self.judge_fit(fitted, judge, time.monotonic() - began)
 
     def probe(self, judge: "Judge") -> Probe:
         """What looks at rows and weights on the way."""
         return Probe(max(1, self.settings.steps // LOOKS), judge.look)
 
-    def judged(self, fitted: Fitted, judge: "Judge", seconds: float) -> xr.Dataset:
+    def judge_fit(self, fitted: Fitted, judge: "Judge", seconds: float) -> xr.Dataset:
         """How far what stood at every budget is from the best prompt of symbols, nats."""
         assert fitted.cost is not None
-        losses = judge.of_all_prompts()
-        best, typical = losses.min(), float(np.median(losses) - losses.min())
-        spent = tokens(fitted.cost)
+        losses, budgets = judge.find_all_losses(), budgets_up_to(self.budget)
+        best, typical = float(losses.min()), float(np.median(losses) - losses.min())
+        spent, nothing = tokens(fitted.cost), np.full(self.repetitions, np.inf)
         if fitted.recommended is not None:
-            loss, paid = losses[self.numbered(fitted.recommended)], spent
+            loss = losses[self.number_prompts(fitted.recommended)]
+            gaps = gaps_at_budgets(loss - best, spent, budgets, nothing)
         elif self.tuner.takes_probes:
-            loss, paid = self.looked_at(fitted, spent)
+            gaps = find_gaps_of_looks(fitted, best, budgets)
         else:  # it says nothing before its end
             members = [fitted.predictor[r] for r in range(self.repetitions)]  # pyright: ignore
             loss = np.array([[judge.look(member)["loss"]] for member in members])
-            paid = spent[:, -1:]
-        budgets = budgets_up_to(self.budget)
-        gaps = gaps_at_budgets(loss - best, paid, budgets, np.full(len(loss), np.inf))
+            gaps = gaps_at_budgets(loss - best, spent[:, -1:], budgets, nothing)
         final = fitted.cost.final()
         return labelled(
             {
@@ -197,21 +221,13 @@ class OnNetwork(Measurement):
                 "tokens_forward": ("repetition", final["tokens_forward"], {"unit": "tokens"}),
                 "tokens_backward": ("repetition", final["tokens_backward"], {"unit": "tokens"}),
                 "typical": ((), typical, {"unit": NATS}),
-                "best": ((), float(best), {"unit": NATS}),
+                "best": ((), best, {"unit": NATS}),
                 "elapsed": ((), seconds, {"unit": "seconds"}),
             },
             {"repetition": np.arange(len(gaps)), "budget": budgets},
         )
 
-    def looked_at(self, fitted: Fitted, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The losses that probes saw [repetition, look], and what had been spent by then."""
-        assert fitted.probes is not None
-        loss = fitted.probes["loss"]
-        steps = np.asarray(loss["step"], int)
-        before = np.concatenate([np.zeros((len(spent), 1)), spent], axis=1)
-        return np.asarray(loss), before[:, steps]
-
-    def numbered(self, prompts: Int[np.ndarray, "*run prompt"]) -> Int[np.ndarray, "*run"]:
+    def number_prompts(self, prompts: Int[np.ndarray, "*run prompt"]) -> Int[np.ndarray, "*run"]:
         """The numbers of prompts among all of them."""
         powers = self.target.symbols ** np.arange(self.prompt_length - 1, -1, -1)
         return np.asarray(prompts) @ powers
@@ -243,10 +259,20 @@ class Judge(eqx.Module):
         """The loss of a predictor as it stands, nats per sequence."""
         return {"loss": float(expected_loss(steered, self.episodes, self.chances))}
 
-    def of_all_prompts(self) -> Float[np.ndarray, " candidate"]:
-        """The loss behind every prompt, nats per sequence."""
-        given = on_device(self.prompts), self.episodes, self.chances
-        return np.asarray(_losses_behind(traced(self.network), *given), float)
+    def find_all_losses(self) -> Float[np.ndarray, " candidate"]:
+        """The loss behind every prompt, nats per sequence. It takes longer than a search does, and
+        all that is measured on one network asks for it: a process keeps those of the last ones."""
+        leaves = jax.tree.leaves((self.network, self.episodes, self.chances, self.prompts))
+        digest = hashlib.sha256(repr(jax.tree.structure(self.network)).encode())
+        for leaf in leaves:
+            digest.update(np.asarray(leaf).tobytes())
+        name = digest.hexdigest()
+        if name not in _LOSSES:
+            while len(_LOSSES) >= MOST_NETWORKS:
+                _LOSSES.pop(next(iter(_LOSSES)))
+            given = on_device(self.prompts), self.episodes, self.chances
+            _LOSSES[name] = np.asarray(_losses_behind(traced(self.network), *given), float)
+        return _LOSSES[name]
 
 
 @eqx.filter_jit

@@ -9,7 +9,6 @@ import xarray as xr
 from promptax.report.pages.study import Part
 from promptax.studies.prompt_arena import figures
 from promptax.studies.prompt_arena.conditions import (
-    BESIDE,
     EVALUATIONS,
     EXACT,
     LONG,
@@ -18,10 +17,12 @@ from promptax.studies.prompt_arena.conditions import (
     entrants,
 )
 from promptax.studies.prompt_arena.reading import (
+    JUDGING,
     KINDS,
     Reader,
     Row,
-    final_gap,
+    choose_label,
+    judge_label,
     mean_gaps,
     table,
 )
@@ -51,8 +52,8 @@ _ABOUT = {
     NETWORK: (
         "And on a network? It learned to predict what the exact predictor knows. It reads prompts "
         "of 6 symbols, so that the loss behind all 4,096 is computed. Cost counts tokens. Rates "
-        "are not raced here, and all runs have one network. What gradients tune on it stands "
-        "below, at equal tokens."
+        "are not raced here. All runs on a prior have one network: intervals are over what "
+        "searches draw, not over networks. What gradients tune on it stands below, at equal tokens."
     ),
 }
 _COLUMNS = (
@@ -88,6 +89,13 @@ _BESIDE = {
 }
 
 
+_CHOSEN = (
+    "Each was run at several learning rates. The rate is taken that is best on every second run, "
+    "and the other runs judge it, with a 95 % interval; so is the search taken that stands beside "
+    "them. What was read at the other rates is not charged, so that tuners have the advantage of a "
+    "choice that others paid."
+)
+_LEARNING_RATE = "learning rate"
 _MORE = "docs/searches.md says when to take which."
 
 
@@ -97,7 +105,7 @@ def parts(results: Mapping[str, xr.DataTree]) -> list[Part]:
     tracks = [t for t in reader.tracks() if reader.searches(t) and reader.instances(t)]
     about = [Part("What this is", _START, ())] if tracks else []
     tuned = [_beside(reader, track) for track in tracks if reader.beside(track)]
-    told = [_told(reader, tracks)] if tracks else []
+    told = [_describe_searches(reader, tracks)] if tracks else []
     return [*about, *(part for track in tracks for part in _of_track(reader, track)), *tuned, *told]
 
 
@@ -129,14 +137,20 @@ def _rates(rows: Sequence[Row]) -> list[dict[str, str]]:
     return lines
 
 
-def _told(reader: Reader, tracks: Sequence[str]) -> Part:
-    """What each search does: the first sentence of its class's docstring. A plugin's class is known
-    where it is imported."""
+def _describe_searches(reader: Reader, tracks: Sequence[str]) -> Part:
+    """What each search does: the first sentence of its class's docstring, and under which other
+    labels it entered. A plugin's class is known where it is imported."""
     labels = {label for track in tracks for label in reader.searches(track)}
-    entered = entrants(LONG.prompt_length, EVALUATIONS[LONG]).items()
-    kinds = dict.fromkeys(type(search) for label, search in entered if label in labels)
-    told = [f"{kind.__name__}: {first_sentence(kind)}" for kind in kinds]
-    return Part("What each search does", "\n\n".join([*told, _MORE]), ())
+    others: dict[type, list[str]] = {}
+    for label, search in entrants(LONG.prompt_length, EVALUATIONS[LONG]).items():
+        if label in labels:
+            kind = type(search)
+            others.setdefault(kind, []).extend([label] if label != kind.__name__ else [])
+    lines = []
+    for kind, names in others.items():
+        also = f" (in the tables: {', '.join(names)})" if names else ""
+        lines.append(f"{kind.__name__}{also}: {first_sentence(kind)}")
+    return Part("What each search does", "\n\n".join([*lines, _MORE]), ())
 
 
 def first_sentence(kind: type) -> str:
@@ -169,7 +183,7 @@ def _part(reader: Reader, track: str, rows: Sequence[Row]) -> Part:
             figures.pareto(reader, track, unit),
         ),
     ]
-    about = f"{_ABOUT[track]}\n\n{_first(rows)}\n\n{_COLUMNS}{_left_out(reader, track)}"
+    about = f"{_ABOUT[track]}\n\n{_first(rows)}\n\n{_COLUMNS}{_name_left_out(reader, track)}"
     return Part(f"{track.capitalize()} track", about, drawn, _lines(rows))
 
 
@@ -205,7 +219,7 @@ def _cost(row: Row) -> str:
     return f"{row.running_time:,.0f}{where}"
 
 
-def _left_out(reader: Reader, track: str) -> str:
+def _name_left_out(reader: Reader, track: str) -> str:
     """What is said of instances that are not complete."""
     missing = reader.incomplete(track)
     if not missing:
@@ -218,27 +232,31 @@ def _share(share: float) -> str:
 
 
 def _beside(reader: Reader, track: str) -> Part:
-    """What gradients tune, each at the best of its rates, and the search with the smallest gap."""
-    labels = sorted(reader.beside(track), key=lambda label: final_gap(reader, track, label))
-    first = min(reader.searches(track), key=lambda search: final_gap(reader, track, search))
-    names = {label: label.removeprefix(BESIDE) for label in labels}
-    names[first] = f"{first} (the search with the smallest gap)"
+    """What gradients tune, and the best search: each was chosen by every second run, and is judged
+    by the others."""
+    tuners = reader.tuners(track)
+    chosen = {name: choose_label(reader, track, labels) for name, labels in tuners.items()}
+    search = choose_label(reader, track, reader.searches(track))
+    chosen[f"{search} (search)"] = search
+    judged = {name: judge_label(reader, track, label) for name, label in chosen.items()}
+    order = sorted(judged, key=lambda name: judged[name][0])
     rows = [
-        {"what": names[label], "gap": f"{final_gap(reader, track, label):.3f}"}
-        for label in sorted(names, key=lambda label: final_gap(reader, track, label))
+        {
+            "what": name,
+            "learning rate": chosen[name].partition(f"{_LEARNING_RATE} ")[2] or "–",
+            "gap": f"{judged[name][0]:.3f}",
+            "95 %": "{:.2f} to {:.2f}".format(*judged[name][1]),
+        }
+        for name in order
     ]
-    best = {}  # of each tuner the label of its best rate: they are sorted
-    for label in labels:
-        best.setdefault(names[label].split(", ")[0], label)
-    curves = {name: mean_gaps(reader, track, label) for name, label in best.items()}
-    curves[f"{first} (search)"] = mean_gaps(reader, track, first)
-    order = [f"{first} (search)", *best]
+    curves = {name: mean_gaps(reader, track, label, JUDGING) for name, label in chosen.items()}
     figure = figures.curves_by_cost(
         reader, track, curves, order, "tokens", "Tuned by gradients", logarithmic=False
     )
     reading = (
-        "The gap by cost: of each tuner at the best of its rates, and of the search with the "
-        "smallest gap. 0 is the best prompt of symbols."
+        "The gap by cost: of each tuner at the rate that was chosen, and of the search that was. 0 "
+        "is the best prompt of symbols."
     )
     heading = f"Beside the {track} track: what gradients tune"
-    return Part(heading, _BESIDE[track], [(reading, figure)], rows)
+    about = f"{_BESIDE[track]}\n\n{_CHOSEN}"
+    return Part(heading, about, [(reading, figure)], rows)

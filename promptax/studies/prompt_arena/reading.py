@@ -1,10 +1,11 @@
 """Numbers out of the results: curves, tables and rankings, track by track."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from promptax.analysis.anytime import (
     expected_running_time,
@@ -28,6 +29,9 @@ NOTHING = 10.0  # larger gaps count as this, infinite ones too: of an impossible
 KINDS = ("hard", "easy", "plateau", "open", "network")
 """Of instances, by the first word of their names. Open: a plateau where impossible prompts win."""
 DIGITS = 9  # of gaps: what differs by less is rounding, and a tie
+ALL, CHOOSING, JUDGING = slice(None), slice(0, None, 2), slice(1, None, 2)
+"""Runs: all of them; every second one, by which one of several labels is chosen; and the others, by
+which it is then judged. Who chooses and judges by the same runs finds luck."""
 
 
 class Row(NamedTuple):
@@ -77,6 +81,13 @@ class Reader:
     def beside(self, track: str) -> list[str]:
         """What gradients tuned, shown beside the searches."""
         return [label for label in self.labels(track) if label.startswith(BESIDE)]
+
+    def tuners(self, track: str) -> dict[str, list[str]]:
+        """What gradients tuned, by name, and its labels: one for each learning rate."""
+        out: dict[str, list[str]] = {}
+        for label in self.beside(track):
+            out.setdefault(label.removeprefix(BESIDE).split(", ")[0], []).append(label)
+        return out
 
     def at_other_rates(self, track: str, search: str) -> list[str]:
         """A search at the rates that are not its default."""
@@ -218,9 +229,27 @@ def best_in_hindsight(reader: Reader, track: str, search: str) -> float:
     return min(final_gap(reader, track, label) for label in [base, *others])
 
 
-def final_gap(reader: Reader, track: str, label: str) -> float:
+def final_gaps(
+    reader: Reader, track: str, label: str, runs: slice = ALL
+) -> list[Float[np.ndarray, " _run"]]:
+    """Gaps [run] at the end of the budget, on each instance."""
+    return [gaps[runs, -1] for gaps in reader.gaps(track, label)]
+
+
+def final_gap(reader: Reader, track: str, label: str, runs: slice = ALL) -> float:
     """The interquartile mean of gaps at the end of the budget."""
-    return interquartile_mean(np.concatenate([gaps[:, -1] for gaps in reader.gaps(track, label)]))
+    return interquartile_mean(np.concatenate(final_gaps(reader, track, label, runs)))
+
+
+def choose_label(reader: Reader, track: str, labels: Sequence[str]) -> str:
+    """The label with the least gap on every second run. It is to be judged by the others."""
+    return min(labels, key=lambda label: final_gap(reader, track, label, CHOOSING))
+
+
+def judge_label(reader: Reader, track: str, label: str) -> tuple[float, tuple[float, float]]:
+    """The gap of a label that was chosen, on the runs that did not choose it, and its interval."""
+    gaps = final_gaps(reader, track, label, JUDGING)
+    return interquartile_mean(np.concatenate(gaps)), stratified_interval(gaps, interquartile_mean)
 
 
 def leaderboard(reader: Reader) -> list[dict[str, object]]:
@@ -280,10 +309,10 @@ def means(reader: Reader, track: str) -> dict[str, np.ndarray]:
     return {search: mean_gaps(reader, track, search) for search in reader.searches(track)}
 
 
-def mean_gaps(reader: Reader, track: str, label: str) -> np.ndarray:
+def mean_gaps(reader: Reader, track: str, label: str, runs: slice = ALL) -> np.ndarray:
     """The interquartile mean of gaps [budget]."""
-    runs = np.concatenate(reader.gaps(track, label))
-    return np.array([interquartile_mean(gaps) for gaps in runs.T])
+    together = np.concatenate([gaps[runs] for gaps in reader.gaps(track, label)])
+    return np.array([interquartile_mean(gaps) for gaps in together.T])
 
 
 def front(reader: Reader, track: str) -> list[tuple[list[str], float, float]]:
