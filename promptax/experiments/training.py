@@ -4,6 +4,7 @@ It is the measurement of papers that ask which predictor a trained network imita
 comes to exact Bayes, and when. Nothing is steered (that is `Experiment`).
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +13,14 @@ import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from promptax.analysis.algorithms import HeldAlgorithms, hold_algorithms
-from promptax.analysis.sensitivities import answer_gradients, mean_cosine
-from promptax.axes import NATS, labelled
+from promptax.checks import as_tuple
 from promptax.evaluation.evaluate import evaluate, regret
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.experiments.groups import slug
+from promptax.experiments.looks import Look, label_looks, mean_distances
 from promptax.experiments.measurement import (
     Announce,
     Keep,
@@ -31,13 +32,13 @@ from promptax.experiments.measurement import (
 from promptax.fit.adapting import Adapting
 from promptax.fit.loop import pretrain
 from promptax.fit.objectives import InnerSteps, LogLoss, Objective
+from promptax.fit.objectives.support_and_query import SupportAndQuery
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM
 from promptax.predictors.base import Architecture
-from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points, Symbols
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check, later, to_json, traced
+from promptax.specs import check, later, to_json
 from promptax.tasks import DirichletCategorical
 from promptax.tasks.base import Task
 
@@ -94,6 +95,10 @@ class Training(Measurement):
     while it is trained. None: it is judged as it is."""
     in_context: bool = later(False)
     """Whether, after its inner steps, it has also read what it adapted to."""
+    inner_rates: tuple[float, ...] = later((), converter=as_tuple)
+    """Rates to choose from for the inner steps after which it is judged: the one that loses least
+    on as many other sequences of `task`, behind the support that `adapting` names. It is kept with
+    what is measured, as `inner_rate`. Empty: the rate of `adapting`."""
 
     def __check_init__(self) -> None:
         check(
@@ -132,6 +137,32 @@ class Training(Measurement):
                 f"Expected algorithms that are predictors, or tasks with an exact one; "
                 f"{type(algorithm).__name__} as {name!r} has none. Give it a predictor.",
             )
+        self._check_adapting()
+
+    def _check_adapting(self) -> None:
+        """Complain about inner steps that could not be taken once it is trained."""
+        if self.adapting is None:
+            check(
+                not self.in_context and not self.inner_rates,
+                f"Expected inner steps, adapting=MAML(), where in_context or inner_rates are "
+                f"given; got none, in_context={self.in_context}, inner_rates={self.inner_rates}.",
+            )
+            return
+        check(
+            all(np.isfinite(rate) and rate > 0 for rate in self.inner_rates),
+            f"Expected inner_rates above 0; got {self.inner_rates}.",
+        )
+        settings = dataclasses.replace(self.training, length=self.training.length or 100)
+        for steps in self._steps_to_choose_from(self.adapting):
+
+            def build(key: Array, steps: InnerSteps = steps) -> Predictor:
+                network = self.network.build(key, self.task.outcome)
+                network = self.objective.equip(network, settings)
+                adapting = Adapting(network, steps, self.in_context)
+                steps.check_leaves(network)
+                return adapting
+
+            eqx.filter_eval_shape(build, jax.random.key(0))
 
     @classmethod
     def examples(cls) -> "tuple[Training, ...]":
@@ -177,9 +208,13 @@ class Training(Measurement):
         yield TRAINING, fitted.history
         network = fitted.predictor
         assert isinstance(network, Predictor)  # one repetition
-        judged = {NETWORK: self._judged(network)}
+        judged = {NETWORK: network}
+        attributes: dict[str, float] = {}
         if self.adapting is not None:
-            judged[UNADAPTED] = network
+            held_out_key = jax.random.fold_in(evaluate_key, len(self.sources))
+            steps = self._choose(held_out_key, network, self.adapting)
+            judged = {NETWORK: Adapting(network, steps, self.in_context), UNADAPTED: network}
+            attributes = {"inner_rate": float(steps.inner_rate)} if self.inner_rates else {}
         for index, (name, source) in enumerate(self.sources.items()):
             losses = evaluate(
                 jax.random.fold_in(evaluate_key, index),
@@ -191,18 +226,43 @@ class Training(Measurement):
                 callbacks=announce(f"{name}: evaluation"),
             )
             described = json.dumps(to_json(source))
-            yield slug(name), regret(losses, "oracle").assign_attrs(target=name, source=described)
-            learned = _learned(fitted.probes, name, list(algorithms))
+            curves = regret(losses, "oracle").assign_attrs(target=name, source=described)
+            yield slug(name), curves.assign_attrs(attributes)
+            learned = label_looks(fitted.probes, name, list(algorithms))
             yield slug(name) + LEARNING, learned.assign_attrs(target=name)
             if algorithms:
-                apart = _distances(held[name], {NETWORK: judged[NETWORK], **algorithms})
+                apart = mean_distances(held[name], {NETWORK: judged[NETWORK], **algorithms})
                 yield slug(name) + DISTANCES, apart
 
-    def _judged(self, network: Predictor) -> Predictor:
-        """What is judged of a network: itself, or what it says after its inner steps."""
-        if self.adapting is None:
-            return network
-        return Adapting(network, self.adapting, self.in_context)
+    def _steps_to_choose_from(self, steps: InnerSteps) -> list[InnerSteps]:
+        """The inner steps at each of the rates; as they are where there is no choice."""
+        rates = self.inner_rates
+        return [dataclasses.replace(steps, inner_rate=rate) for rate in rates] or [steps]
+
+    def _choose(self, key: Key[Array, ""], network: Predictor, steps: InnerSteps) -> InnerSteps:
+        """The inner steps at the rate that loses least on sequences that nobody is judged on."""
+        choices = self._steps_to_choose_from(steps)
+        if len(choices) == 1:
+            return choices[0]
+        contenders: dict[str, Any] = {
+            str(index): Adapting(network, choice, self.in_context)
+            for index, choice in enumerate(choices)
+        }
+        losses = evaluate(
+            key,
+            contenders,
+            self.task,
+            self.sequences,
+            self.length,
+            expectations=_few_beliefs(self.task, self.length),
+        )
+        support = steps.support if isinstance(steps, SupportAndQuery) else None
+        curves = losses["log_loss"].sel(predictor=list(contenders)).isel(repetition=0)
+        if "scored" in losses:
+            curves = curves.where(losses["scored"], 0.0)
+        late = curves.isel(time=slice(support or 0, None)).astype(float)
+        totals = late.sum(("sequence", "time"), skipna=False).values
+        return choices[int(np.argmin(np.where(np.isfinite(totals), totals, np.inf)))]
 
     def _hold(
         self, key: Key[Array, ""], algorithms: dict[str, Predictor]
@@ -221,7 +281,9 @@ class Training(Measurement):
         }
 
     def work(self) -> float:
-        """Numbers touched by all updates, and a third of that for each token that is judged."""
+        """Numbers touched by all updates, and a third of that for each token that is judged. Inner
+        steps read whole sequences: as many as the objective says in training, and once for each
+        step behind every observation when they are judged."""
 
         def build(key: Array) -> Predictor:
             return self.network.build(key, self.task.outcome)
@@ -231,8 +293,13 @@ class Training(Measurement):
         size = sum(leaf.size for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct))
         length = self.training.length or 100
         read = self.training.steps * self.training.batch * length
-        looked = self.looks * self.look_sequences * length + self.sequences * self.length
-        return float(size * (read + looked * len(self.sources) / 3))
+        read *= self.objective.readings(length)
+        looked = self.looks * self.look_sequences * length * len(self.sources)
+        judged, times = self.sequences * self.length, len(self.sources)
+        if self.adapting is not None:  # a step with its derivative is three times as much
+            judged *= 1 + self.length * (3 * self.adapting.inner_steps + 1)
+            times += len(self.inner_rates)
+        return float(size * (read + (looked + judged * times) / 3))
 
     def numbers(self, results: xr.DataTree) -> list[dict[str, object]]:
         """Regret of every predictor on every source, at the end; and the network's distance."""
@@ -260,95 +327,3 @@ def _few_beliefs(source: Task, length: int) -> Expectations | None:
     """Exact expectations that sharpen regret, where they take no time: a switching source or a
     tree has as many beliefs as sequences, and to count them takes longer than to sample more."""
     return Expectations(source, length, MOST_BELIEFS) if can_be_expected(source) else None
-
-
-class Look:
-    """What a probe does: how far a network is from the algorithms, and what it loses."""
-
-    def __init__(self, held: dict[str, HeldAlgorithms]) -> None:
-        self.held = held
-
-    def __call__(self, network: Predictor) -> dict[str, float]:
-        numbers: dict[str, float] = {}
-        for name, held in self.held.items():
-            scored = held.scored
-            for algorithm, values in zip(held.predicted, held.distances(network), strict=True):
-                numbers[_word(name, "distance", algorithm)] = float(values[scored].mean())
-            losses, right = _losses_and_hits(traced(network), held.outcome, held.episodes)
-            losses = np.asarray(losses)
-            last = np.max(np.where(scored, np.arange(scored.shape[1]), 0), axis=1)
-            rows = np.arange(len(scored)), last
-            numbers[_word(name, "log_loss")] = float(losses[scored].mean())
-            numbers[_word(name, "last_log_loss")] = float(losses[rows].mean())
-            if right is not None:
-                first = np.arange(len(scored)), scored.argmax(axis=1)
-                numbers[_word(name, "last_accuracy")] = float(np.asarray(right)[rows].mean())
-                numbers[_word(name, "first_accuracy")] = float(np.asarray(right)[first].mean())
-        return numbers
-
-
-def _word(source: str, *parts: str) -> str:
-    """The name under which a probe keeps a number: it has no "/"."""
-    return "|".join((source, *parts)).replace("/", "∕")
-
-
-@eqx.filter_jit
-def _losses_and_hits(
-    network: Predictor, outcome: Outcome, episodes: Episode
-) -> tuple[Float[Array, "sequence time"], Array | None]:
-    """Losses in nats, and whether the likeliest symbol came [sequence, time]; None in its place
-    where answers are numbers."""
-    prediction = network.advance_batch(network.start(), episodes.inputs)[1]
-    losses = outcome.log_loss(prediction, episodes)
-    answer = outcome.answer if isinstance(outcome, Points) else outcome
-    if not isinstance(answer, Symbols):
-        return losses, None
-    read = episodes.inputs
-    symbols = outcome.answers(read) if isinstance(outcome, Points) else outcome.decode(read)
-    return losses, prediction.shown().argmax(axis=-1) == symbols
-
-
-def _answers_numbers(outcome: Outcome) -> bool:
-    return isinstance(outcome, Points) and isinstance(outcome.answer, Gaussian)
-
-
-def _learned(probes: xr.Dataset, source: str, algorithms: list[str]) -> xr.Dataset:
-    """The looks at one source, by step."""
-    looks = probes.isel(repetition=0, drop=True)
-    variables: dict[str, Any] = {
-        word: ("step", looks[_word(source, word)].values)
-        for word in ("log_loss", "last_log_loss", "last_accuracy", "first_accuracy")
-        if _word(source, word) in looks
-    }
-    for word in ("log_loss", "last_log_loss"):
-        variables[word] = (*variables[word], {"unit": NATS})
-    rows = [looks[_word(source, "distance", name)].values for name in algorithms]
-    if rows:
-        variables["distance"] = (("algorithm", "step"), np.array(rows))
-    coords = {"step": looks["step"].values} | ({"algorithm": algorithms} if rows else {})
-    return labelled(variables, coords)
-
-
-def _distances(held: HeldAlgorithms, judged: dict[str, Predictor]) -> xr.Dataset:
-    """Mean distance over the sequences at every scored step [predictor, algorithm, time]."""
-    rows = np.array([held.distances(predictor) for predictor in judged.values()])
-    counts = held.scored.sum(axis=0)
-    sums = np.where(held.scored, rows, 0.0).sum(axis=2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(counts > 0, sums / counts, np.nan)
-    variables: dict[str, Any] = {"distance": (("predictor", "algorithm", "time"), means)}
-    if _answers_numbers(held.outcome) and means.shape[-1] % 2 == 0:
-        read = held.episodes.inputs
-        slopes = {name: answer_gradients(predictor, read) for name, predictor in judged.items()}
-        cosines = [
-            [mean_cosine(ours, slopes[a]) for a in held.predicted] for ours in slopes.values()
-        ]
-        variables["cosine"] = (("predictor", "algorithm"), np.array(cosines))
-    return labelled(
-        variables,
-        {
-            "predictor": list(judged),
-            "algorithm": list(held.predicted),
-            "time": np.arange(1, means.shape[-1] + 1),
-        },
-    )

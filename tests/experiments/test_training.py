@@ -10,8 +10,9 @@ import xarray as xr
 
 from promptax import FitSettings, specs
 from promptax.analysis.algorithms import hold_algorithms
-from promptax.experiments.training import Look, Training
-from promptax.fit import MAML
+from promptax.experiments.looks import Look
+from promptax.experiments.training import Training
+from promptax.fit import MAML, MetaSGD
 from promptax.predictors import LSTM, Constant
 from promptax.tasks import (
     Categorical,
@@ -58,7 +59,8 @@ def test_numbers_are_told_by_cosines_and_distances_too():
 
 
 def test_a_network_is_judged_after_its_inner_steps():
-    """By the exact expectation, which a model without memory has, and beside itself as it is."""
+    """By the exact expectation, which a model without memory has, and beside itself as it is. Their
+    rate is chosen on other sequences: one is far too long, one so short that nothing changes."""
     steps, coins = MAML(support=2, inner_loss="sum"), DirichletCategorical((1.0, 1.0))
     measurement = Training(
         network=Constant(),
@@ -67,20 +69,33 @@ def test_a_network_is_judged_after_its_inner_steps():
         sources={"coins": coins},
         looks=1,
         look_sequences=2,
-        sequences=2,
-        length=4,
+        sequences=32,
+        length=8,
         objective=steps,
         adapting=steps,
+        inner_rates=(1e4, 0.2, 1e-6),
     )
     again = specs.from_json(json.loads(json.dumps(specs.to_json(measurement))))
     assert again == measurement
-    final = dict(measurement.stages(0))["coins"].isel(repetition=0)
+    judged = dict(measurement.stages(0))["coins"]
+    assert judged.attrs["inner_rate"] == 0.2
+    final = judged.isel(repetition=0)
     assert {"network", "without inner steps"} < set(final.predictor.values.tolist())
     after, before = (
         final["regret"].sel(predictor=name).values for name in ("network", "without inner steps")
     )
     np.testing.assert_allclose(after[0], before[0], rtol=1e-5)  # nothing was observed
-    assert np.abs(after - before).max() > 1e-3
+    assert after[-1] < before[-1] - 1e-3
+
+
+def test_work_counts_the_readings_of_inner_steps():
+    fields = {"network": Constant(), "task": COINS, "sources": {"coins": COINS}, "length": 10}
+    fields |= {"training": FitSettings(steps=9, batch=7, length=10), "sequences": 1, "looks": 1}
+    plain = Training(**fields)
+    inner = Training(**fields, objective=MAML(inner_steps=3, support=None))
+    assert inner.work() - plain.work() == 2 * 9 * 7 * 10 * (4 * 10 - 1)
+    adapting = Training(**fields, adapting=MAML())
+    assert adapting.work() > plain.work()
 
 
 def test_the_first_answer_is_right_by_memory_alone():
@@ -109,9 +124,20 @@ def test_the_first_answer_is_right_by_memory_alone():
             {"task": POINTS, "sources": {"points": POINTS}, "algorithms": {"a": NOVEL}},
             "PrototypeClassification as 'a' has none",
         ),
+        ({"in_context": True}, "Expected inner steps, adapting=MAML(), where in_context or inner"),
+        ({"adapting": MAML(), "inner_rates": (0.1, -1.0)}, "inner_rates above 0; got (0.1, -1.0)"),
+        (
+            {"task": POINTS, "sources": {"points": POINTS}, "adapting": MAML()},
+            "Expected in_context=True for a predictor of",
+        ),
     ],
 )
 @pytest.mark.usefixtures("as_users_see_it")
 def test_what_cannot_be_measured_is_named(fields, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         Training(**fields)
+
+
+def test_rates_that_nobody_learned_are_refused_before_training():
+    with pytest.raises(TypeError, match="Expected a predictor with the rates that MetaSGD learned"):
+        Training(adapting=MetaSGD())

@@ -1,0 +1,107 @@
+"""Looks at a network while it is trained: how far from algorithms it is, and what it loses."""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from promptax.analysis.algorithms import HeldAlgorithms
+from promptax.analysis.sensitivities import answer_gradients, mean_cosine
+from promptax.axes import NATS, labelled
+from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points, Symbols
+from promptax.protocol.predictor import Predictor
+from promptax.specs import traced
+
+
+class Look:
+    """What a probe does: how far a network is from the algorithms, and what it loses."""
+
+    def __init__(self, held: dict[str, HeldAlgorithms]) -> None:
+        self.held = held
+
+    def __call__(self, network: Predictor) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, held in self.held.items():
+            scored = held.scored
+            for algorithm, values in zip(held.predicted, held.distances(network), strict=True):
+                numbers[_word(name, "distance", algorithm)] = float(values[scored].mean())
+            losses, right = _losses_and_hits(traced(network), held.outcome, held.episodes)
+            losses = np.asarray(losses)
+            last = np.max(np.where(scored, np.arange(scored.shape[1]), 0), axis=1)
+            rows = np.arange(len(scored)), last
+            numbers[_word(name, "log_loss")] = float(losses[scored].mean())
+            numbers[_word(name, "last_log_loss")] = float(losses[rows].mean())
+            if right is not None:
+                first = np.arange(len(scored)), scored.argmax(axis=1)
+                numbers[_word(name, "last_accuracy")] = float(np.asarray(right)[rows].mean())
+                numbers[_word(name, "first_accuracy")] = float(np.asarray(right)[first].mean())
+        return numbers
+
+
+def _word(source: str, *parts: str) -> str:
+    """The name under which a probe keeps a number: it has no "/"."""
+    return "|".join((source, *parts)).replace("/", "∕")
+
+
+@eqx.filter_jit
+def _losses_and_hits(
+    network: Predictor, outcome: Outcome, episodes: Episode
+) -> tuple[Float[Array, "sequence time"], Array | None]:
+    """Losses in nats, and whether the likeliest symbol came [sequence, time]; None in its place
+    where answers are numbers."""
+    prediction = network.advance_batch(network.start(), episodes.inputs)[1]
+    losses = outcome.log_loss(prediction, episodes)
+    answer = outcome.answer if isinstance(outcome, Points) else outcome
+    if not isinstance(answer, Symbols):
+        return losses, None
+    read = episodes.inputs
+    symbols = outcome.answers(read) if isinstance(outcome, Points) else outcome.decode(read)
+    return losses, prediction.shown().argmax(axis=-1) == symbols
+
+
+def _answers_numbers(outcome: Outcome) -> bool:
+    return isinstance(outcome, Points) and isinstance(outcome.answer, Gaussian)
+
+
+def label_looks(probes: xr.Dataset, source: str, algorithms: list[str]) -> xr.Dataset:
+    """The looks at one source, by step."""
+    looks = probes.isel(repetition=0, drop=True)
+    variables: dict[str, Any] = {
+        word: ("step", looks[_word(source, word)].values)
+        for word in ("log_loss", "last_log_loss", "last_accuracy", "first_accuracy")
+        if _word(source, word) in looks
+    }
+    for word in ("log_loss", "last_log_loss"):
+        variables[word] = (*variables[word], {"unit": NATS})
+    rows = [looks[_word(source, "distance", name)].values for name in algorithms]
+    if rows:
+        variables["distance"] = (("algorithm", "step"), np.array(rows))
+    coords = {"step": looks["step"].values} | ({"algorithm": algorithms} if rows else {})
+    return labelled(variables, coords)
+
+
+def mean_distances(held: HeldAlgorithms, judged: dict[str, Predictor]) -> xr.Dataset:
+    """Mean distance over the sequences at every scored step [predictor, algorithm, time]."""
+    rows = np.array([held.distances(predictor) for predictor in judged.values()])
+    counts = held.scored.sum(axis=0)
+    sums = np.where(held.scored, rows, 0.0).sum(axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(counts > 0, sums / counts, np.nan)
+    variables: dict[str, Any] = {"distance": (("predictor", "algorithm", "time"), means)}
+    if _answers_numbers(held.outcome) and means.shape[-1] % 2 == 0:
+        read = held.episodes.inputs
+        slopes = {name: answer_gradients(predictor, read) for name, predictor in judged.items()}
+        cosines = [
+            [mean_cosine(ours, slopes[a]) for a in held.predicted] for ours in slopes.values()
+        ]
+        variables["cosine"] = (("predictor", "algorithm"), np.array(cosines))
+    return labelled(
+        variables,
+        {
+            "predictor": list(judged),
+            "algorithm": list(held.predicted),
+            "time": np.arange(1, means.shape[-1] + 1),
+        },
+    )
