@@ -147,7 +147,8 @@ def growth(architecture: Architecture) -> Iterator[tuple[str, dict[int, Contende
     spec = {name: getattr(architecture, name) for name in names}
     kind, job = type(architecture), "soft prompt"
     yield "length", {n: ours(architecture, job, length=n) for n in (25, 50, 100, 200)}
-    yield "width", {n: ours(kind(**spec | {"width": n}), job) for n in (32, 64, 128, 256)}
+    if "width" in spec:
+        yield "width", {n: ours(kind(**spec | {"width": n}), job) for n in (32, 64, 128, 256)}
     yield "symbols", {n: ours(architecture, job, symbols=n) for n in (2, 8, 64, 512)}
     yield "repetitions", {n: ours(architecture, job, repetitions=n) for n in (1, 5, 10)}
     prompts = {n: SoftPrompt(length=n) for n in (1, 6, 25, 100)}
