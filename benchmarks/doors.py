@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import doors_that_learn
 import jax
 import numpy as np
 import trials
@@ -66,9 +67,9 @@ COINS, COIN = DirichletCategorical(), Categorical((0.2, 0.8))
 
 
 @functools.cache
-def network() -> Any:
+def network(symbols: int = 2) -> Any:
     """A small network."""
-    return LSTM(width=4).build(KEY, 2)
+    return LSTM(width=4).build(KEY, symbols)
 
 
 def square(point: Any, target: Any) -> Any:
@@ -271,17 +272,6 @@ def good_calls() -> dict[str, Callable[[], Call]]:
         ),
         "rates_between": lambda: (fitting.rates_between, {"log_rates": np.zeros(3), "steps": 5}),
         "MetricsFile": lambda: (fitting.MetricsFile, {"path": "metrics.jsonl", "fit": "a"}),
-        "effective_ranks": lambda: (
-            steering.effective_ranks, {"base": network(), "tuned": network()}
-        ),
-        "timber": lambda: (
-            steering.timber, {"base": network(), "tuned": network(), "rest": 0.2}
-        ),
-        "tune_start": lambda: (
-            steering.tune_start,
-            {"key": KEY, "predictor": network(), "family": COINS, "settings": settings,
-             "prompt": SoftPrompt(length=2), "objective": fitting.objectives.SUPMER()},
-        ),
         "states_kept": lambda: (fitting.states_kept, {"steps": 9, "levels": 2}),
         "minimise": lambda: (
             fitting.minimise,
@@ -331,6 +321,7 @@ def good_calls() -> dict[str, Callable[[], Call]]:
             report.table, {"results": made_up.some_results(), "lengths": [50]}
         ),
     }  # fmt: skip
+    calls |= doors_that_learn.calls_on(network)
     for kind in (fitting.DataRater, fitting.MetagradientDescent, steering.MetaSPO):
         calls[kind.__name__] = functools.partial(_spec, kind)
     for name, tuner in specs.members(steering.Tuner).items():

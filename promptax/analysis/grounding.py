@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from promptax.checks import door
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind
+from promptax.steering.base import check_one
 from promptax.tasks.facts.context_facts import ContextFacts
 
 
@@ -29,14 +31,17 @@ class Grounding(NamedTuple):
     """Behind a context about another subject: answered as the table has it (Li et al. 2022)."""
 
 
+@door
 def own_answers(predictor: Predictor, task: ContextFacts) -> tuple[int, ...]:
     """What a predictor says of each subject without a context: the labels for contexts that should
     change nothing. To be asked before tuning."""
+    _check_fit(predictor, task)
     subjects = np.arange(task.subjects)
     blanks = np.full(task.subjects, task.blank)
     return tuple(_answers(predictor, task, blanks, blanks, subjects).tolist())
 
 
+@door
 def grounding(predictor: Predictor, task: ContextFacts) -> Grounding:
     """Ask all facts, each behind every context.
 
@@ -46,11 +51,7 @@ def grounding(predictor: Predictor, task: ContextFacts) -> Grounding:
 
     Example: `grounding(network, ContextFacts(answers=own_answers(before, ContextFacts())))`.
     """
-    check(
-        predictor.outcome.alphabet == task.symbols,
-        f"Expected a predictor over the task's {task.symbols} symbols; got one of "
-        f"{predictor.outcome.words()}.",
-    )
+    _check_fit(predictor, task)
     asked, spoken_of, said = np.meshgrid(
         np.arange(task.subjects), np.arange(task.subjects), np.arange(task.values), indexing="ij"
     )
@@ -63,6 +64,17 @@ def grounding(predictor: Predictor, task: ContextFacts) -> Grounding:
         relevant=float((answers == table)[of_the_subject & agrees].mean()),
         controllability=float((answers == said)[of_the_subject & ~agrees].mean()),
         robustness=float((answers == table)[~of_the_subject].mean()),
+    )
+
+
+def _check_fit(predictor: Predictor, task: ContextFacts) -> None:
+    """Complain about a predictor that cannot be asked for the task's facts."""
+    check_one(predictor)
+    check_kind(task, ContextFacts, "ContextFacts()")
+    check(
+        predictor.outcome.alphabet == task.symbols,
+        f"Expected a predictor over the task's {task.symbols} symbols; got one of "
+        f"{predictor.outcome.words()}.",
     )
 
 

@@ -142,6 +142,10 @@ SPECS = {
     "timber(NETWORK, NETWORK, rest='a')": "Expected a number as rest of timber; got 'a'.",
     "timber(NETWORK, NETWORK, rest=np.zeros(2))": "Expected a number as rest of timber; got a nda",
     "timber(NETWORK, NETWORK, rest=True)": "Expected rest, a number between 0 and 1; got True.",
+    "own_answers(NETWORK, COINS)": "Expected a ContextFacts, such as ContextFacts(); got Dirichlet",
+    "grounding(3, ContextFacts())": "Expected a predictor to steer; got int.",
+    "order_and_choice(NETWORK, 3, 2)": "Expected an Exam, such as Exam(task, task.split()); got in",
+    "summarise_spread(xr.Dataset())": "Expected scores of order_and_choice; got a Dataset of .",
     "effective_ranks(None, NETWORK)": "Expected a predictor to steer; got NoneType.",
     "sampled(key, -1)": "Expected length, a whole number of at least 0; got -1.",
     "sampled(key, None)": "Expected length, a whole number of at least 0; got None.",
@@ -172,13 +176,15 @@ SPECS = {
     "px.generate(key, COINS.bayes(), 3, prompt=[0.5])": "Expected tokens of shape [time] (int) o",
 }
 HEAD = """
-import json, jax, numpy as np, promptax as px
+import json, jax, numpy as np, promptax as px, xarray as xr
 from promptax import specs
 from promptax.analysis import diagnose, effective_prior, induction_heads, ledger, promptability
+from promptax.analysis import grounding, own_answers
 from promptax.decisions import *
 from promptax.evaluation import Expectations
 from promptax.experiments.experiment import Experiment
 from promptax.fit import MAML, Adapting, replay
+from promptax.language.word_tasks.spread import order_and_choice, summarise_spread
 from promptax.predictors import *
 from promptax.steering import *
 from promptax.studies import *

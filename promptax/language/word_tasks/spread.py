@@ -12,13 +12,17 @@ import numpy as np
 import xarray as xr
 
 from promptax.axes import NATS, labelled
+from promptax.checks import door
 from promptax.language.word_tasks.exam import Exam
 from promptax.language.word_tasks.few_shot import draw_demonstrations
 from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind, check_whole_numbers
+
+MOST_READINGS = 10_000  # of an exam: a reading of SmolLM2's takes seconds
 
 
+@door
 def order_and_choice(
     predictor: Predictor,
     exam: Exam,
@@ -33,9 +37,12 @@ def order_and_choice(
     Variables: `log_loss` [draw, order, sequence], nats per answer over the whole alphabet, and
     `correct`, the same shape. The sets are those of `few_shot` draws 0, 1, …; order 0 is theirs.
     """
+    check_kind(exam, Exam, "Exam(task, task.split())")
+    check_whole_numbers(shots=shots, choices=choices, orders=orders)
     check(
-        choices >= 2 and orders >= 2,
-        f"Expected at least 2 choices and 2 orders; got {choices} and {orders}.",
+        choices >= 2 and orders >= 2 and choices * orders <= MOST_READINGS,
+        f"Expected at least 2 choices and 2 orders, and at most {MOST_READINGS:,} readings; got "
+        f"{choices} and {orders}.",
     )
     settings = [(choice, order) for choice in range(choices) for order in range(orders)]
     room, scores = exam.room(shots), []
@@ -59,6 +66,7 @@ def order_and_choice(
     return labelled(variables, coordinates, {"task": exam.task.name, "shots": shots})
 
 
+@door
 def summarise_spread(scores: xr.Dataset) -> dict[str, float]:
     """Mean loss and its spread, nats per answer, and accuracy.
 
@@ -66,6 +74,12 @@ def summarise_spread(scores: xr.Dataset) -> dict[str, float]:
     their orders explain taken off (analysis of variance; 0 where orders explain all).
     `standard_error`: of the mean over inputs.
     """
+    check_kind(scores, xr.Dataset, "order_and_choice(predictor, exam, 5)")
+    check(
+        {"log_loss", "correct"} <= set(scores)
+        and {"draw", "order", "sequence"} <= set(scores.dims),
+        f"Expected scores of order_and_choice; got a Dataset of {', '.join(map(str, scores))}.",
+    )
     loss = scores["log_loss"].mean("sequence")
     within = float(loss.var("order", ddof=1).mean())
     between = float(loss.mean("order").var(ddof=1)) - within / scores.sizes["order"]
