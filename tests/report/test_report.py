@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from support.made_up import VALUES, Rows, many, one_diverged, some_results, some_states
 
+from promptax import report
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.report.figures import canvas
 from promptax.report.summaries import summarise
@@ -259,6 +261,8 @@ def test_page_escapes_everything_and_asks_for_nothing() -> None:
     html = page(evil, evil, [(results, states)], {evil: evil})
     tags = _Elements(html).tags
     assert [tag for tag, _ in tags].count("script") == 3  # the data of the charts, uPlot, and ours
+    licence = (Path(report.__file__).parent / "pages/uplot/LICENSE").read_text().strip()
+    assert f"<script>/*! uPlot\n\n{licence}\n*/\n" in html and "Copyright (c)" in licence
     for _, attributes in tags:
         for name, value in attributes.items():
             assert not name.startswith("on")

@@ -101,13 +101,15 @@ def inspect_file(
 
 
 @contextlib.contextmanager
-def opened(html: str, width: int, dark: bool = False) -> Iterator["_Browser"]:
-    """A page that lies open, to be pointed at, typed to and asked (`evaluate`)."""
+def opened(html: str, width: int, dark: bool = False, scripts: bool = True) -> Iterator["_Browser"]:
+    """A page that lies open, to be pointed at, typed to and asked (`evaluate`). `scripts`: whether
+    its own ones run."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "page.html"
         file.write_text(html, encoding="utf-8")
         browser = _Browser(Path(folder) / "profile")
         try:
+            browser.call("Emulation.setScriptExecutionDisabled", value=not scripts)
             _visit(browser, file.as_uri(), width, None, dark)
             scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
             browser.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])

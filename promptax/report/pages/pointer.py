@@ -1,7 +1,8 @@
 """The part of a page that answers the pointer: curves of all targets side by side, by uPlot.
 
-uPlot (MIT, in `uplot`) is inside the page, which still loads nothing. Without scripts, and on
-paper, this part is not there: the pictures and tables of the page say the same.
+uPlot (MIT, in `uplot`) is inside the page, with its licence, since pages are handed on alone; the
+page still loads nothing. Without scripts, and on paper, this part is not there: the pictures and
+tables of the page say the same.
 """
 
 import json
@@ -44,13 +45,18 @@ def pointer(targets: Sequence[xr.Dataset]) -> str:
 <tbody></tbody></table></div>
 <script type="application/json">{_inside_script(data)}</script>
 </section>
-<script>{_shipped("uplot/uPlot.iife.min.js")}</script>
+<script>{_licence()}{_shipped("uplot/uPlot.iife.min.js")}</script>
 <script>{_shipped("pointer.js")}</script>"""
 
 
 def _shipped(name: str) -> str:
     """A file that lies beside this one."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def _licence() -> str:
+    """The terms of uPlot, which ask to go with every copy, as a comment of its script."""
+    return f"/*! uPlot\n\n{_shipped('uplot/LICENSE').strip()}\n*/\n"
 
 
 def _inside_script(data: str) -> str:
