@@ -14,22 +14,26 @@ reading early and late. A model that has reached its `lifetime` begins anew.
 Calian et al. 2025, "DataRater: Meta-Learned Dataset Curation" (arXiv 2505.17895), Algorithm 1.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
-from promptax.checks import door
+from promptax.checks import door, warn
+from promptax.fit.cost import Cost, cumulative
 from promptax.fit.descent import DescentRule, descent
+from promptax.fit.rater import Rater
 from promptax.fit.settings import FitSettings
 from promptax.predictors.base import Architecture, Network
 from promptax.protocol.outcomes import Episode, Outcome
 from promptax.protocol.predictor import Predictor
-from promptax.specs import Record, Spec, as_key, check, check_kind, traced
+from promptax.specs import Spec, as_key, check, check_kind, traced
 from promptax.tasks.base import Task, sample_batch
 
 Tree = Any
@@ -37,38 +41,18 @@ Tree = Any
 REFERENCE = 1024  # scores that say where a sequence stands: quantiles are within 2 of a hundred
 
 
-class Rater(Record):
-    """A network that reads a sequence and gives it one number: the higher, the better.
-
-    `network`: what reads; `readout` [width]: the score is its product with the mean of the
-    network's outputs over time; `reference` [sequence]: scores of sequences of the task that it
-    was learned on, in order, by which `threshold` knows shares.
-    """
-
-    network: Network
-    readout: Float[Array, " width"]
-    reference: Float[Array, " sequence"]
-
-    def scores(self, observations: Array) -> Float[Array, " sequence"]:
-        """A score for each sequence [sequence, time], or [sequence, time, input]."""
-        reading = self.network.read_batch(self.network.start(), observations)
-        return jnp.mean(reading.outputs(), axis=-2) @ self.readout
-
-    def weights(self, observations: Array) -> Float[Array, " sequence"]:
-        """softmax(scores) over the batch: how much each of its sequences counts; they sum to 1."""
-        return jax.nn.softmax(self.scores(observations))
-
-    def threshold(self, dropped: Any) -> Float[Array, ""]:
-        """The score below which so large a share of the task's sequences lies."""
-        return jnp.quantile(self.reference, dropped)
-
-
 class LearnedRater(NamedTuple):
-    """`rater`, and `loss` [step]: the held-out loss in nats per sequence before each update, the
-    mean over models of all ages."""
+    """What was learned, and what it cost.
+
+    `rater`: that of the last update whose numbers were finite; a warning says if one was not.
+    `loss` [step]: the held-out loss in nats per sequence before each update, the mean over models
+    of all ages; NaN from an update on that was not finite.
+    `cost`: what the updates read (`RaterRun.cost`).
+    """
 
     rater: Rater
     loss: Float[Array, " step"]
+    cost: Cost
 
 
 class DataRater(Spec):
@@ -138,10 +122,12 @@ class DataRater(Spec):
         run = RaterRun(traced(self), *tasks, model, settings.batch, settings.length)
         clip = jnp.inf if settings.clip is None else settings.clip
         learned, loss = _learn(run, second, start, jnp.asarray(settings.rates()[0]), clip)
+        _warn_of_divergence(np.asarray(loss))
         keys = jax.random.split(third, REFERENCE)
         observations = sample_batch(traced(task), keys, settings.length).observations
         reference = jnp.sort(_scores(learned, observations))
-        return LearnedRater(Rater(learned.network, learned.readout, reference), loss)
+        rated = Rater(learned.network, learned.readout, reference)
+        return LearnedRater(rated, loss, run.cost(network, settings.steps))
 
     def verify(
         self,
@@ -156,7 +142,10 @@ class DataRater(Spec):
             check_kind(architecture, Architecture, "LSTM(width=16)")
         check_kind(task, Task, "DirichletCategorical()")
         check_kind(settings, FitSettings, "FitSettings(steps=100)")
+        if held_out is not None:
+            check_kind(held_out, Task, "Categorical((0.2, 0.8))")
         settings.refuse_search()
+        self.check_followed(settings)
         check(settings.repetitions == 1, f"Expected one repetition; got {settings.repetitions}.")
         check(settings.steps >= 1, f"Expected at least 1 step; got {settings.steps}.")
         check(
@@ -179,6 +168,24 @@ class DataRater(Spec):
             self.kept_bytes(shape, settings),
             f"{self.inner_steps} inner steps of {self.models} models,",
             "Choose fewer inner steps or models, or a smaller batch.",
+        )
+
+    def check_followed(self, settings: FitSettings) -> None:
+        """Complain about settings that the learning of a rater does not follow."""
+        check(
+            settings.precision == "float32",
+            f"Expected precision='float32', which second derivatives need; got "
+            f"{settings.precision!r}.",
+        )
+        check(
+            settings.micro_batch is None,
+            f"Expected no micro_batch, for weights compare all sequences of a batch; got "
+            f"{settings.micro_batch}. Choose a smaller batch, or fewer models.",
+        )
+        check(
+            settings.clip_over == "tuned",
+            f"Expected clip_over='tuned', for all of a rater is learned; got "
+            f"{settings.clip_over!r}.",
         )
 
     def kept_bytes(self, model: Predictor, settings: FitSettings) -> int:
@@ -218,6 +225,31 @@ class RaterRun(eqx.Module):
         model = self.model.build(key, self.outcome)
         leaves = eqx.filter(model, eqx.is_inexact_array)
         return model, descent(self.choices.inner_optimiser).init(leaves)
+
+    def cost(self, network: Predictor, steps: int) -> Cost:
+        """What so many updates read, by the rater's network and the models; one repetition.
+
+        Rated sequences are read twice, by the rater and by the model. Every reading counts one
+        derivative, though the rater's goes through the models' gradients. Not counted: the
+        sequences of `reference`, read once at the end.
+        """
+        choices = self.choices
+        rated = choices.models * choices.inner_steps * self.batch
+        judged = choices.models * self.batch
+        model = eqx.filter_eval_shape(self.model.build, jax.random.key(0), self.outcome)
+        operations = rated * network.reading_operations(self.length)
+        operations += (rated + judged) * model.reading_operations(self.length)
+        tokens = (2 * rated + judged) * self.length
+        once = {
+            "sequences": 2 * rated + judged,
+            "tokens_forward": tokens,
+            "tokens_backward": tokens,
+            "operations": 3 * operations,  # as in a fit of all weights: forward, backward, weights
+            "updates": 1,
+        }
+        return cumulative(
+            **{name: np.full((1, steps), value, float) for name, value in once.items()}
+        )
 
     def losses(self, model: Predictor, episodes: Episode) -> Float[Array, " sequence"]:
         """The log loss of each sequence, nats."""
@@ -282,7 +314,7 @@ def _learn(
         return jax.vmap(run.build)(jax.random.split(key, choices.models))
 
     def step(carry: tuple, given: tuple[Int[Array, ""], Array]) -> tuple[tuple, Array]:
-        leaves, moments, models, ages = carry
+        leaves, moments, models, ages, is_finite = carry
         number, rate = given
         data, fresh = jax.random.split(jax.random.fold_in(key, number))
 
@@ -291,7 +323,9 @@ def _learn(
 
         (loss, models), slopes = jax.value_and_grad(lose, has_aux=True)(leaves)
         directions, moments = rule.update(slopes, moments)
-        leaves = jax.tree.map(lambda a, b: a - rate * b, leaves, directions)
+        moved = jax.tree.map(lambda a, b: a - rate * b, leaves, directions)
+        is_finite &= _all_finite((loss, moved))
+        leaves = jax.tree.map(functools.partial(jnp.where, is_finite), moved, leaves)
         ages = ages + choices.inner_steps
         is_old = ages >= choices.lifetime
 
@@ -299,13 +333,31 @@ def _learn(
             return jax.tree.map(_chooser(is_old), build_all(fresh), models)
 
         models = jax.lax.cond(jnp.any(is_old), renew, _unchanged, models)
-        return (leaves, moments, models, jnp.where(is_old, 0, ages)), loss
+        carry = leaves, moments, models, jnp.where(is_old, 0, ages), is_finite
+        return carry, jnp.where(is_finite, loss, jnp.nan)
 
     # at the start all models are fresh, and end their first lives one after the other
     ages = jnp.arange(choices.models) * choices.lifetime // choices.models
-    carry = leaves, rule.init(leaves), build_all(jax.random.fold_in(key, len(rates))), ages
+    models = build_all(jax.random.fold_in(key, len(rates)))
+    carry = leaves, rule.init(leaves), models, ages, jnp.array(True)
     (leaves, *_), losses = jax.lax.scan(step, carry, (jnp.arange(len(rates)), rates))
     return eqx.combine(leaves, others), losses
+
+
+def _all_finite(tree: Tree) -> Any:
+    """Whether all numbers of a tree are finite."""
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _warn_of_divergence(loss: Float[np.ndarray, " step"]) -> None:
+    """Say at which update the learning stopped, if it did."""
+    broken = np.flatnonzero(np.isnan(loss))
+    if len(broken):
+        warn(
+            f"Diverged: the rater at step {broken[0] + 1} of {len(loss)} (the held-out loss or its "
+            "gradient was not finite). It keeps its last finite weights. A lower learning_rate, "
+            "inner_rate or clip usually helps."
+        )
 
 
 def _unchanged(models: Tree) -> Tree:

@@ -1,5 +1,6 @@
 """A learned rater: its gradient through the models' steps, and what it tells apart."""
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -7,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.logits import OneLogit
+from support.logits import Coin, OneLogit
 
 import promptax as px
 from promptax.evaluation.exact import enumeration
-from promptax.fit.data_rater import DataRater, Rater, RaterRun
+from promptax.fit.data_rater import DataRater, RaterRun
 from promptax.fit.objectives import BestRated, LogLoss
+from promptax.fit.rater import Rater
 from promptax.predictors import RNN
+from promptax.protocol.outcomes import Episode
 from promptax.tasks import Categorical, Mixture
 
 KEY = jax.random.key(5)
@@ -73,6 +76,48 @@ def test_a_rater_tells_sequences_from_noise():
     np.testing.assert_allclose(constant.weights(good), 1 / 300, rtol=1e-6)
     kept = rater.scores(sequences(DATA, 3)) >= rater.threshold(0.5)
     assert abs(np.mean(kept) - 0.5) < 4 * np.sqrt(0.25 / 300)
+    cost = learned().cost.final()
+    assert cost["sequences"] == 60 * 3 * (2 * 2 * 32 + 32)  # rated by two, and held out
+    assert cost["tokens_forward"] == 16 * cost["sequences"]
+
+
+def test_the_loss_of_what_is_kept_is_divided_by_its_share():
+    """Also where scores tie, so that less is dropped than was asked for."""
+    network = RNN(width=3).build(KEY, 2)
+    network = eqx.tree_at(lambda network: network.unembedding, network, None)
+    tokens = jnp.array([[0, 0], [0, 1], [1, 1], [1, 1]])
+    plain = -2 * np.log(0.5)
+
+    def losses(reference, readout, dropped=0.5):
+        objective = BestRated(Rater(network, readout, jnp.asarray(reference)), dropped)
+        fair = Coin(jnp.zeros(()))
+        return objective.losses(KEY, fair, None, Episode(tokens), DATA.outcome)
+
+    alike = jnp.zeros(3)
+    np.testing.assert_allclose(losses([0.0, 0.0, 0.0, 0.0], alike), plain, rtol=1e-6)
+    np.testing.assert_allclose(losses([-1.0, 0.0, 0.0, 0.0], alike), plain / 0.75, rtol=1e-6)
+    np.testing.assert_allclose(losses([-1.0, -1.0, -1.0, 0.0], alike), plain, rtol=1e-6)
+    readout = jnp.ones(3)
+    scores = Rater(network, readout, jnp.zeros(0)).scores(tokens)
+    kept = np.asarray(scores > jnp.min(scores))
+    assert 0 < np.sum(kept) < 4, "the sequences have to differ"
+    expected = np.where(kept, plain / np.mean(kept), 0.0)
+    np.testing.assert_allclose(losses(np.sort(scores), readout, 0.25), expected, rtol=1e-6)
+
+
+def test_a_rater_that_diverges_is_stopped_and_not_trained_on():
+    choices, steps = (
+        DataRater(inner_rate=1e30, models=1),
+        px.FitSettings(steps=2, batch=2, length=2),
+    )
+    with pytest.warns(UserWarning, match="Diverged: the rater at step 1 of 2"):
+        broken = choices.learn(KEY, RNN(width=2), RNN(width=2), DATA, steps)
+    assert np.all(np.isnan(broken.loss)) and np.all(broken.rater.readout == 0)
+    rater = learned().rater
+    for reference in (jnp.zeros(0), jnp.array([0.0, np.nan])):
+        objective = BestRated(dataclasses.replace(rater, reference=reference))
+        with pytest.raises(ValueError, match="scores of its own task"):
+            objective.verify(OneLogit().build(KEY, 2), RATING)
 
 
 def test_fewer_steps_reach_the_loss_when_the_lowest_are_dropped():
@@ -99,8 +144,14 @@ def test_what_cannot_be_rated_is_refused():
         DataRater().learn(
             KEY, RNN(width=2), OneLogit(), DATA, RATING, held_out=Categorical((0.2, 0.3, 0.5))
         )
-    with pytest.raises(ValueError, match="batch of at least 2"):
-        DataRater().learn(KEY, RNN(width=2), OneLogit(), DATA, px.FitSettings(batch=1))
+    for settings, words in (
+        (px.FitSettings(batch=1), "batch of at least 2"),
+        (px.FitSettings(precision="bfloat16"), "precision='float32'"),
+        (px.FitSettings(batch=4, micro_batch=2), "no micro_batch"),
+        (px.FitSettings(clip_over="all"), "clip_over='tuned'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DataRater().learn(KEY, RNN(width=2), OneLogit(), DATA, settings)
     with pytest.raises(TypeError, match="Expected a rater for BestRated"):
         px.pretrain(KEY, OneLogit(), DATA, RATING, objective=BestRated())
     with pytest.raises(ValueError, match="dropped share"):

@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from jaxtyping import Array, Float, Key
 
-from promptax.fit.data_rater import Rater
 from promptax.fit.objectives.base import Objective
+from promptax.fit.rater import Rater
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor, State
@@ -18,11 +19,13 @@ from promptax.specs import check
 class BestRated(Objective):
     """The log loss of the sequences that a rater does not drop, in nats per sequence that is kept.
 
-        loss  =  1[score ≥ s] · ℓ / (1 - dropped),    s: the share `dropped` of scores lies below
+        loss  =  1[score ≥ s] · ℓ / P(score ≥ s),    s: the share `dropped` of scores lies below
 
-    The threshold s is that of many sequences of the task on which the rater was learned, so that
-    no sequence depends on the others of its batch. Calian et al. 2025 drop the lowest ones of every
-    batch, and draw more to keep its size; here a batch becomes smaller by what is dropped.
+    The threshold s, and the share that is kept, are those of many sequences of the task on which
+    the rater was learned, so that no sequence depends on the others of its batch. Sequences whose
+    scores tie at the threshold are all kept: then less than `dropped` is dropped. Calian et al.
+    2025 drop the lowest ones of every batch, and draw more to keep its size; here a batch becomes
+    smaller by what is dropped.
 
     Example: `px.pretrain(key, LSTM(16), task, objective=BestRated(learned.rater, dropped=0.5))`.
     """
@@ -30,7 +33,7 @@ class BestRated(Objective):
     rater: Annotated[Any, tyro.conf.Suppress] = None
     """What `DataRater(…).learn` found."""
     dropped: float = 0.5
-    """The share of sequences that are dropped, those of the lowest scores."""
+    """The largest share of sequences that may be dropped, those of the lowest scores."""
 
     def __check_init__(self) -> None:
         check(
@@ -56,6 +59,20 @@ class BestRated(Objective):
             f"Expected a rater of {predictor.outcome.words()}, as the predictor's; got one of "
             f"{outcome.words()}.",
         )
+        reference = np.asarray(self.rater.reference)
+        check(
+            len(reference) > 0 and bool(np.all(np.isfinite(reference))),
+            "Expected a rater whose scores of its own task (Rater.reference) are numbers, by which "
+            f"shares are known; got {len(reference)} scores, of which "
+            f"{np.sum(~np.isfinite(reference))} are none. Learn it again, at a lower "
+            "learning_rate or inner_rate.",
+        )
+
+    def readings(self, length: int) -> int:
+        """Two: the rater's and the predictor's. An upper bound on the derivative, which goes
+        through the second one alone; what is dropped is read, too."""
+        del length
+        return 2
 
     def losses(
         self,
@@ -68,7 +85,7 @@ class BestRated(Objective):
         losses = Objective.losses(self, key, predictor, state, episodes, outcome)
         rater = jax.lax.stop_gradient(self.rater)
         is_kept = rater.scores(episodes.inputs) >= rater.threshold(self.dropped)
-        return jnp.where(is_kept, losses, 0.0) / (1 - self.dropped)
+        return jnp.where(is_kept, losses, 0.0) / rater.kept_share(self.dropped)
 
     @classmethod
     def examples(cls) -> "tuple[BestRated, ...]":
