@@ -162,7 +162,25 @@ def member(base: type[T], name: str) -> type[T]:
             f"Expected the name of a {base.__name__}: {', '.join(sorted(by_name))}; got {name!r}."
             f"{hint} A member of your own must be imported first (command line: --plugin MODULE)."
         )
-    return by_name[by_word[_bare(name)]]
+    named = by_name[by_word[_bare(name)]]
+    _refuse_namesakes(base, named)
+    return named
+
+
+def _refuse_namesakes(base: type, named: type) -> None:
+    """Complain if one of promptax and one of somebody else have that name: which is meant, nobody
+    can tell."""
+    modules = {
+        subclass.__module__
+        for subclass in _subclasses(base)
+        if subclass.__name__ == named.__name__ and not inspect.isabstract(subclass)
+    }
+    ours = {module for module in modules if module.startswith("promptax.")}
+    check(
+        not ours or ours == modules,
+        f"Expected classes with names of their own, by which they are stored and read; "
+        f"{' and '.join(sorted(modules))} have one named {named.__name__}. Rename yours.",
+    )
 
 
 def members_elsewhere(base: type, package: str) -> Callable[[str], type]:

@@ -143,7 +143,7 @@ def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
     """It shares nothing, keeps its fits with what is unfinished, and may refuse beforehand."""
     kept = []
 
-    class Constant(Measurement):
+    class Fixed(Measurement):
         names: tuple[str, ...] = ("first", "second")
         is_here: bool = True
 
@@ -158,7 +158,7 @@ def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
         def verify(self):
             specs.check(self.is_here, "Expected it here; it is not. Fetch it.")
 
-    fine, twice = Condition(Constant(), 3), Condition(Constant(("same", "same")), 3)
+    fine, twice = Condition(Fixed(), 3), Condition(Fixed(("same", "same")), 3)
     failures = sweep({"fine": fine, "twice": twice}, tmp_path, callbacks=())
     assert failures["twice"].reason.startswith(
         "ValueError: Expected stages of different names; got 'same' twice."
@@ -173,9 +173,9 @@ def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
     ]
     assert not (tmp_path / "pretraining").exists() and fine.shared() is None
     with pytest.raises(ValueError, match="Expected it here; it is not"):
-        away = Condition(Constant(is_here=False), 3)
-        sweep({"seed 4": Condition(Constant(), 4), "away": away}, tmp_path, callbacks=())
-    assert not result_path(tmp_path, Condition(Constant(), 4)).exists()
+        away = Condition(Fixed(is_here=False), 3)
+        sweep({"seed 4": Condition(Fixed(), 4), "away": away}, tmp_path, callbacks=())
+    assert not result_path(tmp_path, Condition(Fixed(), 4)).exists()
 
 
 LOST = """

@@ -321,6 +321,22 @@ def test_tuples_of_specs_are_json_on_the_command_line():
     assert len(words) == 1 and specs.JSON_ARGUMENT.instance_from_str(words) == parts
 
 
+def test_a_member_with_the_name_of_one_of_ours_is_refused_when_it_is_asked_for():
+    class Uniform(Shape):
+        def corners(self):
+            return 4
+
+        @classmethod
+        def examples(cls):
+            return ()
+
+    assert specs.from_json({"class": "Polygon"}) == Polygon()
+    assert specs.member(Shape, "uniform") is Uniform  # no other shape has this name
+    with pytest.raises(ValueError, match=r"names of their own.*test_specs have one named Uniform"):
+        specs.from_json({"class": "Uniform"})
+    Uniform.__name__ = "Uniform of a test"  # classes live on
+
+
 def test_no_two_records_have_one_name():
     """What is stored is read again by the name of its class."""
     specs.members(Task)  # imports all members
