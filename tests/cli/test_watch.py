@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -134,14 +135,19 @@ def test_seconds_that_nobody_waits_are_refused(seconds, finished, capsys):
 
 def watch_in_a_terminal(folder, rows=20, columns=60):
     """Start to watch in a terminal of that size; its process and where it writes."""
-    number, handle = pty.fork()
-    if number == 0:
-        code = f"from promptax.cli import main; main(['watch', {str(folder)!r}, '--every', '0.05'])"
-        variables = environment(folder.parent, TERM="xterm", LINES=str(rows), COLUMNS=str(columns))
-        os.execve(sys.executable, [sys.executable, "-c", code], variables)
-    size = struct.pack("HHHH", rows, columns, 0, 0)
-    fcntl.ioctl(handle, termios.TIOCSWINSZ, size)
-    return number, handle
+    handle, terminal = pty.openpty()
+    fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    code = f"from promptax.cli import main; main(['watch', {str(folder)!r}, '--every', '0.05'])"
+    process = subprocess.Popen(  # a fork of this process would copy the threads' locks of JAX
+        [sys.executable, "-c", code],
+        env=environment(folder.parent, TERM="xterm", LINES=str(rows), COLUMNS=str(columns)),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    return process, handle
 
 
 def read_until(handle, words, patience=60.0):
@@ -164,13 +170,13 @@ def grow(folder, *steps):
 def test_ctrl_c_ends_the_watching_and_leaves_the_last_picture(finished):
     files.write_text(finished / METRICS, some_lines(range(1, 5)))
     with files.alone(finished / RUN_MARK):
-        number, handle = watch_in_a_terminal(finished)
+        process, handle = watch_in_a_terminal(finished)
         assert "step 4 of 100" in read_until(handle, "step 4 of 100")
         grow(finished, 5, 91)
         assert "step 90 of 100" in read_until(handle, "step 90 of 100")
-        os.kill(number, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         last = read_until(handle, "no such words")
-    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 0
+    assert process.wait(60) == 0
     assert "step 90 of 100" in last and "stopped" not in last
     os.close(handle)
 

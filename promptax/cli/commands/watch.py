@@ -70,7 +70,7 @@ def picture(
         return [f"{folder}: {waits}"[:width]]
     *others, name = fits
     fit = fits[name]
-    head = [f"{folder}: {name}"[:width], _in_words(fit)[:width]]
+    head = [f"{name} in {folder}"[:width], _in_words(fit)[:width]]
     if not working and fit.done < fit.steps:
         head.append("It is not in work, and ended before its last step."[:width])
     rows = min(MOST_ROWS, height - len(head) - 1 - min(len(others), height // 4))
