@@ -150,11 +150,14 @@ class SearchProblem:
     ) -> Float[Array, " candidate"]:
         """Each prompt's estimated mean loss on this step's episodes, nats per sequence; +inf where
         it is no number, and for those that are not wanted. A search that picks winners asks for
-        these, since not every episode need be read behind every prompt to tell which is best.
+        these, since not every episode need be read behind every prompt to tell which is best. A
+        prompt that is asked for alone races with nobody, and reads all of them.
 
         Args: those of `losses`.
         """
-        if self.race is not None:
+        if self.race is not None and len(prompts) == 1:  # held against another mean, no candidate
+            self.raced.append(1)
+        elif self.race is not None:
             return self._raced(self.race, prompts, rows, wanted)
         means = jnp.mean(self.losses(prompts, rows, wanted), axis=1)
         return jnp.where(jnp.isnan(means), jnp.inf, means)

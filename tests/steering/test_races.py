@@ -1,5 +1,6 @@
 """Races: what they read, and whom they let win."""
 
+import dataclasses
 import functools
 
 import jax
@@ -173,3 +174,23 @@ def test_nothing_to_read_is_named(race):
     problem = SearchProblem(DICE.bayes(), sizes, episodes, race=race)
     with pytest.raises(ValueError, match="Expected at least one prompt to read or to race; got no"):
         problem.means(jnp.zeros((0, 2), jnp.int32))
+
+
+@every_race
+@pytest.mark.parametrize(("candidates", "sequences"), [(0, 4), (4, 0)])
+def test_a_race_of_nobody_or_over_nothing_is_named(race, candidates, sequences):
+    missing = "candidates" if candidates == 0 else "sequences"
+    with pytest.raises(ValueError, match=f"Expected a race of at least 1 of {missing}; got 0"):
+        race.run(
+            lambda which, first, number: jnp.zeros((len(which), number)), candidates, sequences
+        )
+
+
+def test_a_prompt_that_is_asked_for_alone_reads_all_sequences():
+    """Its mean is held against a whole one, such as that of a gradient."""
+    sizes, tokens = Sizes(DIE.outcome, 2, None, 1), jax.random.randint(KEY, (10, 4), 0, 3)
+    whole = SearchProblem(DICE.bayes(), sizes, Episode(tokens))
+    raced = dataclasses.replace(whole, race=UCB(), readings=[])
+    prompt = jnp.array([[0, 2]])
+    np.testing.assert_array_equal(raced.means(prompt), whole.means(prompt))
+    assert (int(raced.total().sequences), raced.raced) == (10, [1])

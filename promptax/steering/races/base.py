@@ -77,9 +77,9 @@ class Standing(NamedTuple):
 class Race(Spec, open_as="race", default="SuccessiveHalving"):
     """Shares the sequences of a step among candidates.
 
-    To implement one: a field `saving`, `run`, and `examples()`. Shapes are static: how many
-    candidates read how many sequences in which round may depend on their numbers alone; which ones
-    they are may depend on losses.
+    To implement one: a field `saving`, `run`, which begins with `expect_field`, and `examples()`.
+    Shapes are static: how many candidates read how many sequences in which round may depend on
+    their numbers alone; which ones they are may depend on losses.
     """
 
     saving: eqx.AbstractVar[int]
@@ -95,7 +95,16 @@ class Race(Spec, open_as="race", default="SuccessiveHalving"):
         Every candidate reads at least one sequence, and each one its sequences in order, from the
         first. The whole race reads candidates · sequences / saving of them, rounded, unless that
         is less than one for each.
+
+        Raises:
+            ValueError: no candidates, or no sequences.
         """
+
+
+def expect_field(candidates: int, sequences: int) -> None:
+    """Raise ValueError where there is nobody to race, or nothing to read."""
+    for name, number in (("candidates", candidates), ("sequences", sequences)):
+        check(number >= 1, f"Expected a race of at least 1 of {name}; got {number}.")
 
 
 def nobody_read(candidates: int) -> Standing:

@@ -10,7 +10,15 @@ import math
 
 import jax.numpy as jnp
 
-from promptax.steering.races.base import Race, Read, Standing, leaders, nobody_read, read_on
+from promptax.steering.races.base import (
+    Race,
+    Read,
+    Standing,
+    expect_field,
+    leaders,
+    nobody_read,
+    read_on,
+)
 
 
 class SuccessiveHalving(Race):
@@ -24,6 +32,7 @@ class SuccessiveHalving(Race):
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
+        expect_field(candidates, sequences)
         rounds = max(1, math.ceil(math.log2(candidates)))
         share = candidates * sequences // (self.saving * rounds)
         standing, which, seen = nobody_read(candidates), jnp.arange(candidates), 0

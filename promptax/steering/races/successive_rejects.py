@@ -13,7 +13,15 @@ import math
 
 import jax.numpy as jnp
 
-from promptax.steering.races.base import Race, Read, Standing, leaders, nobody_read, read_on
+from promptax.steering.races.base import (
+    Race,
+    Read,
+    Standing,
+    expect_field,
+    leaders,
+    nobody_read,
+    read_on,
+)
 
 WORTH_A_ROUND = 1.2  # times more sequences than before
 
@@ -29,6 +37,7 @@ class SuccessiveRejects(Race):
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
+        expect_field(candidates, sequences)
         standing, which, seen = nobody_read(candidates), jnp.arange(candidates), 0
         for left, number in self.rounds(candidates, sequences):
             which = leaders(standing, which, left) if left < len(which) else which

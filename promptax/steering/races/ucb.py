@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from promptax.specs import check
-from promptax.steering.races.base import Race, Read, Standing, nobody_read, read_on
+from promptax.steering.races.base import Race, Read, Standing, expect_field, nobody_read, read_on
 
 PARTS = 16  # of a batch: as much is read at a time
 LEAST_PART = 2  # sequences: of a single one there is no spread
@@ -47,6 +47,7 @@ class UCB(Race):
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
+        expect_field(candidates, sequences)
         part = min(sequences, max(LEAST_PART, sequences // PARTS))
         parts, everyone = sequences // part, jnp.arange(candidates)
         budget = candidates * sequences // self.saving

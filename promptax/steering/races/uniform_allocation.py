@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from promptax.steering.races.base import Race, Read, Standing, nobody_read, read_on
+from promptax.steering.races.base import Race, Read, Standing, expect_field, nobody_read, read_on
 
 
 class UniformAllocation(Race):
@@ -16,5 +16,6 @@ class UniformAllocation(Race):
         return (cls(),)
 
     def run(self, read: Read, candidates: int, sequences: int) -> Standing:
+        expect_field(candidates, sequences)
         number = max(1, sequences // self.saving)
         return read_on(nobody_read(candidates), read, jnp.arange(candidates), 0, number)
