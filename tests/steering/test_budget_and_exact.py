@@ -38,7 +38,7 @@ class Growing(Annealing):
     """Every step reads one prompt more than the step before."""
 
     def step(self, key, state, problem):
-        prompts = jnp.tile(state, (9, 1))
+        prompts = jnp.tile(state.prompt, (9, 1))
         means = problem.means(prompts, wanted=jnp.arange(9) <= problem.step)
         return state, means[0]
 
@@ -47,7 +47,7 @@ class Shrinking(Annealing):
     """The first two steps read nine prompts, the others one. It shows how many are foretold."""
 
     def step(self, key, state, problem):
-        prompts = jnp.tile(state, (9, 1))
+        prompts = jnp.tile(state.prompt, (9, 1))
         wanted = jnp.arange(9) < jnp.where(problem.step < 2, 9, 1)
         problem.means(prompts, wanted=wanted)
         return state, jnp.asarray(problem.steps, jnp.float32)

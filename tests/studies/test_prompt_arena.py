@@ -189,16 +189,22 @@ def test_other_names_lose_the_same_and_count_the_same():
 
 
 def test_what_is_recommended_is_said_in_the_names_of_the_instance():
-    """A step of annealing reports what the prompt loses that was recommended before it."""
+    """A step of hill climbing reports what the prompt loses that was recommended before it. A hot
+    one reports where the walk is, and the best prompt that it saw is recommended."""
+    cold, hot = (Annealing(2, value, value, "linear") for value in (0.0, 1e6))
     (contest,) = Contest.examples()
+    contest = dataclasses.replace(contest, repetitions=6, budget=16)
     prior, target = (
         CategoricalMixture([[0.2, 0.8], [0.7, 0.3]], [0.4, 0.6]),
         Categorical([0.3, 0.7]),
     )
     given = jax.random.key(0), prior.bayes(), target, contest.settings
-    run = run_relabelled(contest.search, Tuning(*given, (), None, ()))
+    climb, walk = (run_relabelled(search, Tuning(*given, (), None, ())) for search in (cold, hot))
     truth = truth_of(Instance(prior, target, contest.instance.shape))
-    np.testing.assert_allclose(run.said[:, 1:], truth.of(run.recommended)[:, :-1], rtol=1e-6)
+    np.testing.assert_allclose(climb.said[:, 1:], truth.of(climb.recommended)[:, :-1], rtol=1e-6)
+    best = truth.of(walk.recommended)
+    assert (np.diff(best, axis=1) <= 0).all() and (np.diff(walk.said, axis=1) > 0.1).any()
+    assert (best <= np.minimum.accumulate(walk.said, axis=1) + 1e-6).all()
 
 
 def test_races_stay_out_of_the_track_without_noise():

@@ -7,12 +7,15 @@ the proposal is accepted with the probability of Metropolis et al. 1953,
 
     min(1, exp(-(L' - L) / T)),     T falls from start_temperature to end_temperature.
 
-What is returned is the last prompt, not the best one seen. Every step has a batch of its own, so
-the smallest loss on record mostly belongs to a lucky batch. Moves are decided by pairs on one
-batch, and at the end, when it is cold, a move that loses is hardly ever accepted.
+What is returned is the last prompt, not the best one seen, where losses are means over batches.
+Every step has a batch of its own, so the smallest loss on record mostly belongs to a lucky batch.
+Moves are decided by pairs on one batch, and at the end, when it is cold, a move that loses is
+hardly ever accepted. Where losses have no noise (`FitSettings.exact`) nothing is lucky, and the
+best prompt seen is returned: the last one wanders among those within end_temperature of it, and to
+keep the best reads nothing more.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,15 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 
 Prompt = Int[Array, " prompt"]
+
+
+class Walk(NamedTuple):
+    """`prompt` [prompt]: where the walk is; `best` [prompt]: what is recommended; `least`: its
+    loss, nats per sequence, +inf until losses without noise were seen."""
+
+    prompt: Any
+    best: Any
+    least: Any
 
 
 class Annealing(Search):
@@ -76,21 +88,27 @@ class Annealing(Search):
         del symbols
         return "one change of a symbol in each step"
 
-    def start(self, key: Key[Array, ""], problem: SearchProblem) -> Prompt:
-        return jax.random.randint(key, (self.length,), 0, problem.symbols)
+    def start(self, key: Key[Array, ""], problem: SearchProblem) -> Walk:
+        prompt = jax.random.randint(key, (self.length,), 0, problem.symbols)
+        return Walk(prompt, prompt, jnp.float32(jnp.inf))
 
     def step(
-        self, key: Key[Array, ""], state: Prompt, problem: SearchProblem
-    ) -> tuple[Prompt, Float[Array, ""]]:
+        self, key: Key[Array, ""], state: Walk, problem: SearchProblem
+    ) -> tuple[Walk, Float[Array, ""]]:
         change, chance = jax.random.split(key)
-        proposal = change_symbol(change, state, problem.symbols)
-        now, then = problem.means(jnp.stack([state, proposal]))
+        proposal = change_symbol(change, state.prompt, problem.symbols)
+        now, then = problem.means(jnp.stack([state.prompt, proposal]))
         # log u < -(then - now) / T, multiplied by T, which may be 0
         lucky = self.temperature(problem) * jnp.log(jax.random.uniform(chance)) < now - then
-        return jnp.where((then <= now) | lucky, proposal, state), now
+        prompt = jnp.where((then <= now) | lucky, proposal, state.prompt)
+        if problem.weights is None:  # batches, of which the least mean is luck
+            return Walk(prompt, prompt, state.least), now
+        losses = jnp.stack([state.least, now, then])
+        best = jnp.stack([state.best, state.prompt, proposal])[jnp.argmin(losses)]
+        return Walk(prompt, best, jnp.min(losses)), now
 
-    def prompt(self, state: Int[Any, " prompt"]) -> Int[Any, " prompt"]:
-        return state
+    def prompt(self, state: Walk) -> Int[Any, " prompt"]:
+        return state.best
 
     def temperature(self, problem: SearchProblem) -> Float[Array, ""]:
         """The temperature of this step, nats per sequence."""
