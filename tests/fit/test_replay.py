@@ -116,8 +116,12 @@ def test_what_cannot_be_replayed_is_refused():
     for settings, given, words in (
         (px.FitSettings(steps=0), {}, "at least 1 step to replay"),
         (px.FitSettings(steps=2, repetitions=2), {}, "one repetition"),
-        (px.FitSettings(steps=2), {"rates": jnp.ones(3)}, "a rate for each of 2 steps"),
-        (px.FitSettings(steps=2), {"weights": jnp.ones(2)}, "a weight for each step and sequence"),
+        (px.FitSettings(steps=2), {"rates": jnp.ones(3)}, "a finite rate for each of 2 steps"),
+        (
+            px.FitSettings(steps=2),
+            {"weights": jnp.ones((2, 3))},
+            "weight for each step and sequence",
+        ),
         (
             px.FitSettings(steps=2),
             {"weights": by_time},
