@@ -106,7 +106,7 @@ def test_so_do_all_of_them(study, scale, digest):
 @pytest.mark.parametrize(
     ("study", "digest"),
     [
-        (Akyurek2022(), "fec822c563afb9a1172a"),
+        (Akyurek2022(), "256b8371a8e5cf9e1034"),
         (Genewein2023(), "8e0ebf514efe46923856"),
         (GrauMoya2024(), "88ab665159add4b1c431"),
         (LearningToLearn(), "331c4471863440775878"),
