@@ -198,7 +198,9 @@ def learning_world(name, training, wrong):
     above = {
         learning.MEMORY: 0.05,
         learning.COUNTS: 0.2,
+        learning.COUNTS_LONGER: 0.15,
         learning.GRADIENT: 1.5 if source == learning.SWITCHING else 0.3,
+        learning.LONGER: 1.5 if source == learning.SWITCHING else 0.1,
         learning.BOTH: 0.4,
         learning.FIRST_ORDER: 0.6,
         learning.REPTILE: 0.9,
@@ -244,10 +246,13 @@ def results_of(told, source, training):
 
 
 def test_every_learner_is_trained_on_as_many_tokens():
-    """As `Cost` charges them: each inner step reads the sequence once more."""
+    """As `Cost` charges them: each inner step reads the sequence once more. What is trained longer
+    sees as many as memory does."""
     for name, training in LearningToLearn().trainings("small").items():
         settings = training.training
         readings = training.objective.readings(settings.length)
+        if learning.LONGER in name or learning.COUNTS_LONGER in name:
+            readings = 1
         tokens = settings.steps * settings.batch * settings.length * readings
         assert 0.95 * LEARNING_SCALES["small"].tokens < tokens <= LEARNING_SCALES["small"].tokens, (
             name

@@ -25,9 +25,11 @@ from promptax.studies.learning_to_learn.claims import (
     BOTH,
     COINS,
     COUNTS,
+    COUNTS_LONGER,
     FIRST_ORDER,
     GRADIENT,
     LINES,
+    LONGER,
     MEMORY,
     ONE,
     POINTS,
@@ -83,15 +85,21 @@ yet, whose standard deviations are near 1, takes inner steps that are not too lo
 
 NETWORK_BATCH, SMALLEST_BATCH = 32, 2  # sequences of an update; of a model that is read very often
 STEPS = 5  # inner steps; the paper takes 1 in training and up to 10 later
+INNER_RATE = 0.05  # of the inner steps on points, in training
+INNER_RATES = (0.05, 0.01, 0.002)
+"""Each learner of points is judged at the one that loses least on other sequences: at a rate of
+0.05 the steps of a network that was not trained for them diverge, which is the rate's fault."""
 
 
 class Learner(NamedTuple):
-    """How something is trained, and how it adapts when it is judged."""
+    """How something is trained, and how it adapts when it is judged. `as_memory`: on as many
+    sequences as memory, not on as many tokens."""
 
     network: Architecture
     objective: Objective
     rate: float
     adapting: InnerSteps | None = None
+    as_memory: bool = False
 
 
 class LearningToLearn(TrainingStudy):
@@ -100,7 +108,13 @@ class LearningToLearn(TrainingStudy):
     Every learner is trained on the same number of tokens. An inner step counts as one more reading
     of the whole sequence through which a derivative is taken, as in `promptax.fit.cost`: a sequence
     costs (inner_steps + 1) times its length, and where every beginning of it is a support, length
-    times as much. Derivatives of derivatives are not charged.
+    times as much. So it is computed, the steps that are not yet seen masked; the symbols that count
+    are half as many, or fewer. Derivatives of derivatives are not charged. This charge leaves
+    gradient steps few updates, so that they are also trained on as many sequences as memory.
+
+    Learners whose training asks for nothing before half of the sequence (a support of half) are
+    judged behind it, and so is whoever is compared with them. They have seen more there than in
+    training, up to all; the mean of their inner loss is surer for that.
     """
 
     title: ClassVar[str] = "Learning to learn: memory, gradient steps, and both"
@@ -135,21 +149,24 @@ def _learners(sizes: Scale, source: str) -> dict[str, Learner]:
 
 
 def _on_symbols(sizes: Scale, source: str) -> dict[str, Learner]:
-    """An LSTM, a model of one logit, and an LSTM that takes an inner step behind half of the
-    sequence. The logit is adapted at every beginning of a sequence, in training as later, and its
-    rates are learned."""
+    """An LSTM, a model of a logit for each symbol, and an LSTM that takes an inner step behind half
+    of the sequence. The logits are adapted at every beginning of a sequence, in training as later,
+    and their rates are learned."""
     network = LSTM(width=sizes.width)
-    inner = MAML(support=sizes.length // 2, in_context=True)
-    several = MetaSGD(inner_steps=STEPS, inner_loss="sum", support=None)
+    beside = MAML(support=sizes.length // 2, in_context=True)
+    anew = MetaSGD(inner_steps=STEPS, inner_loss="sum", support=None)
     learners = {
         MEMORY: Learner(network, LogLoss(), 5e-3),
-        GRADIENT: Learner(Constant(), several, 5e-2, several),
-        BOTH: Learner(network, inner, 5e-3, inner),
+        GRADIENT: Learner(Constant(), anew, 5e-2, anew),
+        BOTH: Learner(network, beside, 5e-3, beside),
+        LONGER: Learner(Constant(), anew, 5e-2, anew, as_memory=True),
     }
     if source == COINS:
-        one, counts = MetaSGD(inner_loss="sum", support=None), CountRates(inner_rate=2.0)
-        learners[ONE] = Learner(Constant(), one, 5e-2, one)
-        learners[COUNTS] = Learner(Constant(), counts, 5e-2, counts)
+        one_step = MetaSGD(inner_loss="sum", support=None)
+        by_count = CountRates(inner_rate=2.0)
+        learners[ONE] = Learner(Constant(), one_step, 5e-2, one_step)
+        learners[COUNTS] = Learner(Constant(), by_count, 5e-2, by_count)
+        learners[COUNTS_LONGER] = Learner(Constant(), by_count, 5e-2, by_count, as_memory=True)
     return learners
 
 
@@ -158,28 +175,31 @@ def _on_points(sizes: Scale, source: str) -> dict[str, Learner]:
     steps on half of the points."""
     network = Transformer(width=sizes.width, heads=2, depth=2)
     plain = FeedForward(width=sizes.units)
-    fields: dict[str, Any] = {"inner_steps": STEPS, "inner_rate": 0.05}
-    half: dict[str, Any] = {"support": sizes.rows // 4 * 2, "in_context": True}
-    steps, one = MAML(**fields, **half), MAML(inner_rate=0.05, **half)
+    fields: dict[str, Any] = {"inner_steps": STEPS, "inner_rate": INNER_RATE}
+    behind_half: dict[str, Any] = {"support": sizes.rows // 4 * 2, "in_context": True}
+    steps = MAML(**fields, **behind_half)
+    one_step = MAML(inner_rate=INNER_RATE, **behind_half)
     learners = {
         MEMORY: Learner(network, LogLoss(), 3e-3),
         GRADIENT: Learner(plain, steps, 3e-3, steps),
-        BOTH: Learner(network, one, 3e-3, one),
+        BOTH: Learner(network, one_step, 3e-3, one_step),
+        LONGER: Learner(plain, steps, 3e-3, steps, as_memory=True),
     }
     if source == SINES:
-        first = FirstOrderMAML(**fields, **half)
-        learners[FIRST_ORDER] = Learner(plain, first, 3e-3, steps)
+        first_order = FirstOrderMAML(**fields, **behind_half)
+        learners[FIRST_ORDER] = Learner(plain, first_order, 3e-3, steps)
         learners[REPTILE] = Learner(plain, Reptile(**fields), 3e-3, steps)
         learners[START] = Learner(plain, LogLoss(), 3e-3, steps)
     return learners
 
 
 def _training(sizes: Scale, source: str, learner: Learner) -> Training:
-    """What a learner is trained on, for as many updates as its tokens last."""
+    """What a learner is trained on, for as many updates as its tokens last, or those of memory."""
     length = sizes.rows if source in POINTS else sizes.length
-    readings = learner.objective.readings(length)
+    readings = 1 if learner.as_memory else learner.objective.readings(length)
     batch = SMALLEST_BATCH if readings > length else NETWORK_BATCH
     task = TASKS[source]
+    is_chosen = learner.adapting is not None and source in POINTS
     return Training(
         network=learner.network,
         task=task,
@@ -198,4 +218,5 @@ def _training(sizes: Scale, source: str, learner: Learner) -> Training:
         objective=learner.objective,
         adapting=learner.adapting,
         in_context=learner.adapting is not None and not isinstance(learner.network, Constant),
+        inner_rates=INNER_RATES if is_chosen else (),
     )
