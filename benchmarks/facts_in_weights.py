@@ -94,11 +94,11 @@ def interning(steps=60, seeds=4):
     judged = {"untuned": [base] * seeds, "phased out": [], "direct": []}
     for key in jax.random.split(jax.random.key(2), seeds):
         interned = intern_prompt(key, tuner, base, demonstrations, coin, settings, callbacks=())
-        each = settings.batch * 50
-        direct = px.FitSettings(steps=round(interned.tokens / each), batch=8, length=50)
+        tokens_of_update = settings.batch * 50
+        direct = px.FitSettings(steps=round(interned.tokens / tokens_of_update), batch=8, length=50)
         judged["phased out"].append(interned.predictor)
         judged["direct"].append(only(tuner.tune(key, base, coin, direct, callbacks=())))
-    print(f"tokens: {interned.tokens:,} phased out, {direct.steps * each:,} direct")
+    print(f"tokens: {interned.tokens:,} phased out, {direct.steps * tokens_of_update:,} direct")
     judged["prompted"] = [px.condition(base, np.concatenate(demonstrations))] * seeds
     for name, predictors in judged.items():
         regrets = []
