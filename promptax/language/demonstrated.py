@@ -73,6 +73,8 @@ class Demonstrated(Task):
             self.pairs = _named_pairs(self.tasks, self.tokenizer, self.seed)
         if self.spans is None:
             self._lay_down(self.pairs)
+        for name, axes in (("pairs", 2), ("spans", 2), ("members", 1)):
+            _check_numbers(name, getattr(self, name), axes)
         self.vocabulary = self.vocabulary or Tokenizer.named(self.tokenizer).symbols
         least, most = int(np.bincount(self.members).min()), int(np.max(self.pairs))
         check(
@@ -87,10 +89,15 @@ class Demonstrated(Task):
 
     def _lay_down(self, tasks: Sequence[Sequence[PairTokens]]) -> None:
         """Pairs as rows of one array, with what says where they belong."""
+        check(
+            isinstance(tasks, list | tuple)
+            and all(isinstance(task, list | tuple) for task in tasks),
+            f"Expected pairs of each task, a tuple of tuples; got {tasks!r:.60}.",
+        )
         parts = [pair for task in tasks for pair in task]
         for pair in parts:
             check(
-                len(pair) == 3 and len(pair[1]) > 0,
+                isinstance(pair, list | tuple) and len(pair) == 3 and len(pair[1]) > 0,
                 "Expected pairs of an input, an answer that is not empty, and what follows it, as "
                 f"tokens; got {pair!r:.60}.",
             )
@@ -161,6 +168,19 @@ def pair_tokens(
             after,
         )
         for pair in pairs
+    )
+
+
+def _check_numbers(name: str, values: Any, axes: int) -> None:
+    """Complain about what is not such an array of whole numbers with something in it."""
+    held = isinstance(values, np.ndarray | jax.Array)
+    check(
+        held
+        and values.ndim == axes
+        and values.size > 0
+        and np.issubdtype(values.dtype, np.integer),
+        f"Expected {name} as whole numbers with {axes} axes; got {values!r:.60}. It is made of "
+        "`pairs`, which are given as tokens.",
     )
 
 

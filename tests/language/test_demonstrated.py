@@ -159,5 +159,5 @@ def test_who_counts_alone_cares_for_no_order(exam):
     shown = few_shot.draw_demonstrations(exam.split, 4, seed=1)
     judged = exam.judge(counter, shown, room=exam.room(4)).log_loss
     np.testing.assert_allclose(loss.sel(draw=1, order=0), judged, rtol=1e-5)
-    with pytest.raises(ValueError, match="at least 2 choices and 2 orders; got 1 and 2"):
+    with pytest.raises(ValueError, match=r"at least 2 choices and 2 orders, .* got 1 and 2"):
         order_and_choice(counter, exam, 4, choices=1)
