@@ -39,6 +39,7 @@ def test_the_planted_parts_are_found_and_serve_a_new_task():
     np.testing.assert_array_equal(one_round.search(KEY, BASE, TASKS, shared=[2, 3]).shared, [2, 3])
 
 
+@pytest.mark.usefixtures("as_users_see_it")
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="rounds of at least 1"):
         MetaSPO(rounds=0)

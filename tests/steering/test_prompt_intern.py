@@ -77,6 +77,7 @@ def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none(tmp_path, mon
         ({"tuner": SoftPrompt()}, TypeError, "(?s)tuner.*SoftPrompt"),
     ],
 )
+@pytest.mark.usefixtures("as_users_see_it")
 def test_a_plan_that_is_none_is_refused(changes, error, message):
     with pytest.raises(error, match=message):
         run(**changes)
