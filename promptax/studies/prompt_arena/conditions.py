@@ -166,7 +166,9 @@ def entrants(prompt_length: int, budget: int, whole: bool = True) -> dict[str, S
     for member in members(Search).values():
         if member.recommends and (whole or member is not RacedRates):
             searches |= member.for_budget(prompt_length, budget)
-            searches |= member.relatives(prompt_length, budget) if whole else {}
+            relatives = member.relatives(prompt_length, budget) if whole else {}
+            for label, search in relatives.items():  # what a subclass inherits has entered already
+                searches.setdefault(label, search)
     return searches | (in_hindsight(prompt_length, budget) if whole else {})
 
 
