@@ -305,7 +305,9 @@ def test_a_stream_names_what_is_no_number(name, value):
 
 
 def test_an_architecture_is_not_a_predictor():
-    with pytest.raises(TypeError, match="Expected a promptax Predictor; got LSTM"):
+    with pytest.raises(
+        TypeError, match="Expected an instance of Predictor as predictor of generate; got a LSTM"
+    ):
         px.generate(KEY, LSTM(), 3)
 
 
