@@ -101,6 +101,10 @@ class Demonstrated(Task):
                 "Expected pairs of an input, an answer that is not empty, and what follows it, as "
                 f"tokens; got {pair!r:.60}.",
             )
+            check(
+                all(_is_token(number) for part in pair for number in part),
+                f"Expected tokens as whole numbers from 0 on; got {pair!r:.60}.",
+            )
         numbers = np.arange(len(tasks), dtype=np.int32)
         self.members = np.repeat(numbers, [len(task) for task in tasks])
         begins = np.array([len(given) for given, _, _ in parts], np.int32)
@@ -169,6 +173,11 @@ def pair_tokens(
         )
         for pair in pairs
     )
+
+
+def _is_token(number: Any) -> bool:
+    is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    return is_whole and 0 <= number < 2**31
 
 
 def _check_numbers(name: str, values: Any, axes: int) -> None:
