@@ -112,6 +112,7 @@ class Scanning(NamedTuple):
         return state, jnp.mean(losses)
 
 
+@pytest.mark.usefixtures("as_users_see_it")
 def test_readings_that_cannot_be_counted_are_refused():
     settings = FitSettings(length=5, repetitions=1)
     tuning = Tuning(KEY, DICE.bayes(), DIE, settings, (), None, ())
