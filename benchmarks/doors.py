@@ -51,7 +51,7 @@ NO_DOORS = {
         "EffectivePrior", "Promptability", "PrincipalComponents", "Cost", "Episode", "Network",
         "Answers", "AnyPrediction", "Mixed", "Normal", "Scores", "State", "Wrapper", "Inputs",
         "Prompt", "GivenPrompt", "KeyValues", "Embedded", "SearchProblem", "Uniform", "Torso",
-        "Exchangeable", "SpelledNetwork", "NormalMixture",
+        "Exchangeable", "SpelledNetwork", "NormalMixture", "Grounding", "Interned",
     ),
     "written by who adds a member": (
         "checked", "one", "cut", "one_or_all", "rows_in", "as_outcome", "alphabet_of",

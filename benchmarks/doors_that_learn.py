@@ -49,7 +49,8 @@ def calls_on(network: Callable[..., Any]) -> dict[str, Callable[[], Call]]:
         "tune_start": lambda: (
             steering.tune_start,
             {"key": KEY, "predictor": network(), "family": COINS, "settings": SETTINGS,
-             "prompt": steering.SoftPrompt(length=2), "objective": fitting.objectives.SUPMER()},
+             "prompt": steering.SoftPrompt(length=2),
+             "objective": fitting.objectives.SUPMER(support=2)},
         ),
         "intern_prompt": lambda: (
             steering.intern_prompt,
