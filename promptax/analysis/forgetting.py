@@ -15,7 +15,7 @@ from promptax.fit.objectives.oml import OML
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
-from promptax.specs import as_key, check_kind, check_whole_numbers, traced
+from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
 from promptax.steering.base import check_one
 from promptax.tasks.base import Task
 
@@ -52,6 +52,11 @@ def forgetting(
     check_kind(objective, OML, "OML()")
     check_kind(task, Task, "DirichletCategorical()")
     check_whole_numbers(length=length, streams=streams)
+    check(
+        predictor.outcome == task.outcome,
+        f"Expected a task over the predictor's {predictor.outcome.words()}; got "
+        f"{type(task).__name__} over {task.outcome.words()}.",
+    )
     count = streams * objective.stream
     settings = FitSettings(batch=count, micro_batch=count, length=length, learning_rate=1.0)
     objective.verify(predictor, settings)

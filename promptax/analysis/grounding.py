@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from promptax import platforms
 from promptax.checks import door
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind
 from promptax.steering.base import check_one
-from promptax.tasks.facts.context_facts import ContextFacts
+from promptax.tasks.facts.context_facts import ROWS, ContextFacts
 
 
 class Grounding(NamedTuple):
@@ -75,6 +76,11 @@ def _check_fit(predictor: Predictor, task: ContextFacts) -> None:
         predictor.outcome.alphabet == task.symbols,
         f"Expected a predictor over the task's {task.symbols} symbols; got one of "
         f"{predictor.outcome.words()}.",
+    )
+    platforms.expect_numbers(
+        ROWS * task.subjects**2 * task.values,
+        "all contexts of all questions",
+        "Ask for fewer subjects or values.",
     )
 
 

@@ -31,10 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.checks import door
+from promptax.checks import ARRAYS, door
 from promptax.specs import Spec, check
 
 Tree = Any
+
+MOST_RUNS = 100_000  # the numbers of all of them are kept
 
 
 class Descended(NamedTuple):
@@ -59,7 +61,10 @@ class MetagradientDescent(Spec):
     """The smallest that a number may become, such as 0 for weights (None: no bound)."""
 
     def __check_init__(self) -> None:
-        check(self.runs >= 1, f"Expected at least 1 run; got {self.runs}.")
+        check(
+            1 <= self.runs <= MOST_RUNS,
+            f"Expected at least 1 run, and at most {MOST_RUNS:,}; got {self.runs}.",
+        )
         check(self.step > 0, f"Expected a step above 0; got {self.step}.")
         check(self.move in ("sign", "adam"), f"Expected move 'sign' or 'adam'; got {self.move!r}.")
 
@@ -73,13 +78,9 @@ class MetagradientDescent(Spec):
         """
         import optax
 
+        _check_start(start)
         start = jax.tree.map(jnp.asarray, start)
-        leaves = jax.tree.leaves(start)
-        check(
-            bool(leaves) and all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves),
-            "Expected arrays of floats to start from; got none, or others.",
-        )
-        compute = eqx.filter_jit(jax.value_and_grad(loss))
+        compute = eqx.filter_jit(jax.value_and_grad(_looked_at(loss)))
         rule = optax.scale_by_adam() if self.move == "adam" else optax.scale_by_sign()
         moments, point, points, losses = rule.init(start), start, [], []
         best, slopes_of_best, share = np.inf, None, 1.0
@@ -108,6 +109,38 @@ class MetagradientDescent(Spec):
             return moved if self.least is None else jnp.maximum(moved, self.least)
 
         return move
+
+
+def _check_start(start: Tree) -> None:
+    """Complain about numbers that a descent cannot begin with, as they were given."""
+    leaves = jax.tree.leaves(start)
+    check(
+        bool(leaves) and all(map(_is_of_floats, leaves)),
+        "Expected arrays of floats to start from; got none, or others.",
+    )
+    check(_is_finite(start), "Expected finite numbers to start from; got NaN, or infinite ones.")
+
+
+def _looked_at(loss: Callable[[Tree], Any]) -> Callable[[Tree], Float[Array, ""]]:
+    """The loss, after a look at what it returns: one float, of which JAX takes the gradient."""
+
+    def lose(point: Tree) -> Float[Array, ""]:
+        value = loss(point)
+        shape = getattr(value, "shape", ())
+        check(
+            _is_of_floats(value) and shape == (),
+            f"Expected a loss that returns one float, such as a mean; got a {type(value).__name__}"
+            f"{f' of shape {shape}' if shape else ''}.",
+        )
+        return value
+
+    return lose
+
+
+def _is_of_floats(leaf: Any) -> bool:
+    """Whether this is a float, or an array of floats."""
+    is_array = isinstance(leaf, (*ARRAYS, np.generic))
+    return jnp.issubdtype(leaf.dtype, jnp.floating) if is_array else isinstance(leaf, float)
 
 
 def _is_finite(tree: Tree) -> bool:

@@ -69,3 +69,7 @@ def test_what_is_no_world_is_refused():
         ContextFacts(shares=(1.0,))
     with pytest.raises(ValueError, match="over the task's 8 symbols"):
         grounding(Uniform(3), WORLD)
+    with pytest.raises(
+        ValueError, match=r"at most [\d,]+ numbers in all contexts of all questions"
+    ):
+        grounding(Uniform(12_001), ContextFacts(8_000, 4_000))

@@ -146,6 +146,15 @@ SPECS = {
     "grounding(3, ContextFacts())": "Expected a predictor to steer; got int.",
     "order_and_choice(NETWORK, 3, 2)": "Expected an Exam, such as Exam(task, task.split()); got in",
     "summarise_spread(xr.Dataset())": "Expected scores of order_and_choice; got a Dataset of .",
+    "forgetting(key, NETWORK, OML(support=3), Categorical((.2, .3, .5)))": "Expected a task over t",
+    "MetaSPO(sequences=10**8).search(key, NETWORK, [COINS])": "Expected at most 268,435,456 number",
+    "MetaSPO(candidates=10**9).search(key, NETWORK, [COINS])": "Expected at most 268,435,456 numbe",
+    "MetaSPO().search(key, NETWORK, [COINS], shared=[[0], [0, 1]])": "Expected one array, or lists",
+    "MetagradientDescent(runs=10**8)": "Expected at least 1 run, and at most 100,000; got 10000000",
+    "MetagradientDescent().descend(sum, 'word')": "Expected arrays of floats to start from; got no",
+    "MetagradientDescent().descend(sum, [2**70])": "Expected arrays of floats to start from; got n",
+    "MetagradientDescent().descend(sum, [nan])": "Expected finite numbers to start from; got NaN",
+    "MetagradientDescent().descend(np.shape, 1.0)": "Expected a loss that returns one float, such",
     "effective_ranks(None, NETWORK)": "Expected a predictor to steer; got NoneType.",
     "sampled(key, -1)": "Expected length, a whole number of at least 0; got -1.",
     "sampled(key, None)": "Expected length, a whole number of at least 0; got None.",
@@ -179,11 +188,11 @@ HEAD = """
 import json, jax, numpy as np, promptax as px, xarray as xr
 from promptax import specs
 from promptax.analysis import diagnose, effective_prior, induction_heads, ledger, promptability
-from promptax.analysis import grounding, own_answers
+from promptax.analysis import forgetting, grounding, own_answers
 from promptax.decisions import *
 from promptax.evaluation import Expectations
 from promptax.experiments.experiment import Experiment
-from promptax.fit import MAML, Adapting, replay
+from promptax.fit import MAML, OML, Adapting, MetagradientDescent, replay
 from promptax.language.word_tasks.spread import order_and_choice, summarise_spread
 from promptax.predictors import *
 from promptax.steering import *

@@ -47,10 +47,12 @@ def test_what_does_not_fit_is_refused():
         SEARCH.search(KEY, BASE, [])
     with pytest.raises(ValueError, match="tasks over the predictor's symbols"):
         SEARCH.search(KEY, BASE, [Categorical((0.2, 0.8))])
-    with pytest.raises(ValueError, match="symbols from 0 to 3"):
+    with pytest.raises(ValueError, match="Expected tokens from 0 to 3; got 4"):
         SEARCH.search(KEY, BASE, TASKS, shared=[4])
     for shared in ([0.7, 0.2], [[0, 1]]):
-        with pytest.raises(ValueError, match="whole numbers"):
+        with pytest.raises(
+            ValueError, match=r"a shared prompt \[prompt\] of symbols \(int\); got shape"
+        ):
             SEARCH.search(KEY, BASE, TASKS, shared=shared)
     with pytest.raises(ValueError, match="prompt to search"):
         MetaSPO(length=0, task_length=0)

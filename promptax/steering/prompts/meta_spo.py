@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.axes import AnyKey
 from promptax.checks import door
+from promptax.protocol.entries import as_tokens
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
 from promptax.steering.base import check_length, check_one
@@ -138,17 +140,29 @@ class MetaSPO(Spec):
                 f"Expected tasks over the predictor's symbols; got {type(task).__name__} over "
                 f"{task.outcome.words()} for {predictor.outcome.words()}.",
             )
+        self._check_room(len(tasks), predictor.symbols)
         if shared is None:
             return
-        expected = f"Expected a shared prompt of symbols from 0 to {predictor.symbols - 1}"
-        tokens = np.asarray(shared)
-        is_row = tokens.ndim == 1 and (tokens.size == 0 or np.issubdtype(tokens.dtype, np.integer))
-        inside = is_row and bool(np.all((tokens >= 0) & (tokens < predictor.symbols)))
-        check(inside, f"{expected}, whole numbers [prompt]; got {shared}.")
+        expected = "a shared prompt [prompt] of symbols (int)"
+        as_tokens(shared, predictor.symbols, expected, "predictor")
         check(
             self.task_length >= 1,
             "Expected a task_length of at least 1 behind a shared prompt that stays as it is, or "
             "nothing is searched; got 0.",
+        )
+
+    def _check_room(self, tasks: int, symbols: int) -> None:
+        """Complain about more sequences or prompts than fit into memory."""
+        platforms.expect_numbers(
+            self.sequences * self.steps_of_time * max(tasks, symbols),
+            "the sequences of all tasks, and what is predicted of them",
+            "Search on fewer sequences, or shorter ones.",
+        )
+        variants = 1 + max(self.candidates, self.task_candidates)
+        platforms.expect_numbers(
+            tasks * variants * (self.length + self.task_length),
+            "the prompts of a round",
+            "Choose fewer candidates, or shorter prompts.",
         )
 
 
