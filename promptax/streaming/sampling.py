@@ -270,11 +270,13 @@ def _filters(picking: Picking) -> Filters:
     numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "typical_p": typical_p}
     for name, number in numbers.items():  # a generator is behind no door, which would name them
         is_one = number is None or as_numbers(name, number).ndim == 0
+        is_one = is_one and not isinstance(number, bool | np.bool_)
         check(is_one, f"Expected one number as {name}; got {number!r:.60}.")
     check(
         temperature >= 0 and math.isfinite(temperature),
         f"Expected a temperature of at least 0 (0: greedy, 1: as predicted); got {temperature}.",
     )
+    check_whole_numbers(top_k=top_k)
     check(top_k is None or top_k >= 1, f"Expected top_k of at least 1, or None; got {top_k}.")
     for name, mass in (("top_p", top_p), ("typical_p", typical_p)):
         check(

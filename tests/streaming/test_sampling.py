@@ -280,6 +280,8 @@ def test_other_numbers_and_lengths_compile_nothing():
     [
         ({"temperature": -1.0}, "temperature of at least 0 .* got -1.0"),
         ({"temperature": float("nan")}, "temperature of at least 0"),
+        ({"temperature": True}, "one number as temperature; got True"),
+        ({"top_k": 2.5}, "top_k, a whole number; got 2.5"),
         ({"top_k": 0}, "top_k of at least 1, or None; got 0"),
         ({"top_p": 0.0}, "top_p above 0 and at most 1, or None; got 0.0"),
         ({"typical_p": 1.5}, "typical_p above 0 and at most 1, or None; got 1.5"),
