@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TextIO
 SECONDS = 20.0  # for one trial
 AT_WORK = 180.0  # seconds for a trial whose work has begun, and has shown no progress
 CLOCK = 5  # a machine with other work lets a trial take that many times as long by the clock
+CROWD = 3  # and one with a crowd so many times as long for every process that wants a core
 MEMORY = 10**9  # bytes above what the process had before the trial
 TICK = 0.02  # seconds between two looks at a worker
 START = 600.0  # seconds for a worker to be ready
@@ -126,7 +127,8 @@ def lasted(process: int, began: Moment) -> float:
     """Seconds that a process has worked since then, whatever else the machine had to do: those of
     processors, or a part of the clock's if it waited."""
     clock, processors = now(process)
-    return max(processors - began.processors, (clock - began.clock) / CLOCK)
+    times_as_long = max(CLOCK, CROWD * os.getloadavg()[0] / (os.cpu_count() or 1))
+    return max(processors - began.processors, (clock - began.clock) / times_as_long)
 
 
 def memory(process: int, what: str = "RSS") -> int:
