@@ -78,7 +78,9 @@ _BESIDE = {
         "Rows of weights over symbols, tuned by gradients on the same batches, at equal tokens. A "
         "prompt of symbols is a special case, so that a gap may be below 0: better than every "
         "prompt of symbols. These are ranked with nothing. An exact predictor has no embedding and "
-        "no weights to tune: see the network."
+        "no weights to tune: see the network. Weights of a softmax are never 0: such a row counts "
+        "a little of each symbol, and rules out every component with a zero. On hard instances only "
+        "the component without zeros is left, however they are tuned."
     ),
     NETWORK: (
         "At equal tokens: rows of a prompt that may be anything (soft), weights over symbols "
@@ -215,7 +217,7 @@ def _cost(row: Row) -> str:
     """What a best prompt is expected to cost, and where it never comes."""
     if not row.reached:
         return "never"
-    where = "" if row.reached == row.instances else f" ({row.reached} of {row.instances})"
+    where = "" if row.reached == row.instances else f" ({row.reached}/{row.instances})"
     return f"{row.running_time:,.0f}{where}"
 
 
