@@ -5,7 +5,8 @@ import importlib
 import inspect
 
 import pytest
-from support.processes import ROOT, python
+from support.processes import ROOT
+from support.warm import run_script
 
 import promptax
 from promptax import specs
@@ -51,7 +52,7 @@ def test_the_code_of_a_page_runs(page, tmp_path):
         return
     script = tmp_path / f"page_{page.stem}.py"  # a page called logging would hide a module
     script.write_text(code, encoding="utf-8")
-    python(tmp_path, "-W", "error", script)  # line numbers in a complaint are those of the page
+    run_script(tmp_path, script)  # line numbers in a complaint are those of the page
 
 
 def test_a_block_can_be_left_out(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from support import judges as laws
 from support.processes import python, start
 from support.several_devices import work
+from support.warm import run_code
 
 from promptax import load, save
 
@@ -23,7 +24,14 @@ sys.path.append({str(laws.TESTS)!r})
 import jax, promptax as px
 from support.several_devices import work
 """
-ALONE = WORK + "\nassert len(jax.devices()) == int(sys.argv[1])\npx.save(sys.argv[2], work())\n"
+ALONE = (
+    WORK
+    + """
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+assert len(jax.devices()) == int(sys.argv[1])
+px.save(sys.argv[2], work())
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def same(one, other):
 def test_several_devices_give_what_one_gives(one_device, tmp_path):
     """Four: a batch in four parts; two repetitions, each with two parts of its batch."""
     path = tmp_path / "four.safetensors"
-    python(tmp_path, "-c", ALONE, 4, path, JAX_NUM_CPU_DEVICES="4")
+    run_code(tmp_path, ALONE, 4, path)
     same(load(path), one_device)
 
 
@@ -93,5 +101,5 @@ px.use_cores()  # too late, and no matter
 def test_each_core_becomes_a_device_unless_told_otherwise(tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     expected = max(n for n in (1, 2, 4, 8, 16) if n <= cores)
-    assert python(tmp_path, "-c", CORES) == f"{expected} "
+    assert run_code(tmp_path, CORES) == f"{expected} "
     assert python(tmp_path, "-c", CORES, JAX_NUM_CPU_DEVICES="3") == "3 "

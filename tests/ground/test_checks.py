@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.processes import python
+from support.warm import run_code
 
 import promptax as px
 from promptax.decisions import UCB1, BernoulliBandit, play
@@ -224,9 +224,8 @@ assert OfAPlugin().width == 20_000  # not every whole number counts seeds
 
 def test_doors_refuse_what_they_cannot_hold(tmp_path):
     """In a process of its own: the types that tests check would refuse some of it first."""
-    script = tmp_path / "doors.py"
-    script.write_text(f"{HEAD}\nprint(json.dumps(list(map(said, {list(SPECS)!r}))))\n")
-    messages = json.loads(python(tmp_path, script))
+    code = f"{HEAD}\nprint(json.dumps(list(map(said, {list(SPECS)!r}))))\n"
+    messages = json.loads(run_code(tmp_path, code))
     for (source, text), message in zip(SPECS.items(), messages, strict=True):
         assert message.startswith(text), f"{source} says {message!r}, not {text!r}"
 
