@@ -55,7 +55,7 @@ def test_every_spec_comes_back(tmp_path, spec, name):
 @pytest.mark.slow
 @architectures
 def test_every_network_comes_back_bit_by_bit(tmp_path, architecture):
-    network = laws.build(architecture, 0, 3)
+    network = laws.fill(architecture, 3)
     prompted = condition(network, jnp.array([0, 2, 1]))
     for thing in (network, prompted, condition(prompted, jnp.ones((2, 3)) / 3)):
         same(again(tmp_path / "it", thing), thing)

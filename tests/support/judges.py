@@ -54,6 +54,18 @@ def _build(architecture, seed, outcome):
     return architecture.build(jax.random.key(seed), outcome)
 
 
+def fill(architecture, outcome):
+    """A network whose leaves hold any numbers: it has the shapes of a built one, and nothing is
+    compiled."""
+    shapes = eqx.filter_eval_shape(architecture.build, jax.random.key(0), outcome)
+    draw = np.random.default_rng(0).normal
+
+    def numbers_for(leaf):
+        return specs.on_device(draw(size=leaf.shape).astype(leaf.dtype))
+
+    return jax.tree.map(numbers_for, shapes)
+
+
 def exact_tasks(over_alphabets=True):
     """Every example of a task that has an oracle and an exact predictor: of those over an alphabet,
     whose short sequences can all be read, or of the others."""
