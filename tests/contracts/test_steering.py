@@ -117,6 +117,7 @@ def quickest(tuner):
     return next(name for name in names if suits(tuner, name))
 
 
+@functools.cache
 def is_tied(architecture):
     """Whether its unembedding is its embedding's transpose."""
     return jax.eval_shape(lambda: ARCHITECTURES[architecture].build(KEY, 2)).unembedding is None
