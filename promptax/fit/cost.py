@@ -33,7 +33,8 @@ Curve = Float[np.ndarray, "repetition step"]
 class Cost(Record):
     """What was spent up to and including each step, cumulative; every field [repetition, step].
 
-    `sequences`: sequences read; one that is read behind each of 8 prompts counts 8 times.
+    `sequences`: sequences read; one that is read behind each of 8 prompts counts 8 times, of a
+        mixture of prompts too.
     `tokens_forward`: rows read by the predictor, whatever for. A prompt of 6 rows before a batch of
         256 sequences of 50 steps is 6 + 256 × 50, since it is read once for the whole batch. Rows
         that open every sequence are not counted, nor are keys and values, which nobody reads; a
@@ -114,14 +115,16 @@ def cost_of_updates(
     """
     assert settings.length is not None
     readings = objective.readings(settings.length)
-    sequences = readings * settings.batch
+    readers = predictor.readers()
+    sequences = readings * settings.batch * readers
     tokens = readings * predictor.prompt_rows() + sequences * settings.length
-    reading = predictor.reading_operations(1)
+    reading = predictor.reading_operations(1) / readers
+    differentiated_reading = differentiated.reading_operations(1) / readers
     once = {
         "sequences": sequences,
         "tokens_forward": tokens,
         "tokens_backward": tokens,
-        "operations": tokens * (2 * reading + differentiated.reading_operations(1)),
+        "operations": tokens * (2 * reading + differentiated_reading),
         "updates": 1,
     }
     shape = settings.repetitions, steps

@@ -103,6 +103,9 @@ class PromptedMixture(Wrapper):
         read = sum(rows_read(prompt) for prompt in self.context)
         return len(self.context) * self.predictor.prompt_rows() + read
 
+    def readers(self) -> int:
+        return len(self.context) * self.predictor.readers()
+
     def reading_operations(self, rows: int) -> float:
         return len(self.context) * self.predictor.reading_operations(rows)
 

@@ -124,7 +124,8 @@ class Predictor(Record):
     - `advance_batch`, `predict_behind`, `forgets`, `advance_first`, `opened`: faster ways to the
       same result;
     - `reading_bytes`, `reading_operations`, `micro_batch`, `prompts_at_once`, `reading_lengths`:
-      what reading costs, and how much of it to do at once; `prompt_rows`: for what reads prompts.
+      what reading costs, and how much of it to do at once; `prompt_rows`, `readers`: for what
+      reads prompts.
     """
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice
@@ -220,6 +221,10 @@ class Predictor(Record):
     def prompt_rows(self) -> int:
         """How many rows of prompts `start` reads; what opens every sequence does not count."""
         return 0
+
+    def readers(self) -> int:
+        """How often each row of the data is read: once, or behind each of several prompts."""
+        return 1
 
     def reading_operations(self, rows: int) -> float:
         """An estimate of the floating-point operations to read that many rows: 2 for each weight

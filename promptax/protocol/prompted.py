@@ -71,6 +71,9 @@ class Wrapper(Predictor):
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows()
 
+    def readers(self) -> int:
+        return self.predictor.readers()
+
     def reading_operations(self, rows: int) -> float:
         return self.predictor.reading_operations(rows)
 

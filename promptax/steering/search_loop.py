@@ -170,7 +170,9 @@ class _Run(NamedTuple):
             tokens_forward=forward,
             tokens_backward=backward,
             # no weight is tuned: a derivative goes through the activations alone
-            operations=self.predictor.reading_operations(1) * (forward + backward),
+            operations=self.predictor.reading_operations(1)
+            / self.predictor.readers()
+            * (forward + backward),
             updates=(np.arange(done) < ended[:, None]).astype(float),
         )
 

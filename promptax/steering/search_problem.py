@@ -249,9 +249,10 @@ class SearchProblem:
     ) -> None:
         number = jnp.int32(number) + 0 * jnp.sum(prompts)  # traced where the prompts are
         frozen_rows = self.predictor.prompt_rows()  # of prompts that it reads already, frozen
-        new_rows = jnp.int32(rows) + 0 * number
-        forward = number, sequences + 0 * number, new_rows + frozen_rows
-        counts = (*forward, derivatives * number, derivatives * new_rows)
+        readers = self.predictor.readers()  # of a mixture: each of its components
+        new_rows = readers * jnp.int32(rows) + 0 * number
+        forward = number, readers * sequences + 0 * number, new_rows + frozen_rows
+        counts = (*forward, readers * derivatives * number, derivatives * new_rows)
         self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
 
 

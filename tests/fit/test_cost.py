@@ -9,7 +9,7 @@ from promptax.fit import MAML, Bootstrapped, ImplicitMAML
 from promptax.fit.cost import cumulative
 from promptax.predictors import LSTM
 from promptax.protocol.entries import condition
-from promptax.steering import FullWeights, SoftPrompt
+from promptax.steering import FullWeights, PromptMixture, SoftPrompt
 from promptax.tasks import Categorical
 
 KEY = jax.random.key(2)
@@ -17,18 +17,22 @@ SETTINGS = FitSettings(steps=3, batch=4, length=5, repetitions=2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tuner", "tuned"), [(SoftPrompt(length=2), 0), (FullWeights(), 1)])
-def test_an_update_costs_what_it_reads(tuner, tuned):
+@pytest.mark.parametrize(
+    ("tuner", "readers", "tuned"),
+    [(SoftPrompt(length=2), 1, 0), (FullWeights(), 1, 1), (PromptMixture(SoftPrompt(2)), 2, 0)],
+)
+def test_an_update_costs_what_it_reads(tuner, readers, tuned):
     """2 operations for each weight forward, 2 backward, 2 more where the weight is tuned."""
     network = LSTM(width=4).build(KEY, 2)
     weights = sum(leaf.size for leaf in jax.tree.leaves((network.torso, network.unembedding)))
     cost = tuner.tune(
         KEY, condition(network, [1, 0, 1]), Categorical(), SETTINGS, callbacks=()
     ).cost
-    tokens = 3 + getattr(tuner, "length", 0) + 4 * 5  # prompts once, then the batch
+    # prompts once, then the batch; so does each component of a mixture
+    tokens = readers * (3 + getattr(tuner, "length", 0) + 4 * 5)
     each_step = np.tile([1, 2, 3], (2, 1))
     np.testing.assert_array_equal(cost.updates, each_step)
-    np.testing.assert_array_equal(cost.sequences, 4 * each_step)
+    np.testing.assert_array_equal(cost.sequences, readers * 4 * each_step)
     np.testing.assert_array_equal(cost.tokens_forward, tokens * each_step)
     np.testing.assert_array_equal(cost.tokens_backward, tokens * each_step)
     np.testing.assert_array_equal(cost.operations, (4 + 2 * tuned) * weights * tokens * each_step)

@@ -219,7 +219,7 @@ def test_an_update_is_charged_by_what_the_tuner_reads():
     updates = {name: OnNetwork(tuner=tuner).settings.steps for name, tuner in TUNED.items()}
     assert updates["SoftPrompt"] == 2**16 // (3 * (6 + 32 * 4))
     assert updates["FullWeights"] == updates["LowRank"] == 2**16 // (3 * 32 * 4)
-    assert updates["mixture of two SoftPrompts"] == 2**16 // (3 * (12 + 32 * 4))
+    assert updates["mixture of two SoftPrompts"] == 2**16 // (3 * (12 + 2 * 32 * 4))
 
 
 def test_relatives_enter_where_everything_does():

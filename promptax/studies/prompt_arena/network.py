@@ -126,14 +126,17 @@ class OnNetwork(Measurement):
         )
 
     @property
-    def prompt_rows(self) -> int:
-        """Rows of prompts that are read before a batch in an update by gradients: none where
-        weights are tuned. Nothing is computed for it."""
+    def tokens_of_an_update(self) -> int:
+        """What an update by gradients costs: rows of prompts are read before a batch, none where
+        weights are tuned, and each component of a mixture reads the batch. Nothing is computed
+        for it."""
         if not isinstance(self.tuner, GradientTuner):
-            return self.prompt_length
+            return tokens_of_a_derivative(self.prompt_length, self.batch, self.length)
         symbols = self.target.symbols
         network = eqx.filter_eval_shape(self.network.build, jax.random.key(0), symbols)
-        return eqx.filter_eval_shape(self.tuner.steer, jax.random.key(0), network).prompt_rows()
+        steered = eqx.filter_eval_shape(self.tuner.steer, jax.random.key(0), network)
+        batch = steered.readers() * self.batch
+        return tokens_of_a_derivative(steered.prompt_rows(), batch, self.length)
 
     @property
     def settings(self) -> FitSettings:
@@ -141,9 +144,7 @@ class OnNetwork(Measurement):
         spent; what gradients tune, as many updates as fit."""
         stops = isinstance(self.tuner, Search) and self.tuner.recommends
         rate = self.learning_rate
-        least = 1
-        if not stops:
-            least = tokens_of_a_derivative(self.prompt_rows, self.batch, self.length)
+        least = 1 if stops else self.tokens_of_an_update
         return FitSettings(
             steps=self.budget // least,
             batch=self.batch,

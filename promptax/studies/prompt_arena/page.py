@@ -79,8 +79,8 @@ _BESIDE = {
         "prompt of symbols is a special case, so that a gap may be below 0: better than every "
         "prompt of symbols. These are ranked with nothing. An exact predictor has no embedding and "
         "no weights to tune: see the network. Weights of a softmax are never 0: such a row counts "
-        "a little of each symbol, and rules out every component with a zero. On hard instances only "
-        "the component without zeros is left, however they are tuned."
+        "a little of each symbol, and rules out every component with a zero. On hard instances "
+        "only the component without zeros is left, however they are tuned."
     ),
     NETWORK: (
         "At equal tokens: rows of a prompt that may be anything (soft), weights over symbols "
