@@ -11,6 +11,7 @@ import xarray as xr
 
 from promptax import store
 from promptax.experiments.measurement import Measurement
+from promptax.fit.identity import code_of
 from promptax.specs import Spec, check, members, to_json
 
 
@@ -24,8 +25,11 @@ class Condition(Spec):
     """Everything random comes from it: weights, data and prompts."""
 
     def identity(self) -> str:
-        """A name for its result: the same for the same description only."""
-        text = json.dumps(to_json(self), sort_keys=True)
+        """A name for its result: the same for the same description only, and for the same code of
+        members that are not promptax's."""
+        code = code_of(self)
+        described = to_json(self) | ({"code": code} if code else {})
+        text = json.dumps(described, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def shared(self) -> "Condition | None":

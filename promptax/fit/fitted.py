@@ -1,25 +1,17 @@
-"""What a fit returns, where it keeps its state, and what makes a run this run."""
+"""What a fit returns, and where it keeps its state."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from promptax.axes import NATS, labelled
 from promptax.fit.cost import Cost
-from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Probe
-from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import Arrays, Record, check, check_kind, later, to_json
-from promptax.tasks.base import Task
+from promptax.specs import Record, check, check_kind, later
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
@@ -133,35 +125,3 @@ def check_keeping(checkpoint: Any, callbacks: Any, probes: Any) -> None:
             "Expected callbacks, a sequence of functions of (done, total, note), or None for a "
             f"bar; got {type(callbacks).__name__}."
         )
-
-
-def identity_of(
-    key: Array,
-    start: Tree,
-    task: Task,
-    settings: FitSettings,
-    objective: Objective = LogLoss(),
-) -> str:
-    """What makes a run this run: its key, data, settings, structure and initial weights; and its
-    objective, if that is not the log loss."""
-    arrays: Arrays = {}  # a recorded task's sequences may be many
-    described = to_json(task, arrays)
-    key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    parts = {
-        "key": np.asarray(key).tolist(),
-        "task": described,
-        "data": _digest(arrays),
-        "settings": to_json(settings),
-        "weights": _digest(start),
-    }
-    if type(objective) is not LogLoss:  # runs were stored before there were other objectives
-        parts["objective"] = to_json(objective)
-    return json.dumps(parts)
-
-
-def _digest(tree: Tree) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
-    return digest.hexdigest()

@@ -25,7 +25,8 @@ from promptax import platforms
 from promptax.axes import AnyKey
 from promptax.checks import door, warn
 from promptax.fit.cost import Cost, cost_of_updates, nothing
-from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping, identity_of
+from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping
+from promptax.fit.identity import identity_of
 from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.masters import low_precision, rounded, wide_copies
 from promptax.fit.objectives import LogLoss, Objective

@@ -24,7 +24,7 @@ from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.fit.cost import Cost, cumulative
-from promptax.fit.fitted import identity_of
+from promptax.fit.identity import identity_of
 from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.settings import FitSettings
 from promptax.progress import reporting

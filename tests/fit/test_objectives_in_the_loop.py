@@ -1,7 +1,9 @@
 """Objectives in the loop: keys, penalties, identities, programs; and what is refused."""
 
 import dataclasses
+import importlib
 import json
+import sys
 
 import equinox as eqx
 import jax
@@ -14,7 +16,7 @@ from promptax import Checkpoint, FitSettings, pretrain
 from promptax.files import StoreError
 from promptax.fit import MAML, Bootstrapped, LogLoss, Objective
 from promptax.fit import updates as compiled
-from promptax.fit.fitted import identity_of
+from promptax.fit.identity import code_of, identity_of
 from promptax.fit.loop import fit as run_fit
 from promptax.predictors import LSTM
 from promptax.steering import SoftPrompt, VariationalPrompt
@@ -90,6 +92,21 @@ def test_an_objective_is_part_of_what_a_run_is(tmp_path):
     given = KEY, (), COIN, SETTINGS
     assert "objective" not in json.loads(identity_of(*given))
     assert identity_of(*given) == identity_of(*given, LogLoss()) != identity_of(*given, Pulled())
+
+
+def test_code_outside_of_promptax_is_part_of_what_is_kept(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import dataclasses\n@dataclasses.dataclass\nclass Guest:\n    size: int = 3\n"
+
+    def code(more):
+        (tmp_path / "guest_of_a_test.py").write_text(text + more)
+        monkeypatch.delitem(sys.modules, "guest_of_a_test", raising=False)
+        importlib.invalidate_caches()
+        guest = importlib.import_module("guest_of_a_test").Guest()
+        return code_of({"inside": [LogLoss(), (guest,)]})
+
+    assert code("") == code("") != code("    more: int = 3\n")
+    assert list(code("")) == ["guest_of_a_test"] and code_of(FitSettings()) == {}
 
 
 def test_a_tuner_has_an_objective():

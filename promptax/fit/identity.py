@@ -1,0 +1,104 @@
+"""What makes a run this run, and a kept result this result: its description, and whose code it is.
+
+A member is stored by its name and fields. Those of promptax keep their meaning; a member in a file
+of yours is changed while it is written, under the same name. So what is kept of it also knows its
+code, and what other code has measured is measured anew.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from promptax import files
+from promptax.fit.objectives import LogLoss, Objective
+from promptax.fit.settings import FitSettings
+from promptax.specs import Arrays, to_json
+from promptax.tasks.base import Task
+
+Tree = Any
+
+
+def identity_of(
+    key: Array,
+    start: Tree,
+    task: Task,
+    settings: FitSettings,
+    objective: Objective = LogLoss(),
+) -> str:
+    """What makes a run this run: its key, data, settings, structure and initial weights; its
+    objective, if that is not the log loss; and the code of members that are not promptax's."""
+    arrays: Arrays = {}  # a recorded task's sequences may be many
+    described = to_json(task, arrays)
+    key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    parts = {
+        "key": np.asarray(key).tolist(),
+        "task": described,
+        "data": _digest(arrays),
+        "settings": to_json(settings),
+        "weights": _digest(start),
+    }
+    if type(objective) is not LogLoss:  # runs were stored before there were other objectives
+        parts["objective"] = to_json(objective)
+    if code := code_of((start, task, objective)):
+        parts["code"] = code
+    return json.dumps(parts)
+
+
+def _digest(tree: Tree) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+    return digest.hexdigest()
+
+
+def code_of(thing: Any) -> dict[str, str]:
+    """Digests of the code of all classes in a tree of records that are not of promptax, by module.
+
+    The whole file counts, since a class calls what stands beside it; not what that file imports. Of
+    a script that is run, and of a notebook, the text of the class alone counts.
+    """
+    guests = {kind for kind in _classes(thing) if kind.__module__.split(".")[0] != "promptax"}
+    named = sorted((kind.__module__, kind.__qualname__, _digest_of_code(kind)) for kind in guests)
+    return {
+        f"{module}.{name}" if module == "__main__" else module: digest
+        for module, name, digest in named
+    }
+
+
+def _classes(thing: Any) -> Iterator[type]:
+    """The classes of all records in a tree."""
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        yield type(thing)
+        parts = [getattr(thing, field.name, None) for field in dataclasses.fields(thing)]
+    elif isinstance(thing, Mapping):
+        parts = list(thing.values())
+    else:
+        parts = thing if isinstance(thing, list | tuple) else []
+    for part in parts:
+        yield from _classes(part)
+
+
+@functools.cache
+def _digest_of_code(kind: type) -> str:
+    """Of one class; the empty text if its code is nowhere, as that of a class made by a call."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    try:
+        if kind.__module__ == "__main__" or file is None:
+            code = inspect.getsource(kind).encode()
+        else:
+            code = files.read_bytes(file)
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(code).hexdigest()[:20]
