@@ -1,7 +1,8 @@
 """Every example runs, with few steps."""
 
 import pytest
-from support.processes import ROOT, python
+from support.processes import ROOT
+from support.warm import run_script
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -11,7 +12,7 @@ by_name = {"ids": lambda path: path.name}
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, **by_name)
 def test_an_example_runs(script, tmp_path):
-    assert python(tmp_path, script, "--quick")
+    assert run_script(tmp_path, script, "--quick")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, **by_name)

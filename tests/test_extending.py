@@ -7,6 +7,7 @@ import re
 
 import pytest
 from support.processes import ROOT, python
+from support.warm import run_code
 
 PLUGIN = "my_members"
 MEMBERS = ("StickyChain", "MinGRU", "BitFit", "GreedyPrompt", "WeightDecay")
@@ -48,9 +49,10 @@ def test_the_new_members_obey_every_contract(folder):
 
 
 COMMANDS = """
-import sys
+import os
 from promptax.cli import main
 
+os.environ["XDG_CACHE_HOME"] = os.path.abspath("cache")
 plugin, small = ["--plugin", "my_members"], ["--fit.steps", "3", "--fit.batch", "8"]
 target = ["--target", "stickychain", "--target.concentration", "8", "2"]
 main(["list", *plugin])
@@ -67,7 +69,7 @@ main(["evaluate", *plugin, "chain", "often=often", *target, "--sequences", "16",
 
 @pytest.mark.slow
 def test_the_new_members_work_from_the_command_line(folder):
-    said = python(folder, "-c", COMMANDS, XDG_CACHE_HOME=str(folder / "cache"))
+    said = run_code(folder, COMMANDS)
     listed, measured = said.split("loss over the last", 1)
     for name in MEMBERS:
         assert name in listed
