@@ -231,14 +231,23 @@ def test_repetitions_are_mapped_not_compiled_each(monkeypatch):
 
 
 AS_USERS_COMPILE = """
-import jax, jax.numpy as jnp
+import jax, jax.numpy as jnp, numpy as np
 import promptax as px
 from promptax.predictors import LSTM, Transformer
 
-rows = jax.random.normal(jax.random.key(1), (6, 32))
-tokens = jax.random.randint(jax.random.key(2), (64, 50), 0, 2)
+rows = np.random.default_rng(1).normal(size=(6, 32)).astype(np.float32)
+tokens = np.random.default_rng(2).integers(0, 2, (64, 50))
+
+
+def plainly(yes):
+    jax.config.update("jax_disable_most_optimizations", yes)
+
+
 for network in (Transformer(width=32), LSTM(width=32)):
-    prompted = px.condition(network.build(jax.random.key(0), 2), px.Embedded(rows))
+    plainly(True)
+    built = jax.jit(lambda key: network.build(key, 2))(jax.random.key(0))
+    plainly(False)
+    prompted = px.condition(built, px.Embedded(rows))
 
     def of_two(log_probs):  # so that two sequences alone have the same gradient
         return log_probs[:2, :, 0].mean(), log_probs
@@ -252,13 +261,13 @@ for network in (Transformer(width=32), LSTM(width=32)):
 
     slope = lambda loss: jax.jit(jax.value_and_grad(loss, has_aux=True))
     (_, ours), gradient = slope(together)(prompted, tokens)
-    assert jnp.allclose(ours, jax.jit(together)(prompted, tokens)[1], atol=1e-5)
-    jax.config.update("jax_disable_most_optimizations", True)
+    assert np.allclose(ours, jax.jit(together)(prompted, tokens)[1], atol=1e-5)
+    plainly(True)
     (_, exact), plain = slope(one_by_one)(prompted, tokens[:2])
-    jax.config.update("jax_disable_most_optimizations", False)
-    assert jnp.allclose(ours[:2], exact, atol=1e-5), abs(ours[:2] - exact).max()
+    plainly(False)
+    assert np.allclose(ours[:2], exact, atol=1e-5), np.abs(ours[:2] - exact).max()
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(plain), strict=True):
-        assert jnp.allclose(a, b, rtol=1e-3, atol=1e-5)
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
 """
 
 
