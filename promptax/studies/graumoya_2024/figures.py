@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
-from promptax.studies.graumoya_2024.claims import TREES, WEIGHTING, trained_length
+from promptax.studies.graumoya_2024.claims import PROGRAMS, TREES, WEIGHTING, trained_length
 from promptax.studies.trainings import NETWORK, Reader, Results, parts_of_all
 
 _ABOUT = (
@@ -31,10 +31,11 @@ def distance_by_step(trainings: list[Results]) -> learning.Curve:
 
 
 def _excess(reader: Reader) -> Iterator[tuple[str, Figure]]:
-    if not reader.names():
+    names = [name for name in reader.names() if PROGRAMS not in name]
+    if not names:
         return
     by_time, by_step, said = {}, {}, []
-    for name in reader.names():
+    for name in names:
         trainings = list(reader.of(name).values())
         length = trained_length(trainings[0])
         finals = [results.final(TREES) for results in trainings]
