@@ -6,25 +6,17 @@ plain counter would count once what is done many times, is refused.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from promptax.fit.updates import Program, loss_and_gradient
 from promptax.protocol.outcomes import Episode
-from promptax.protocol.predictor import Predictor, State
-from promptax.protocol.prompted import GivenPrompt, Prompted
+from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering.races.base import Race
-
-Prompts = Int[Array, "candidate prompt"]
-Slopes = Float[Array, "prompt symbol"]
+from promptax.steering.search_readings import Prompts, Sizes, Slopes, after_any, loss_and_slopes
 
 
 class Readings(NamedTuple):
@@ -55,19 +47,6 @@ class Readings(NamedTuple):
             return self.prompts + 2 * self.derivatives
         forward, backward = self.tokens(batch, length)
         return forward + 2 * backward
-
-
-class Sizes(NamedTuple):
-    """What a search's program is compiled for."""
-
-    outcome: Any
-    prompt_length: int
-    micro_batch: int | None
-    repetitions_at_once: int
-    survivors: Callable[[np.ndarray], np.ndarray] | None = None  # the target's (`Task.survivors`)
-    impossible_may_win: bool = True  # prompts to which the predictor gives probability 0
-    exact: bool = False  # episodes are all that there are
-    budgeted: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,135 +242,3 @@ def check_candidates(count: int) -> None:
         "Expected at least one prompt to read or to race; got none. Give those that do not count "
         "as wanted=False.",
     )
-
-
-def after_any(
-    predictor: Predictor,
-    prompts: Prompts,
-    rows: Int[Array, " candidate"] | None,
-    episodes: Episode,
-    sizes: Sizes,
-) -> Float[Array, "candidate sequence"]:
-    """Losses behind every prompt, as many prompts side by side as suit predictor and platform."""
-    count, (batch, length) = len(prompts), episodes.inputs.shape[:2]
-    begun = predictor.start() if rows is None else None
-
-    def read(given: tuple[Int[Array, " prompt"], Any]) -> Float[Array, " sequence"]:
-        prompt, prompt_rows = given
-        if rows is None:
-            state = predictor.advance(begun, prompt)[0]
-        else:
-            state = first_rows(predictor, prompt, prompt_rows, length)
-        return after_state(predictor, state, episodes, sizes)
-
-    def read_together(given: tuple[Prompts, Any]) -> Float[Array, "candidate sequence"]:
-        loss = None if rows is not None else behind_all(predictor, begun, given[0], episodes, sizes)
-        return jax.vmap(read)(given) if loss is None else loss
-
-    most = predictor.prompts_at_once(count, batch * sizes.repetitions_at_once, length)
-    at_once = math.ceil(count / math.ceil(count / most))  # 65 of 32 are three pieces of 22
-    if at_once == 1:
-        return jax.lax.map(read, (prompts, rows))
-    missing = -count % at_once
-    together = ((count + missing) // at_once, at_once)  # not -1: a prompt of no rows has no size
-    pieces = jax.tree.map(
-        lambda leaf: jnp.concatenate([leaf, leaf[:missing]]).reshape(*together, *leaf.shape[1:]),
-        (prompts, rows),
-    )
-    return jax.lax.map(read_together, pieces).reshape(-1, batch)[:count]
-
-
-def after_state(
-    predictor: Predictor, state: State, episodes: Episode, sizes: Sizes
-) -> Float[Array, " sequence"]:
-    """Losses of all sequences from one state, a micro-batch after the other."""
-    batch, length = episodes.inputs.shape[:2]
-    micro = micro_batch(predictor, sizes, batch, length)
-    chunks = jax.tree.map(
-        lambda leaf: leaf.reshape(batch // micro, micro, *leaf.shape[1:]), episodes
-    )
-
-    def loss(part: Episode) -> Float[Array, " sequence"]:
-        _, prediction = predictor.advance_batch(state, part.inputs)
-        return jnp.sum(sizes.outcome.log_loss(prediction, part), axis=-1)
-
-    return jax.lax.map(loss, chunks).reshape(batch)
-
-
-def behind_all(
-    predictor: Predictor, state: State, prompts: Prompts, episodes: Episode, sizes: Sizes
-) -> Float[Array, "candidate sequence"] | None:
-    """Losses behind several prompts in products of all their rows; None where the predictor has no
-    way to do that, or the batch does not fit into one micro-batch."""
-    batch, length = episodes.inputs.shape[:2]
-    if micro_batch(predictor, sizes, batch, length) < batch:
-        return None
-    prediction = predictor.predict_behind(state, prompts, episodes.inputs)
-    if prediction is None:
-        return None
-    repeated = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (len(prompts), *leaf.shape)), episodes
-    )
-    return jnp.sum(sizes.outcome.log_loss(prediction, repeated), axis=-1)
-
-
-def first_rows(
-    predictor: Predictor, prompt: Int[Array, " prompt"], count: Int[Array, ""], length: int
-) -> State:
-    """The state after the first `count` rows of a prompt, with room for `length` steps more; one
-    program for any count."""
-    room = len(prompt) + length
-    if predictor.forgets:
-        return predictor.opened(prompt, count, room)
-
-    def row(state: State, given: tuple[Array, Array]) -> tuple[State, None]:
-        token, number = given
-        new = predictor.advance(state, token[None])[0]
-        return jax.tree.map(lambda new, old: jnp.where(number < count, new, old), new, state), None
-
-    return jax.lax.scan(row, predictor.start(room), (prompt, jnp.arange(len(prompt))))[0]
-
-
-def loss_and_slopes(
-    predictor: Predictor,
-    prompt: Int[Array, " prompt"],
-    episodes: Episode,
-    sizes: Sizes,
-    weights: Float[Array, " sequence"] | None = None,
-) -> tuple[Float[Array, ""], Slopes]:
-    """Mean loss of the episodes, nats per sequence, and its gradient for the prompt's one-hot rows.
-    For a network that is the gradient for the prompt's embedding rows times the embedding table."""
-    if weights is not None:
-        return _weighted_slopes(predictor, prompt, episodes, sizes, weights)
-    micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
-    prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
-    nothing = jax.tree.map(lambda _: False, prompted)
-    where = eqx.tree_at(lambda steered: steered.context.values, nothing, True)  # pyright: ignore
-    tuned, frozen = eqx.partition(prompted, where)
-    program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
-    loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
-    return loss, gradient.context.values
-
-
-def _weighted_slopes(
-    predictor: Predictor,
-    prompt: Int[Array, " prompt"],
-    episodes: Episode,
-    sizes: Sizes,
-    weights: Float[Array, " sequence"],
-) -> tuple[Float[Array, ""], Slopes]:
-    """The same where episodes have weights. All are differentiated at a time: a list of all
-    sequences is short, or could not be made."""
-
-    def mean_loss(rows: Slopes) -> Float[Array, ""]:
-        prompted = Prompted(predictor, GivenPrompt(rows))
-        _, prediction = prompted.advance_batch(prompted.start(), episodes.inputs)
-        losses = jnp.sum(sizes.outcome.log_loss(prediction, episodes), axis=-1)
-        return jnp.mean(jnp.where(weights > 0, weights * losses, 0.0))
-
-    return jax.value_and_grad(mean_loss)(jax.nn.one_hot(prompt, predictor.symbols))
-
-
-def micro_batch(predictor: Predictor, sizes: Sizes, batch: int, length: int) -> int:
-    """How many of the sequences to read at a time."""
-    return math.gcd(batch, sizes.micro_batch or predictor.micro_batch(batch, length))
