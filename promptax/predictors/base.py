@@ -198,17 +198,17 @@ class Network(Predictor):
 
     @platforms.in_float32
     def predict_behind(
-        self, state: NetworkState, prompts: Int[Array, "candidate prompt"], inputs: Inputs
+        self, state: NetworkState, prompts: Inputs, inputs: Inputs
     ) -> AnyPrediction | None:
         """Only where weights are many. Every product has the rows of all candidates, and the layer
         that predicts meets only rows that are scored."""
         if not self.torso.is_large:
             return None
 
-        def outputs_behind(prompt: Int[Array, " prompt"]) -> Float[Array, "sequence time width"]:
+        def outputs_behind(prompt: Inputs) -> Float[Array, "sequence time width"]:
             if len(inputs) == 1:  # prompt and sequence in one reading, so that weights come once
-                tokens = jnp.concatenate([prompt, inputs[0]])[:-1]
-                return self.read(state, tokens).outputs()[None, len(prompt) :]
+                rows = jnp.concatenate([self.embed(prompt), self.embed(inputs[0])])[:-1]
+                return self.read(state, Embedded(rows)).outputs()[None, len(prompt) :]
             prompted = self.read(state, prompt).state
             return self.read_batch(prompted, inputs[:, :-1]).outputs()
 

@@ -181,10 +181,9 @@ class Predictor(Record):
         """Read a batch [sequence, time, ...] from one shared state; equals `vmap` of `advance`."""
         return jax.vmap(self.advance, in_axes=(None, 0))(state, inputs)
 
-    def predict_behind(
-        self, state: State, prompts: Int[Array, "candidate prompt"], inputs: Inputs
-    ) -> AnyPrediction | None:
-        """What is said of each sequence [sequence, time] behind each prompt, all from one state: a
+    def predict_behind(self, state: State, prompts: Inputs, inputs: Inputs) -> AnyPrediction | None:
+        """What is said of each sequence [sequence, time] behind each prompt, tokens [candidate,
+        prompt] or weights over symbols [candidate, prompt, symbol], all from one state: a
         prediction [candidate, sequence, time], without internal states. Nothing comes afterwards,
         so the last step of a sequence is predicted and need not be read. None: that is no faster
         than `advance` over each prompt and `advance_batch`, which say the same."""

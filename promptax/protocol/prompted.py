@@ -134,9 +134,7 @@ class Prompted(Wrapper):
     def advance_batch(self, state: State, inputs: Inputs) -> tuple[State, AnyPrediction]:
         return self.predictor.advance_batch(state, inputs)
 
-    def predict_behind(
-        self, state: State, prompts: Int[Array, "candidate prompt"], inputs: Inputs
-    ) -> AnyPrediction | None:
+    def predict_behind(self, state: State, prompts: Inputs, inputs: Inputs) -> AnyPrediction | None:
         return self.predictor.predict_behind(state, prompts, inputs)
 
     @property

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax.fit.updates import Program, loss_and_gradient
 from promptax.protocol.outcomes import Episode
-from promptax.protocol.predictor import Predictor, State
+from promptax.protocol.predictor import Inputs, Predictor, State
 from promptax.protocol.prompted import GivenPrompt, Prompted
 
 Prompts = Int[Array, "candidate prompt"]
@@ -90,7 +90,7 @@ def after_state(
 
 
 def behind_all(
-    predictor: Predictor, state: State, prompts: Prompts, episodes: Episode, sizes: Sizes
+    predictor: Predictor, state: State, prompts: Inputs, episodes: Episode, sizes: Sizes
 ) -> Float[Array, "candidate sequence"] | None:
     """Losses behind several prompts in products of all their rows; None where the predictor has no
     way to do that, or the batch does not fit into one micro-batch."""
@@ -134,6 +134,10 @@ def loss_and_slopes(
     For a network that is the gradient for the prompt's embedding rows times the embedding table."""
     if weights is not None:
         return _weighted_slopes(predictor, prompt, episodes, sizes, weights)
+    if len(episodes.inputs) == 1:
+        at_once = _slopes_at_once(predictor, prompt, episodes, sizes)
+        if at_once is not None:
+            return at_once
     micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
     prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
     nothing = jax.tree.map(lambda _: False, prompted)
@@ -142,6 +146,21 @@ def loss_and_slopes(
     program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
     loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
     return loss, gradient.context.values
+
+
+def _slopes_at_once(
+    predictor: Predictor, prompt: Int[Array, " prompt"], episodes: Episode, sizes: Sizes
+) -> tuple[Float[Array, ""], Slopes] | None:
+    """The same for one sequence, read and differentiated together with the prompt: a large
+    predictor's weights come once, for three quarters of the time. None where it has no way to do
+    that."""
+    begun = predictor.start()
+
+    def losses_behind(rows: Slopes) -> Float[Array, "one one"] | None:
+        return behind_all(predictor, begun, rows[None], episodes, sizes)
+
+    losses, pull = jax.vjp(losses_behind, jax.nn.one_hot(prompt, predictor.symbols))
+    return None if losses is None else (losses[0, 0], *pull(jnp.ones_like(losses)))
 
 
 def _weighted_slopes(

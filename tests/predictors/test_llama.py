@@ -87,19 +87,24 @@ def test_predictions_are_those_of_the_equations(tied):
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_many_weights_read_all_prompts_of_a_search_at_once(monkeypatch, count):
-    """The last token of a sequence is predicted, not read; three prompts make pieces of two."""
-    monkeypatch.setattr(llama, "LARGE", 1)
-    monkeypatch.setattr(llama, "PROMPT_ROWS", 8 * count)
+    """The last token of a sequence is predicted, not read; three prompts make pieces of two. One
+    sequence is differentiated together with the prompt, which changes no slope."""
     net, prompts = network(), jnp.array([[7, 2], [0, 9], [5, 5]])
     inputs, scored = (
         jnp.array(TOKENS.reshape(2, 4)[:count]),
         np.array([[1, 1, 0, 1], [0, 1, 1, 0]])[:count],
     )
-    assert net.predict_behind(net.start(), prompts[:2], inputs) is not None
     problem = SearchProblem(
         net, Sizes(net.outcome, 2, None, 1), Episode(inputs, scored=jnp.array(scored > 0))
     )
+    apart = jax.jit(lambda prompt: problem.gradient(prompt))(prompts[0]) if count == 1 else None
+    monkeypatch.setattr(llama, "LARGE", 1)
+    monkeypatch.setattr(llama, "PROMPT_ROWS", 8 * count)
+    assert net.predict_behind(net.start(), prompts[:2], inputs) is not None
     losses = jax.jit(problem.losses)(prompts)
+    if apart is not None:
+        for together, old in zip(jax.jit(problem.gradient)(prompts[0]), apart, strict=True):
+            np.testing.assert_allclose(together, old, rtol=1e-4, atol=1e-5)
     for prompt, row in zip(prompts, losses, strict=True):
         for tokens, counts, loss in zip(inputs, scored, row, strict=True):
             said = plainly(net, np.r_[prompt, tokens])[2:]
