@@ -1,5 +1,7 @@
 """What MkDocs asks while it builds the site: the reference, and what tutorials say."""
 
+import posixpath
+import re
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -64,3 +66,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if files.get_file_from_path(figure.address) is None:
             files.append(File.generated(config, figure.address, content=picture))
     return gallery.with_cards(tutorial.page, list(shown)) if others else tutorial.page
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """End the build where a page links to a file that `exclude_docs` leaves out: MkDocs itself only
+    notes it, and the link leads nowhere."""
+    left_out = {file.dest_uri for file in files if file.inclusion.is_excluded()}
+    folder = posixpath.dirname(page.file.dest_uri)
+    for link in re.findall(r'href="([^"#?:]+)"', html):
+        if posixpath.normpath(posixpath.join(folder, link)) in left_out:
+            raise PluginError(
+                f"{page.file.src_uri} links to {link}, which `exclude_docs` leaves out."
+            )
+    return html
