@@ -204,19 +204,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` if the body succeeds.
 
     Raises:
-        StoreError: the disk is full, nothing can be written there, or there is a folder, a device
-            or a pipe; `path` is what it was.
+        StoreError: the disk is full, or nothing can be written there; `path` is what it was.
     """
     if not platforms.leads():
         with tempfile.TemporaryDirectory() as nowhere:
             yield Path(nowhere) / path.name
         return
-    expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
+    expect_place(path)
     path = real_path(path)  # a link stays a link
-    expect(
-        path.is_file() or not path.exists(),
-        f"Expected a file's path; {path} is a device or a pipe, which a file would replace.",
-    )
     temporary = _beside(path, TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -380,6 +375,15 @@ def path_of(word: str | os.PathLike) -> Path:
     deep = len(path.parts) > MOST_FOLDERS
     expect(not deep, f"Expected at most {MOST_FOLDERS} folders in a path; got {str(word)[:80]!r}.")
     return path
+
+
+def expect_place(path: Path) -> None:
+    """Complain unless a file can be written there: into a folder, in place of a file or nothing."""
+    expect(not path.is_dir() and path.name != "", f"Expected a file's path; {path} is a folder.")
+    other = "is a device or a pipe, which a file would replace"
+    expect(path.is_file() or not path.exists(), f"Expected a file's path; {path} {other}.")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    expect(above.is_dir(), f"Expected {path} to lie in folders; {above} is a file.")
 
 
 def expect_file(path: Path) -> None:

@@ -22,7 +22,9 @@ class Coding:
     """smollm2, a folder in the Hugging Face format, or a GGUF file."""
 
     def expect_apart(self) -> None:
-        """Complain if what will be written replaces what is read: the text, or a model's file."""
+        """Complain if nothing can be written there, or it replaces what is read: the text, or a
+        model's file."""
+        files.expect_place(files.path_of(self.out))
         out = files.real_path(files.path_of(self.out))
         for word, path in ((self.file, files.path_of(self.file)), (self.model, self._model_path())):
             if path is None:

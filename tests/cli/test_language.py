@@ -118,6 +118,10 @@ def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path, mo
             assert "Expected --out that the command does not read" in complaint(
                 capsys, "lm", command, read, "--out", out, "--model", folder
             )
+    for out, words in (("/", "/ is a folder"), (small / "new", f"{small} is a file")):
+        for command in ("compress", "decompress"):  # at once: no model is there
+            said = complaint(capsys, "lm", command, small, "--out", out, "--model", tmp_path / "no")
+            assert words in said
     monkeypatch.setenv(fetch.PLACE, str(folder / "config.json"))  # where the default model lies
     assert "would replace smollm2" in complaint(
         capsys, "lm", "compress", tmp_path / "text.txt", "--out", folder / "config.json"
