@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from promptax.steering import MetaSPO
-from promptax.tasks import Categorical, DirichletCategorical
+from promptax.tasks import Categorical, DirichletCategorical, Recorded
 
 KEY = jax.random.key(11)
 BASE = DirichletCategorical((1.0,) * 4).bayes()  # a prompt is how often each symbol came
@@ -58,3 +58,14 @@ def test_what_does_not_fit_is_refused():
         MetaSPO(length=0, task_length=0)
     with pytest.raises(ValueError, match="nothing is searched"):
         MetaSPO(task_length=0).search(KEY, BASE, TASKS, shared=[0])
+
+
+def test_what_is_not_scored_is_no_loss():
+    """Sequences of one step in a file, read as three: the other two are padding."""
+    short = Recorded(sequences=[[0], [1], [2], [3]])
+    one, three = (
+        MetaSPO(length=1, task_length=0, rounds=1, candidates=1, sequences=4, steps_of_time=steps)
+        for steps in (1, 3)
+    )
+    losses = [search.search(KEY, BASE, [short]).loss for search in (one, three)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -13,6 +13,7 @@ from promptax import platforms
 from promptax.axes import AnyKey
 from promptax.checks import door
 from promptax.protocol.entries import as_tokens
+from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
 from promptax.steering.base import check_length, check_one
@@ -103,9 +104,8 @@ class MetaSPO(Spec):
         self.verify(predictor, tasks, shared)
         generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
         keys = jax.random.split(key, self.sequences)
-        tokens = np.stack(
-            [np.asarray(sample_batch(traced(t), keys, self.steps_of_time).tokens) for t in tasks]
-        )
+        drawn = [sample_batch(traced(task), keys, self.steps_of_time) for task in tasks]
+        read = np.stack([episodes.tokens for episodes in drawn]), np.stack(_masks(drawn))
         symbols, count = predictor.symbols, len(tasks)
         first = generator.integers(0, symbols, self.length) if shared is None else shared
         common = np.asarray(first, np.int32).reshape(-1)
@@ -113,14 +113,14 @@ class MetaSPO(Spec):
         rounds, readings = [], 0
         for _ in range(self.rounds):
             tried = _variants(generator, prompts, self.task_candidates, symbols)
-            losses = np.asarray(_mean_losses(predictor, _joined(common, tried), tokens))
+            losses = np.asarray(_mean_losses(predictor, _joined(common, tried), *read))
             best = np.argmin(losses, axis=1)
             prompts, current = tried[np.arange(count), best], losses.min(axis=1)
             readings += tried.shape[0] * tried.shape[1]
             if shared is None and self.length:
                 tried = _variants(generator, common[None], self.candidates, symbols)[0]
                 together = np.stack([_joined(row, prompts[:, None]) for row in tried], axis=1)
-                losses = np.asarray(_mean_losses(predictor, together[:, :, 0], tokens))
+                losses = np.asarray(_mean_losses(predictor, together[:, :, 0], *read))
                 best = int(np.argmin(losses.mean(axis=0)))  # the first one is the prompt as it was
                 common, current = tried[best], losses[:, best]
                 readings += losses.size
@@ -184,19 +184,32 @@ def _joined(common: np.ndarray, prompts: np.ndarray) -> Int[np.ndarray, "task ca
     return np.concatenate([before, prompts], axis=2)
 
 
-@eqx.filter_jit
-def _mean_losses(predictor: Predictor, prompts: Any, tokens: Any) -> Float[Array, "task candidate"]:
-    """Mean losses of prompts [task, candidate, prompt] on tokens [task, sequence, time], nats."""
+def _masks(drawn: Sequence[Episode]) -> list[np.ndarray]:
+    """Which steps [sequence, time] of each task's sequences are scored."""
+    return [
+        np.ones(episodes.tokens.shape, bool)
+        if episodes.scored is None
+        else np.asarray(episodes.scored)
+        for episodes in drawn
+    ]
 
-    def lose(prompt: Array, tokens: Array) -> Array:
+
+@eqx.filter_jit
+def _mean_losses(
+    predictor: Predictor, prompts: Any, tokens: Any, scored: Any
+) -> Float[Array, "task candidate"]:
+    """Mean losses of prompts [task, candidate, prompt], nats, on the steps of tokens [task,
+    sequence, time] that are scored."""
+
+    def lose(prompt: Array, tokens: Array, scored: Array) -> Array:
         state, _ = predictor.advance(predictor.start(), prompt)
         _, prediction = predictor.advance_batch(state, tokens)
-        return -jnp.mean(jnp.sum(prediction.of(tokens), -1))
+        return -jnp.mean(jnp.sum(jnp.where(scored, prediction.of(tokens), 0.0), -1))
 
     most = predictor.prompts_at_once(prompts.shape[1], *tokens.shape[1:])
 
-    def lose_all(given: tuple[Array, Array]) -> Float[Array, " candidate"]:
-        candidates, tokens = given
-        return jax.lax.map(lambda prompt: lose(prompt, tokens), candidates, batch_size=most)
+    def lose_all(given: tuple[Array, Array, Array]) -> Float[Array, " candidate"]:
+        candidates, *read = given
+        return jax.lax.map(lambda prompt: lose(prompt, *read), candidates, batch_size=most)
 
-    return jax.lax.map(lose_all, (prompts, tokens))
+    return jax.lax.map(lose_all, (prompts, tokens, scored))
