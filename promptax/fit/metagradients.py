@@ -118,7 +118,10 @@ def _check_start(start: Tree) -> None:
         bool(leaves) and all(map(_is_of_floats, leaves)),
         "Expected arrays of floats to start from; got none, or others.",
     )
-    check(_is_finite(start), "Expected finite numbers to start from; got NaN, or infinite ones.")
+    check(
+        all(np.isfinite(np.asarray(leaf, float)).all() for leaf in leaves),
+        "Expected finite numbers to start from; got NaN, or infinite ones.",
+    )
 
 
 def _looked_at(loss: Callable[[Tree], Any]) -> Callable[[Tree], Float[Array, ""]]:

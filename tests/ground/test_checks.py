@@ -145,6 +145,9 @@ SPECS = {
     "own_answers(NETWORK, COINS)": "Expected a ContextFacts, such as ContextFacts(); got Dirichlet",
     "grounding(3, ContextFacts())": "Expected a predictor to steer; got int.",
     "order_and_choice(NETWORK, 3, 2)": "Expected an Exam, such as Exam(task, task.split()); got in",
+    "summarise_spread(SCORES.astype(str))": "Expected scores of order_and_choice; got a Dataset of",
+    "summarise_spread(SCORES.mean('draw'))": "Expected scores of order_and_choice; got a Dataset",
+    "summarise_spread(SCORES.isel(draw=[0]))": "Expected scores of at least 2 draws, 2 orders and",
     "summarise_spread(xr.Dataset())": "Expected scores of order_and_choice; got a Dataset of .",
     "forgetting(key, NETWORK, OML(support=3), Categorical((.2, .3, .5)))": "Expected a task over t",
     "MetaSPO(sequences=10**8).search(key, NETWORK, [COINS])": "Expected at most 268,435,456 number",
@@ -200,6 +203,8 @@ from promptax.studies import *
 from promptax.tasks import *
 inf, nan, key, COINS = float("inf"), float("nan"), jax.random.key(0), DirichletCategorical()
 NETWORK, HEADS = (spec.build(key, 2) for spec in (LSTM(width=2), Transformer(width=2, heads=1)))
+AXES = ("draw", "order", "sequence")
+SCORES = xr.Dataset({name: (AXES, np.ones((2, 2, 2))) for name in ("log_loss", "correct")})
 ONE_STEP = px.FitSettings(steps=1, batch=2, length=3)
 def said(source):
     return said_by(lambda: eval(source))

@@ -74,12 +74,7 @@ def summarise_spread(scores: xr.Dataset) -> dict[str, float]:
     their orders explain taken off (analysis of variance; 0 where orders explain all).
     `standard_error`: of the mean over inputs.
     """
-    check_kind(scores, xr.Dataset, "order_and_choice(predictor, exam, 5)")
-    check(
-        {"log_loss", "correct"} <= set(scores)
-        and {"draw", "order", "sequence"} <= set(scores.dims),
-        f"Expected scores of order_and_choice; got a Dataset of {', '.join(map(str, scores))}.",
-    )
+    _check_scores(scores)
     loss = scores["log_loss"].mean("sequence")
     within = float(loss.var("order", ddof=1).mean())
     between = float(loss.mean("order").var(ddof=1)) - within / scores.sizes["order"]
@@ -91,3 +86,21 @@ def summarise_spread(scores: xr.Dataset) -> dict[str, float]:
         "by_choice": math.sqrt(max(0.0, between)),
         "accuracy": float(scores["correct"].mean()),
     }
+
+
+def _check_scores(scores: xr.Dataset) -> None:
+    """Complain about what is no table of `order_and_choice`, or has nothing to compare."""
+    check_kind(scores, xr.Dataset, "order_and_choice(predictor, exam, 5)")
+    axes = {"draw", "order", "sequence"}
+    check(
+        all(
+            name in scores and set(scores[name].dims) == axes and scores[name].dtype.kind in "bf"
+            for name in ("log_loss", "correct")
+        ),
+        f"Expected scores of order_and_choice; got a Dataset of {', '.join(map(str, scores))}.",
+    )
+    sizes = {str(axis): scores.sizes[axis] for axis in sorted(axes)}
+    check(
+        sizes["draw"] >= 2 and sizes["order"] >= 2 and sizes["sequence"] >= 1,
+        f"Expected scores of at least 2 draws, 2 orders and a sequence; got {sizes}.",
+    )
