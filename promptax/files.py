@@ -210,8 +210,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as nowhere:
             yield Path(nowhere) / path.name
         return
-    expect_place(path)
     path = real_path(path)  # a link stays a link
+    expect_place(path)
     temporary = _beside(path, TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
