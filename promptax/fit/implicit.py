@@ -35,6 +35,7 @@ Loss = Callable[[Tree, Tree], Float[Array, ""]]
 """f(x, λ): a number, from a point and from what the minimum depends on."""
 
 BACKTRACKS = 30  # halvings of a Newton step: 2^-30 is no step any more
+MOST_STEPS = 10**6  # each reads all data once or several times; 32 bits count them
 SOLVER_STEPS = 100  # of conjugate gradients; as many as there are numbers in x are exact
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must give (Armijo)
 
@@ -81,7 +82,11 @@ def minimise(
     minimise(ridge, zeros, log_strength).point))`, with `ridge(w, log_strength)`.
     """
     check_whole_numbers(steps=steps, solver_steps=solver_steps)
-    check(steps >= 1 and solver_steps >= 1, "Expected at least 1 step, and 1 of the solver.")
+    check(
+        1 <= steps <= MOST_STEPS and 1 <= solver_steps <= MOST_STEPS,
+        f"Expected at least 1 step, and 1 of the solver, and at most {MOST_STEPS:,} of each; got "
+        f"{steps} and {solver_steps}.",
+    )
     check(tolerance >= 0 and damping >= 0, "Expected a tolerance and a damping of at least 0.")
     leaves = jax.tree.leaves(start)
     check(

@@ -153,6 +153,10 @@ SPECS = {
     "MetaSPO(sequences=10**8).search(key, NETWORK, [COINS])": "Expected at most 268,435,456 number",
     "MetaSPO(candidates=10**9).search(key, NETWORK, [COINS])": "Expected at most 268,435,456 numbe",
     "MetaSPO().search(key, NETWORK, [COINS], shared=[[0], [0, 1]])": "Expected one array, or lists",
+    "minimise(lambda x, _: x * x, 1.0, None, steps=2**70)": "Expected at least 1 step, and 1 of th",
+    "minimise(lambda x, _: x * x, 1.0, None, solver_steps=2**70)": "Expected at least 1 step, and",
+    "ImplicitMAML(solver_steps=2**70)": "Expected at least 1 solver step, and at most 1,000,000; g",
+    "MAML(inner_steps=2**70)": "Expected at least 1 inner step, and at most 1,000,000; got 1180591",
     "MetagradientDescent(runs=10**8)": "Expected at least 1 run, and at most 100,000; got 10000000",
     "MetagradientDescent().descend(sum, 'word')": "Expected arrays of floats to start from; got no",
     "MetagradientDescent().descend(sum, [2**70])": "Expected arrays of floats to start from; got n",
@@ -195,7 +199,7 @@ from promptax.analysis import forgetting, grounding, own_answers
 from promptax.decisions import *
 from promptax.evaluation import Expectations
 from promptax.experiments.experiment import Experiment
-from promptax.fit import MAML, OML, Adapting, MetagradientDescent, replay
+from promptax.fit import MAML, OML, Adapting, ImplicitMAML, MetagradientDescent, minimise, replay
 from promptax.language.word_tasks.spread import order_and_choice, summarise_spread
 from promptax.predictors import *
 from promptax.steering import *

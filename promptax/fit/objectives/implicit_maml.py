@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from promptax.fit.implicit import attach, largest
+from promptax.fit.implicit import MOST_STEPS, attach, largest
 from promptax.fit.objectives.inner_steps import Leaves, LossByStep, symbols_seen
 from promptax.fit.objectives.support_and_query import SupportAndQuery
 from promptax.protocol.outcomes import Episode
@@ -45,7 +45,11 @@ class ImplicitMAML(SupportAndQuery):
     def __check_init__(self) -> None:
         check(self.proximity > 0, f"Expected a proximity above 0; got {self.proximity}.")
         check(self.damping >= 0, f"Expected a damping of at least 0; got {self.damping}.")
-        check(self.solver_steps >= 1, f"Expected at least 1 solver step; got {self.solver_steps}.")
+        check(
+            1 <= self.solver_steps <= MOST_STEPS,
+            f"Expected at least 1 solver step, and at most {MOST_STEPS:,}; got "
+            f"{self.solver_steps}.",
+        )
 
     @classmethod
     def examples(cls) -> "tuple[ImplicitMAML, ...]":

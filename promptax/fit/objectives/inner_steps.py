@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 from promptax import platforms
 from promptax.checks import as_tuple
 from promptax.fit.descent import DescentRule, descent
+from promptax.fit.implicit import MOST_STEPS
 from promptax.fit.objectives.base import Objective
 from promptax.fit.objectives.paced import Paced
 from promptax.fit.settings import FitSettings
@@ -68,7 +69,10 @@ class InnerSteps(Objective):
     (`promptax.fit.descent`). It begins anew with every sequence."""
 
     def __check_init__(self) -> None:
-        check(self.inner_steps >= 1, f"Expected at least 1 inner step; got {self.inner_steps}.")
+        check(
+            1 <= self.inner_steps <= MOST_STEPS,
+            f"Expected at least 1 inner step, and at most {MOST_STEPS:,}; got {self.inner_steps}.",
+        )
         check(self.inner_rate > 0, f"Expected an inner_rate above 0; got {self.inner_rate}.")
         check(
             self.inner_loss in ("mean", "sum"),
