@@ -396,5 +396,6 @@ def expect_file(path: Path) -> None:
     if not path.exists():
         there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
+        beside = [repr(str(path.with_name(name))) for name in near]
+        hint = f"Did you mean {' or '.join(beside)}?" if near else "Check the path."
         raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")

@@ -24,7 +24,7 @@ from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks.base import Task
-from promptax.tasks.recorded import PAD, as_rows, draw_row
+from promptax.tasks.recorded import PAD, as_path_text, as_rows, draw_row
 
 Given = str | Mapping[str, Any]  # a text, {"text": …} or {"prompt": …, "completion": …}
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
@@ -63,6 +63,7 @@ class Texts(Task):
     """How many tokens of each sequence are its prompt [sequence]; by default none."""
 
     def __post_init__(self) -> None:
+        self.path = as_path_text(self.path)
         check_fields(self)  # now, for files are read by them
         for name, least in (("context", 1), ("vocabulary", 0)):
             value = getattr(self, name)

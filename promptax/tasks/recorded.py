@@ -4,6 +4,7 @@ The file that a user names is the task. Its format is decided once for all lines
 fit is refused by the number of its line.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,11 +15,10 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Key
 
-from promptax import files
 from promptax.checks import as_tuple, check_fields
-from promptax.files import StoreError, expect
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
+from promptax.tasks import symbol_files
 from promptax.tasks.base import Task
 
 PAD = -1
@@ -27,6 +27,13 @@ MOST_PADDED = 2**25  # tokens, 128 MB: up to here nobody asks how many of them a
 LEAST_SHARE = 16  # and beyond, one in so many is none
 TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
+NUMBERED = ' Number its symbols: [["ab".index(symbol) for symbol in row] for row in sequences].'
+
+
+def as_path_text(path: Any) -> Any:
+    """A path, such as one of `pathlib`, as text; what is none stays what it is: the field is
+    refused by its name."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 def as_rows(sequences: Any, path: str = "") -> Any:
@@ -48,7 +55,7 @@ def as_rows(sequences: Any, path: str = "") -> Any:
             check(
                 row.ndim == 1 and whole,
                 "Expected whole numbers, one row for each sequence; got shape "
-                f"{row.shape}, {row.dtype} in row {index}.",
+                f"{row.shape}, {row.dtype} in row {index}.{NUMBERED * (row.dtype.kind in 'UO')}",
             )
         width, of_file = max(len(row) for row in rows), f" in {path}" if path else ""
         check(
@@ -114,8 +121,10 @@ class Recorded(Task):
     are not scored.
 
     A file has one sequence a line. Its symbols are separated by commas, semicolons, tabs or spaces,
-    by the same in all lines; in a file without any of these, every character is a symbol.
-    `in_words` says how the file was read.
+    by the same in all lines; in a file without any of these, every character is a symbol. A mark at
+    its beginning (BOM) and lines without text do not count. There is no header: what looks like
+    one, like a table or like measured numbers is refused, unless `alphabet` says that each is a
+    symbol. `in_words` says how the file was read.
     """
 
     path: str = eqx.field(default="", static=True)
@@ -126,14 +135,15 @@ class Recorded(Task):
     """Tokens [sequence, time], -1 past the end; read from `path` if not given."""
 
     def __post_init__(self) -> None:
-        self.alphabet = as_tuple(self.alphabet)
+        self.path, self.alphabet = as_path_text(self.path), as_tuple(self.alphabet)
         check_fields(self)  # now, for files are read by them
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
-            separator, rows = _read(self.path)
-            self.alphabet = self.alphabet or _alphabet(self.path, separator, rows)
-            self.sequences = _encode(self.path, rows, self.alphabet)
+            separator, rows = symbol_files.read(self.path)
+            self.alphabet = self.alphabet or symbol_files.find_alphabet(self.path, separator, rows)
+            tokens = symbol_files.encode(self.path, rows, self.alphabet)
+            self.sequences = as_rows(tokens, self.path)
         largest = int(self.sequences.max())
         if not self.alphabet:
             check(
@@ -160,10 +170,10 @@ class Recorded(Task):
         if self.path == "":
             return read
         try:
-            separator = _read(self.path)[0]
+            separator = symbol_files.read(self.path)[0]
         except (OSError, ValueError):  # the file has gone or changed, the sequences have not
             return read
-        return f"{read}, separated by {SEPARATORS[separator]}"
+        return f"{read}, separated by {symbol_files.SEPARATORS[separator]}"
 
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         index, row = draw_row(key, self.sequences, length)
@@ -172,159 +182,3 @@ class Recorded(Task):
     @classmethod
     def examples(cls) -> "tuple[Recorded, ...]":
         return cls(sequences=((0, 1, 1), (1, 0), (1, 1, 1, 0))), cls(sequences=((0, 2, 1), (1, 0)))
-
-
-# --- a text file with symbols ---------------------------------------------------------------
-
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces", "": "nothing"}
-"""What may stand between the symbols of a file, and its name."""
-
-Rows = dict[int, list[str]]  # the symbols of each line with text, by its number in the file
-
-
-def _read(path: str) -> tuple[str, Rows]:
-    """What separates the symbols of a file, and its rows. One answer holds for all of its lines.
-
-    Raises:
-        StoreError: a line does not fit; the message has its number.
-    """
-    text = files.read_text(path)
-    lines = {n: line.strip(" ") for n, line in enumerate(text.split("\n"), 1) if line.strip()}
-    check(len(lines) > 0, f"Expected one sequence a line; {path} has no line with text.")
-    separator = _separator(path, lines)
-    rows = {number: _symbols(path, number, line, separator) for number, line in lines.items()}
-    first, *others = rows.values()
-    is_header = not any(map(_is_number, first)) and len(others) > 0
-    expect(
-        not (is_header and all(_is_number(symbol) for row in others for symbol in row)),
-        f"Expected one sequence a line; line {min(rows)} of {path} has words, {first[:3]}, and all "
-        "others have numbers. If it is a header, delete it.",
-    )
-    return separator, rows
-
-
-def _separator(path: str, lines: dict[int, str]) -> str:
-    """The one separator of all lines; "" if symbols are single characters."""
-    numbers = {
-        mark: next((number for number, line in lines.items() if mark in line), None)
-        for mark in SEPARATORS
-        if mark
-    }
-    there = [mark for mark, number in numbers.items() if number is not None]
-    strong = [mark for mark in there if mark in ",;"]
-    expect(
-        len(strong) <= 1,
-        f"Expected one separator in all of {path}; got "
-        + " and ".join(f"{SEPARATORS[mark]} (line {numbers[mark]})" for mark in strong)
-        + ". Write all lines in one way.",
-    )
-    return (strong or there[::-1] or [""])[0]  # spaces, where there are tabs and spaces
-
-
-def _symbols(path: str, number: int, line: str, separator: str) -> list[str]:
-    """The symbols of a line."""
-    if separator == "":
-        cells = list(line)
-    elif separator == " ":
-        cells = line.split()
-    else:
-        cells = [cell.strip() for cell in line.split(separator)]
-    bad = {cell for cell in set(cells) if not _is_bare(cell, separator)}
-    if bad:
-        place = next(place for place, cell in enumerate(cells) if cell in bad)
-        words = repr(cells[place][:40]) if cells[place] else "an empty one"
-        raise StoreError(
-            f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of {path} "
-            f"has {words} at place {place + 1}. Correct the line, or write symbols without spaces, "
-            "quotes and brackets."
-        )
-    return cells
-
-
-def _is_bare(cell: str, separator: str) -> bool:
-    """Whether it is a symbol without spaces, quotes and brackets."""
-    is_quoted = separator != "" and cell[:1] in ('"', "'", "[", "{")
-    has_space = any(letter.isspace() for letter in cell)
-    return cell != "" and cell.isprintable() and not has_space and not is_quoted
-
-
-def _is_number(symbol: str) -> bool:
-    try:
-        float(symbol)
-    except ValueError:
-        return False
-    return len(symbol) <= MOST_DIGITS  # whole numbers of more are not read, not even by Python
-
-
-MOST_DIGITS = 100
-MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # among numbers
-
-
-def _alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
-    """The symbols that were found, sorted; where they may mean something else, nobody guesses."""
-    symbols = {symbol for row in rows.values() for symbol in row}
-    doubt = _doubt(symbols, rows) or ("" if separator else _between(symbols, rows))
-    expect(doubt == "", f"Expected symbols whose meaning is clear in {path}; {doubt}")
-    numbers = all(symbol.isdecimal() and _is_number(symbol) for symbol in symbols)
-    ordered = sorted(symbols, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
-    check(
-        len(ordered) >= 2,
-        f"Expected at least 2 different symbols; {path} has only {ordered}. Name the whole "
-        "alphabet: alphabet=('0', '1').",
-    )
-    return tuple(ordered)
-
-
-def _doubt(symbols: set[str], rows: Rows) -> str:
-    """What may be no symbol of its own, in words; "" if there is nothing."""
-    numbers = {symbol: float(symbol) for symbol in symbols if _is_number(symbol)}
-    by_number: dict[float, list[str]] = {}
-    for symbol, number in sorted(numbers.items()):
-        by_number.setdefault(number, []).append(symbol)
-    for alike in by_number.values():
-        if len(alike) > 1:
-            return f"{alike} are the same number. Write it in one way{_OR_NAME}"
-    missing = [symbol for symbol in sorted(symbols) if symbol.lower() in MISSING]
-    if missing and all(_is_number(symbol) for symbol in symbols - set(missing)):
-        return (
-            f"{missing[0]!r} among numbers says that one is missing. Cut the line there{_OR_NAME}"
-        )
-    tokens = [number for symbol, number in numbers.items() if symbol != "-1"]
-    if "-1" not in symbols or len(tokens) < max(2, len(symbols) - 1) or min(tokens) < 0:
-        return ""
-    is_past = all("-1" not in row[: len(row) - _past_end(row)] for row in rows.values())
-    return f"-1 comes at ends of lines alone, as padding does. Remove it{_OR_NAME}" * is_past
-
-
-_OR_NAME = "; or name the alphabet if each is a symbol: alphabet=('0', '1')."
-
-
-def _past_end(row: list[str]) -> int:
-    """How many -1 a row ends with."""
-    return next((n for n, symbol in enumerate(reversed(row)) if symbol != "-1"), len(row))
-
-
-def _between(symbols: set[str], rows: Rows) -> str:
-    """A sign that stands between all other symbols, in words; "" if there is none."""
-    lines = [row for row in rows.values() if len(row) > 1]
-    for sign in sorted(symbol for symbol in symbols if not symbol.isalnum()):
-        places = [[n for n, symbol in enumerate(row) if symbol == sign] for row in lines]
-        apart = all(
-            at and at[0] > 0 and at[-1] < len(row) - 1 and all(np.diff(at) > 1)
-            for row, at in zip(lines, places, strict=True)
-        )
-        if apart and lines and len(symbols) > 2:
-            return f"{sign!r} stands between others in every line. Write commas{_OR_NAME}"
-    return ""
-
-
-def _encode(path: str, rows: dict[int, list[str]], alphabet: tuple[str, ...]) -> np.ndarray:
-    index = {symbol: token for token, symbol in enumerate(alphabet)}
-    for number, row in rows.items():
-        unknown = next((symbol for symbol in row if symbol not in index), None)
-        check(
-            unknown is None,
-            f"Expected symbols from {alphabet}; line {number} of {path} has {unknown!r}. Add it "
-            "to the alphabet or correct the line.",
-        )
-    return as_rows([[index[symbol] for symbol in row] for row in rows.values()], path)

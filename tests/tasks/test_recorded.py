@@ -78,6 +78,11 @@ BAD = {
         lambda: Recorded(sequences=(0, 1, 1)),
         "Expected whole numbers, one row for each sequence; got shape (), int64 in row 0.",
     ),
+    "rows of letters": (
+        lambda: Recorded(sequences=["aba", "bab"]),
+        "Expected whole numbers, one row for each sequence; got shape (), <U3 in row 0. Number its "
+        'symbols: [["ab".index(symbol) for symbol in row] for row in sequences].',
+    ),
     "fractions in an array": (
         lambda: Recorded(sequences=np.array([[0.5, 1.5]])),
         "Expected whole numbers of shape [sequence, time]; got shape (1, 2), float64.",
@@ -149,6 +154,18 @@ def test_recorded_from_a_text_file(tmp_path, text, alphabet, rows):
     assert eqx.tree_equal(specs.from_json(specs.to_json(task)), task)
 
 
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("text", ["x,y,z\n0,1\n1,0\n0,0\n", "0 a\n1 b\n2 a\n", "x\n0\n"])
+def test_a_named_alphabet_says_that_all_are_symbols(tmp_path, text):
+    path = tmp_path / "sequences.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="name the alphabet"):
+        Recorded(path=path)  # pyright: ignore[reportArgumentType] - paths of pathlib are taken
+    symbols = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    task = Recorded(path=str(path), alphabet=symbols)
+    assert task.alphabet == symbols and len(task.sequences) == text.count("\n")
+
+
 def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
     path = tmp_path / "sequences.txt"
     path.write_text("aab\n")
@@ -171,10 +188,16 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
             "aaa\n",
             (),
             "Expected at least 2 different symbols; {path} has only ['a']. Name the "
-            "whole alphabet: alphabet=('0', '1').",
+            "whole alphabet: alphabet=('a', 'b').",
+        ),
+        (
+            "t0,t1,t2\na,b,a\nb,b,b\n",
+            (),
+            "Expected sequences; line 1 of {path} has 3 symbols that occur nowhere else (t0, t1, "
+            "...). If it is a header, delete it; else name the alphabet: alphabet=('a', 'b', ...).",
         ),
     ],
-    ids=["unknown symbol", "blank lines", "empty", "one symbol"],
+    ids=["unknown symbol", "blank lines", "empty", "one symbol", "header"],
 )
 def test_a_bad_file_is_refused_with_the_way_out(tmp_path, text, alphabet, message):
     path = tmp_path / "sequences.txt"
@@ -202,6 +225,14 @@ READ = {
     "gaps in some lines": (b"A-C\nAC\n", ("-", "A", "C"), "nothing"),
     "dots at the ends": (b".A.\nA.\n", (".", "A"), "nothing"),
     "fractions": (b"0.5 1.5\n1.5 1.5\n", ("0.5", "1.5"), "spaces"),
+    "blocks": (b"aabb\nccdd\ndcdc\n", ("a", "b", "c", "d"), "nothing"),
+    "two lines that share nothing": (b"a b\nc d\n", ("a", "b", "c", "d"), "spaces"),
+    "lines that count on": (b"0 1 2\n1 2 3\n2 3 4\n", ("0", "1", "2", "3", "4"), "spaces"),
+    "a grid": (
+        "\n".join(",".join(f"{n / 10}" for n in range(30)) for _ in range(10)).encode(),
+        tuple(f"{n / 10}" for n in range(30)),
+        "commas",
+    ),
     "words of commas and dots": ("naïve,日本\n日本\n".encode(), ("naïve", "日本"), "commas"),
 }
 
@@ -234,6 +265,27 @@ REFUSED = {
     "quotes": (b'"0","1"\n', "bare symbols.* line 1"),
     "JSON": (b"[0, 1, 1]\n[1, 0]\n", r"line 1 .* has '\[0' at place 1"),
     "a header": (b"x,y,z\n0,1,1\n", "line 1 .* header, delete it"),
+    "a header over words": (b"t0,t1,t2\na,b,a\nb,b,b\n", "line 1 .* has 3 symbols that .* delete"),
+    "a header of one word": (b"sequence\nACGT\nGGAT\n", "line 1 .* has 6 symbols that"),
+    "a header of one column": (b"x\na\nb\na\n", "line 1 .* has 1 symbol that occurs nowhere else"),
+    "a comment": (b"# made by me\na b a\nb b b\n", "line 1 .* has 4 symbols that"),
+    "numbered columns": (b"0,1,2,3\n0,1,0,1\n2,2,1,0\n", r"line 1 .* counts .*\(0, 1, ..., 3\)"),
+    "a long table": (b"id,time,symbol\n0,0,a\n0,1,b\n", "line 1 .* delete it"),
+    "a long table without a header": (
+        "\n".join(f"{n // 4},{n % 4},{'ab'[n % 3 == 0]}" for n in range(12)).encode(),
+        "some columns have numbers and others words",
+    ),
+    "numbered lines": (b"1,a,b\n2,b,b\n3,a,a\n", "each line begins with its number"),
+    "measured numbers": (
+        "\n".join(
+            ",".join(f"{(7 * n * m % 101) / 101}" for n in range(8)) for m in range(5, 9)
+        ).encode(),
+        r"its 32 entries are 25 different ones",
+    ),
+    "numbers for names": (
+        "\n".join(",".join(f"{90 * n + m}" for n in range(8)) for m in range(5, 9)).encode(),
+        r"its 32 entries are 32 different ones \(5, 6, \.\.\.\)",
+    ),
     "control characters": (b"0,1\n0,\x1b[1m1\n", "line 2"),
     "a header over digits": (b"abc\n011\n10\n", "line 1 .* header, delete it"),
     "a header over a column": (b"x\n0\n1\n", "line 1 .* header, delete it"),
