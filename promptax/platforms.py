@@ -7,6 +7,7 @@ devices, of one process or of many, form a mesh.
 """
 
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib.metadata
@@ -117,6 +118,14 @@ def drop_programs() -> None:
     if _mappings() > MOST_MAPPINGS * _most_mappings() and not isinstance(jnp.zeros(()), Tracer):
         jax.clear_caches()
         gc.collect()  # what held the programs may stand in circles
+        _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system. The C library keeps it; only that of GNU can be asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 _last_look = [0.0]
