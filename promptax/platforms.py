@@ -122,7 +122,7 @@ def drop_programs() -> None:
 
 
 def _give_back_memory() -> None:
-    """Return to the system what was freed and the C library keeps; only that of GNU can be asked."""
+    """Return what was freed to the system: the C library keeps it. Only GNU's can be asked."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
