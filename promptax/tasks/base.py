@@ -111,6 +111,12 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         """The size of the alphabet; TypeError where what comes are no symbols."""
         return alphabet_of(self)
 
+    @property
+    def symbol_names(self) -> tuple[str, ...]:
+        """What its symbols are called, in their order, where a user's data say so; () where symbols
+        are numbers, or text of a tokenizer. A class with names takes them as `alphabet`."""
+        return ()
+
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         """One episode with `length` steps; the same key gives the same episode."""

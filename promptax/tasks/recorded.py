@@ -114,6 +114,11 @@ def draw_row(key: Key[Array, ""], sequences: Any, length: int) -> tuple[Array, A
     return index, jnp.pad(row, (0, length - row.shape[0]), constant_values=PAD)
 
 
+def _numbers(symbols: int) -> tuple[str, ...]:
+    """The alphabet of symbols that have no names."""
+    return tuple(map(str, range(symbols)))
+
+
 class Recorded(Task):
     """Sequences from an array or from a text file with one sequence a line.
 
@@ -151,7 +156,7 @@ class Recorded(Task):
                 f"Expected tokens below {MOST_SYMBOLS:,}, each number a symbol; got {largest:,}. "
                 "Number the symbols from 0 on without gaps.",
             )
-            self.alphabet = tuple(str(i) for i in range(max(2, largest + 1)))
+            self.alphabet = _numbers(max(2, largest + 1))
         check(
             int(self.sequences.min()) >= PAD and largest < len(self.alphabet),
             f"Expected tokens from 0 to {len(self.alphabet) - 1} (and {PAD} past the end); got "
@@ -161,6 +166,11 @@ class Recorded(Task):
     @property
     def symbols(self) -> int:
         return len(self.alphabet)
+
+    @property
+    def symbol_names(self) -> tuple[str, ...]:
+        is_numbered = self.path == "" and self.alphabet == _numbers(self.symbols)
+        return () if is_numbered else self.alphabet
 
     def in_words(self) -> str:
         lengths = np.sum(np.asarray(self.sequences) != PAD, axis=1)

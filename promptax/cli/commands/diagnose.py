@@ -23,6 +23,7 @@ from promptax import files, store
 from promptax.analysis import EffectivePrior, diagnose, effective_prior, ledger
 from promptax.axes import NATS
 from promptax.cli import saved
+from promptax.cli.alphabets import check_names
 from promptax.cli.arguments import choice
 from promptax.cli.printing import note, print_rows, say
 from promptax.experiments import run_folder
@@ -70,6 +71,7 @@ def run(flags: Flags, command: str) -> None:
     """Print what prompts can do and what predictors lose; write it where a folder is named."""
     paths = saved.named(flags.predictor)
     predictors = {name: saved.one_predictor(path) for name, path in paths.items()}
+    check_names(paths.values(), target=flags.target, prior=flags.prior)
     check_alphabets(predictors, flags.prior, flags.target)
     tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
     sizes = (flags.length, flags.steps, flags.longest, flags.mixture, flags.tolerance)

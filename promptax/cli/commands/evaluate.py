@@ -10,7 +10,9 @@ import xarray as xr
 
 from promptax import files, specs, store
 from promptax.cli import saved
+from promptax.cli.alphabets import check_names
 from promptax.cli.arguments import choice
+from promptax.cli.fitting import tell_data
 from promptax.cli.printing import note, print_regrets, say
 from promptax.evaluation.control_variates import regret
 from promptax.evaluation.evaluate import evaluate
@@ -55,6 +57,8 @@ def run(flags: Flags, command: str) -> None:
     paths = saved.named(flags.predictors)
     predictors = {name: saved.predictor(path) for name, path in paths.items()}
     prior = specs.parse(Task)(flags.prior) if flags.prior else None
+    check_names(paths.values(), target=flags.target, **({"prior": prior} if prior else {}))
+    tell_data(flags.target)
     reference = _reference(predictors, flags.target)
     with contextlib.ExitStack() as stack:
         folder = None

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from promptax.cli import saved
+from promptax.cli.alphabets import check_names
 from promptax.cli.arguments import choice
 from promptax.cli.fitting import Fitting, keep, show_fit, tell_data
 from promptax.cli.printing import note
@@ -49,6 +50,7 @@ imply = saved.with_tokenizer
 def run(flags: Flags, command: str) -> None:
     """Steer a predictor and keep it, or what was tuned of it, in its run folder."""
     base, settings = saved.one_predictor(flags.predictor), flags.settings()
+    check_names([flags.predictor], target=flags.target)
     flags.tuner.verify(base, flags.target, settings)
     where = saved.lasting(flags.predictor)
     what = {"predictor": where, "tuner": flags.tuner, "target": flags.target, "fit": settings}

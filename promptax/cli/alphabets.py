@@ -1,0 +1,80 @@
+"""Whether a run and a target call their symbols by the same names.
+
+A file's symbols become numbers, and a network knows the numbers alone: trained over a, b and c, it
+would read d as c. What the numbers meant is kept in spec.json of its run folder, with the task that
+it was trained on. It also holds once the file itself is gone.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from promptax import files, specs
+from promptax.specs import check
+from promptax.tasks import Task
+
+MOST_SHOWN = 1000  # letters of an alphabet in a message
+MOST_BASES = 20  # of a run that tuned what another one tuned, and so on
+
+
+def check_names(paths: Iterable[str], **tasks: Task) -> None:
+    """Complain if a run was trained over an alphabet with other names than that of a task.
+
+    `paths`: of run folders, or of files in them. `tasks`: by the flags that name them, `target`
+    first. Where either has no names, or a file is in no run folder, nothing is known to differ.
+    """
+    whose = [(f"{path} was trained over", _names_of_run(Path(path))) for path in paths]
+    whose += [(f"--{flag} has", _names_of(task)) for flag, task in tasks.items()]
+    named = [(what, names) for what, names in whose if names]
+    for flag, task in tasks.items():
+        path = getattr(task, "path", "") or f"--{flag}"
+        for what, names in named:
+            check(
+                _names_of(task) in ((), names),
+                f"Expected symbols of the same names; {what} {_listed(names)}; {path} has "
+                f"{_listed(_names_of(task))}. If the same are meant, give --{flag}.alphabet "
+                f"{_listed(names)}.",
+            )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names as a shell takes them."""
+    text = shlex.join(names)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} … ({len(names):,} symbols)"
+
+
+def _names_of(thing: Any) -> tuple[str, ...]:
+    """The names of a task's symbols, or else of the first task in it that has some."""
+    if isinstance(thing, tuple):
+        return next((names for part in thing if (names := _names_of(part))), ())
+    if not isinstance(thing, specs.Spec):
+        return ()
+    names = thing.symbol_names if isinstance(thing, Task) else ()
+    parts = (getattr(thing, field.name) for field in dataclasses.fields(thing))
+    return names or _names_of(tuple(parts))
+
+
+def _names_of_run(path: Path) -> tuple[str, ...]:
+    """The names of the symbols that a run was trained over, or the run that it began from."""
+    for _ in range(MOST_BASES):
+        folder = path if path.is_dir() else path.parent
+        if not (folder / "spec.json").is_file():
+            return ()
+        spec = files.read_json(folder / "spec.json")
+        for what in ("task", "target"):
+            if names := _names_of(_task(spec.get(what))):
+                return names
+        if not isinstance(spec.get("predictor"), str):
+            return ()
+        path = Path(spec["predictor"])
+    return ()
+
+
+def _task(description: Any) -> Any:
+    """A task as spec.json describes it; None if there is none, or its class is not known here."""
+    try:
+        return specs.from_json(description)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,41 @@
+"""What commands say where a run and a target call their symbols by other names."""
+
+import pytest
+from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
+
+import promptax as px
+from promptax.experiments import run_folder
+from promptax.tasks import Categorical, DirichletCategorical, Recorded
+
+
+@pytest.fixture
+def base(tmp_path):
+    """The folder of a run over a and b, whose file is gone."""
+    (tmp_path / "ab.txt").write_text("abb\nba\n")
+    task = Recorded(path=str(tmp_path / "ab.txt"))
+    (tmp_path / "ab.txt").unlink()
+    px.save(tmp_path / "base" / "predictor.safetensors", DirichletCategorical().bayes())
+    run_folder.write_spec(tmp_path / "base", "", 0, task=task)
+    return tmp_path / "base"
+
+
+def test_names_of_symbols_must_match(base, tmp_path, capsys):
+    """A network knows numbers alone: over other names it would read one symbol as another."""
+    (tmp_path / "xy.txt").write_text("xyy\nyx\n")
+    tuned, target = tmp_path / "tuned", ["--target", "recorded", "--target.path"]
+    px.save(tuned / "predictor.safetensors", DirichletCategorical().bayes())
+    run_folder.write_spec(tuned, "", 0, predictor=str(base), target=Categorical((0.3, 0.7)))
+    for path, *arguments in (
+        (base, "evaluate", base),
+        (tuned, "evaluate", tuned),
+        (base, "tune", "--predictor", base, "--tuner", "softprompt", "--out", tmp_path / "out"),
+        (base, "diagnose", "--predictor", base),
+    ):
+        text = complaint(capsys, *arguments, *target, tmp_path / "xy.txt")
+        assert f"{path} was trained over a b; {tmp_path / 'xy.txt'} has x y." in text
+        assert text.endswith("give --target.alphabet a b.")
+    named = [*target, tmp_path / "xy.txt", "--target.alphabet", "a", "b"]
+    assert "line 1" in complaint(capsys, "evaluate", base, *named)
+    (tmp_path / "xy.txt").write_text("bab\n")
+    run("evaluate", base, *named, "--sequences", 4, "--length", 3)
+    assert "Recorded: 2 symbols, 1 sequences of 3 steps" in capsys.readouterr().err
