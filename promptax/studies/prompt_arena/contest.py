@@ -169,12 +169,13 @@ def tokens(cost: Cost) -> np.ndarray:
 
 
 def final_gaps(results: xr.DataTree) -> list[dict[str, object]]:
-    """A row for every run of a search, or of a tuner beside: its final gap, and what it spent."""
+    """A row for every run of a search, or of a tuner beside: its final gap in nats per sequence
+    (the leaderboard has gaps in those of the median random prompt), and what it spent."""
     measured = results[GROUP].to_dataset()
     return [
         {
             "run": int(run),
-            "gap": float(measured["gap"].sel(repetition=run)[-1]),
+            "gap_nats": float(measured["gap"].sel(repetition=run)[-1]),
             "spent": float(measured["spent"].sel(repetition=run)),
         }
         for run in measured["repetition"].values
