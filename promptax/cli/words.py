@@ -68,7 +68,11 @@ def _import_plugin(name: str) -> None:
     from promptax import specs
 
     is_name = all(part.isidentifier() for part in name.split("."))
-    expect(is_name, f"Expected --plugin MODULE, as Python imports it (a.b, no path); got {name!r}.")
+    remedy = _remedy_for_path(name)
+    expect(
+        is_name,
+        f"Expected --plugin MODULE, as Python imports it (a.b, no path); got {name!r}.{remedy}",
+    )
     try:
         specs.import_plugin(name)
     except ValueError:
@@ -78,6 +82,17 @@ def _import_plugin(name: str) -> None:
             f"Expected a plugin that can be imported; {name!r} ends in {type(error).__name__}: "
             f"{error}. PROMPTAX_TRACEBACK=1 shows where."
         ) from error
+
+
+def _remedy_for_path(name: str) -> str:
+    """What to type for a module that is given by its path, or for several that are given as one."""
+    if "," in name:
+        return " Give --plugin once for each module."
+    folder, file = os.path.split(name)
+    module = os.path.splitext(file)[0]
+    if not module.isidentifier():
+        return ""
+    return f" Use {f'PYTHONPATH={folder} and ' if folder else ''}--plugin {module}."
 
 
 def take_process_flags(arguments: list[str]) -> tuple[dict[str, str | None], list[str]]:
