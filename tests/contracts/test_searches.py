@@ -156,8 +156,8 @@ def read_again(fitted):
 
 @first_searches
 def test_a_prompt_length_below_0_is_refused(search):
-    """A search around another one has that one's length."""
+    """By `Search` itself, or by words of its own. A search around another one has that one's."""
     if "length" not in {field.name for field in dataclasses.fields(search)}:
         return
-    with pytest.raises(ValueError, match=r"^Expected a prompt length of at least 0; got -1\."):
+    with pytest.raises(ValueError, match="-1"):
         type(search)(length=-1)
