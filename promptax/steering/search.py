@@ -72,7 +72,8 @@ class Search(Tuner):
     """Whether it asks something of drawn sequences that all of them with weights cannot answer, so
     that it is no search without noise (`FitSettings.exact`)."""
     recommends: ClassVar[bool] = True
-    """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`)."""
+    """Whether what `prompt` says can be recorded after every step (`Fitted.recommended`). If not,
+    it is asked at the end alone, and need be no array of symbols; the arena leaves it out."""
     rates_to_try: ClassVar[tuple[str, tuple[float, ...]]] = ("", ())
     """A number that suits one target and not another, such as a learning rate: its field, and
     values worth trying (`RacedRates`). As a default four of them, each four times the last one."""
@@ -80,6 +81,11 @@ class Search(Tuner):
 
     def __check_init__(self) -> None:
         check_length(self.length)
+
+    @property
+    def class_name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
 
     @property
     def most_rows(self) -> int:
@@ -117,7 +123,9 @@ class Search(Tuner):
         defaults at that prompt length, unless a member says otherwise. What is made of other
         searches or of given prompts has no length of its own, and stays out.
 
-        `budget`: evaluations or tokens, for members that want other sizes where they may read more.
+        `budget`: evaluations in the exact track, tokens elsewhere, for members that want other
+        sizes where they may read more. It is not told which: one label is the same search in all
+        tracks, and what depends on noise asks `problem.exact` in a step.
         """
         del budget
         has_length = "length" in {field.name for field in dataclasses.fields(cls)}

@@ -31,6 +31,7 @@ from promptax.progress import reporting
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, on_device, traced
 from promptax.steering.base import Tuning
+from promptax.steering.search_checks import check_symbols
 from promptax.steering.search_episodes import Drawn, Everything, everything_of, keys_of
 from promptax.steering.search_problem import Readings, Sizes
 from promptax.steering.search_steps import (
@@ -198,6 +199,9 @@ class _Run(NamedTuple):
         parts = traced(self.search), traced(self.predictor)
         with jax.default_matmul_precision(self.settings.precision), counted_readings():
             (member, ended, _), recorded = run_steps(parts, self.sizes, self.key, given, self.block)
+        if self.search.recommends:
+            done = np.asarray(recorded.recommended)[:, : bounds[2] - bounds[1]]
+            check_symbols(self.search.class_name, done, self.predictor.symbols)
         ended = np.asarray(ended)
         before = Recorded(state.loss, state.readings, state.recommended)
         after = _with_recorded(before, recorded, bounds[1], bounds[2])

@@ -16,6 +16,7 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 from promptax.steering.races.base import Race
+from promptax.steering.search_checks import check_prompt, check_prompts
 from promptax.steering.search_readings import Prompts, Sizes, Slopes, after_any, loss_and_slopes
 
 
@@ -86,6 +87,12 @@ class SearchProblem:
         return self.sizes.prompt_length
 
     @property
+    def exact(self) -> bool:
+        """Whether losses have no noise: all sequences of the target are read, with weights. Known
+        while a step is traced, so that `if problem.exact:` may be written."""
+        return self.sizes.exact
+
+    @property
     def orders_are_merged(self) -> bool:
         """Whether one of the episodes stands for all orders of its symbols: where all sequences are
         read, and order matters neither to the predictor nor to the target, those are sorted."""
@@ -109,7 +116,7 @@ class SearchProblem:
             rows: how many of a prompt's rows are read, from the first; None: all of them.
             wanted: candidates that count; others lose +inf, and are free. None: all of them.
         """
-        check_candidates(len(prompts))
+        check_prompts(prompts)
         spelled, episodes = self._spelled(prompts), self._episodes()
         loss = after_any(self.predictor, spelled, rows, episodes, self.sizes)
         if self.weights is not None:
@@ -134,6 +141,7 @@ class SearchProblem:
 
         Args: those of `losses`.
         """
+        check_prompts(prompts)
         if self.race is not None and len(prompts) == 1:  # held against another mean, no candidate
             self.raced.append(1)
         elif self.race is not None:
@@ -151,7 +159,6 @@ class SearchProblem:
         """The means by which the race picks its winner; what it read is counted afterwards, since
         it may read inside a loop of its own."""
         episodes, candidates, spelled = self._episodes(), len(prompts), self._spelled(prompts)
-        check_candidates(candidates)
         self.raced.append(candidates)
         check(self.weights is None, "Expected no race with exact: an expectation needs all of it.")
         counts = jnp.full(candidates, prompts.shape[1]) if rows is None else rows
@@ -178,6 +185,7 @@ class SearchProblem:
         """The mean loss L of this step's episodes behind the prompt, nats per sequence, and ∂L/∂e
         [prompt, symbol] for its one-hot rows e: to first order, L + ∂L/∂e[i, v] -
         ∂L/∂e[i, prompt[i]] is the loss of the prompt whose row i is symbol v."""
+        check_prompt(prompt)
         spelled, episodes = self._spelled(prompt), self._episodes()
         result = loss_and_slopes(self.predictor, spelled, episodes, self.sizes, self.weights)
         self._count(prompt, 1, episodes.inputs.shape[0], self.prompt_length, derivatives=1)
@@ -233,12 +241,3 @@ class SearchProblem:
         forward = number, readers * sequences + 0 * number, new_rows + frozen_rows
         counts = (*forward, readers * derivatives * number, derivatives * new_rows)
         self.readings.append(Readings(*(jnp.int32(count) for count in counts)))
-
-
-def check_candidates(count: int) -> None:
-    """Raise ValueError if nothing is asked for: no prompt would win."""
-    check(
-        count >= 1,
-        "Expected at least one prompt to read or to race; got none. Give those that do not count "
-        "as wanted=False.",
-    )

@@ -12,6 +12,12 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
+from promptax.steering.search_checks import (
+    check_reads,
+    check_recommended,
+    check_state,
+    check_step,
+)
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
 
 WORD = 2**30
@@ -25,6 +31,9 @@ class Steps(Protocol):
     same_episodes: ClassVar[bool]
     recommends: ClassVar[bool]
     reads_parts: ClassVar[bool]
+
+    @property
+    def class_name(self) -> str: ...
 
     @property
     def length(self) -> int: ...
@@ -67,18 +76,33 @@ def counted_readings() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def compiled_choices(name: str) -> Iterator[None]:
+    """Say what is wrong where a step decides in Python by a value that only its program knows."""
+    try:
+        yield
+    except jax.errors.TracerBoolConversionError as error:
+        raise TypeError(
+            f"Expected {name}.step to choose by jnp.where; an if, a while or an and asked for a "
+            "value that is traced, such as problem.step, a loss or the state. Only problem.exact "
+            "and sizes are known before."
+        ) from error
+
+
 def prompt_shape(search: Steps, member: Any) -> tuple[int, ...]:
     """The shape of the prompt that is recommended after a step, (0,) where none is."""
     if not search.recommends:
         return (0,)
     try:
-        return jax.eval_shape(search.prompt, member).shape
+        prompt = jax.eval_shape(search.prompt, member)
     except jax.errors.TracerArrayConversionError as error:
         raise TypeError(
             f"Expected {type(search).__name__}.prompt to be written in jax.numpy, since it is "
             "asked after every step, inside compiled code; NumPy computes there. Use jnp, or say "
             "recommends = False."
         ) from error
+    check_recommended(search.class_name, prompt, search.length)
+    return prompt.shape
 
 
 @eqx.filter_jit
@@ -88,7 +112,9 @@ def starts(parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, repetitions
 
     def start(repetition: Array) -> Any:
         problem = SearchProblem(predictor, sizes)
-        return search.start(jax.random.fold_in(key, repetition), problem)
+        state = search.start(jax.random.fold_in(key, repetition), problem)
+        check_state(search.class_name, state)
+        return state
 
     return jax.vmap(start)(jnp.arange(repetitions))
 
@@ -148,7 +174,11 @@ def _after_step(
     """A repetition after a step, and what is recorded of it. What does not fit the budget did not
     happen, and nothing happens after it."""
     member, ended, left = carry
-    new, loss = search.step(key, member, problem)
+    with compiled_choices(search.class_name):
+        returned = search.step(key, member, problem)
+    check_step(search.class_name, member, returned)
+    check_reads(search.class_name, len(problem.readings))
+    new, loss = returned
     # 64-bit arithmetic of JAX may widen what a member computes; a state is as it began
     new = jax.tree.map(lambda after, before: jnp.asarray(after, before.dtype), new, member)
     readings = problem.total()

@@ -87,6 +87,7 @@ def test_tables_over_too_many_symbols_are_refused_before_they_are_made():
 class Scanning(NamedTuple):
     """Reads its candidates in a scan of its own. No `Search`, which all laws would meet."""
 
+    class_name: str = "Scanning"
     length: int = 3
     same_episodes: bool = False
     recommends: bool = False

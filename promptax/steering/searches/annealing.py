@@ -101,7 +101,7 @@ class Annealing(Search):
         # log u < -(then - now) / T, multiplied by T, which may be 0
         lucky = self.temperature(problem) * jnp.log(jax.random.uniform(chance)) < now - then
         prompt = jnp.where((then <= now) | lucky, proposal, state.prompt)
-        if problem.weights is None:  # batches, of which the least mean is luck
+        if not problem.exact:  # batches, of which the least mean is luck
             return Walk(prompt, prompt, state.least), now
         losses = jnp.stack([state.least, now, then])
         best = jnp.stack([state.best, state.prompt, proposal])[jnp.argmin(losses)]

@@ -54,6 +54,11 @@ class Relabelled(eqx.Module):
     search: Search
 
     @property
+    def class_name(self) -> str:
+        """What messages call it: nobody has heard of other names."""
+        return self.search.class_name
+
+    @property
     def same_episodes(self) -> bool:
         """Whether all steps read the same episodes."""
         return self.search.same_episodes
@@ -103,8 +108,11 @@ class Relabelled(eqx.Module):
         return Named(state.order, inner), loss
 
     def prompt(self, state: Named) -> Int[Any, " prompt"]:
-        """What the search recommends, in the symbols of the target."""
-        return state.order[self.search.prompt(state.inner)]
+        """What the search recommends, in the symbols of the target. What is no symbol stays none,
+        and is refused by the loop: JAX would take the last one instead."""
+        prompt = jnp.asarray(self.search.prompt(state.inner))
+        is_symbol = (prompt >= 0) & (prompt < len(state.order))
+        return jnp.where(is_symbol, state.order[prompt], prompt)
 
 
 def renamed(problem: SearchProblem, order: Int[Array, " symbol"]) -> SearchProblem:

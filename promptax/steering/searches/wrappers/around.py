@@ -65,6 +65,10 @@ class Around(Search):
         return self.search.reads_parts
 
     @property
+    def class_name(self) -> str:
+        return f"{type(self).__name__} of {self.search.class_name}"
+
+    @property
     def needs_samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.search.needs_samples
 
