@@ -43,15 +43,27 @@ class Search(Tuner):
     - `prompt(state)`: the symbols [prompt] that a state stands for, what the search recommends. It
       is asked after every step inside compiled code (so write jnp), and at the end outside of it.
 
-    Optional: `recommends`, where that is no prompt or cannot be traced; `for_budget` and
-    `relatives`, what enters a comparison; `rates_to_try`, where one of its numbers must be chosen;
-    `updates`, where the search knows its number of steps; `late_prompts`, where a budget pays for
-    more than its first steps tell; `batch`, its own number of sequences;
-    `most_rows`, where longer prompts are read on the way; `same_episodes`; `reads_by_losses`;
-    `reads_parts`; `needs_samples`; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with
-    `tries_all`; `steer`, where it is not one prompt that is read; `check_plan` and `check_room`, to
-    refuse what does not fit. A search around another one is an `Around`. Of the fit settings, those
-    about learning rates and clipping never apply.
+    Optional properties of a class, all False but the last:
+
+    - `same_episodes`: all steps read the same episodes; otherwise every step has its own.
+    - `reads_by_losses`: what was lost decides how much is read.
+    - `reads_parts`: prompts are read behind parts of the batch, as in races.
+    - `needs_samples`: it asks what all sequences with weights cannot answer: no search without
+      noise.
+    - `recommends`: `prompt` can be recorded after every step. False where it is no prompt or cannot
+      be traced; the arena leaves such a search out.
+
+    Optional methods: `for_budget` and `relatives`, what enters a comparison; `rates_to_try`, where
+    one of its numbers must be chosen; `updates`, where the search knows its number of steps, which
+    else is that of the settings; `late_prompts`, where a budget pays for more than its first steps
+    tell; `batch`, its own number of sequences; `most_rows`, where longer prompts are read on the
+    way; `names_symbols`; `seeks_worst`; `run_length`; `scores`, with `tries_all`; `steer`, where it
+    is not one prompt that is read; `check_plan` and `check_room`, to refuse what does not fit. A
+    search around another one is an `Around`. Of the fit settings, those about learning rates and
+    clipping never apply.
+
+    Whether losses have noise is `problem.exact`. What the three methods return is checked in words,
+    with the class's name, while they are traced (`search_checks`).
 
     The loop owns the rest: keys, episodes, repetitions, budget, progress, cost, and checkpoints
     that resume bit for bit. Random numbers of step n come from its key alone, never from the state.
