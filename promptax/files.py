@@ -7,7 +7,6 @@ processes that compute together, the first one writes.
 
 import codecs
 import contextlib
-import difflib
 import hashlib
 import json
 import mmap
@@ -20,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -387,7 +387,7 @@ def expect_place(path: Path) -> None:
 
 
 def expect_file(path: Path) -> None:
-    """Complain, with the names that come close, unless a file is there."""
+    """Complain, with the paths that come close, unless a file is there."""
     expect(not path.is_dir(), f"Expected a file; {path} is a folder. Name a file in it.")
     kind = path.stat().st_mode if path.exists() else 0
     waits = stat.S_ISFIFO(kind) and path.parts[:2] not in (("/", "dev"), ("/", "proc"))  # not <(…)
@@ -395,7 +395,6 @@ def expect_file(path: Path) -> None:
     expect(not is_device, f"Expected a file; {path} is a device or a pipe, which may have no end.")
     if not path.exists():
         there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
-        beside = [repr(str(path.with_name(name))) for name in near]
-        hint = f"Did you mean {' or '.join(beside)}?" if near else "Check the path."
+        near = [str(path.with_name(n)) for n in get_close_matches(path.name, there, 3, 0.5)]
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check the path."
         raise FileNotFoundError(f"Expected a file at {path}; there is none. {hint}")
