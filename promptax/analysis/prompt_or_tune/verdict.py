@@ -148,8 +148,8 @@ def _suffices(table: xr.Dataset) -> str:
     return (
         f"A prompt suffices: {_best_prompt(table)} leaves {precise(best)} nats "
         f"over {table.attrs['steps']} steps, where {precise(table['floor'])} is the least that any "
-        f"predictor has. Without a prompt it is {precise(table['regret'][0])}, behind the best of "
-        f"up to {table.attrs['length']} symbols {precise(asked['best_up_to'])}; "
+        f"predictor has. Without a prompt it is {precise(table['regret'][0])}, and after reading "
+        f"the best of up to {table.attrs['length']} symbols {precise(asked['best_up_to'])}; "
         f"{int(table['prompt_length'][first]):,} symbols come within {table.attrs['tolerance']:g}."
     )
 

@@ -135,11 +135,17 @@ def length_rows(table: xr.Dataset) -> Rows:
         )
         if mixed:
             bound = "" if at["mixture_exhaustive"] else "≤ "
-            prompts = " | ".join(shown(counts) for counts in at["mixture_counts"].values)
-            row += bound + precise(at["mixture"]), prompts
+            row += bound + precise(at["mixture"]), _side_by_side(at["mixture_counts"].values)
         rows.append(row)
     title = f"regret over {table.attrs['steps']} steps in {NATS}, exactly; the least that any "
     return f"{title}predictor has: {precise(table['floor'])}", headings, rows
+
+
+def _side_by_side(components: np.ndarray) -> str:
+    """The prompts of a mixture, counts [component, symbol]: where all are alike, one of them."""
+    prompts = [shown(counts) for counts in components]
+    alike = len(set(prompts)) == 1 and prompts[0] != "no prompt"
+    return f"all {prompts[0]}" if alike else " | ".join(dict.fromkeys(prompts))
 
 
 def term_rows(explanation: Explanation) -> Rows:

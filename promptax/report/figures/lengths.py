@@ -33,7 +33,7 @@ def regret_by_length(diagnosis: xr.Dataset) -> Figure:
     labels = [canvas.EndLabel("floor", _short(floor), floor, style.INK)]
     with style.house_style():
         pair = f"{_named(diagnosis, 'prior')} → {_named(diagnosis, 'target')}"
-        title = "Regret behind the best prompt, by its length"
+        title = "Regret after reading the best prompt, by its length"
         figure, (panel,) = canvas.stacked_panels(title, [canvas.shortened(pair, 48)], [2.9], notes)
         panel.set_ylim(-0.03 * top, top)
         panel.axhline(floor, color=style.INK, linewidth=1.2, linestyle=(0, (4, 2)))
