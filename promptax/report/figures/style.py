@@ -28,6 +28,15 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "baselines": ("#57606a", "#8c959f", "#1f2328", "#6e7781"),
 }
 _OTHERS = ("#661100", "#999933", "#117733", "#AA4499")
+_METHODS = {
+    "prompts": ("hard prompt", "simplex prompt", "real prompt", "soft prompt"),
+    "weights": ("full weights", "low rank", "embedding", "unembedding", "both embeddings"),
+}
+_OF_METHODS: dict[str, str] = {  # the main paper's methods have one colour wherever they are drawn
+    name: color
+    for group, names in _METHODS.items()
+    for name, color in zip(names, _FAMILIES[group], strict=True)
+}
 _MARKERS = "os^DvPX*"
 _SOLID: tuple[Any, ...] = ("-", (0, (8, 1.5)))
 _DASHED: tuple[Any, ...] = (
@@ -101,15 +110,19 @@ def house_style() -> Iterator[None]:
 
 
 def looks(results: xr.Dataset) -> dict[str, Look]:
-    """One look per predictor, by its group and its place in it."""
+    """One look per predictor: its name's colour if it has one, else by its place in its group."""
     by_name: dict[str, Look] = {}
     for group, members in summaries.groups(results).items():
-        colors = _FAMILIES.get(group, _OTHERS)
+        family = _FAMILIES.get(group, _OTHERS)
+        taken = {_OF_METHODS[name] for name in members if name in _OF_METHODS}
+        colors = [color for color in family if color not in taken] or list(family)
         lines = _DASHED if group == "baselines" else _SOLID
+        unnamed = [name for name in members if name not in _OF_METHODS]
         for index, name in enumerate(members):
-            turn = index if group == "baselines" else index // len(colors)
+            place = 0 if name in _OF_METHODS else unnamed.index(name)
+            turn = index if group == "baselines" else place // len(colors)
             by_name[name] = Look(
-                color=colors[index % len(colors)],
+                color=_OF_METHODS.get(name, colors[place % len(colors)]),
                 line=lines[turn % len(lines)],
                 marker="" if group == "baselines" else _MARKERS[index % len(_MARKERS)],
             )
