@@ -17,7 +17,7 @@ FEWEST = 3  # fewer names of a folder go to the page of their room
 ROOT_PAGE = "root"  # for files that are in no room
 FRONT_DOOR_INTRODUCTION = """# What `px` offers
 
-After `import promptax as px` these names are `px.NAME`, and so are the rooms: `px.tasks`,
+After `import promptax as px` these names are `px.NAME`, and so are the packages: `px.tasks`,
 `px.steering`.
 """
 
@@ -93,7 +93,7 @@ def docstring_of_room(folder: str) -> str:
 
 def _page_of_group(group: str, names: list[PublicName]) -> str:
     if group == ROOT_PAGE:
-        title, introduction = "Files, checks, devices", "What lies beside the rooms."
+        title, introduction = "Files, checks, devices", "What lies beside the packages."
     else:
         title, introduction = f"promptax.{group}", docstring_of_room(group)
     blocks = [f"::: {name.path}\n{_options(name)}" for name in names]
@@ -130,19 +130,23 @@ def _page_of_front_door(names: list[PublicName]) -> str:
 def _index(groups: dict[str, list[PublicName]]) -> str:
     rows = []
     for group in sorted(groups):
-        about = first_sentence(docstring_of_room(group)) if group != ROOT_PAGE else "The rest."
+        about = (
+            first_sentence(docstring_of_room(group))
+            if group != ROOT_PAGE
+            else "What lies beside the packages."
+        )
         label = f"promptax.{group}" if group != ROOT_PAGE else "files, checks, devices"
         rows.append(f"| [{label}]({group}.md) | {about} | {len(groups[group])} |")
     return "\n".join(
-        [INDEX_INTRODUCTION, "| room | what it is | names |", "|---|---|---|", *rows, ""]
+        [INDEX_INTRODUCTION, "| package | what it is | names |", "|---|---|---|", *rows, ""]
     )
 
 
 INDEX_INTRODUCTION = """# Reference
 
 Every public name, from its docstring: what it is, what it returns, shapes in axis words, units,
-errors, and the paper or equation behind it. Names are grouped by the room that they live in. A room
-is a folder of `promptax`; `px.NAME` is a shorter way to what is used most.
+errors, and the paper or equation behind it. Names are grouped by the package that they live in, a
+folder of `promptax`; `px.NAME` is a shorter way to what is used most.
 
 - [What `px` offers](px.md)
 - The command line says what it takes: `promptax --help`, `promptax tune --help`, `promptax list`.
@@ -151,5 +155,5 @@ Shapes use one word for each axis, everywhere: *time* counts symbols, *symbol* r
 alphabet, *repetition* over seeds, *prompt* over the rows of a prompt. Losses and regrets are in
 nats.
 
-Public is what a room's `__init__.py` offers, what `px` offers, and what these documents import.
+Public is what a package's `__init__.py` offers, what `px` offers, and what these documents import.
 """

@@ -20,7 +20,7 @@ Tree = Any
 
 
 class Fitted(Record):
-    """What a fit returns.
+    """A trained or tuned predictor, its losses, and what they cost.
 
     `predictor`: a `Predictor`, or `Repeated` if there are several repetitions.
     `loss` [repetition, step]: training loss in nats per sequence, before that step's update.

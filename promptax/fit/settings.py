@@ -17,8 +17,11 @@ MOST_LOSSES = 2**26  # one is kept of each update and repetition, and copied now
 
 
 class FitSettings(Spec):
-    """How to fit. None leaves a choice to what is fitted: pretraining reads 100 steps of time at
-    learning rate 1e-3, tuning 50 at the tuner's own."""
+    """How long and how fast a network is trained or tuned: updates, batches, learning rate.
+
+    None leaves a choice to what is fitted: pretraining reads 100 steps of time at learning rate
+    1e-3, tuning 50 at the tuner's own.
+    """
 
     steps: int = 1000
     """Number of updates."""

@@ -105,7 +105,9 @@ def check_reads(predictor: Any, kind: str, hint: str = "") -> None:
 
 
 class Predictor(Record):
-    """A belief, and how inputs move it. All methods are for one sequence.
+    """Predicts the next symbol from those before it: `start` gives a state, `advance` moves it.
+
+    A network and an exact Bayes rule are both predictors. All methods are for one sequence.
 
     A member owes three things:
 
