@@ -26,6 +26,11 @@ from promptax.progress import METRICS
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.specs import check
 
+QUESTION = (
+    "Prompts change what a network reads first; weight methods change the network itself. How near "
+    "does each come to the exact optimum?"
+)
+
 
 def run(
     experiment: Experiment,
@@ -106,7 +111,7 @@ def _page(targets: list, spec: dict) -> str:
     first = targets[0][0]
     network, prior = first.attrs["network"], first.attrs["pretraining"]
     title = f"{network}, pretrained on {prior}: nine ways to steer it"
-    summary = " ".join(readings.headline(results) for results, _ in targets)
+    summary = "\n\n".join([QUESTION, *(readings.gist(results) for results, _ in targets)])
     return page(title, summary, targets, details_of(spec, "experiment"))
 
 

@@ -11,7 +11,6 @@ from promptax.experiments.groups import UNTUNED
 from promptax.experiments.plan import Plan
 from promptax.fit.cost import UNITS
 from promptax.fit.fitted import Fitted
-from promptax.tasks import Task
 
 
 def label_results(
@@ -107,11 +106,5 @@ def _prompts_in_words(fitted: Fitted) -> str:
 
 def _pretrained_on(plan: Plan) -> str:
     if plan.pretraining.steps:
-        return _class_in_words(plan.prior)
+        return plan.prior.called
     return "text" if plan.network.trained else "nothing"
-
-
-def _class_in_words(task: Task) -> str:
-    """A task's class as words: "dirichlet categorical"."""
-    name = type(task).__name__
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

@@ -31,15 +31,26 @@ class _Row:
         return abs(self.value - another.value) > max(noise, 1e-9)
 
 
+def gist(results: xr.Dataset) -> str:
+    """The best of each group after the tuning length, and how near it comes to the optimum: what
+    `headline` says, in few numbers."""
+    length = summaries.evaluated_lengths(results)[0]
+    rows = _rows(results, length)
+    kinds = _finished(results, rows)
+    methods = {group: members for group, members in kinds.items() if group != "baselines"}
+    if not methods:
+        return headline(results)
+    bayes = _bayes(results, rows)
+    clauses = [_nearness(group, members, bayes) for group, members in methods.items()]
+    start = f"On “{summaries.target_name(results)}”, after {wording.count(length, 'token')}, "
+    return start + ", and ".join(clauses) + _diverged(results) + "."
+
+
 def headline(results: xr.Dataset) -> str:
     """Who is best after the tuning length, how far from the optimum, and how the others stand."""
     length = summaries.evaluated_lengths(results)[0]
     rows = _rows(results, length)
-    kinds = {
-        group: [rows[name] for name in members if name in rows]
-        for group, members in summaries.groups(results).items()
-    }
-    kinds = {group: names for group, names in kinds.items() if names}
+    kinds = _finished(results, rows)
     if not kinds:
         return f"On “{summaries.target_name(results)}” no predictor finished." + _diverged(results)
     bayes = _bayes(results, rows)
@@ -147,6 +158,30 @@ def internal_states(states: xr.Dataset) -> str:
     unit = "(medians, in multiples of the spread of the grey states)"
     clauses[0] = f"{clauses[0]} {unit}"
     return wording.sentence("; ".join(clauses))
+
+
+def _finished(results: xr.Dataset, rows: dict[str, _Row]) -> dict[str, list[_Row]]:
+    """The rows by group, without groups of which nobody finished."""
+    kinds = {
+        group: [rows[name] for name in members if name in rows]
+        for group, members in summaries.groups(results).items()
+    }
+    return {group: members for group, members in kinds.items() if members}
+
+
+def _nearness(group: str, members: list[_Row], bayes: _Row | None) -> str:
+    """The best of a group, and its distance to the optimum."""
+    best = min(members, key=lambda row: row.value)
+    count = len(members)
+    which = f"the best of {count}" if count > 1 else "the only"
+    text = f"{which} {wording.noun(group, count)} ({best.name}) "
+    if bayes is None:
+        return f"{text}has a regret of {nats(best.value)} nats"
+    if not best.is_apart(bayes):
+        return f"{text}reaches the optimum within error"
+    gap = best.value - bayes.value
+    side = "above" if gap > 0 else "below"
+    return f"{text}ends {nats(abs(gap))} nats {side} the optimum"
 
 
 def _best_of(group: str, members: list[_Row], bayes: _Row | None) -> str:

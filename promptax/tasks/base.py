@@ -97,6 +97,13 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         return ""
 
     @property
+    def called(self) -> str:
+        """What titles call its sequences: its class in words, such as "markov chain", where a
+        member says nothing shorter."""
+        name = type(self).__name__
+        return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+    @property
     def outcome(self) -> Outcome:
         """What comes, and how a prediction of it is scored."""
         if type(self).symbols is Task.symbols:

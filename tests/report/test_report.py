@@ -18,7 +18,7 @@ from support.made_up import VALUES, Rows, many, one_diverged, some_results, some
 
 from promptax import report
 from promptax.report import figures, page, readings, table, to_csv
-from promptax.report.figures import canvas
+from promptax.report.figures import canvas, style
 from promptax.report.summaries import summarise
 from promptax.report.wording import listed, nats
 
@@ -47,6 +47,7 @@ CASES: dict[str, Callable[[], xr.Dataset]] = {
 DRAWINGS = [figures.tuning_curves, figures.regret_over_time, figures.regret_bars]
 SENTENCES = [
     readings.headline,
+    readings.gist,
     readings.tuning_curves,
     readings.regret_over_time,
     readings.regret_bars,
@@ -119,6 +120,30 @@ def test_headline_follows_the_data_and_not_the_paper() -> None:
     assert "hard prompt has a regret of 0.10 nats, the lowest of 3 prompts" in turned
     assert "0.10 above the target’s Bayes optimum (0.00)" in turned
     assert "ahead of real prompt (0.50) and soft prompt (0.90)" in turned
+
+
+def test_the_gist_names_the_best_of_each_group() -> None:
+    usual = readings.gist(some_results())
+    assert usual.startswith(
+        "On “single coin”, after 50 tokens, the best of 3 prompts (soft prompt)"
+    )
+    assert "(soft prompt) reaches the optimum within error, and the best of" in usual
+    rows = {"prompts": {"a": (0.9, 2.0)}, "baselines": {"bayes": (0.7, 0.7)}}
+    alone = readings.gist(some_results(rows=rows))
+    assert alone.endswith("the only prompt (a) ends 0.20 nats above the optimum.")
+    lost = readings.gist(one_diverged(everything=True))
+    assert "the best of 2 prompts" in lost and "repetitions that diverged: " in lost
+
+
+def test_a_method_has_its_colour_whatever_its_group_and_place() -> None:
+    results = some_results()
+    usual = style.looks(results)
+    loose = style.looks(results.drop_vars("group").isel(predictor=slice(None, None, -1)))
+    for name in ("hard prompt", "soft prompt", "full weights"):
+        assert loose[name].color == usual[name].color
+    rows = {"prompts": {"mine": (1.0, 2.0), "hard prompt": (1.0, 2.0), "yours": (1.0, 2.0)}}
+    looks = style.looks(some_results(rows=rows))
+    assert len({look.color for look in looks.values()}) == 3
 
 
 def test_differences_below_two_standard_errors_are_called_level() -> None:

@@ -42,7 +42,11 @@ nav a:hover { text-decoration: underline; }
 figure { margin: 0 0 3rem; }
 figure img { display: block; width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
 figcaption { margin-top: 0.9rem; color: var(--ink); }
-.scroll { overflow-x: auto; margin: 0 0 0.75rem; -webkit-overflow-scrolling: touch; }
+.scroll { overflow-x: auto; margin: 0 0 0.75rem; -webkit-overflow-scrolling: touch;
+          scrollbar-width: thin; --shade: rgb(127 127 127 / 0.45);
+          background: linear-gradient(to left, var(--paper) 40%, transparent) right / 3rem 100%
+            no-repeat local, linear-gradient(to left, var(--shade), transparent) right / 0.9rem 100%
+            no-repeat scroll, var(--paper); }
 table { border-collapse: collapse; width: 100%; font-size: 0.9375rem; line-height: 1.35;
         font-variant-numeric: tabular-nums; }
 th, td { padding: 0.42rem 0.5rem; text-align: right; white-space: nowrap; font-weight: 400; }

@@ -45,6 +45,10 @@ class DirichletCategorical(Task):
     def symbols(self) -> int:
         return len(self.concentration)
 
+    @property
+    def called(self) -> str:
+        return "random coins" if self.symbols == 2 else "random dice"
+
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         hidden, tokens = jax.random.split(key)
         concentration = jnp.asarray(self.concentration)
