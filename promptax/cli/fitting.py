@@ -80,6 +80,8 @@ def show_fit(fitted: Fitted, out: str, tokenizer: Tokenizer | None = None) -> No
     last = fitted.loss[:, -20:]
     if last.size:
         say(f"loss over the last {last.shape[1]} steps: {last.mean():.3f} {NATS} per sequence")
+    else:
+        note(f"0 updates: what is written to {out} is untrained")
     if fitted.cost is not None:
         say(f"cost: {fitted.cost.in_words()}")
     for tokens in prompts_of(fitted.predictor):

@@ -102,7 +102,9 @@ def print_regrets(results: Any) -> None:
     lengths = [key.split("_")[1] for key in rows[0] if key.startswith("regret_")]
     reference = results.attrs.get("reference", "oracle")
     what = "regret in nats" if reference == "oracle" else f"nats above {reference}"
-    title = f"{results.attrs['target']}: {what} (median; quartiles or ± 2 errors)"
+    most = max(int(str(row["repetitions"])) for row in rows)
+    spread = "median; quartiles or, of one repetition, ± 2 errors" if most > 1 else "± 2 errors"
+    title = f"{results.attrs['target']}: {what} ({spread})"
     cells = [
         (
             str(row["group"]),

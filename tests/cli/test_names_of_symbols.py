@@ -38,4 +38,8 @@ def test_names_of_symbols_must_match(base, tmp_path, capsys):
     assert "line 1" in complaint(capsys, "evaluate", base, *named)
     (tmp_path / "xy.txt").write_text("bab\n")
     run("evaluate", base, *named, "--sequences", 4, "--length", 3)
-    assert "Recorded: 2 symbols, 1 sequences of 3 steps" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "Recorded: 2 symbols, 1 sequences of 3 steps" in said.err
+    # the coin of unknown bias: (1/2)·(1/3)·(2/4); and 3 log 2
+    assert "base: log loss 2.485 nats" in said.out and "(± 2 errors)" in said.out
+    assert "uniform over 2 symbols: log loss 2.079 nats" in said.out

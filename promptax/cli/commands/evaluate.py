@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from pathlib import Path
 
 import jax
@@ -73,11 +74,24 @@ def run(flags: Flags, command: str) -> None:
             _write(folder, flags, command, results, paths)
     print_regrets(results)
     if reference != "oracle":
-        sums = losses["log_loss"].sel(predictor=reference).isel(repetition=0).sum("time")
-        drawn = f"mean of {sums.size} drawn"
-        say(f"{reference}: log loss {float(sums.mean()):.3f} nats per sequence ({drawn})")
+        say_losses(losses, flags.target)
     if flags.out:
         note(f"written to {flags.out}")
+
+
+def say_losses(losses: xr.Dataset, target: Task) -> None:
+    """Print the log loss of every predictor, and of the uniform prediction where there are symbols:
+    t · log(symbols) nats over t scored steps. Regret to a predictor says nothing of that one."""
+    drawn = f"mean of {losses.sizes['sequence']:,} drawn"
+    sums = losses["log_loss"].sum("time", skipna=False)  # of repetitions that are not there: NaN
+    for name in losses["predictor"].values:
+        mean = float(sums.sel(predictor=name).mean())
+        say(f"{name}: log loss {mean:.3f} nats per sequence ({drawn})")
+    if symbols := target.outcome.alphabet:
+        whole = losses.sizes["time"]
+        steps = float(losses["scored"].sum("time").mean()) if "scored" in losses else whole
+        uniform = f"uniform over {symbols:,} symbols"
+        say(f"{uniform}: log loss {steps * math.log(symbols):.3f} nats per sequence ({drawn})")
 
 
 def _regrets(flags: Flags, losses: xr.Dataset, reference: str) -> xr.Dataset:
