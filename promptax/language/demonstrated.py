@@ -177,7 +177,7 @@ def pair_tokens(
 
 def _is_token(number: Any) -> bool:
     is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-    return is_whole and 0 <= number < 2**31
+    return bool(is_whole and 0 <= number < 2**31)
 
 
 def _check_numbers(name: str, values: Any, axes: int) -> None:
