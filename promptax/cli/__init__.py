@@ -20,6 +20,7 @@ from promptax.progress import signal_of, stoppable
 EXPECTED = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """Errors that input can bring about, JAX's own among them; others are faults of promptax."""
 REFUSED, PIPE_CLOSED = 2, 141  # exit codes, as shells know them
+OF_JAX = "JAX has removed its internal frames"  # from a traceback, which nobody sees here
 STOPPED = 128  # plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM
 
 
@@ -59,9 +60,9 @@ def _complain(what: str, error: BaseException) -> None:
         why = f"Expected something that fits into memory; got: {why[:300]}. Choose smaller sizes."
     elif type(error).__module__.split(".")[0] in ("jax", "jaxlib"):
         why = f"JAX cannot compute this: {why[:600]}"
-    advice = getattr(error, "__notes__", [])
+    advice = [text for text in getattr(error, "__notes__", []) if OF_JAX not in text]
     if isinstance(error, KeyboardInterrupt) and advice:
-        why = ""
+        what, why = "stopped.", ""
     note(" ".join(filter(None, [what, why, *advice])), style="red" if what == "error:" else "")
 
 

@@ -1,5 +1,6 @@
 """Conditions: what is measured once, under which name, and where its result lies."""
 
+import difflib
 import hashlib
 import json
 import re
@@ -13,6 +14,8 @@ from promptax import store
 from promptax.experiments.measurement import Measurement
 from promptax.fit.identity import code_of
 from promptax.specs import Spec, check, members, to_json
+
+FEW_NAMES = 5  # of conditions, in a message
 
 
 class Condition(Spec):
@@ -66,7 +69,12 @@ def matching(conditions: dict[str, Condition], only: str) -> dict[str, Condition
         for name, condition in conditions.items()
         if not patterns or any(pattern.search(name) for pattern in patterns)
     }
-    check(len(chosen) > 0, f"Expected --only to match one of {list(conditions)}; got {only!r}.")
+    near = [] if chosen else difflib.get_close_matches(only, list(conditions), FEW_NAMES, 0.0)
+    check(
+        len(chosen) > 0,
+        f"Expected --only to match one of {len(conditions)} conditions, such as "
+        f"{', '.join(map(repr, near))}; got {only!r}.",
+    )
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from promptax.experiments.measurement import Announce, keep_nothing, silent
 from promptax.fit.fitted import Tree
 from promptax.specs import check, from_json, import_plugin
 
+TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished
 RETRIES = 3  # how often a condition is started again whose machine was lost
 
 Outcomes = Iterator[tuple[str, xr.DataTree | Failure | None]]
@@ -159,7 +161,11 @@ def _outcome(
     try:
         return measure(description, announce, folder)
     except Exception as error:
-        return Failure(_reason(error))
+        kept = ""
+        if folder is not None:
+            place = unfinished_path(folder, from_json(description)) / TRACEBACK
+            kept = f"; all of it is in {files.write_text(place, traceback.format_exc())}"
+        return Failure(_reason(error) + kept)
 
 
 def by_ray(address: str = "local", plugins: Sequence[str] = (), cores: int = 1) -> Executor:
@@ -206,6 +212,16 @@ def _measure_there(description: dict, plugins: tuple[str, ...]) -> xr.DataTree |
 
 
 def _reason(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
+    """What went wrong, and where: in the last line that is neither of promptax nor of a library, or
+    else in the last line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not _is_of_others(frame.filename)]
+    last = (theirs or frames)[-1:]
     where = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
     return f"{type(error).__name__}: {error}{where}"
+
+
+def _is_of_others(filename: str) -> bool:
+    """Whether code is of promptax, of a library, of Python, or in no file."""
+    roots = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"))
+    return "site-packages" in filename or filename.startswith(("<", *roots))

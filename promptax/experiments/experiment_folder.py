@@ -17,12 +17,12 @@ import xarray as xr
 from promptax import files, store
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
-from promptax.experiments.measurement import Announce
+from promptax.experiments.measurement import Announce, silent
 from promptax.experiments.run_folder import FITS, details_of, read_spec, write_spec
 from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
 from promptax.fit.logs.metrics_file import MetricsFile
-from promptax.progress import METRICS
+from promptax.progress import METRICS, Callback
 from promptax.report import figures, page, readings, table, to_csv
 from promptax.specs import check
 
@@ -40,11 +40,14 @@ def run(
     announce: Announce,
     say: Any,
     workers: int = 1,
+    hearers: Announce = silent,
 ) -> Iterator[xr.Dataset]:
     """Run an experiment into a folder. Yields each target's results as soon as they are written.
 
     Every fit keeps a checkpoint in the folder until all are done. A run of the same experiment and
     seed goes on from there.
+
+    `say` hears what is done, in words; `hearers`: the name of a fit → who hears how far it is.
     """
     write_spec(folder, command, seed, experiment=experiment)
     for name, tuner in experiment.methods.items():
@@ -56,8 +59,8 @@ def run(
     def keep(name: str) -> store.Checkpoint:
         return store.Checkpoint(folder / FITS / f"{name}.safetensors")
 
-    def log(name: str) -> tuple[MetricsFile]:
-        return (MetricsFile(folder / METRICS, name),)
+    def log(name: str) -> tuple[Callback, ...]:
+        return (MetricsFile(folder / METRICS, name), *hearers(name))
 
     for stage in run_stages(experiment, seed, announce, workers, keep, log):
         groups.update(groups_of(stage))

@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -184,7 +186,18 @@ def _empty(folder: Path) -> None:
 def _going_on(command: str) -> str:
     """The command line that goes on with a run that a command began."""
     words = [word for word in shlex.split(command) if word not in ("--overwrite", "--resume")]
-    return shlex.join([*words, "--resume"])
+    return as_run_here(shlex.join([*words, "--resume"]))
+
+
+def as_run_here(command: str) -> str:
+    """A command line as the shell understands it: with the path of the program that runs, such as
+    .venv/bin/promptax, unless its name alone calls it."""
+    program, by_name = Path(sys.argv[0]), shutil.which("promptax")
+    if program.stem != "promptax" or not program.is_file():
+        return command
+    if by_name is not None and os.path.samefile(by_name, program):
+        return command
+    return shlex.join([sys.argv[0], *shlex.split(command)[1:]])
 
 
 def has_tuned_weights(path: Path) -> bool:

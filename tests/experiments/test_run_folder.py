@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from promptax import files, store
+from promptax.experiments import run_folder
 from promptax.experiments.run_folder import CHECKPOINT, FITS, RUN_MARK, at_work
 
 
@@ -242,3 +243,16 @@ def test_files_heed_the_umask(tmp_path):
         }
     finally:
         os.umask(before)
+
+
+def test_advice_names_the_program_that_runs(tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "promptax"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", ["bin/promptax"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_folder.as_run_here("promptax demo") == "bin/promptax demo"
+    monkeypatch.setenv("PATH", str(program.parent))  # its name alone calls it
+    assert run_folder.as_run_here("promptax demo") == "promptax demo"

@@ -78,7 +78,9 @@ def test_conditions_are_chosen_by_the_words_of_their_names():
     assert matching(every, "") == matching(every, " ,") == every
     assert list(matching(every, "one · seed 1")) == ["LSTM · one · seed 1"]
     assert len(matching(every, "long,one · seed 10")) == 3
-    with pytest.raises(ValueError, match=r"Expected --only to match one of .*; got 'seed 2,GRU'"):
+    with pytest.raises(
+        ValueError, match=r"match one of 4 conditions, such as .*; got 'seed 2,GRU'"
+    ):
         matching(every, "seed 2,GRU")
 
 
@@ -148,6 +150,7 @@ def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
         is_here: bool = True
 
         def stages(self, seed, announce=silent, keep=keep_nothing):
+            specs.check(len(self.names) > 1, "Expected two names; got one.")
             for name in self.names:
                 kept.append(keep(name))
                 yield name, xr.Dataset({"value": float(seed)})
@@ -159,7 +162,12 @@ def test_a_measurement_of_another_kind_is_swept_too(tmp_path):
             specs.check(self.is_here, "Expected it here; it is not. Fetch it.")
 
     fine, twice = Condition(Fixed(), 3), Condition(Fixed(("same", "same")), 3)
-    failures = sweep({"fine": fine, "twice": twice}, tmp_path, callbacks=())
+    once = Condition(Fixed(("same",)), 3)
+    failures = sweep({"fine": fine, "twice": twice, "once": once}, tmp_path, callbacks=())
+    place = unfinished_path(tmp_path, once) / "traceback.txt"  # the last frame is promptax's
+    assert failures["once"].reason.endswith(f"; all of it is in {place}")
+    assert "got one. (test_sweeps.py, line" in failures["once"].reason
+    assert "ValueError: Expected two names; got one." in place.read_text()
     assert failures["twice"].reason.startswith(
         "ValueError: Expected stages of different names; got 'same' twice."
     )

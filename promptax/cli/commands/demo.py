@@ -3,11 +3,10 @@ and write a page that shows each against the exact Bayes optimum."""
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
-from promptax import platforms
+from promptax import files, platforms
 from promptax.cli.arguments import choice
-from promptax.cli.printing import note, print_regrets, say
+from promptax.cli.printing import complaints, note, print_regrets, say
 from promptax.experiments import experiment_folder, run_folder
 from promptax.experiments.demo import demo_experiment
 from promptax.predictors import Architecture
@@ -53,13 +52,26 @@ def run(flags: Flags, command: str) -> None:
     how = {"overwrite": flags.overwrite, "resume": flags.resume, "tell": note}
     with run_folder.at_work(out, command, **how) as at:
         for results in experiment_folder.run(
-            experiment, flags.seed, at.folder, command, _bar, note, workers
+            experiment, flags.seed, at.folder, command, _bar, note, workers, _hearers
         ):
             print_regrets(results)
         if platforms.leads():
             experiment_folder.write_page(at.folder)
-    say(f"\n{Path(out) / 'page.html'}  ← open this in a browser", style="bold")
+    say(f"\n{files.path_of(out).absolute() / 'page.html'}  ← open this in a browser", style="bold")
 
 
 def _bar(what: str) -> Sequence[Callback]:
     return (Bar(what),)
+
+
+def _hearers(fit: str) -> Sequence[Callback]:
+    """Who hears of each fit: where no bar is seen, a line says when it is done."""
+    is_told: list[bool] = []
+
+    def tell(done: int, total: int, text: str = "") -> bool:
+        if done >= total and not is_told:
+            is_told.append(True)
+            note(f"done: {fit}" + f" ({text})" * bool(text))
+        return False
+
+    return () if complaints.is_terminal else (tell,)

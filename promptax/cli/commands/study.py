@@ -11,6 +11,7 @@ from promptax.cli.arguments import choice
 from promptax.cli.printing import note, print_rows, say
 from promptax.experiments.conditions import Measurements, matching
 from promptax.experiments.executors import by_ray
+from promptax.experiments.run_folder import as_run_here
 from promptax.experiments.sweeps import sweep, verified
 from promptax.progress import Bar, Callback
 from promptax.studies import Study, study_folder
@@ -54,7 +55,7 @@ def run(flags: Flags, command: str) -> None:
     try:
         failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_tell,))
     except KeyboardInterrupt as stop:
-        stop.add_note(f"It goes on with\n\n    {command}\n")
+        stop.add_note(f"It goes on with\n\n    {as_run_here(command)}\n")
         raise
     for condition, failure in failures.items():
         note(f"failed: {condition}: {failure.reason}", style="red")
@@ -69,7 +70,7 @@ def _report(folder: Path) -> None:
     page, claims = study_folder.write_page(folder)
     rows = [(claim.name, in_words(claim), claim.text) for claim in claims]
     print_rows("claims", ("claim", "verdict", "text"), rows, words=("verdict", "text"))
-    say(f"\n{page}  ← open this in a browser", style="bold")
+    say(f"\n{page.absolute()}  ← open this in a browser", style="bold")
 
 
 def _bar(what: str) -> Sequence[Callback]:
