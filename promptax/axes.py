@@ -1,4 +1,4 @@
-"""The one table of axis words and units, the type aliases that use them, and quartiles.
+"""The one table of axis words and units, the type aliases that use them, keys and quartiles.
 
 Every annotation, every labelled dataset and every figure names its axes from this table, so that
 an array can be followed through the whole library by its words alone.
@@ -7,13 +7,17 @@ an array can be followed through the whole library by its words alone.
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
 if TYPE_CHECKING:
     import xarray as xr
+
+T = TypeVar("T")
 
 AXES = {
     "predictor": "one of the predictors that are compared, by name",
@@ -64,6 +68,47 @@ Counts = Float[Array, " symbol"]
 Mask = Bool[Array, " time"]
 Losses = Float[Array, " time"]
 AnyKey = Key[Array, ""] | UInt[Array, " _numbers"]  # jax.random.key, or the older PRNGKey
+
+
+def as_key(key: Any) -> jax.Array:
+    """One random key, as `jax.random.key` makes it; that of `jax.random.PRNGKey` becomes one, and
+    draws the same numbers.
+
+    Raises:
+        TypeError: no key, or several.
+    """
+    given = f"{type(key).__name__} {key!r}" if isinstance(key, int | None) else type(key).__name__
+    if isinstance(key, jax.Array | np.ndarray):
+        given = f"an array of shape {key.shape}, {key.dtype}"
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            if key.shape == ():
+                return key  # pyright: ignore[reportReturnType]
+            given = f"{key.size} keys of shape {key.shape}"
+        elif key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    raise TypeError(f"Expected one random key, such as jax.random.key(0); got {given}.")
+
+
+def traced(spec: T) -> T:
+    """A copy of the spec whose floats, tuples of floats and NumPy arrays are JAX arrays.
+
+    Inside a compiled function these are data: other values of the same shape compile nothing.
+    """
+    return jax.tree.map(
+        lambda leaf: on_device(leaf) if _is_data(leaf) else leaf, spec, is_leaf=_is_data
+    )
+
+
+def on_device(values: Any) -> jax.Array:
+    """Numbers of the host as an array of the device, as they are; `jnp.asarray` would compile a
+    program for each shape."""
+    return jax.device_put(np.asarray(values))
+
+
+def _is_data(leaf: Any) -> bool:
+    if isinstance(leaf, tuple):
+        return len(leaf) > 0 and all(_is_data(part) for part in leaf)
+    return isinstance(leaf, float | np.ndarray)
 
 
 def labelled(

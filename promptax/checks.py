@@ -79,25 +79,6 @@ def check_concentration(name: str, values: tuple[float, ...]) -> None:
     )
 
 
-def as_key(key: Any) -> jax.Array:
-    """One random key, as `jax.random.key` makes it; that of `jax.random.PRNGKey` becomes one, and
-    draws the same numbers.
-
-    Raises:
-        TypeError: no key, or several.
-    """
-    given = f"{type(key).__name__} {key!r}" if isinstance(key, int | None) else type(key).__name__
-    if isinstance(key, jax.Array | np.ndarray):
-        given = f"an array of shape {key.shape}, {key.dtype}"
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-            if key.shape == ():
-                return key  # pyright: ignore[reportReturnType]
-            given = f"{key.size} keys of shape {key.shape}"
-        elif key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
-            return jax.random.wrap_key_data(jnp.asarray(key))
-    raise TypeError(f"Expected one random key, such as jax.random.key(0); got {given}.")
-
-
 def check_whole_numbers(**values: Any) -> None:
     """Complain about arguments, given by their names, that are neither whole numbers nor None."""
     for name, value in values.items():
@@ -114,9 +95,19 @@ def check_kind(value: Any, kind: type, example: str) -> None:
         TypeError: it is not; `example` shows one that is.
     """
     if not isinstance(value, kind):
-        article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"Expected {article} {kind.__name__}, such as {example}; got {got}.")
+        raise TypeError(
+            f"Expected {with_article(kind.__name__)}, such as {example}; got {kind_of(value)}."
+        )
+
+
+def kind_of(value: Any) -> str:
+    """What came, in the words of a message: the name of its class, or that it is one."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def with_article(name: str) -> str:
+    """The name of a class behind "a" or "an"."""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 # --- the fields of a spec ---------------------------------------------------------------------
@@ -192,14 +183,23 @@ def behind_fields(check_init: Callable[[Any], None]) -> Callable[[Any], None]:
     return check_all
 
 
-def behind_door(look: Callable[..., tuple[Any, ...]], method: Callable[..., Any]) -> Any:
+def behind_door(
+    look: Callable[..., tuple[Any, ...]],
+    method: Callable[..., Any],
+    returns: tuple[type, str] | None = None,
+) -> Any:
     """A method that gets its arguments after somebody looked at them: `look(self, …)` returns them,
-    or complains."""
+    or complains. `returns`: the class of what it must return, and a call that makes one."""
 
     @functools.wraps(method)
     def looked_at(self: Any, *arguments: Any, **named: Any) -> Any:
         bound = signature.bind(self, *arguments, **named)
-        return method(self, *look(*bound.args, **bound.kwargs))
+        value = method(self, *look(*bound.args, **bound.kwargs))
+        if returns is not None and not isinstance(value, returns[0]):
+            got = "an array" if isinstance(value, ARRAYS) else kind_of(value)
+            called = f"{type(self).__name__}.{method.__name__}"
+            raise TypeError(f"Expected {called} to return {with_article(returns[1])}; got {got}.")
+        return value
 
     signature = inspect.signature(method)
     return looked_at

@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -52,15 +53,30 @@ def use_cores() -> None:
     A core then works through its share alone, where JAX's single CPU device stops all cores after
     every operation: steps take about 4/5 of the time on two cores. Call it before JAX computes
     anything; the command line does. The largest power of two of the cores that this process may
-    use, at most 16, is taken; a number in JAX_NUM_CPU_DEVICES is left as it is. Nothing changes
-    where JAX has already started, nor on accelerators.
+    use, at most 16, is taken; a number in JAX_NUM_CPU_DEVICES is left as it is. Nothing changes on
+    accelerators, nor where JAX has already started, which a warning says.
     """
+    if not spread_over_cores():
+        count = len(jax.devices())
+        warnings.warn(
+            f"JAX has already started with {count} device{'s' * (count > 1)}: use_cores() changes "
+            "nothing. Call it before the first JAX call.",
+            stacklevel=2,
+        )
+
+
+def spread_over_cores() -> bool:
+    """`use_cores` without its warning. Returns False where JAX has started with other devices."""
     if "JAX_NUM_CPU_DEVICES" in os.environ:
-        return
+        return True
     allowed = getattr(os, "sched_getaffinity", None)
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # JAX has started
-        jax.config.update("jax_num_cpu_devices", 1 << (min(cores, MOST_CORES).bit_length() - 1))
+    devices = 1 << (min(cores, MOST_CORES).bit_length() - 1)
+    try:
+        jax.config.update("jax_num_cpu_devices", devices)
+    except RuntimeError:  # JAX has started
+        return not on_cpu() or len(jax.devices()) == devices
+    return True
 
 
 def compile_quickly() -> None:

@@ -31,7 +31,9 @@ import numpy as np
 import tyro
 
 from promptax import files
-from promptax.checks import as_key as as_key
+from promptax.axes import as_key as as_key
+from promptax.axes import on_device as on_device
+from promptax.axes import traced as traced
 from promptax.checks import behind_door, behind_fields, check_fields, check_plain_fields
 from promptax.checks import check as check
 from promptax.checks import check_concentration as check_concentration
@@ -39,6 +41,8 @@ from promptax.checks import check_distribution as check_distribution
 from promptax.checks import check_kind as check_kind
 from promptax.checks import check_whole_numbers as check_whole_numbers
 from promptax.checks import floats as floats
+from promptax.checks import kind_of as kind_of
+from promptax.checks import with_article as with_article
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -72,13 +76,15 @@ class Spec(Record):
     doors: ClassVar[Mapping[str, Callable[..., tuple[Any, ...]]]] = {}
     """Methods that users call, by name: what looks at their arguments first, and returns those that
     the method then gets. A base class names them once; members write the bare methods."""
+    returns: ClassVar[Mapping[str, tuple[type, str]]] = {}
+    """What such methods must return, by name: the class, and an example of a call."""
 
     def __init_subclass__(cls, open_as: str = "", default: str = "") -> None:
         if "__check_init__" in cls.__dict__:
             cls.__check_init__ = behind_fields(cls.__check_init__)  # pyright: ignore[reportAttributeAccessIssue] - any method
         for name, look in cls.doors.items():
             if name in cls.__dict__:
-                setattr(cls, name, behind_door(look, cls.__dict__[name]))
+                setattr(cls, name, behind_door(look, cls.__dict__[name], cls.returns.get(name)))
         if open_as:
             check(default != "", f"Expected default=MEMBER beside open_as={open_as!r}; got none.")
             open_sets[open_as] = OpenSet(cls, default)
@@ -108,28 +114,6 @@ def renamed_from(name: str) -> dict[str, str]:
     return {"was": name}
 
 
-def traced(spec: T) -> T:
-    """A copy of the spec whose floats, tuples of floats and NumPy arrays are JAX arrays.
-
-    Inside a compiled function these are data: other values of the same shape compile nothing.
-    """
-    return jax.tree.map(
-        lambda leaf: on_device(leaf) if _is_data(leaf) else leaf, spec, is_leaf=_is_data
-    )
-
-
-def on_device(values: Any) -> jax.Array:
-    """Numbers of the host as an array of the device, as they are; `jnp.asarray` would compile a
-    program for each shape."""
-    return jax.device_put(np.asarray(values))
-
-
-def _is_data(leaf: Any) -> bool:
-    if isinstance(leaf, tuple):
-        return len(leaf) > 0 and all(_is_data(part) for part in leaf)
-    return isinstance(leaf, float | np.ndarray)
-
-
 # --- the members of an open set -------------------------------------------------------------
 
 
@@ -156,15 +140,30 @@ def member(base: type[T], name: str) -> type[T]:
     by_name = members(base)
     by_word = {_bare(key): key for key in by_name}
     if _bare(name) not in by_word:
+        incomplete = {_bare(key): text for key, text in incomplete_members(base).items()}
+        check(_bare(name) not in incomplete, incomplete.get(_bare(name), ""))
         near = difflib.get_close_matches(_bare(name), list(by_word), n=1)
         hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
         raise ValueError(
-            f"Expected the name of a {base.__name__}: {', '.join(sorted(by_name))}; got {name!r}."
-            f"{hint} A member of your own must be imported first (command line: --plugin MODULE)."
+            f"Expected the name of {with_article(base.__name__)}: {', '.join(sorted(by_name))}; got"
+            f" {name!r}.{hint} A member of your own must be imported first (command line: --plugin "
+            "MODULE)."
         )
     named = by_name[by_word[_bare(name)]]
     _refuse_namesakes(base, named)
     return named
+
+
+def incomplete_members(base: type) -> dict[str, str]:
+    """Classes of other people that are no members yet, by name: what they lack, in words. A class
+    from which others derive is a base, and owes nothing."""
+    return {
+        subclass.__name__: f"{subclass.__name__} in {subclass.__module__} was found but lacks "
+        f"{', '.join(sorted(subclass.__abstractmethods__))}; see docs/extending.md."
+        for subclass in _subclasses(base)
+        if inspect.isabstract(subclass) and not subclass.__subclasses__()
+        if not subclass.__module__.startswith("promptax.")
+    }
 
 
 def _refuse_namesakes(base: type, named: type) -> None:
@@ -259,7 +258,7 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
     if isinstance(thing, np.ndarray | jax.Array):
         return _array_to_json(np.asarray(thing), arrays, path.strip("/"))
     raise TypeError(
-        f"Expected records, arrays, numbers, words, tuples or dicts; got {type(thing).__name__} at "
+        f"Expected records, arrays, numbers, words, tuples or dicts; got {kind_of(thing)} at "
         f"{path or 'the top'}. Derive the class from promptax.specs.Record."
     )
 
@@ -382,7 +381,9 @@ def _parsed(base: type[T], text: str, hint: str = "") -> T:
             f"{text[:60]!r} ({error}).{hint}"
         ) from error
     if not isinstance(thing, base):
-        raise ValueError(f"Expected JSON of a {base.__name__}; got {type(thing).__name__}.")
+        raise ValueError(
+            f"Expected JSON of {with_article(base.__name__)}; got {type(thing).__name__}."
+        )
     return thing
 
 

@@ -23,7 +23,7 @@ import safetensors.numpy
 from jax.tree_util import DictKey, keystr
 
 from promptax import platforms
-from promptax.checks import warn
+from promptax.checks import kind_of, warn
 from promptax.files import (
     DIGEST,
     ENTRY,
@@ -88,7 +88,7 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
         expect(
             isinstance(thing, Spec),
             f"Expected a spec (task, architecture, tuner, settings) for {path}; got "
-            f"{type(thing).__name__}. Give the path another ending, such as .safetensors.",
+            f"{kind_of(thing)}. Give the path another ending, such as .safetensors.",
         )
         write_json(path, to_json(thing))
     else:

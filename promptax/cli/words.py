@@ -108,7 +108,7 @@ def join_processes(values: dict[str, str | None]) -> None:
     from promptax import platforms
 
     if not any(values.values()):
-        platforms.use_cores()
+        platforms.spread_over_cores()
         return
     missing = [flag for flag, value in values.items() if value is None]
     expect(not missing, f"Expected {', '.join(PROCESS_FLAGS)} together; {missing} is missing.")

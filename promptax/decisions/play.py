@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import AnyKey, labelled
-from promptax.checks import door
+from promptax.checks import door, kind_of
 from promptax.decisions.base import Environment, Policy
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 
@@ -147,7 +147,7 @@ def _check_sizes(rounds: int, repetitions: int) -> None:
 def _check_players(policies: Any, environment: Any, rounds: int) -> None:
     if not isinstance(environment, Environment):
         raise TypeError(
-            f"Expected an Environment, such as BernoulliBandit(); got {type(environment).__name__}."
+            f"Expected an Environment, such as BernoulliBandit(); got {kind_of(environment)}."
         )
     if not isinstance(policies, Mapping) or not policies:
         raise TypeError(
@@ -156,5 +156,5 @@ def _check_players(policies: Any, environment: Any, rounds: int) -> None:
         )
     for name, policy in policies.items():
         if not isinstance(policy, Policy):
-            raise TypeError(f"Expected a Policy as {name!r}; got {type(policy).__name__}.")
+            raise TypeError(f"Expected a Policy as {name!r}; got {kind_of(policy)}.")
         policy.suits(environment, rounds)

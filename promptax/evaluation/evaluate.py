@@ -4,6 +4,7 @@ All predictors read the same sequences, so that differences are paired; expectat
 exactly come along, because they sharpen the differences (`control_variates`).
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.checks import door, kind_of
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
@@ -165,10 +166,10 @@ def expect_few_losses(rows: int, repetitions: int, sequences: int, length: int) 
 
 def _check_predictors(predictors: Any, target: Any) -> None:
     if not isinstance(target, Task):
-        raise TypeError(f"Expected a Task as the target; got {type(target).__name__}.")
+        raise TypeError(f"Expected a Task as the target; got {kind_of(target)}.")
     if not isinstance(predictors, dict):
         raise TypeError(
-            f"Expected a dict from names to predictors; got {type(predictors).__name__}. Name "
+            f"Expected a dict from names to predictors; got {kind_of(predictors)}. Name "
             'them: promptax.evaluate(key, {"untuned": predictor}, target).'
         )
     for name, predictor in predictors.items():
@@ -176,7 +177,7 @@ def _check_predictors(predictors: Any, target: Any) -> None:
             raise TypeError(f"Expected names that are words; got {name!r}, {type(name).__name__}.")
         if not isinstance(predictor, Predictor | Repeated):
             raise TypeError(
-                f"Expected a Predictor or Repeated as {name!r}; got {type(predictor).__name__}."
+                f"Expected a Predictor or Repeated as {name!r}; got {kind_of(predictor)}."
                 + _remedy(predictor)
             )
         check(
@@ -206,6 +207,20 @@ def _check_names(predictors: dict[str, Any], added: dict[str, Any]) -> None:
         )
 
 
+def _prior_like(prior: Task, target: Task) -> str:
+    """How to write the prior over the target's alphabet, if one of its fields has a number for each
+    symbol, all of them the same; otherwise that it can be left out."""
+    before, after = prior.outcome.alphabet, target.outcome.alphabet
+    if before is None or after is None or not prior.has_bayes:
+        return "Leave out prior."
+    for field in dataclasses.fields(prior):
+        value = getattr(prior, field.name)
+        if isinstance(value, tuple) and len(value) == before and len(set(value)) == 1:
+            over = dataclasses.replace(prior, **{field.name: value[:1] * after})
+            return f"Leave out prior, or take {json.dumps(to_json(over))}."
+    return "Leave out prior."
+
+
 def _prior_rows(
     prior: Task | None,
     prompt_length: int | None,
@@ -222,7 +237,7 @@ def _prior_rows(
     check(
         prior.has_bayes and prior.outcome == target.outcome,
         f"Expected a prior over {target.outcome.words()} with an exact predictor; got "
-        f"{type(prior).__name__} over {prior.outcome.words()}. Leave out prior.",
+        f"{type(prior).__name__} over {prior.outcome.words()}. {_prior_like(prior, target)}",
     )
     rows: dict[str, Reader] = {PRIOR_BAYES: prior.bayes()}
     attributes: dict[str, Any] = {"prior": json.dumps(to_json(prior))}

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
-from promptax.checks import door, warn
+from promptax.checks import door, kind_of, warn
 from promptax.fit.cost import Cost, cumulative
 from promptax.fit.descent import DescentRule, descent
 from promptax.fit.rater import Rater
@@ -163,7 +163,7 @@ class DataRater(Spec):
             for architecture in (rater, model)
         )
         if not isinstance(reader, Network):
-            raise TypeError(f"Expected a network that rates; got {type(reader).__name__}.")
+            raise TypeError(f"Expected a network that rates; got {kind_of(reader)}.")
         platforms.expect_room(
             self.kept_bytes(shape, settings),
             f"{self.inner_steps} inner steps of {self.models} models,",

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from promptax.axes import NATS, labelled
+from promptax.checks import kind_of
 from promptax.fit.cost import Cost
 from promptax.fit.probes import Probe
 from promptax.protocol.predictor import Predictor
@@ -111,17 +112,17 @@ def check_keeping(checkpoint: Any, callbacks: Any, probes: Any) -> None:
     """Complain about a checkpoint that keeps nothing, callbacks that cannot be called, and what is
     no probe, before a fit has something to keep, to tell and to look at."""
     if not isinstance(probes, Sequence) or isinstance(probes, str | bytes):
-        raise TypeError(f"Expected probes, a sequence of Probe; got {type(probes).__name__}.")
+        raise TypeError(f"Expected probes, a sequence of Probe; got {kind_of(probes)}.")
     for probe in probes:
         check_kind(probe, Probe, "Probe(100, look)")
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise TypeError(
             "Expected a checkpoint, such as promptax.Checkpoint('state.safetensors'), or None; got "
-            f"{type(checkpoint).__name__}."
+            f"{kind_of(checkpoint)}."
         )
     is_sequence = isinstance(callbacks, Sequence) and not isinstance(callbacks, str | bytes)
     if callbacks is not None and not (is_sequence and all(map(callable, callbacks))):
         raise TypeError(
             "Expected callbacks, a sequence of functions of (done, total, note), or None for a "
-            f"bar; got {type(callbacks).__name__}."
+            f"bar; got {kind_of(callbacks)}."
         )

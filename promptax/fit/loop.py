@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey
-from promptax.checks import door, warn
+from promptax.checks import door, kind_of, warn
 from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping
 from promptax.fit.identity import identity_of
@@ -83,7 +83,7 @@ def pretrain(
     if not isinstance(architecture, Architecture):
         raise TypeError(
             f"Expected an architecture such as Transformer(width=128); got "
-            f"{type(architecture).__name__}. To train on from a network, use FullWeights().tune."
+            f"{kind_of(architecture)}. To train on from a network, use FullWeights().tune."
         )
     key = as_key(key)
     check_kind(task, Task, "DirichletCategorical()")

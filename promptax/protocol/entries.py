@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.checks import door
+from promptax.checks import kind_of as class_of
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import (
     ROWS,
@@ -90,7 +91,7 @@ def one(predictor: Any) -> Predictor:
         )
     if not isinstance(predictor, Predictor):
         raise TypeError(
-            f"Expected a promptax Predictor; got {type(predictor).__name__}. An architecture is "
+            f"Expected a promptax Predictor; got {class_of(predictor)}. An architecture is "
             "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
         )
     check_no_nan(predictor)

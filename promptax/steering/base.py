@@ -13,7 +13,7 @@ import jax
 from jaxtyping import Array, Key
 
 from promptax.axes import AnyKey
-from promptax.checks import door
+from promptax.checks import door, kind_of
 from promptax.fit.fitted import Checkpoint, Fitted, check_keeping
 from promptax.fit.loop import check_outcome
 from promptax.fit.probes import Probe
@@ -183,7 +183,7 @@ def check_one(predictor: Any) -> None:
         )
     if not isinstance(predictor, Predictor):
         raise TypeError(
-            f"Expected a predictor to steer; got {type(predictor).__name__}. Pretrain one first: "
+            f"Expected a predictor to steer; got {kind_of(predictor)}. Pretrain one first: "
             "promptax.pretrain(key, architecture, task).predictor."
         )
     check_no_nan(predictor)

@@ -90,6 +90,7 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         "oracle_entropy": _look_at_entropy,
         "log_evidence": _look_at_evidence,
     }
+    returns: ClassVar[Mapping[str, tuple[type, str]]] = {"sample": (Episode, "Episode(tokens)")}
 
     def in_words(self) -> str:
         """What people should know of its data before anything is computed, such as how a file was

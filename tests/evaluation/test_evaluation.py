@@ -185,6 +185,12 @@ def test_callbacks_see_every_unit_of_work():
         ({}, {"length": 0}, "at least 1; got 8, 0"),
         ({}, {"prior_prompt_length": 3}, "Pass the pretraining task"),
         ({}, {"prior": Recorded(sequences=((0, 1),))}, "with an exact predictor; got Recorded"),
+        (
+            {},
+            {"prior": DirichletCategorical((1, 1, 1))},
+            r'take {"class": "DirichletCategorical", "concentration": \[1.0, 1.0\]}',
+        ),
+        ({"a": Transformer}, {}, "got the class Transformer"),
     ],
 )
 def test_errors_come_before_any_work(predictors, settings, words):

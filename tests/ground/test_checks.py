@@ -62,6 +62,8 @@ SPECS = {
     "Recorded(sequences=[[2**30, 0]])": "Expected tokens below 1,048,576",
     "px.evaluate(key, {}, COINS, 4.5)": "Expected sequences, a whole number; got 4.5.",
     "px.evaluate(0, {}, COINS)": "Expected one random key, such as jax.random.key(0); got int 0.",
+    "px.pretrain(key, LSTM, COINS)": "Expected an architecture such as Transformer(width=128); got "
+    "the class LSTM.",
     "px.pretrain(key, LSTM(width=2), 'coins')": "Expected a Task, such as DirichletCategorical(); ",
     "px.pretrain(key, LSTM(width=2), COINS, 10)": "Expected a FitSettings, such as FitSettings(",
     "HardPrompt().tune(key, COINS.bayes(), Symbols)": "Expected a Task, such as Categorical((0."

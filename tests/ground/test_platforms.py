@@ -1,5 +1,7 @@
 """A process that meets ever new shapes does not keep the programs of all of them."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -20,6 +22,18 @@ def test_a_platform_that_is_not_here_is_named(monkeypatch, error):
         platforms.expect_platform()
     monkeypatch.delenv("JAX_PLATFORMS")
     platforms.expect_platform()
+
+
+def test_cores_that_come_too_late_are_told(monkeypatch):
+    count = len(jax.devices())
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(2 * count), raising=False)
+    with pytest.warns(
+        UserWarning, match=f"already started with {count} device.*the first JAX call"
+    ):
+        px.use_cores()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(count), raising=False)
+    px.use_cores()  # it has them
 
 
 @pytest.mark.skipif(platforms._mappings() == 0, reason="mappings are not known here")

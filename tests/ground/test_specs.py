@@ -107,6 +107,21 @@ def test_a_near_miss_is_suggested():
     )
 
 
+@pytest.mark.usefixtures("as_users_see_it")
+def test_what_a_member_returns_is_looked_at():
+    class Bare(Task):
+        symbols: int = 2
+
+        def sample(self, key, length):
+            return np.zeros(length, int)
+
+    says(
+        TypeError,
+        "Expected Bare.sample to return an Episode(tokens); got an array.",
+        lambda: Bare().sample(jax.random.key(0), 3),
+    )
+
+
 def test_a_plugin_is_imported_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "my_shapes_plugin.py").write_text("LOADED = True\n")
     (tmp_path / "my_broken_plugin.py").write_text("import a_module_that_is_missing\n")
