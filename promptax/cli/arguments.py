@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import tyro
-
+from promptax.cli.mistakes import read_flags
 from promptax.cli.words import expect, take
 
 if TYPE_CHECKING:
@@ -59,10 +58,11 @@ def parse(flags: type, name: str, arguments: list[str], about: str) -> Any:
     """
     members, notes = {}, []
     for field in dataclasses.fields(flags):
-        for open_set in _open_sets():
+        is_plain = not isinstance(field.type, type) or field.type in (str, int, float, bool)
+        for open_set in () if is_plain else _open_sets():
             if field.type is open_set.base:
                 members[field.name], arguments = _chosen(field, open_set, name, arguments)
-                notes.append(_names(field.name, open_set))
+                notes.append(_names(field, open_set))
     made = dataclasses.make_dataclass(
         flags.__name__,
         [_field(field, member) for field, member in members.items()],
@@ -71,7 +71,9 @@ def parse(flags: type, name: str, arguments: list[str], about: str) -> Any:
         kw_only=True,
     )
     description = "\n\n".join([about, *notes, ANYWHERE])
-    given = tyro.cli(made, args=arguments, prog=f"promptax {name}", description=description)
+    choices = [f"--{field}" for field in members]
+    how = {"prog": f"promptax {name}", "description": description}
+    given = read_flags(made, arguments, choices, **how)
     _check_numbers(given)
     return given
 
@@ -120,24 +122,33 @@ def _chosen(
     field: dataclasses.Field, open_set: "OpenSet", name: str, arguments: list[str]
 ) -> tuple[Any, list[str]]:
     """What a field's flag chooses, and the other arguments."""
-    options = field.metadata.get("choice", Choice())
+    options = _options(field)
     if options.must_be_named and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{field.name}", *arguments]
     word, arguments = take(f"--{field.name}", arguments)
     help_is_asked = not {"-h", "--help"}.isdisjoint(arguments)
     expect(
         not options.must_be_named or word is not None or help_is_asked,
-        f"Expected promptax {name} NAME; got no name. {_names(field.name, open_set)}",
+        f"Expected promptax {name} NAME; got no name. {_names(field, open_set)}",
     )
     default = options.default or open_set.default
     return _member(open_set.base, default if word is None else word, options.make), arguments
 
 
-def _names(field: str, open_set: "OpenSet") -> str:
+def _options(field: dataclasses.Field) -> Choice:
+    return field.metadata.get("choice", Choice())
+
+
+def _names(field: dataclasses.Field, open_set: "OpenSet") -> str:
     from promptax import specs
 
     names = ", ".join(specs.members(open_set.base))
-    return f"--{field} NAME chooses among {names}; or JSON of the whole spec, or @FILE with it."
+    options = _options(field)
+    usual = "" if options.must_be_named else f" (default: {options.default or open_set.default})"
+    return (
+        f"--{field.name} NAME chooses among {names}{usual}; or JSON of the whole spec, or @FILE "
+        "with it."
+    )
 
 
 def _member(base: type, word: str, make: Callable[[type], Any]) -> Any:

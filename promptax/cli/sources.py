@@ -167,4 +167,13 @@ def _is_of_class(annotated: ast.AnnAssign) -> bool:
 
 
 def _summary(node: ast.Module | ast.ClassDef) -> str:
-    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+    return head(ast.get_docstring(node))
+
+
+def head(text: str | None) -> str:
+    """The first paragraph of a docstring on one line, without what leads over to a formula."""
+    line = " ".join((text or "").split("\n\n")[0].split())
+    if not line.endswith(":"):
+        return line
+    before, stop, _ = line.rpartition(". ")
+    return before + "." if stop else line[:-1] + "."

@@ -9,7 +9,7 @@ from promptax.specs import check
 
 
 class UCB1(TallyPolicy):
-    """Pulls every arm once, then the arm that maximises
+    """Pulls every arm once, then the one whose mean might still be the highest. It maximises
 
         mean[a] + (high - low) sqrt(2 ln n / pulls[a]),
 

@@ -1,12 +1,13 @@
 """What the command line takes: bad words are refused at once, and nothing is left behind."""
 
+import json
 import os
 
 import numpy as np
 import pytest
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 
-from promptax import files
+from promptax import cli, files
 from promptax.cli import fitting, saved, words
 from promptax.cli.arguments import NUMBERS
 from promptax.language.tokenizer import Tokenizer
@@ -35,6 +36,23 @@ MISTAKES = {
     "a plugin's path": (["list", "--plugin", "../x.py"], "Use PYTHONPATH=.. and --plugin x."),
     "two plugins in one": (["list", "--plugin", "a,b"], "Give --plugin once for each module."),
     "an empty plugin": (["list", "--plugin="], "no path"),
+    "half a network": (
+        [*SMALL[:3], "--plugin", "half", "--network", "half-done"],
+        "HalfDone in half was found but lacks embedding_width, output_width, torso; see",
+    ),
+    "a member that is none": (["list", "netwrks"], "got 'netwrks'. Did you mean 'networks'?"),
+    "a wrong value before what is missing": (
+        [*SMALL[:1], "--fit.steps", "1.5"],
+        "Expected a whole number; got '1.5'.",
+    ),
+    "nothing but what is missing": (SMALL[:1], "Expected --out STR; got none."),
+    "two letters swapped": ([*SMALL, "--tsak", "x"], "Did you mean --task instead of --tsak?"),
+    "a flag cut short": (
+        [*SMALL, "--task.conc", "1", "1"],
+        "Did you mean --task.concentration instead of --task.conc?",
+    ),
+    "commas": ([*SMALL, "--task.concentration", "8,2"], "Separate numbers by spaces: 8 2"),
+    "a page of what has none": (["report", "trained"], "trained was written by promptax pretrain."),
     "a broken plugin": (["list", "--plugin", "broken"], "'broken' ends in ZeroDivisionError"),
     "no folder": (["pretrain", "--out", ""], "path for --out; got an empty one"),
     "a circle of links": ([*SMALL[:2], "loop"], "leads somewhere; got loop"),
@@ -45,6 +63,12 @@ MISTAKES = {
     "the whole disk": (["pretrain", "--out", "/"], "a folder with a name"),
     "a command that acts": (["\x1b[2J"], "got '\\x1b[2J'"),
 }
+HALF = """
+from promptax.predictors import Architecture
+
+class HalfDone(Architecture):
+    width: int = 8
+"""
 
 
 @pytest.fixture
@@ -53,7 +77,9 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
-    for name, text in {"broken_spec": "{", "empty_spec": "{}"}.items():
+    (tmp_path / "half.py").write_text(HALF)
+    trained = json.dumps({"command": "promptax pretrain --out trained"})
+    for name, text in {"trained": trained, "broken_spec": "{", "empty_spec": "{}"}.items():
         files.write_text(tmp_path / name / "spec.json", text)
     return tmp_path
 
@@ -64,6 +90,20 @@ def test_mistakes_are_refused_at_once(mistake, capsys, place):
     arguments, expected = MISTAKES[mistake]
     assert expected in complaint(capsys, *arguments)
     assert [path for path in sorted(place.rglob("*")) if "__pycache__" not in str(path)] == before
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "told"),
+    [
+        ("error:", ValueError("Expected it."), "error: Expected it. Do this.\n"),
+        ("stopped:", KeyboardInterrupt(), "stopped. Do this.\n"),
+    ],
+)
+def test_advice_is_ours_alone(capsys, what, error, told):
+    error.add_note("-----\nFor simplicity, JAX has removed its internal frames from the traceback")
+    error.add_note("Do this.")
+    cli._complain(what, error)
+    assert capsys.readouterr().err == told
 
 
 def test_bounds_are_bounds():
