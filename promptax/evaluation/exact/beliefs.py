@@ -31,11 +31,14 @@ from scipy import sparse
 from promptax.evaluation.exact.enumeration import double_precision, expected_terms
 from promptax.protocol.birthdays import DRAWS, least_number, random_words
 from promptax.protocol.predictor import Predictor, State
-from promptax.specs import traced
+from promptax.specs import check, traced
 
 MOST_BELIEFS = 200_000  # after any one step: some seconds for a sequence of 50 tokens
+MOST_WORK = 2**25  # beliefs of all steps together: about a minute
+MOST_STEPS = 2**14  # each is a small program: a minute, too
 MOST_BYTES = 2**31  # of all states that may follow after one step
-MOST_DRAWN = 2**25  # symbols of all random words: 128 MB, and some times that to read them
+MOST_DRAWN = 2**25  # symbols of all random words: 128 MB
+PIECE = 256  # steps of them that are read at once, or 16,384 words would take more than 1 GB
 MANY = 1_000  # with more, it is worth a second to foresee whether there will be too many
 SIDE_BY_SIDE = (64, 1024)  # states that advance together: two programs for a kind of predictor
 BYTES_AT_ONCE = 2**28  # of the states that follow those
@@ -90,7 +93,13 @@ def merged_losses(
 
     Raises:
         TooManyBeliefs: there are more; the message says how many, and after how many steps.
+        ValueError: there are too many steps to follow beliefs through all of them.
     """
+    check(
+        length <= MOST_STEPS,
+        f"Expected at most {MOST_STEPS:,} steps where order matters, or where sequences are too "
+        f"long to count symbols instead; got {length:,}. {WAY_OUT}",
+    )
     with double_precision():
         same = judged is target and starts is None
         predictors = (traced(target),) if same else (traced(judged), traced(target))
@@ -290,9 +299,10 @@ def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most:
     )
     draws = min(DRAWS, BYTES_AT_ONCE // size)
     ahead = max(1, min(length - 1, MOST_DRAWN // max(1, draws)))
+    ahead -= ahead % PIECE if ahead > PIECE else 0
     words = random_words(predictors[0].symbols, ahead, draws)
     states, chances = zip(
-        *(_read(predictor, length, jnp.asarray(words)) for predictor in predictors), strict=True
+        *(_read(predictor, length, words) for predictor in predictors), strict=True
     )
     possible = np.flatnonzero(np.asarray(chances[-1]) > -np.inf)
     first, _ = distinct(take(jax.tree.map(np.asarray, states), possible))
@@ -304,12 +314,31 @@ def _foresee(predictors: tuple[Predictor, ...], layer: Layer, length: int, most:
         )
 
 
-@eqx.filter_jit
 def _read(
+    predictor: Predictor, length: int, words: Int[np.ndarray, "draw time"]
+) -> tuple[State, Float[Array, " draw"]]:
+    """The states behind words, and the words' log probabilities; read piece by piece."""
+    states, chances = _read_first(predictor, length, jnp.asarray(words[:, :PIECE]))
+    for begin in range(PIECE, words.shape[1], PIECE):
+        piece = jnp.asarray(words[:, begin : begin + PIECE])
+        states, more = _read_on(predictor, states, piece)
+        chances = chances + more
+    return states, chances
+
+
+@eqx.filter_jit
+def _read_first(
     predictor: Predictor, length: int, words: Int[Array, "draw time"]
 ) -> tuple[State, Float[Array, " draw"]]:
-    """The states behind words, and the words' log probabilities."""
     states, prediction = predictor.advance_batch(predictor.start(length), words)
+    return states, jnp.sum(prediction.of(words), axis=1)
+
+
+@eqx.filter_jit
+def _read_on(
+    predictor: Predictor, states: State, words: Int[Array, "draw time"]
+) -> tuple[State, Float[Array, " draw"]]:
+    states, prediction = jax.vmap(predictor.advance)(states, words)
     return states, jnp.sum(prediction.of(words), axis=1)
 
 
@@ -325,7 +354,15 @@ def _check_number(
     done: int,
     steps: int,
 ) -> None:
-    """Complain if the next step would take too long or too much memory."""
+    """Complain if the next step would take too long or too much memory, or all steps that are left
+    too long, even if the beliefs grew no more."""
+    work = count * (steps - done)
+    if work > MOST_WORK * max(1.0, most / MOST_BELIEFS):
+        raise TooManyBeliefs(
+            f"Expected at most {MOST_WORK:,} beliefs of {_names(predictors)} in all steps "
+            f"together; got {count:,} after {done:,} of {steps:,} steps, which makes {work:,}. "
+            f"{WAY_OUT}"
+        )
     pairs = zip(predictors, pools, strict=True)
     size = sum(_following_bytes(predictor, states) for predictor, states in pairs)
     if count <= most and size <= MOST_BYTES:
