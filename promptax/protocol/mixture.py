@@ -36,6 +36,16 @@ from promptax.protocol.prompted import Prompt, Prompted, Wrapper, rows_read
 from promptax.specs import Record, check, check_distribution, renamed_from
 
 RESPONSIBILITY = "responsibility"
+MOST_COMPONENTS = 256  # a target has fewer modes, and each is read by itself
+
+
+def check_components(count: int) -> None:
+    """Raise ValueError unless a mixture can have so many prompts."""
+    check(count >= 1, f"Expected at least 1 component; got {count}.")
+    check(
+        count <= MOST_COMPONENTS,
+        f"Expected a mixture of at most {MOST_COMPONENTS:,} prompts; got {count:,}.",
+    )
 
 
 class MixtureState(eqx.Module):

@@ -177,7 +177,7 @@ def test_what_cannot_be_mixed_says_so():
         log_chances(Ordered(), np.array([[0, 0]]), 3)
     with pytest.raises(ValueError, match="depends on counts"):
         prompt_mixtures(Sticky(), COIN, [1], 3)
-    with pytest.raises(ValueError, match="at least 1 prompt"):
+    with pytest.raises(ValueError, match="Expected prompt lengths from 0 up"):
         prompt_mixtures(COINS, COIN, [], 3)
     with pytest.raises(ValueError, match="Expected a target"):
         prompt_mixtures(COINS, Recorded(sequences=((0, 1),)), [1], 3)

@@ -244,6 +244,11 @@ def test_embedding_rows_are_no_evidence():
             "Expected at least 1 component; got 0.",
         ),
         (
+            lambda: PromptMixture(components=10**8),
+            ValueError,
+            "Expected a mixture of at most 256 prompts; got 100,000,000.",
+        ),
+        (
             lambda: PromptMixture(weights="free"),
             ValueError,
             "Expected one of 'equal', 'tuned' as PromptMixture.weights; got 'free'.",

@@ -21,6 +21,7 @@ from promptax.analysis.prompt_or_tune.verdict import limit, verdict
 from promptax.axes import NATS
 from promptax.checks import door
 from promptax.protocol.entries import predict
+from promptax.protocol.mixture import check_components
 from promptax.specs import check, check_whole_numbers, to_json
 from promptax.tasks.base import Task
 
@@ -113,7 +114,7 @@ def diagnose(
     suffices".
     """
     check_whole_numbers(components=components, longest=longest)
-    check(components >= 1, f"Expected at least 1 prompt in a mixture; got {components}.")
+    check_components(components)
     check(longest >= 0, f"Expected a longest length of at least 0 symbols; got {longest}.")
     check(tolerance > 0, f"Expected a tolerance above 0 nats; got {tolerance:g}.")
     expectations = exact_expectations(prior, target, length, steps)

@@ -27,6 +27,7 @@ from promptax.checks import door
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.best_set import best_set
 from promptax.evaluation.exact.final_counts import Finals, finals, log_chances, mixed_regret
+from promptax.protocol.mixture import check_components
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind, check_whole_numbers
 from promptax.tasks.base import Task
@@ -156,10 +157,10 @@ def prompt_mixtures(
     check_kind(prior, Task, "DirichletCategorical()")
     check_kind(target, Task, "CategoricalMixture()")
     check_whole_numbers(components=components, length=length)
+    check_components(components)
     check(
-        components >= 1 and len(prompt_lengths) > 0 and min(prompt_lengths) >= 0,
-        f"Expected at least 1 prompt and lengths from 0 up; got {components} and "
-        f"{list(prompt_lengths)}.",
+        len(prompt_lengths) > 0 and min(prompt_lengths) >= 0,
+        f"Expected prompt lengths from 0 up; got {list(prompt_lengths)}.",
     )
     check(
         prior.symbols == target.symbols and prior.has_bayes and prior.bayes().exchangeable,

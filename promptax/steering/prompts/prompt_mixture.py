@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 
 from promptax.fit.objectives import Objective
 from promptax.fit.settings import FitSettings
-from promptax.protocol.mixture import PromptedMixture
+from promptax.protocol.mixture import PromptedMixture, check_components
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompt
 from promptax.specs import argument, check
@@ -49,7 +49,7 @@ class PromptMixture(GradientTuner):
                 f"Expected a prompt tuner that gradients fit, such as SoftPrompt(); got "
                 f"{type(self.prompt).__name__}. To search over tokens: HardPromptMixture."
             )
-        check(self.components >= 1, f"Expected at least 1 component; got {self.components}.")
+        check_components(self.components)
         check(
             self.weights in ("equal", "tuned"),
             f"Expected weights 'equal' or 'tuned'; got {self.weights!r}.",

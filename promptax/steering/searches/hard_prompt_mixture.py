@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.evaluation.exact.best_set import best_set
-from promptax.protocol.mixture import mix
+from promptax.protocol.mixture import check_components, mix
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
 from promptax.steering.search import SearchProblem
 from promptax.steering.searches.hard_prompt import UNTRIED, ExhaustiveSearch, next_losses
 
@@ -38,7 +37,7 @@ class HardPromptMixture(ExhaustiveSearch):
     """Try all pairs up to that many; beyond, begin with the best single prompt."""
 
     def __check_init__(self) -> None:
-        check(self.components >= 1, f"Expected at least 1 component; got {self.components}.")
+        check_components(self.components)
 
     @classmethod
     def examples(cls) -> "tuple[HardPromptMixture, ...]":
