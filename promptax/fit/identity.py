@@ -96,9 +96,21 @@ def _digest_of_code(kind: type) -> str:
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     try:
         if kind.__module__ == "__main__" or file is None:
-            code = inspect.getsource(kind).encode()
+            code = _text(kind).encode()
         else:
             code = files.read_bytes(file)
     except (OSError, TypeError):
         return ""
     return hashlib.sha256(code).hexdigest()[:20]
+
+
+def _text(kind: type) -> str:
+    """The text of a class; before Python 3.13 that of its methods, if it stands in a notebook."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        methods = inspect.getmembers(kind, inspect.isfunction)
+        # what dataclasses write has no text, and the name <string> for a file
+        written = [m for _, m in methods if m.__code__.co_filename != "<string>"]
+        here = [method for method in written if method.__module__ == kind.__module__]
+        return "".join(map(inspect.getsource, here))

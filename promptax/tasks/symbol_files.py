@@ -201,6 +201,10 @@ def _measurements(symbols: list[str], rows: Rows) -> str:
 
 def _doubt(symbols: set[str], rows: Rows) -> str:
     """What may be no symbol of its own, in words; "" if there is nothing."""
+    named = [row[:1] == [sign] for sign in ">@" for row in rows.values()]
+    inside = {symbol for row in rows.values() for symbol in row[1:]}
+    if any(named) and not inside & {">", "@"}:
+        return "lines that begin with > or @ name sequences in FASTA and FASTQ files. Delete them"
     numbers = {symbol: float(symbol) for symbol in symbols if _is_number(symbol)}
     by_number: dict[float, list[str]] = {}
     for symbol, number in sorted(numbers.items()):
@@ -209,7 +213,7 @@ def _doubt(symbols: set[str], rows: Rows) -> str:
         if len(alike) > 1:
             return f"{alike} are the same number. Write it in one way"
     missing = [symbol for symbol in sorted(symbols) if symbol.lower() in MISSING]
-    if missing and all(_is_number(symbol) for symbol in symbols - set(missing)):
+    if missing and 0 < len(numbers) == len(symbols - set(missing)):
         return f"{missing[0]!r} among numbers says that one is missing. Cut the line there"
     tokens = [number for symbol, number in numbers.items() if symbol != "-1"]
     if "-1" not in symbols or len(tokens) < max(2, len(symbols) - 1) or min(tokens) < 0:
