@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.checks import door
+from promptax.evaluation.control_variates import check_results
 from promptax.predictors.base import Network
 from promptax.predictors.torso import Attended
 from promptax.protocol.outcomes import alphabet_of
@@ -185,14 +186,8 @@ def in_context_learning(results: xr.Dataset, early: int, late: int) -> xr.Datase
 
     Example: `in_context_learning(px.evaluate(key, {"network": network}, task), early=5, late=50)`
     """
+    check_results(results)
     axes = "predictor", "repetition"
-    wanted = {*axes, "sequence", "time"}
-    got = set(results["log_loss"].dims) if "log_loss" in results else set()
-    check(
-        got == wanted,
-        f"Expected log losses over {sorted(wanted)}, from promptax.evaluate; got "
-        f"{sorted(map(str, got)) if got else f'results of {list(results)}'}.",
-    )
     times = results["time"].values.tolist()
     check(
         early < late and {early, late} <= set(times),

@@ -25,9 +25,10 @@ def check_names(paths: Iterable[str], **tasks: Task) -> None:
     `paths`: of run folders, or of files in them. `tasks`: by the flags that name them, `target`
     first. Where either has no names, or a file is in no run folder, nothing is known to differ.
     """
-    whose = [(f"{path} was trained over", _names_of_run(Path(path))) for path in paths]
-    whose += [(f"--{flag} has", _names_of(task)) for flag, task in tasks.items()]
-    named = [(what, names) for what, names in whose if names]
+    runs = [(f"{path} was trained over", _names_of_run(Path(path))) for path in paths]
+    whose = [(f"--{flag} has", _names_of(task)) for flag, task in tasks.items()]
+    # of tasks nobody knows which one is odd, where no run says it
+    named = [run for run in runs if run[1]] or [one for one in whose if one[1]]
     for flag, task in tasks.items():
         path = getattr(task, "path", "") or f"--{flag}"
         for what, names in named:
@@ -35,7 +36,7 @@ def check_names(paths: Iterable[str], **tasks: Task) -> None:
                 _names_of(task) in ((), names),
                 f"Expected symbols of the same names; {what} {_listed(names)}; {path} has "
                 f"{_listed(_names_of(task))}. If the same are meant, give --{flag}.alphabet "
-                f"{_listed(names)}.",
+                f"{_listed(names)}; if others stand in their place, replace them in the file.",
             )
 
 

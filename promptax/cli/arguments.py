@@ -132,7 +132,24 @@ def _chosen(
         f"Expected promptax {name} NAME; got no name. {_names(field, open_set)}",
     )
     default = options.default or open_set.default
-    return _member(open_set.base, default if word is None else word, options.make), arguments
+    member = _member(open_set.base, default if word is None else word, options.make)
+    _expect_unread(field.name, member, arguments)
+    return member, arguments
+
+
+def _expect_unread(name: str, member: Any, arguments: list[str]) -> None:
+    """Complain about flags that say how to read a file which JSON has named: it was read already,
+    and what was read would only get other names."""
+    if isinstance(member, type) or not getattr(member, "path", ""):
+        return
+    for part in ("path", "alphabet"):
+        flag = f"--{name}.{part}"
+        given = any(word == flag or word.startswith(f"{flag}=") for word in arguments)
+        expect(
+            not given,
+            f"Expected {part} inside the JSON of --{name}, whose file {member.path} was read "
+            f"already; got {flag} beside it.",
+        )
 
 
 def _options(field: dataclasses.Field) -> Choice:

@@ -28,7 +28,7 @@ from jaxtyping import Float
 
 from promptax.axes import NATS, labelled, quartiles
 from promptax.checks import door, warn
-from promptax.specs import check
+from promptax.specs import check, check_kind
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
@@ -62,8 +62,13 @@ def regret(
     With fewer than 10 sequences for each column of X, only m = t-1 and m = t are used; if that is
     still too many, or with `controls=False`, the estimate is the plain one.
 
-    Raises ValueError for a reference that is unknown, repeated, or not finite throughout.
+    Raises ValueError for a reference that is unknown, repeated, or not finite throughout, and for
+    results of something else than `evaluate`.
     """
+    check_results(results)
+    check(
+        "repetitions" in results, "Expected `repetitions` beside losses, as from promptax.evaluate."
+    )
     losses = results["log_loss"].transpose("predictor", "repetition", "sequence", "time").values
     names = [str(name) for name in results["predictor"].values]
     repetitions = results["repetitions"].values.astype(int)
@@ -106,6 +111,20 @@ def warn_of_nan(
             f"Expected losses that are numbers; got NaN of {', '.join(words)}: what diverged, or "
             "grew beyond float32. Leave it out, or train it with a lower learning rate."
         )
+
+
+def check_results(results: "xr.Dataset") -> None:
+    """Complain about what is no table of `evaluate`."""
+    import xarray as xr  # takes long
+
+    check_kind(results, xr.Dataset, "promptax.evaluate(key, {'name': predictor}, task)")
+    axes = {"predictor", "repetition", "sequence", "time"}
+    got = set(results["log_loss"].dims) if "log_loss" in results else set()
+    check(
+        got == axes,
+        f"Expected log losses over {sorted(axes)}, from promptax.evaluate; got "
+        f"{sorted(map(str, got)) if got else f'results of {list(results)}'}.",
+    )
 
 
 def regret_of_spans(

@@ -213,7 +213,8 @@ def _doubt(symbols: set[str], rows: Rows) -> str:
         if len(alike) > 1:
             return f"{alike} are the same number. Write it in one way"
     missing = [symbol for symbol in sorted(symbols) if symbol.lower() in MISSING]
-    if missing and 0 < len(numbers) == len(symbols - set(missing)):
+    others = symbols - set(missing)
+    if missing and others and all(map(_is_number, others)):
         return f"{missing[0]!r} among numbers says that one is missing. Cut the line there"
     tokens = [number for symbol, number in numbers.items() if symbol != "-1"]
     if "-1" not in symbols or len(tokens) < max(2, len(symbols) - 1) or min(tokens) < 0:

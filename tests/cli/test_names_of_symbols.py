@@ -1,9 +1,12 @@
 """What commands say where a run and a target call their symbols by other names."""
 
+import json
+
 import pytest
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 
 import promptax as px
+from promptax import specs
 from promptax.experiments import run_folder
 from promptax.tasks import Categorical, DirichletCategorical, Recorded
 
@@ -33,10 +36,13 @@ def test_names_of_symbols_must_match(base, tmp_path, capsys):
     ):
         text = complaint(capsys, *arguments, *target, tmp_path / "xy.txt")
         assert f"{path} was trained over a b; {tmp_path / 'xy.txt'} has x y." in text
-        assert text.endswith("give --target.alphabet a b.")
+        assert "give --target.alphabet a b;" in text
     named = [*target, tmp_path / "xy.txt", "--target.alphabet", "a", "b"]
     assert "line 1" in complaint(capsys, "evaluate", base, *named)
     (tmp_path / "xy.txt").write_text("bab\n")
+    read = specs.to_json(Recorded(path=str(tmp_path / "xy.txt")))
+    beside = ["--target", json.dumps(read), "--target.alphabet", "b", "a"]
+    assert "Expected alphabet inside the JSON" in complaint(capsys, "evaluate", base, *beside)
     run("evaluate", base, *named, "--sequences", 4, "--length", 3)
     said = capsys.readouterr()
     assert "Recorded: 2 symbols, 1 sequences of 3 steps" in said.err

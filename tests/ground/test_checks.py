@@ -60,6 +60,7 @@ SPECS = {
     "BernoulliBandit(prior=(2e-38, 1.0))": "Expected a prior of 0 or at least 1e-36",
     "EpsilonGreedy(nan)": "Expected a number as EpsilonGreedy.exploration; got nan.",
     "Recorded(sequences=[[2**30, 0]])": "Expected tokens below 1,048,576",
+    "px.regret(len)": "Expected a Dataset, such as promptax.evaluate(key, {'name': predictor}",
     "px.evaluate(key, {}, COINS, 4.5)": "Expected sequences, a whole number; got 4.5.",
     "px.evaluate(0, {}, COINS)": "Expected one random key, such as jax.random.key(0); got int 0.",
     "px.pretrain(key, LSTM, COINS)": "Expected an architecture such as Transformer(width=128); got "

@@ -305,6 +305,7 @@ REFUSED = {
     "gzip": (b"\x1f\x8b\x08\0", "is compressed by gzip. Unpack"),
     "a spreadsheet": (b"PK\x03\x04\x14\0", "is a zip archive"),
     "a table": (b"PAR1\x15\x04\x15", "is a Parquet table"),
+    "FASTA": (b">s1\nACGT\n>s2\nGGTA\n", "name sequences in FASTA"),
     "no text": (b"\x7fELF\0\0\1\n", "zero bytes"),
     "UTF-16 without a mark": ("01\n".encode("utf-16-le"), "zero bytes"),
     "Latin-1": (b"0,1\ncaf\xe9,1\n", "other bytes in line 2"),

@@ -21,7 +21,7 @@ from promptax.language.word_tasks.exam import Exam, Scores
 from promptax.language.word_tasks.pairs import Pair, Split
 from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
-from promptax.specs import check
+from promptax.specs import check, check_kind
 from promptax.steering.gradient import GradientTuner
 
 SHOTS = (0, 1, 2, 5, 10)
@@ -199,6 +199,7 @@ def summarise(scores: xr.Dataset) -> xr.Dataset:
     inputs; `between`, its standard deviation between draws or repetitions. With labels also
     `label_accuracy` and `label_log_loss`, among the labels alone.
     """
+    check_kind(scores, xr.Dataset, "few_shot(predictor, exam)")
     repeated = next(axis for axis in ("draw", "repetition") if axis in scores.dims)
     loss = scores["log_loss"]
     by_input = loss.mean(repeated)
