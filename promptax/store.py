@@ -261,14 +261,16 @@ class OtherRun(StoreError):
 
     @property
     def has_other_weights_alone(self) -> bool:
-        """Whether the two differ in their first weights, and in nothing else."""
+        """Whether the two differ in their first weights, or in the code of members that are not
+        promptax's, and in nothing else."""
         try:
             there, wanted = (json.loads(identity) for identity in (self.there, self.wanted))
         except json.JSONDecodeError:
             return False
         if not (isinstance(there, dict) and isinstance(wanted, dict)):
             return False
-        return {**there, "weights": None} == {**wanted, "weights": None}
+        anew = {"weights": None, "code": None}
+        return {**there, **anew} == {**wanted, **anew}
 
 
 class OtherArrays(StoreError):
@@ -352,6 +354,8 @@ def _difference(there: str, this_run: str) -> str:
         return f"its identity is {there!r}, this run's is {this_run!r}"
     differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
     name = differ[0] if differ else ""
+    if name.startswith("['code']"):
+        return f"the file of {name.split(repr('code') + ']')[1][2:-2]} was changed since"
     return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -114,9 +115,9 @@ class _Unfinished:
                     error.wanted,
                 ) from error
             warn(
-                f"{self.path} was begun from other first weights, and is the same otherwise: "
-                "another version or processor can draw them with other last digits. The fit starts "
-                "anew."
+                f"{self.path} was begun from other first weights, or by other code of a member of "
+                "yours, and is the same otherwise: another version or processor can draw weights "
+                "with other last digits. The fit starts anew."
             )
         except store.OtherArrays as error:
             warn(f"{error} The fit does so, and replaces what was saved.")
@@ -164,7 +165,8 @@ def _outcome(
         kept = ""
         if folder is not None:
             place = unfinished_path(folder, from_json(description)) / TRACEBACK
-            kept = f"; all of it is in {files.write_text(place, traceback.format_exc())}"
+            with contextlib.suppress(OSError):  # a full disk is no reason to end all others
+                kept = f"; all of it is in {files.write_text(place, traceback.format_exc())}"
         return Failure(_reason(error) + kept)
 
 
@@ -224,4 +226,5 @@ def _reason(error: BaseException) -> str:
 def _is_of_others(filename: str) -> bool:
     """Whether code is of promptax, of a library, of Python, or in no file."""
     roots = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"))
-    return "site-packages" in filename or filename.startswith(("<", *roots))
+    within = [f"{root}{os.sep}" for root in roots]
+    return "site-packages" in filename or filename.startswith(("<", *within))

@@ -10,7 +10,9 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,7 +25,7 @@ from jaxtyping import Array
 from promptax import files
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
-from promptax.specs import Arrays, to_json
+from promptax.specs import Arrays, plugins, to_json
 from promptax.tasks.base import Task
 
 Tree = Any
@@ -64,17 +66,28 @@ def _digest(tree: Tree) -> str:
 
 
 def code_of(thing: Any) -> dict[str, str]:
-    """Digests of the code of all classes in a tree of records that are not of promptax, by module.
+    """Digests of the code of all classes in a tree of records that are yours, by module: not of
+    promptax, and not of a library that is no plugin.
 
     The whole file counts, since a class calls what stands beside it; not what that file imports. Of
     a script that is run, and of a notebook, the text of the class alone counts.
     """
-    guests = {kind for kind in _classes(thing) if kind.__module__.split(".")[0] != "promptax"}
+    guests = {kind for kind in _classes(thing) if _is_guest(kind)}
     named = sorted((kind.__module__, kind.__qualname__, _digest_of_code(kind)) for kind in guests)
     return {
         f"{module}.{name}" if module == "__main__" else module: digest
         for module, name, digest in named
     }
+
+
+def _is_guest(kind: type) -> bool:
+    """Whether a class is of a plugin, or of a file that is not installed."""
+    package = kind.__module__.split(".")[0]
+    if package == "promptax" or package in {name.split(".")[0] for name in plugins}:
+        return package != "promptax"
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    installed = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
+    return not file.startswith(tuple(f"{root}{os.sep}" for root in installed))
 
 
 def _classes(thing: Any) -> Iterator[type]:

@@ -105,7 +105,7 @@ def test_a_fit_that_other_versions_began_starts_anew(begin, tmp_path):
     with lock:
         checkpoint.save(THEIRS, {"step": 3})
         assert checkpoint.restore(THEIRS, {"step": 0}) == {"step": 3}
-        with pytest.warns(UserWarning, match="begun from other first weights, and is the same"):
+        with pytest.warns(UserWarning, match="begun from other first weights, or by other code"):
             assert checkpoint.restore(OURS, {"step": 0}) is None
         with pytest.warns(UserWarning, match=r"Expected \['step'\].*start anew. The fit does so"):
             assert checkpoint.restore(THEIRS, {"step": np.zeros(2)}) is None
