@@ -227,7 +227,7 @@ def test_files_that_are_missing_or_cut_are_named(tmp_path, base):
     with pytest.raises(FileNotFoundError, match=r"adapter_model\.bin.*pickle"):
         load_adapter(folder, base)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="Expected to write"):
+    with pytest.raises(ValueError, match="to lie in folders"):
         save_adapter(tmp_path / "file", scrambled(TUNERS["soft prompt"], base))
 
 

@@ -325,7 +325,7 @@ def test_other_bytes_and_missing_files_are_refused(word, tmp_path):
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Texts(path=str(path), tokenizer=word)
-    near = re.escape(f"there is none. Did you mean {path.name!r}?")
+    near = re.escape(f"there is none. Did you mean {str(path)!r}?")
     with pytest.raises(FileNotFoundError, match=near):
         Texts(path=str(tmp_path / "mein.txt"), tokenizer=word)
 
