@@ -83,8 +83,10 @@ def code_of(thing: Any) -> dict[str, str]:
 def _is_guest(kind: type) -> bool:
     """Whether a class is of a plugin, or of a file that is not installed."""
     package = kind.__module__.split(".")[0]
-    if package == "promptax" or package in {name.split(".")[0] for name in plugins}:
-        return package != "promptax"
+    if package == "promptax":
+        return False
+    if package in {name.split(".")[0] for name in plugins}:
+        return True
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
     installed = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
     return not file.startswith(tuple(f"{root}{os.sep}" for root in installed))

@@ -18,6 +18,7 @@ from promptax.evaluation.exact.enumeration import double_precision
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import Uniform
+from promptax.specs import traced
 from promptax.tasks import (
     Categorical,
     CategoricalMixture,
@@ -191,3 +192,14 @@ def test_where_order_matters_long_sequences_are_exact_or_refused():
     np.testing.assert_allclose(best.best_regret, after, atol=1e-9)
     with pytest.raises(ValueError, match=r"most 200,000 .*TreePosterior.* or more after 49"):
         promptability(ContextTree(depth=3), ContextTree(depth=3))
+
+
+def test_words_are_read_piece_by_piece_as_at_once(monkeypatch):
+    words = np.random.default_rng(0).integers(0, 2, (5, 11))
+    with double_precision():
+        bayes = traced(MarkovChain()).bayes()
+        states, chances = beliefs._read(bayes, 12, words)
+        monkeypatch.setattr(beliefs, "PIECE", 4)
+        again, by_pieces = beliefs._read(bayes, 12, words)
+    np.testing.assert_allclose(by_pieces, chances, rtol=1e-12)
+    laws.same(again, states, rtol=1e-12)
