@@ -88,13 +88,13 @@ def _base_of(folder: Path) -> str:
     base = str(files.read_json(folder / "spec.json").get("predictor", ""))
     check(base != "", f"Expected the name of a predictor in {folder}/spec.json; got none.")
     around = [Path(), *folder.absolute().parents]
-    near = next((str(place / base) for place in around if (place / base).exists()), base)
+    near = next((str(place / base) for place in around if (place / base).exists()), "")
     check(
-        text_model.is_named(near),
+        near != "" or text_model.is_named(base),
         f"Expected the name of a language model as predictor in {folder}/spec.json; got {base!r}, "
         "which is none, here or in a folder above.",
     )
-    return near
+    return near or base
 
 
 def one_predictor(path: str) -> Predictor:
