@@ -71,6 +71,7 @@ def losses_of_all_prompts(length):
     ]
 
 
+@pytest.mark.slow
 @every_search
 def test_no_search_reports_less_than_the_exhaustive_optimum(search):
     """Where all sequences are the same, a prompt has one loss, whatever the batch; a prompt that

@@ -198,6 +198,7 @@ def test_the_oracle_looks_back_as_far_as_it_says(task):
     )
 
 
+@pytest.mark.slow
 @every_exact_task_of_rows
 def test_bayes_equals_brute_force_for_beginnings_of_random_sequences(task):
     def losses_of(prediction, inputs):
@@ -232,6 +233,7 @@ def test_bayes_equals_brute_force_for_every_sequence(task):
     np.testing.assert_allclose(total, evidence[:, -1], atol=1e-5)
 
 
+@pytest.mark.slow
 @every_exact_task
 def test_merged_beliefs_lose_what_every_sequence_does(task):
     """Expected losses [time]: sums over beliefs, of which equal ones are read once, and over all

@@ -58,6 +58,7 @@ def test_numbers_are_told_by_cosines_and_distances_too():
     ]
 
 
+@pytest.mark.slow
 def test_a_network_is_judged_after_its_inner_steps():
     """By the exact expectation, which a model without memory has, and beside itself as it is. Their
     rate is chosen on other sequences: one is far too long, one so short that nothing changes."""

@@ -42,6 +42,7 @@ def learned():
     return choices.learn(KEY, RNN(width=3), OneLogit(), DATA, RATING, held_out=CLEAN)
 
 
+@pytest.mark.slow
 def test_gradients_go_through_the_models_steps():
     """Against finite differences in float64, through two steps of Adam of two models."""
     with enumeration.double_precision():
@@ -67,6 +68,7 @@ def test_gradients_go_through_the_models_steps():
         np.testing.assert_allclose(float(slope), float(difference), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rater_tells_sequences_from_noise():
     good, bad = sequences(CLEAN, 1), sequences(NOISE, 2)
     rater = learned().rater
@@ -105,6 +107,7 @@ def test_the_loss_of_what_is_kept_is_divided_by_its_share():
     np.testing.assert_allclose(losses(np.sort(scores), readout, 0.25), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rater_that_diverges_is_stopped_and_not_trained_on():
     choices, steps = (
         DataRater(inner_rate=1e30, models=1),

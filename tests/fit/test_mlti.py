@@ -31,6 +31,7 @@ def test_a_mixture_is_linear_and_a_share_of_one_is_the_first_task():
         same(mix(first, second, shares, outcome).observations, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_sequence_has_one_share():
     drawn = np.asarray(MLTI(mixed=1.0).draw(COINS, KEYS, 6).observations)
     same(drawn.sum(-1), np.ones((3, 6)), rtol=1e-6)
@@ -61,6 +62,7 @@ def test_weights_over_symbols_take_room_for_each_of_them():
         px.pretrain(KEYS[0], RNN(width=2), many, settings, objective=MLTI(support=3))
 
 
+@pytest.mark.slow
 def test_gradients_of_mixed_symbols_are_finite_differences():
     """In float64, through two inner steps; without mixtures the loss is that of MAML."""
     with enumeration.double_precision():

@@ -26,6 +26,7 @@ def in_double(tree):
     return jax.tree.map(lambda leaf: leaf.astype(float), tree)
 
 
+@pytest.mark.slow
 def test_steps_of_the_prompt_are_those_by_hand():
     """gate=1 is first-order MAML on the prompt; what is learned has the slope of the loss."""
     with enumeration.double_precision():
@@ -76,6 +77,7 @@ def test_steps_of_the_prompt_are_those_by_hand():
         np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_start_is_tuned_and_the_network_stays():
     network = RNN(width=3).build(KEY, 2)
     settings = px.FitSettings(steps=3, batch=4, length=8)

@@ -34,6 +34,7 @@ DECODERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
 def test_pieces_of_text_together_are_the_text(decoder):
     vocabulary = {word: number for number, word in enumerate(WORDS)}

@@ -85,6 +85,7 @@ def test_predictions_are_those_of_the_equations(tied):
     np.testing.assert_allclose(px.predict(net, TOKENS), plainly(net, TOKENS), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_many_weights_read_all_prompts_of_a_search_at_once(monkeypatch, count):
     """The last token of a sequence is predicted, not read; three prompts make pieces of two. One

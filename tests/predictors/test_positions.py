@@ -81,6 +81,7 @@ def recomputed(spec, network, tokens):
     return (scores - np.log(np.exp(scores).sum(1, keepdims=True)))[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_transformer_equals_its_description_in_numpy(name):
     spec = CASES[name]

@@ -150,6 +150,7 @@ def recomputed(network, tokens, read_layer):
 CASES = [(spec, by_hand) for member, by_hand in BY_HAND.items() for spec in member.examples()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "by_hand"), CASES, ids=[str(spec) for spec, _ in CASES])
 def test_a_network_equals_its_description_in_numpy(spec, by_hand):
     network = jax.tree.map(np.asarray, built(spec))

@@ -25,6 +25,7 @@ def run(**changes):
     return intern_prompt(jax.random.key(1), **arguments | changes)
 
 
+@pytest.mark.slow
 def test_each_stage_reads_less_of_the_prompt_and_the_last_one_none(tmp_path, monkeypatch):
     log, ends = MetricsFile(tmp_path / "metrics.jsonl"), []
     monkeypatch.setattr(log, "close", lambda: ends.append("closed"))

@@ -85,6 +85,7 @@ def test_a_beam_holds_each_prediction_once():
     assert abs(beam.gap[0, -1]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "steps"),
     [
