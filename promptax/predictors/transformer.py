@@ -20,10 +20,13 @@ from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.attention import (
     Distance,
+    Found,
     Heads,
     KeptRows,
+    Past,
     append,
     attention,
+    find,
     rotated,
     rotation,
 )
@@ -200,6 +203,10 @@ class Memory(KeptRows):
     def rows_read(self) -> int | Array:
         return self.keys[0].shape[-2] if self.filled is None else self.filled
 
+    def of_block(self, index: int) -> Past:
+        """Keys and values of one block, and how many of their rows count (None: all)."""
+        return self.keys[index], self.values[index], self.filled
+
 
 class TransformerTorso(Torso):
     """The blocks of a Transformer, one after the other."""
@@ -227,22 +234,29 @@ class TransformerTorso(Torso):
         return self._read(state, rows)
 
     def _read(self, state: Memory, rows: Array) -> tuple[Memory, Array, Internals]:
-        hidden = rows + self._places(state.rows_read(), *rows.shape[-2:])
-        return self._through(state, hidden, self.blocks[0].projections(hidden, self.heads))
+        first = state.rows_read()
+        hidden = rows + self._places(first, *rows.shape[-2:])
+        given = self._turned(self.blocks[0].projections(hidden, self.heads), first)
+        return self._through(state, hidden, given)
 
     def advance_tokens(
         self, state: Memory, table: Table, tokens: BatchTokens
     ) -> tuple[Memory, BatchOutputs, Internals]:
         """A symbol at a position gives one and the same row in every sequence: what the first
-        block computes from single rows is computed for symbol × time rows, once for a batch."""
+        block computes from single rows, and finds in the rows that all sequences share, is computed
+        for symbol × time rows, once for a batch. So long prompts cost the first block nothing."""
         places = self._places(state.rows_read(), tokens.shape[-1], table.shape[1])
         distinct = table[:, None] + places
 
         def look_up(rows: Array) -> Array:
             return choose(rows, tokens)
 
-        given = self.blocks[0].projections(distinct, self.heads)
-        return self._through(state, look_up(distinct), jax.tree.map(look_up, given))
+        first = state.rows_read()
+        given = self._turned(self.blocks[0].projections(distinct, self.heads), first)
+        past, found = state.of_block(0), None
+        if state.filled is None and state.rows_read():
+            found = jax.tree.map(look_up, find(given[0], past, self._distance))
+        return self._through(state, look_up(distinct), jax.tree.map(look_up, given), found)
 
     def _places(self, first: int | Array, rows: int, width: int) -> Float[Array, "rows width"]:
         """What is added to rows at the positions first, first + 1, …; one row where nothing is."""
@@ -273,15 +287,18 @@ class TransformerTorso(Torso):
         return Distance(slopes if self.positions == "alibi" else None, self.window)
 
     def _through(
-        self, state: Memory, hidden: Array, first: Projections
+        self, state: Memory, hidden: Array, given: Projections, found: Found | None = None
     ) -> tuple[Memory, Array, Internals]:
-        """All blocks, given the first one's projections of the rows [..., time, width]."""
+        """All blocks, given the first one's projections of the rows [..., time, width], and what
+        its queries find in the past rows if that is known."""
         keys, values, internals = [], [], {}
         for index, block in enumerate(self.blocks):
-            given = block.projections(hidden, self.heads) if index else first
-            query, key, value = self._turned(given, state.rows_read())
-            past = state.keys[index], state.values[index], state.filled
-            attended = attention(query, key, value, past, distance=self._distance)
+            if index:
+                projected = block.projections(hidden, self.heads)
+                given, found = self._turned(projected, state.rows_read()), None
+            query, key, value = given
+            past, distance = state.of_block(index), self._distance
+            attended = attention(query, key, value, past, distance=distance, found=found)
             attended = block.attention_output(attended)
             hidden = block.behind_attention(hidden + attended)
             keys.append(append(state.keys[index], key, state.filled))

@@ -135,9 +135,10 @@ def test_the_two_ways_of_reading_agree():
     assert jnp.allclose(ours.context.values, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
-    """Per sequence, one more row costs attention's two products, forwards and twice backwards, and
-    the softmax; reading it would cost 12 width² multiplications, three times."""
+def test_a_longer_prompt_costs_a_sequence_nothing():
+    """Attention to it is computed for symbols and positions, once for a batch. For each sequence it
+    would be two products, forwards and twice backwards; reading the row there would cost 12 width²
+    multiplications, three times."""
     short, long, few, many = 8, 40, 4, 16
 
     def each_row_each_sequence(way):
@@ -148,7 +149,7 @@ def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
     theirs = each_row_each_sequence(naive)
     keys = 3 * 2 * 2 * TIME * WIDTH
     reading = 3 * 2 * 12 * WIDTH**2
-    assert ours <= 1.3 * keys, f"{ours:.0f} operations; attention to a key takes {keys}"
+    assert abs(ours) <= 0.01 * keys, f"{ours:.0f} operations; attention to a key takes {keys}"
     assert theirs >= reading, f"{theirs:.0f} operations; reading a row takes {reading}"
     print(f"each row of the prompt, each sequence: {ours:.0f} here, {theirs:.0f} if read anew")
 
@@ -156,15 +157,13 @@ def test_a_longer_prompt_costs_each_sequence_no_more_than_its_keys():
 @optimised
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_nothing_of_the_prompt_exists_once_for_each_sequence(name):
-    """In the compiled program only attention's weights have a prompt and a sequence axis."""
+    """In the compiled program of networks of one block, no array has axes for both."""
     batch, length = 11, 13
     made = program(SoftPrompt(length=length), name)
     text = lowered(made, batch).compile().as_text()
     found = {tuple(map(int, s.split(","))) for s in re.findall(r"\w\d+\[(\d+(?:,\d+)+)\]", text)}
     read = {length, length + 1, length + TIME, length + 1 + TIME}  # with the begin row, with data
-    both = {tuple(sorted(s)) for s in found if batch in s and read & set(s)}
-    attention = {tuple(sorted((batch, 2, TIME, length + 1)))}
-    assert both == (attention if name == "Transformer" else set())
+    assert not {shape for shape in found if batch in shape and read & set(shape)}
 
 
 # --- nothing for frozen weights -------------------------------------------------------------

@@ -39,6 +39,25 @@ class Distance(NamedTuple):
 ANY_DISTANCE = Distance()
 
 
+class Found(NamedTuple):
+    """What queries find in rows of the past, to be put beside what they find in later rows.
+
+    Scores are taken relative to the highest one, `top`: `total` is the sum of the exponentials,
+    `mixed` that of the values, each times its exponential.
+    """
+
+    top: Float[Array, "*batch head row 1"]
+    total: Float[Array, "*batch head row 1"]
+    mixed: Values
+
+
+def find(query: Queries, past: Past, distance: Distance = ANY_DISTANCE) -> Found:
+    """What queries find in the past rows alone, as `attention` takes it: for queries that many
+    sequences have in common."""
+    scores = _past_scores(query, past, distance)
+    return _weighted(scores, _top(scores), past)
+
+
 def attention(
     query: Queries,
     key: Heads,
@@ -46,6 +65,7 @@ def attention(
     past: Past,
     groups: int = 1,
     distance: Distance = ANY_DISTANCE,
+    found: Found | None = None,
 ) -> Float[Array, "*batch time width"]:
     """Causal attention of new rows to the past rows and to each other.
 
@@ -53,33 +73,56 @@ def attention(
     queries are [head, group × time, head_width] then. `past`, which all sequences share: keys and
     values [head, row, head_width], and how many of the rows count (None: all). A long past is
     attended to block by block, as far as its rows count (partial sums as in Milakov and Gimelshein
-    2018). Distances are counted in rows, for one group alone.
+    2018). Distances are counted in rows, for one group alone. `found` is what the queries find in
+    the past rows, where that is known.
     """
     new = key.shape[-2]
     products = query @ jnp.swapaxes(key, -1, -2)
     earlier = jnp.tile(jnp.tril(jnp.ones((new, new), bool)), (groups, 1))
     products = products + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
     rows, filled = past[0].shape[-2], past[2]
-    places = jnp.arange(new)[:, None]
     if distance != ANY_DISTANCE:
-        products = products + distance.change(places - jnp.arange(new))
-        places = places + (rows if filled is None else filled)
+        products = products + distance.change(jnp.arange(new)[:, None] - jnp.arange(new))
     if rows == 0:
         return _side_by_side(jax.nn.softmax(products) @ value, groups)
     if filled is not None and rows > BLOCK:
         return _side_by_side(
-            _block_by_block(query, products, value, past, filled, places, distance), groups
+            _block_by_block(query, products, value, past, filled, distance), groups
         )
-    shared = jnp.einsum("...htd,hsd->...hts", query, past[0])
+    if found is None:
+        scores = _past_scores(query, past, distance)
+        found = _weighted(scores, _top(products, scores), past)
+    else:
+        top = jnp.maximum(_top(products), found.top)
+        before = jnp.exp(found.top - top)
+        found = Found(top, found.total * before, found.mixed * before)
+    products = jnp.exp(products - found.top)
+    mixed = products @ value + found.mixed
+    total = jnp.sum(products, axis=-1, keepdims=True) + found.total
+    return _side_by_side(mixed / total, groups)
+
+
+def _places(time: int, past: Past) -> Int[Array, "time 1"]:
+    """Where new rows stand, counted from the first past row."""
+    rows, filled = past[0].shape[-2], past[2]
+    return jnp.arange(time)[:, None] + (rows if filled is None else filled)
+
+
+def _past_scores(query: Queries, past: Past, distance: Distance) -> Array:
+    """Scores of the past rows, -inf for those that do not count."""
+    rows, filled = past[0].shape[-2], past[2]
+    scores = jnp.einsum("...htd,hsd->...hts", query, past[0])
     if distance != ANY_DISTANCE:
-        shared = shared + distance.change(places - jnp.arange(rows))
+        scores = scores + distance.change(_places(query.shape[-2], past) - jnp.arange(rows))
     if filled is not None:
-        shared = jnp.where(jnp.arange(rows) < filled, shared, -jnp.inf)
-    top = _top(products, shared)
-    products, shared = jnp.exp(products - top), jnp.exp(shared - top)
-    mixed = products @ value + jnp.einsum("...hts,hsd->...htd", shared, past[1])
-    total = jnp.sum(products, axis=-1) + jnp.sum(shared, axis=-1)
-    return _side_by_side(mixed / total[..., None], groups)
+        scores = jnp.where(jnp.arange(rows) < filled, scores, -jnp.inf)
+    return scores
+
+
+def _weighted(scores: Array, top: Array, past: Past) -> Found:
+    weights = jnp.exp(scores - top)
+    mixed = jnp.einsum("...hts,hsd->...htd", weights, past[1])
+    return Found(top, jnp.sum(weights, axis=-1, keepdims=True), mixed)
 
 
 def _block_by_block(
@@ -88,13 +131,12 @@ def _block_by_block(
     value: Heads,
     past: Past,
     filled: Array,
-    places: Int[Array, "time 1"],
     distance: Distance,
 ) -> Queries:
     """The mean of values that `attention` computes, block by block. Blocks without a row that
     counts are skipped."""
     keys, values, _ = past
-    rows = keys.shape[-2]
+    rows, places = keys.shape[-2], _places(query.shape[-2], past)
     wide = jnp.promote_types(products.dtype, jnp.float32)  # sums of many blocks
     products = products.astype(wide)
     top = _top(products)
@@ -126,8 +168,10 @@ def _block_by_block(
 
 
 def _top(*scores: Array) -> Array:
-    """The highest score of each row of queries, which no derivative passes."""
-    highest = [jnp.max(part, axis=-1, keepdims=True, initial=-jnp.inf) for part in scores]
+    """The highest score of each row of queries, which no derivative passes; where no row counts,
+    the lowest number, since -inf times 0 would be NaN."""
+    least = jnp.finfo(scores[0].dtype).min
+    highest = [jnp.max(part, axis=-1, keepdims=True, initial=least) for part in scores]
     return jax.lax.stop_gradient(functools.reduce(jnp.maximum, highest))
 
 
