@@ -109,7 +109,7 @@ def test_so_do_all_of_them(study, scale, digest):
         (Akyurek2022(), "256b8371a8e5cf9e1034"),
         (Genewein2023(), "8e0ebf514efe46923856"),
         (GrauMoya2024(), "fbf47080ec20c989ec81"),
-        (LearningToLearn(), "f091869dad12e873f04b"),
+        (LearningToLearn(), "2663c4a9b875d11cac1a"),
         (Reddy2023(), "0517392c859cc34ca8b5"),
         (Wurgaft2025(), "dbce0cfece571fe92c9e"),
     ],

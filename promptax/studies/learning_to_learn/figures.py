@@ -18,6 +18,7 @@ from promptax.studies.learning_to_learn.claims import (
     ONE,
     POINTS,
     SINE_ORDER,
+    SINE_ORDER_LONGER,
     SINES,
     SOURCES,
     SYMBOLS,
@@ -57,8 +58,14 @@ def parts(reader: Reader) -> list[Part]:
     sections = [Part("Which kind wins", f"{said} {_ABOUT}", [], table)]
     drawn = [_regret(reader, source) for source in sources]
     sections.append(Part("Regret over observations", "", drawn))
-    if all(kind in kinds_on(reader, SINES) for kind in SINE_ORDER):
-        sections.append(Part("Four starts on sines", "", [_starts(reader)]))
+    measured = kinds_on(reader, SINES)
+    starts = [
+        _starts(reader, kinds, how)
+        for how, kinds in (("tokens", SINE_ORDER), ("sequences", SINE_ORDER_LONGER))
+        if all(kind in measured for kind in kinds)
+    ]
+    if starts:
+        sections.append(Part("Four starts on sines", "", starts))
     return sections
 
 
@@ -137,10 +144,11 @@ def _regret(reader: Reader, source: str) -> tuple[str, Figure]:
     return f"Regret on {source} at the end: {said}.", figure
 
 
-def _starts(reader: Reader) -> tuple[str, Figure]:
+def _starts(reader: Reader, order: tuple[str, ...], how: str) -> tuple[str, Figure]:
+    """Four kinds of training on sines, with as many tokens or sequences each."""
     kinds = kinds_on(reader, SINES)
     curves = {}
-    for kind in SINE_ORDER:
+    for kind in order:
         across, network = _mean_curve(kinds[kind], SINES, NETWORK, "per_step")
         exact = _mean_curve(kinds[kind], SINES, BAYES, "per_step")[1]
         curves[kind] = across, network - exact
@@ -151,7 +159,7 @@ def _starts(reader: Reader) -> tuple[str, Figure]:
     return (
         f"Nats above exact Bayes for an answer, mean over the second half of the points: {ends}.",
         learning.lines(
-            "Inner steps from four starts",
+            f"Inner steps from four starts, trained on as many {how}",
             {"": {kind: _up_to(curve, MOST_SHOWN) for kind, curve in curves.items()}},
             "points",
             "above exact Bayes [nats per answer]",

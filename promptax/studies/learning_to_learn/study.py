@@ -27,6 +27,7 @@ from promptax.studies.learning_to_learn.claims import (
     COUNTS,
     COUNTS_LONGER,
     FIRST_ORDER,
+    FIRST_ORDER_LONGER,
     GRADIENT,
     LINES,
     LONGER,
@@ -34,6 +35,7 @@ from promptax.studies.learning_to_learn.claims import (
     ONE,
     POINTS,
     REPTILE,
+    REPTILE_LONGER,
     SINES,
     SOURCES,
     START,
@@ -189,6 +191,8 @@ def _on_points(sizes: Scale, source: str) -> dict[str, Learner]:
         first_order = FirstOrderMAML(**fields, **behind_half)
         learners[FIRST_ORDER] = Learner(plain, first_order, 3e-3, steps)
         learners[REPTILE] = Learner(plain, Reptile(**fields), 3e-3, steps)
+        for kind, longer in ((FIRST_ORDER, FIRST_ORDER_LONGER), (REPTILE, REPTILE_LONGER)):
+            learners[longer] = learners[kind]._replace(as_memory=True)
         learners[START] = Learner(plain, LogLoss(), 3e-3, steps)
     return learners
 
