@@ -110,19 +110,25 @@ def test_what_cannot_be_shown_is_refused(arguments, message):
 def test_further_tasks_share_no_word_with_those_that_judge(monkeypatch):
     pytest.importorskip("lemminflect")
     common = ["take", "took", "great", "learn", "learning", "child", "children", "high", "higher"]
+    common += ["quick", "quickly", "fair", "unfair"]
     asked = {
         "held out": lambda common: WordTask("held out", (Pair("take", "took"), Pair("lie", "lay")))
     }
     monkeypatch.setattr(further_pairs, "WORD_TASKS", asked)
-    further_pairs._free.cache_clear()
+    further_pairs._taken.cache_clear()
     made = {name: make(common) for name, make in further_pairs.FURTHER_TASKS.items()}
-    further_pairs._free.cache_clear()
+    further_pairs._taken.cache_clear()
     assert ("child", "children") in made["plurals"].pairs
     assert ("learn", "learning") in made["gerunds"].pairs
     assert made["comparatives"].pairs == (("high", "higher"),)
     assert made["first letters"].pairs[0] == ("great", "g")
     assert made["doubled words"].pairs[0] == ("great", "great great")
     assert made["capital letters"].pairs[0] == ("great", "Great")
+    assert made["last letters"].pairs[0] == ("great", "t")
+    assert ("quick", "quickly") in made["adverbs"].pairs
+    assert ("fair", "unfair") in made["opposites"].pairs
+    assert ("Anchorage", "America") in made["continents"].pairs
+    assert ("png", "image") in made["media types"].pairs
     assert made["endings"].pairs == ()  # no free word ends in a vowel
     assert made["parities"].pairs[347] == ("1347", "odd")
     assert made["successors"].pairs[-1] == ("1999", "2000")
