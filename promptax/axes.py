@@ -56,6 +56,7 @@ AXES = {
     "round": "one decision and what it paid; cumulative results count rounds 1..N",
     "arm": "one of the actions that a policy chooses from",
     "task": "place of a task in a stream of tasks; counts from 0",
+    "weight": "the weight of the first of two predictors in a mixture of both, from 0 to 1",
     "calibration": "by which class prior the chances of labels are divided",
 }
 

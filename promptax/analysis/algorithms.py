@@ -132,6 +132,23 @@ class HeldAlgorithms(NamedTuple):
         ]
         return np.array(rows)
 
+    def variations(
+        self, predictor: Predictor, first: str, second: str, weights: Float[np.ndarray, " weight"]
+    ) -> Float[np.ndarray, " weight"]:
+        """How far a predictor of symbols is from mixtures of two algorithms M and G: with p its
+        prediction, for each weight w
+
+            TV(w) = 1/2 Σ_x |p(x) - w M(x) - (1 - w) G(x)|,
+
+        from 0 to 1, mean over the scored steps. It is convex in w, so that a line between two
+        weights never lies below it."""
+        numbers = np.asarray(_predictions(traced(predictor), self.episodes.inputs))
+        p, m, g = (
+            np.exp(shown[self.scored].astype(float))
+            for shown in (numbers, self.predicted[first], self.predicted[second])
+        )
+        return np.array([np.abs(p - w * m - (1 - w) * g).sum(axis=-1).mean() / 2 for w in weights])
+
 
 def hold_algorithms(
     algorithms: Mapping[str, Predictor],

@@ -14,12 +14,17 @@ from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points, Symbo
 from promptax.protocol.predictor import Predictor
 from promptax.specs import traced
 
+MIXED = np.linspace(0.0, 1.0, 21)
+"""Weights of the first of two algorithms in the mixtures that a network is held against."""
+
 
 class Look:
-    """What a probe does: how far a network is from the algorithms, and what it loses."""
+    """What a probe does: how far a network is from the algorithms, and what it loses; also how far
+    it is from mixtures of two algorithms, where two are named."""
 
-    def __init__(self, held: dict[str, HeldAlgorithms]) -> None:
+    def __init__(self, held: dict[str, HeldAlgorithms], mixed: tuple[str, ...] = ()) -> None:
         self.held = held
+        self.mixed = mixed
 
     def __call__(self, network: Predictor) -> dict[str, float]:
         numbers: dict[str, float] = {}
@@ -27,6 +32,13 @@ class Look:
             scored = held.scored
             for algorithm, values in zip(held.predicted, held.distances(network), strict=True):
                 numbers[_word(name, "distance", algorithm)] = float(values[scored].mean())
+            if self.mixed:
+                first, second = self.mixed
+                values = held.variations(network, first, second, MIXED)
+                numbers |= {
+                    _word(name, "variation", f"{weight:.2f}"): float(value)
+                    for weight, value in zip(MIXED, values, strict=True)
+                }
             losses, right = _losses_and_hits(traced(network), held.outcome, held.episodes)
             losses = np.asarray(losses)
             last = np.max(np.where(scored, np.arange(scored.shape[1]), 0), axis=1)
@@ -79,6 +91,10 @@ def label_looks(probes: xr.Dataset, source: str, algorithms: list[str]) -> xr.Da
     if rows:
         variables["distance"] = (("algorithm", "step"), np.array(rows))
     coords = {"step": looks["step"].values} | ({"algorithm": algorithms} if rows else {})
+    if _word(source, "variation", "0.00") in looks:
+        columns = [looks[_word(source, "variation", f"{weight:.2f}")].values for weight in MIXED]
+        variables["variation"] = (("weight", "step"), np.array(columns))
+        coords["weight"] = MIXED
     return labelled(variables, coords)
 
 

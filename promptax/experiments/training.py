@@ -39,7 +39,7 @@ from promptax.predictors import LSTM
 from promptax.predictors.base import Architecture
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, later, to_json
-from promptax.tasks import DirichletCategorical
+from promptax.tasks import Categorical, DirichletCategorical
 from promptax.tasks.base import Task
 
 TRAINING, NETWORK = "training", "network"  # the group of losses, and who is judged
@@ -66,7 +66,8 @@ class Training(Measurement):
       over scored steps; `log_loss`, nats per scored step; `last_log_loss`, that of the last scored
       step; and, where answers are symbols, `last_accuracy` and `first_accuracy`, the shares of
       sequences whose last and whose first scored step had the likeliest symbol. In front of the
-      first there is no other answer.
+      first there is no other answer. Where two algorithms are `mixed`, also `variation` [weight,
+      step], the total variation between the network and their mixtures.
     """
 
     network: Architecture = LSTM()
@@ -99,6 +100,10 @@ class Training(Measurement):
     """Rates to choose from for the inner steps after which it is judged: the one that loses least
     on as many other sequences of `task`, behind the support that `adapting` names. It is kept with
     what is measured, as `inner_rate`. Empty: the rate of `adapting`."""
+    mixed: tuple[str, ...] = later((), converter=as_tuple)
+    """Two algorithms over symbols, by name, with whose mixtures the network is compared at every
+    look: `variation`, half the summed difference of probabilities, mean over scored steps, where
+    the first of the two has weight 0, 0.05, … 1. Empty: none."""
 
     def __check_init__(self) -> None:
         check(
@@ -137,6 +142,15 @@ class Training(Measurement):
                 f"Expected algorithms that are predictors, or tasks with an exact one; "
                 f"{type(algorithm).__name__} as {name!r} has none. Give it a predictor.",
             )
+        check(
+            not self.mixed
+            or (
+                (len(self.mixed) == 2 and {*self.mixed} <= {*self.algorithms})
+                and self.task.outcome.alphabet is not None
+            ),
+            f"Expected mixed as two of the algorithms {list(self.algorithms)}, over an alphabet, "
+            f"or none; got {self.mixed} over {self.task.outcome.words()}.",
+        )
         self._check_adapting()
 
     def _check_adapting(self) -> None:
@@ -173,7 +187,8 @@ class Training(Measurement):
                 task=coins,
                 training=FitSettings(steps=2, batch=2, length=3),
                 sources={"coins": coins},
-                algorithms={"ours": coins},
+                algorithms={"ours": coins, "fair": Categorical((0.5, 0.5))},
+                mixed=("ours", "fair"),
                 looks=2,
                 look_sequences=2,
                 sequences=2,
@@ -194,7 +209,7 @@ class Training(Measurement):
         fit_key, look_key, evaluate_key = jax.random.split(jax.random.key(seed), 3)
         algorithms = self.named_algorithms()
         held = self._hold(look_key, algorithms)
-        probe = Probe(max(1, self.training.steps // self.looks), Look(held))
+        probe = Probe(max(1, self.training.steps // self.looks), Look(held, self.mixed))
         fitted = pretrain(
             fit_key,
             self.network,

@@ -33,14 +33,22 @@ from promptax.studies.wurgaft_2025 import claims as wurgaft
 class Told:
     """What one source tells: regret by predictor at half of the time and at the end; distance by
     predictor and algorithm at the end; distance by algorithm, accuracy of the last and of the
-    first answer, and the loss, at every look."""
+    first answer, the loss, and the variation from mixtures by weight, at every look."""
 
     def __init__(
-        self, regret, distance=None, learned=None, accuracy=None, steps=(0, 1), cosine=1.0, loss=0.0
+        self,
+        regret,
+        distance=None,
+        learned=None,
+        accuracy=None,
+        steps=(0, 1),
+        cosine=1.0,
+        loss=0.0,
+        variation=None,
     ):
         self.regret, self.distance = regret, distance or {}
         self.learned, self.accuracy, self.steps = learned or {}, accuracy, steps
-        self.cosine, self.loss = cosine, loss
+        self.cosine, self.loss, self.variation = cosine, loss, variation
 
     def groups(self, name, training):
         names = [*self.regret, "oracle"]
@@ -68,6 +76,9 @@ class Told:
         if self.learned:
             learned["distance"] = (("algorithm", "step"), np.array(list(self.learned.values())))
             coords["algorithm"] = list(self.learned)
+        if self.variation is not None:
+            coords["weight"] = np.linspace(0, 1, len(self.variation))
+            learned["variation"] = (("weight", "step"), self.variation)
         yield slug(name) + LEARNING, xr.Dataset(learned, coords, {"target": name})
         if self.distance:
             judged = list(dict.fromkeys(who for who, _ in self.distance))
@@ -120,6 +131,7 @@ def wurgaft_world(name, training, wrong):
         },
         {wurgaft.MEMORISING: 1 - position + apart, wurgaft.GENERALISING: position + apart},
         steps=steps,
+        variation=0.1 * wrong + 0.2 * np.abs(np.linspace(0, 1, 21)[:, None] - position),
     )
     return {wurgaft.POOL: told, wurgaft.NEW: told}
 
@@ -157,10 +169,12 @@ def akyurek_world(name, training, wrong):
 
 
 def reddy_world(name, training, wrong):
-    bursty, many = "burstiness 0 " not in name, "many" in name
+    bursty, many = "burstiness 0 " not in f"{name} ", "many" in name
     lawful = "Zipf 1" in name
-    novel = 0.97 if bursty and (many or lawful) else 0.8 if bursty else 0.3
+    helped = "noise" in name or "labellings" in name
+    novel = (0.97 if many or helped else 0.8) if bursty and "LSTM" not in name else 0.3
     memory = 0.6 if bursty else 0.8 if many else 0.95
+    memory -= 0.1 * helped
     if lawful:
         memory = 0.9
     if wrong:
@@ -235,7 +249,7 @@ EXACT = {"a2", "a5"}  # claims that no network can make fail
 SIGNS = {  # claims of signs alone
     Genewein2023: {"a4 length"},
     Akyurek2022: {"e3"},
-    Reddy2023: {"h1 bursts", "h1 classes", "h2"},
+    Reddy2023: {"h1 bursts", "h1 classes", "h1 variation", "h2", "h3"},
     GrauMoya2024: {"b2 size", "b2 length"},  # and b3 transfer, of other sources
     LearningToLearn: {"memory wins", "both", "sines", "sines longer"},
 }

@@ -28,10 +28,8 @@ def parts(reader: Reader) -> list[Part]:
 
 
 def short(name: str) -> str:
-    """The name of a training in words that fit beside a curve, such as "many, bursts 0.5"."""
-    classes, burstiness, zipf = (part.split() for part in name.split(" · "))
-    law = ", Zipf" if float(zipf[1]) else ""
-    return f"{classes[0]}, bursts {burstiness[1]}{law}"
+    """The name of a training in words that fit beside a curve, such as "many, bursts 0.9"."""
+    return name.replace(" classes · burstiness", ", bursts").replace(" · ", ", ")
 
 
 def _abilities(reader: Reader) -> Iterator[tuple[str, Figure]]:
@@ -57,8 +55,8 @@ def _abilities(reader: Reader) -> Iterator[tuple[str, Figure]]:
             panels,
             "updates",
             "accuracy",
-            "Many or few classes; the share of sequences in which classes come in bursts; by "
-            "Zipf's law, or all as often. Mean over seeds.",
+            "Many or few classes; the share of sequences in which classes come in bursts; with "
+            "Zipf's law or all as often, more noise, or labels that change. Mean over seeds.",
             limits=(-0.02, 1.02),
         ),
     )

@@ -14,6 +14,7 @@ from promptax.studies.wurgaft_2025.claims import (
     complete,
     end,
     fit,
+    mean_variation,
     path,
     pools,
     size_of,
@@ -69,7 +70,9 @@ def _positions(reader: Reader) -> Iterator[Drawn]:
         said = (
             f"Correlation {numbers['correlation']:.3f}; of pools that it was not fitted to "
             f"{numbers['held_out_correlation']:.3f}. Discount of later updates "
-            f"{numbers['discount']:.2f}, exponent of complexity {numbers['simplicity']:.2f}."
+            f"{numbers['discount']:.2f}, exponent of complexity {numbers['simplicity']:.2f}. Its "
+            "mixture of both is at a mean total variation of "
+            f"{mean_variation(trainings):.3f} from the networks."
         )
         panels = {
             f"Pool of {size:g}": {

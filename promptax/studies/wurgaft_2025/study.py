@@ -87,6 +87,7 @@ def _training(sizes: Scale, size: int, widening: int) -> Training:
         ),
         sources={POOL: pool, NEW: dice},
         algorithms={MEMORISING: pool, GENERALISING: dice},
+        mixed=(MEMORISING, GENERALISING),
         looks=sizes.looks,
         look_sequences=sizes.sequences,
         sequences=sizes.sequences,

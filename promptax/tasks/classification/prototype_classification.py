@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.protocol.outcomes import Episode, Points, Symbols, alphabet_of
-from promptax.specs import check, floats
+from promptax.specs import check, floats, later
 from promptax.tasks.base import Task, draw
 from promptax.tasks.classification.context_copy import ContextCopy
 from promptax.tasks.classification.pool import Pool, log_densities, paths_of_classes
@@ -33,6 +33,8 @@ class PrototypeClassification(Task):
     *Pool*: K `classes` have prototypes μ_k ~ N(0, I / D), drawn from `seed` once and for all, so
     that they can be learned by heart. Class k has label k mod L, so that K / L of them share one.
     With `novel`, every sequence draws prototypes of its own, and nothing can be learned by heart.
+    Labels that change from sequence to sequence are a `Mixture` of tasks that differ in
+    `relabelling` alone: the same classes, and each part gives them other labels.
 
     *Points*: x = (μ_k + ε η) / √(1 + ε²), η ~ N(0, I / D), with ε the `noise` within a class.
 
@@ -67,11 +69,15 @@ class PrototypeClassification(Task):
     """Whether every sequence has prototypes of its own."""
     seed: int = 0
     """Which pool; pools of different seeds share nothing."""
+    relabelling: int = later(0)
+    """Which class has which number, and with it which label. 0: classes are numbered as they are
+    drawn; any other number shuffles them, prototype and frequency together."""
 
     def __check_init__(self) -> None:
         for name in ("dimensions", "classes", "kinds"):
             check_whole(name, getattr(self, name), 1, "1 is the least.")
         check_whole("labels", self.labels, 2, "2 are the least that can differ.")
+        check_whole("relabelling", self.relabelling, 0, "0 leaves all as it is.")
         check(
             self.classes % self.labels == 0,
             f"Expected a number of classes that {self.labels} labels divide; got {self.classes}. "
@@ -106,12 +112,18 @@ class PrototypeClassification(Task):
         """μ [class, feature]: those of the pool, or new ones from a key."""
         key = jax.random.key(self.seed) if key is None else key
         numbers = jax.random.normal(key, (self.classes, self.dimensions), jnp.float32)
-        return numbers.astype(jnp.zeros(()).dtype) / math.sqrt(self.dimensions)
+        return self._numbered(numbers.astype(jnp.zeros(()).dtype)) / math.sqrt(self.dimensions)
 
     def frequencies(self) -> Float[Array, " class"]:
-        """p_k ∝ (k + 1)^-zipf."""
+        """p_k ∝ (k + 1)^-zipf, with k the number before `relabelling`."""
         ranks = jnp.arange(1, self.classes + 1)
-        return jax.nn.softmax(-jnp.asarray(self.zipf) * jnp.log(ranks))
+        return self._numbered(jax.nn.softmax(-jnp.asarray(self.zipf) * jnp.log(ranks)))
+
+    def _numbered(self, classes: Float[Array, "class *numbers"]) -> Float[Array, "class *numbers"]:
+        """Something of each class, in the order of their numbers."""
+        if not self.relabelling:
+            return classes
+        return classes[jax.random.permutation(jax.random.key(self.relabelling), self.classes)]
 
     def pool(self) -> Pool:
         """What can be learned by heart."""
@@ -216,5 +228,5 @@ class PrototypeClassification(Task):
 
     @classmethod
     def examples(cls) -> "tuple[Any, ...]":
-        small = cls(2, 4, 2, noise=0.5, zipf=1.0, burstiness=0.7)
+        small = cls(2, 4, 2, noise=0.5, zipf=1.0, burstiness=0.7, relabelling=1)
         return small, cls(1, 3, 3, noise=0.3, burstiness=1.0, kinds=1), cls(2, 4, 2, novel=True)
