@@ -176,7 +176,7 @@ def reddy_world(name, training, wrong):
     memory = 0.6 if bursty else 0.8 if many else 0.95
     memory -= 0.1 * helped
     if lawful:
-        memory = 0.9
+        novel, memory = novel + 0.02, 0.9
     if wrong:
         novel, memory = 1.1 - novel, 1.5 - memory
     looks = np.full(training.looks + 1, novel)
