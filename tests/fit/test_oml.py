@@ -15,6 +15,7 @@ from promptax.fit.objectives import OML
 from promptax.predictors import RNN
 from promptax.protocol import Gaussian
 from promptax.protocol.outcomes import Episode
+from promptax.report.figures import forgetting_curves
 from promptax.tasks import Categorical, DirichletCategorical
 
 RANDOM = np.random.default_rng(8)
@@ -85,6 +86,11 @@ def test_what_is_forgotten_is_that_of_steps_by_hand():
     np.testing.assert_allclose(table.loss_error[1:], errors[1:], rtol=1e-4)
     one = forgetting(KEY, Coin(jnp.zeros(())), objective, coins, length=10, streams=1)
     assert np.isnan(one.loss_error).all() and np.isfinite(one.loss).all()
+    (panel,) = forgetting_curves(table).axes
+    after = [line.get_ydata() for line in panel.lines[1:6:3]]  # from where a task was learned on
+    for curve, column in zip(after, (table.loss[1:, 0], table.loss[2:, 1]), strict=True):
+        np.testing.assert_array_equal(curve, column)
+    assert panel.texts[0].get_text().startswith("task ") and forgetting_curves(one).axes
     with pytest.raises(ValueError, match=r"Expected at most .* numbers in the sequences of all"):
         forgetting(KEY, Coin(jnp.zeros(())), objective, coins, streams=10**8)
 
