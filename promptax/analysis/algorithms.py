@@ -149,6 +149,13 @@ class HeldAlgorithms(NamedTuple):
         )
         return np.array([np.abs(p - w * m - (1 - w) * g).sum(axis=-1).mean() / 2 for w in weights])
 
+    def squared_errors(self, predictor: Predictor) -> Float[np.ndarray, "sequence time"]:
+        """The squared difference of the predicted mean from the answer, in the square of y's unit.
+        Of points answered by numbers alone; where a step is not scored it means nothing."""
+        means = np.asarray(_predictions(traced(predictor), self.episodes.inputs))[..., 0]
+        answers = np.asarray(self.episodes.observations)[..., -2]
+        return (means.astype(float) - answers) ** 2
+
 
 def hold_algorithms(
     algorithms: Mapping[str, Predictor],

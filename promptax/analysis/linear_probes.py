@@ -7,12 +7,12 @@ to such a number, fitted on some sequences and judged on others (Alain and Bengi
 same regression to the numbers of another sequence (Hewitt and Liang 2019, arXiv 1909.03368).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from promptax.analysis.internal_states import internal_states, widths_of_states
 from promptax.axes import labelled
@@ -28,6 +28,7 @@ def linear_probes(
     statistics: Mapping[str, Float[Any, "sequence time"]],
     *,
     penalty: float = 1e-3,
+    steps: Sequence[int] | None = None,
 ) -> xr.Dataset:
     """How much of each statistic a linear map of each internal state explains, on new sequences.
 
@@ -42,6 +43,7 @@ def linear_probes(
         statistics: by name, a number for every sequence and step, such as the share of a symbol in
             what was read up to that step, itself included.
         penalty: of the ridge regression.
+        steps: which steps, counted from 1, give the rows of the regressions; None: all.
 
     Returns:
         A Dataset over internal (the internal state's name) and quantity (the statistic's name):
@@ -51,7 +53,8 @@ def linear_probes(
         difference.
 
     Raises:
-        ValueError: fewer than 4 sequences, a statistic of another shape, or one that is constant.
+        ValueError: fewer than 4 sequences, a statistic of another shape, one that is constant, or
+            steps that are not there.
 
     Example:
 
@@ -64,13 +67,18 @@ def linear_probes(
     names = list(widths_of_states(predictor, observations))
     sequences, time = np.shape(observations)[:2]
     check(sequences >= 4, f"Expected at least 4 sequences, half to fit; got {sequences}.")
-    pairs = [_with_exchanged(word, given, sequences, time) for word, given in statistics.items()]
+    chosen = _places(steps, time)
+    pairs = [
+        _with_exchanged(word, given, sequences, time, chosen) for word, given in statistics.items()
+    ]
     states = internal_states(predictor, observations)
     shares = np.empty((2, len(names), len(statistics)))
     for column, (values, exchanged) in enumerate(pairs):
         for row, name in enumerate(names):
             for index, wanted in enumerate((values, exchanged)):
-                shares[index, row, column] = _explained(states[name].values, wanted, penalty)
+                shares[index, row, column] = _explained(
+                    states[name].values[:, chosen], wanted, penalty
+                )
     axes = ("internal", "quantity")
     return labelled(
         {
@@ -82,15 +90,28 @@ def linear_probes(
     )
 
 
+def _places(steps: Sequence[int] | None, time: int) -> Int[np.ndarray, " chosen"]:
+    """The places of steps on the axis `time`."""
+    wanted = range(1, time + 1) if steps is None else [int(step) for step in steps]
+    check(
+        len(wanted) > 0 and len(set(wanted)) == len(wanted) and 1 <= min(wanted) <= max(wanted),
+        f"Expected steps from 1 on, at least one, each named once; got {steps}.",
+    )
+    check(max(wanted) <= time, f"Expected steps up to {time}; got {max(wanted)}.")
+    return np.array(wanted) - 1
+
+
 def _with_exchanged(
-    word: str, given: Any, sequences: int, time: int
-) -> tuple[Float[np.ndarray, "sequence time"], Float[np.ndarray, "sequence time"]]:
-    """A statistic as it was given, and with that of its neighbour for each sequence."""
+    word: str, given: Any, sequences: int, time: int, chosen: Int[np.ndarray, " chosen"]
+) -> tuple[Float[np.ndarray, "sequence chosen"], Float[np.ndarray, "sequence chosen"]]:
+    """A statistic at the chosen places as it was given, and with that of its neighbour for each
+    sequence."""
     values = np.asarray(given, float)
     check(
         values.shape == (sequences, time) and bool(np.isfinite(values).all()),
         f"Expected finite numbers [{sequences}, {time}] as {word!r}; got shape {values.shape}.",
     )
+    values = values[:, chosen]
     exchanged = np.roll(values, 1, axis=0)
     judging = sequences // 2
     check(

@@ -8,6 +8,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from promptax.analysis.algorithms import HeldAlgorithms
+from promptax.analysis.internal_states import internal_states
+from promptax.analysis.linear_probes import linear_probes
 from promptax.analysis.sensitivities import answer_gradients, mean_cosine
 from promptax.axes import NATS, labelled
 from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points, Symbols
@@ -113,6 +115,11 @@ def mean_distances(held: HeldAlgorithms, judged: dict[str, Predictor]) -> xr.Dat
             [mean_cosine(ours, slopes[a]) for a in held.predicted] for ours in slopes.values()
         ]
         variables["cosine"] = (("predictor", "algorithm"), np.array(cosines))
+    if _answers_numbers(held.outcome):
+        errors = np.array([held.squared_errors(predictor) for predictor in judged.values()])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            errors = np.where(held.scored, errors, 0.0).sum(axis=1) / counts
+        variables["squared_error"] = (("predictor", "time"), np.where(counts > 0, errors, np.nan))
     return labelled(
         variables,
         {
@@ -121,3 +128,30 @@ def mean_distances(held: HeldAlgorithms, judged: dict[str, Predictor]) -> xr.Dat
             "time": np.arange(1, means.shape[-1] + 1),
         },
     )
+
+
+def probe_weights(held: HeldAlgorithms, network: Predictor, algorithm: Predictor) -> xr.Dataset:
+    """How much of what a linear algorithm keeps can be read off a network's internal states.
+
+    The quantities are XᵀY, the sum of y x over the answers so far, and the weights that the
+    algorithm makes of them, each number by itself: "XᵀY 1", "weight 1", … They are read at
+    questions behind at least one answer, where the network has to know them.
+
+    Args:
+        held: sequences of points answered by numbers.
+        network: whose internal states.
+        algorithm: a `LinearReference`, such as `Ridge`.
+
+    Returns:
+        `linear_probes`: `explained`, `control` and `selectivity` [internal, quantity].
+    """
+    rows = np.asarray(held.episodes.inputs)
+    x, y, counts = rows[..., :-2], rows[..., -2:-1], rows[..., -1:] > 0
+    products = np.cumsum(np.where(counts, x * y, 0.0), axis=1)
+    kept = {"XᵀY": products, "weight": internal_states(algorithm, rows)["weights"].values}
+    statistics = {
+        f"{word} {feature + 1}": values[..., feature]
+        for word, values in kept.items()
+        for feature in range(values.shape[-1])
+    }
+    return linear_probes(network, rows, statistics, steps=range(3, rows.shape[1] + 1, 2))

@@ -20,7 +20,7 @@ from promptax.checks import as_tuple
 from promptax.evaluation.evaluate import evaluate, regret
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.experiments.groups import slug
-from promptax.experiments.looks import Look, label_looks, mean_distances
+from promptax.experiments.looks import Look, label_looks, mean_distances, probe_weights
 from promptax.experiments.measurement import (
     Announce,
     Keep,
@@ -41,10 +41,12 @@ from promptax.protocol.predictor import Predictor
 from promptax.specs import check, later, to_json
 from promptax.tasks import Categorical, DirichletCategorical
 from promptax.tasks.base import Task
+from promptax.tasks.regression.references.base import LinearReference
 
 TRAINING, NETWORK = "training", "network"  # the group of losses, and who is judged
 UNADAPTED = "without inner steps"  # the same network as it is, where it is judged after inner steps
-LEARNING, DISTANCES = ".learning", ".distances"  # of the groups that belong to a source's
+# of the groups that belong to a source's
+LEARNING, DISTANCES, PROBES = ".learning", ".distances", ".probes"
 
 
 MOST_BELIEFS = 1000  # of an expectation
@@ -61,13 +63,16 @@ class Training(Measurement):
     - `SOURCE.distances` [predictor, algorithm, time]: how far the network and the algorithms are
       from each algorithm, mean over sequences as long as those of training
       (`algorithm_distances`, symmetric); where answers are numbers also `cosine` [predictor,
-      algorithm], of the derivatives of the last answer in its question (`answer_gradients`);
+      algorithm], of the derivatives of the last answer in its question (`answer_gradients`), and
+      `squared_error` [predictor, time], of the predicted mean from the answer;
     - `SOURCE.learning`, by `step`, after how many updates: `distance` [algorithm, step], the mean
       over scored steps; `log_loss`, nats per scored step; `last_log_loss`, that of the last scored
       step; and, where answers are symbols, `last_accuracy` and `first_accuracy`, the shares of
       sequences whose last and whose first scored step had the likeliest symbol. In front of the
       first there is no other answer. Where two algorithms are `mixed`, also `variation` [weight,
-      step], the total variation between the network and their mixtures.
+      step], the total variation between the network and their mixtures;
+    - `SOURCE.probes` [internal, quantity], where `probed` names an algorithm: what a linear map of
+      the network's internal states says of XᵀY and of that algorithm's weights (`linear_probes`).
     """
 
     network: Architecture = LSTM()
@@ -104,6 +109,10 @@ class Training(Measurement):
     """Two algorithms over symbols, by name, with whose mixtures the network is compared at every
     look: `variation`, half the summed difference of probabilities, mean over scored steps, where
     the first of the two has weight 0, 0.05, … 1. Empty: none."""
+
+    probed: str = later("")
+    """The algorithm, a linear reference such as `Ridge`, whose weights the network's internal
+    states are probed for at the end; "": none."""
 
     def __check_init__(self) -> None:
         check(
@@ -150,6 +159,11 @@ class Training(Measurement):
             ),
             f"Expected mixed as two of the algorithms {list(self.algorithms)}, over an alphabet, "
             f"or none; got {self.mixed} over {self.task.outcome.words()}.",
+        )
+        check(
+            not self.probed or isinstance(self.algorithms.get(self.probed), LinearReference),
+            f"Expected probed to name one of the algorithms, a linear reference such as Ridge; got "
+            f"{self.probed!r}.",
         )
         self._check_adapting()
 
@@ -248,6 +262,9 @@ class Training(Measurement):
             if algorithms:
                 apart = mean_distances(held[name], {NETWORK: judged[NETWORK], **algorithms})
                 yield slug(name) + DISTANCES, apart
+            if self.probed:
+                probes = probe_weights(held[name], network, algorithms[self.probed])
+                yield slug(name) + PROBES, probes
 
     def _steps_to_choose_from(self, steps: InnerSteps) -> list[InnerSteps]:
         """The inner steps at each of the rates; as they are where there is no choice."""

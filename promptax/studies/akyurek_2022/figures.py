@@ -5,18 +5,25 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from promptax.experiments.training import NETWORK
 from promptax.report.figures import learning
 from promptax.report.pages.study import Part
 from promptax.studies.akyurek_2022.claims import (
+    AVERAGING,
+    EXACT,
     LINEAR,
+    NEIGHBOURS,
     NOISELESS,
     ONE_LAYER,
     RATIOS,
+    SPARSE,
     cosine,
     dimensions,
     gradient_steps,
+    matching,
     name_of,
     ridges,
+    squared_errors,
 )
 from promptax.studies.trainings import Reader, Results, parts_of_all
 
@@ -30,6 +37,11 @@ _STEPS = (
     "attention can be such a step; without noise, deeper networks should be far from all of them."
 )
 
+_SPARSE = (
+    "Which weights are not 0 is drawn anew for each sequence. Least squares, here ridge regression "
+    "with a penalty of 0.0001, does not use that there are few; exact Bayes does."
+)
+
 STANDS_AT = 0.01  # where the least penalty is drawn, so that the others have room
 
 
@@ -38,6 +50,7 @@ def parts(reader: Reader) -> list[Part]:
     asked = {
         "Which penalty?": (_ABOUT, list(_penalties(reader))),
         "Which rate?": (_STEPS, list(_rates(reader))),
+        "Few weights that are not 0?": (_SPARSE, list(_errors(reader))),
     }
     sections = [Part(heading, text, drawn) for heading, (text, drawn) in asked.items() if drawn]
     return sections + parts_of_all(reader, with_regret=False)
@@ -90,6 +103,29 @@ def _rates(reader: Reader) -> Iterator[tuple[str, Figure]]:
                 log_up=True,
             ),
         )
+
+
+def _errors(reader: Reader) -> Iterator[tuple[str, Figure]]:
+    trainings = list(reader.of(SPARSE).values())
+    if not trainings:
+        return
+    rows, said, end = {}, [], 2 * dimensions(trainings[0])
+    for name in (NETWORK, EXACT, matching(NOISELESS), AVERAGING, NEIGHBOURS):
+        by_seed = [squared_errors(results, name) for results in trainings]
+        means = np.mean([curve.values for curve in by_seed], axis=0)
+        rows[name] = by_seed[0].answers.values, means
+        said.append(f"{name} {means[end]:.2g}")
+    yield (
+        f"After {end} answers: {', '.join(said)}.",
+        learning.lines(
+            "Squared error, over the variance of an answer",
+            {"": rows},
+            "answers",
+            "squared error",
+            "Mean over sequences, and over seeds. The axis is logarithmic.",
+            log_up=True,
+        ),
+    )
 
 
 def _mean_distances(trainings: list[Results]) -> dict[str, float]:

@@ -1,5 +1,7 @@
-"""The study: a network for each strength of noise, one of a single layer, and linear attention."""
+"""The study: a network for each strength of noise, one of a single layer, linear attention, and one
+for sparse weights."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
@@ -13,26 +15,38 @@ from promptax.protocol.predictor import Predictor
 from promptax.report.pages.study import Part
 from promptax.studies.akyurek_2022 import claims, figures
 from promptax.studies.akyurek_2022.claims import (
+    AVERAGING,
+    EXACT,
     LEAST_RATIO,
     LEAST_SQUARES,
     LINEAR,
+    NEIGHBOURS,
     NOISELESS,
     ONE_LAYER,
     POINTS,
     RATIOS,
+    SPARSE,
+    matching,
     name_of,
     ridge_name,
     step_name,
 )
 from promptax.studies.judging import ClaimList
 from promptax.studies.trainings import Reader, TrainingStudy
-from promptax.tasks import LinearRegression, Task
-from promptax.tasks.regression.references import GradientDescent, MinimumNorm, Ridge
+from promptax.tasks import LinearRegression, SparseRegression, Task
+from promptax.tasks.regression.references import (
+    Averaging,
+    GradientDescent,
+    MinimumNorm,
+    NearestNeighbours,
+    Ridge,
+)
 
 
 class Scale(NamedTuple):
     """Sizes of everything; `points` is how many a sequence shows, `shallow_steps` are the updates
-    of networks of one layer."""
+    of networks of one layer; `sparse` says how many numbers x has where few weights are not 0, and
+    how many those are."""
 
     dimensions: int
     points: int
@@ -44,17 +58,19 @@ class Scale(NamedTuple):
     batch: int
     rate: float
     sequences: int
+    sparse: tuple[int, int]
 
 
 SCALES = {
-    "smoke": Scale(2, 4, 8, 2, 2, 10, 10, 8, 3e-3, 16),
-    "small": Scale(2, 10, 32, 2, 2, 24_000, 12_000, 64, 3e-3, 512),
-    "paper": Scale(8, 40, 512, 16, 4, 500_000, 500_000, 64, 1e-4, 1024),
+    "smoke": Scale(2, 4, 8, 2, 2, 10, 10, 8, 3e-3, 16, (2, 1)),
+    "small": Scale(2, 10, 32, 2, 2, 24_000, 12_000, 64, 3e-3, 512, (4, 1)),
+    "paper": Scale(8, 40, 512, 16, 4, 500_000, 500_000, 64, 1e-4, 1024, (20, 3)),
 }
-"""`paper`: dimensions, pairs, layers and widths of Akyürek et al. 2022; batch and rate are those of
-Garg et al. 2022, whose task it is. `small`: two dimensions, since what tells one penalty from the
-next, 0.004 of squared difference, must be learned in as many updates as fit; after 12,000 the
-network with a ratio of 1/16 was nearer to its neighbour's penalty than to its own."""
+"""`paper`: dimensions, pairs, layers and widths of Akyürek et al. 2022; batch, rate and the sparse
+task, 3 of 20 weights over 41 points, are those of Garg et al. 2022, whose task it is. `small`: two
+dimensions, since what tells one penalty from the next, 0.004 of squared difference, must be learned
+in as many updates as fit; after 12,000 the network with a ratio of 1/16 was nearer to its
+neighbour's penalty than to its own."""
 
 
 class Akyurek2022(TrainingStudy):
@@ -88,7 +104,10 @@ class Akyurek2022(TrainingStudy):
         described = {name_of(ratio): (deep, ratio) for ratio in RATIOS}
         described[ONE_LAYER] = (Transformer(width=width, depth=1, heads=heads), NOISELESS)
         described[LINEAR] = (linear, NOISELESS)
-        return {name: _training(sizes, *parts) for name, parts in described.items()}
+        trainings = {name: _training(sizes, *parts) for name, parts in described.items()}
+        noiseless = trainings[name_of(NOISELESS)]
+        probed = dataclasses.replace(noiseless, probed=matching(NOISELESS))
+        return trainings | {name_of(NOISELESS): probed, SPARSE: _sparse(sizes, deep)}
 
     def claim_list(self) -> ClaimList[Reader]:
         return claims.CLAIMS
@@ -100,25 +119,52 @@ class Akyurek2022(TrainingStudy):
 def _training(sizes: Scale, network: Transformer | LinearAttention, ratio: float) -> Training:
     """A network on regression with noise of that variance, where weights have a variance of 1."""
     noise = math.sqrt(max(ratio, LEAST_RATIO))
-    steps = sizes.shallow_steps if network.depth == 1 else sizes.steps
     task = LinearRegression(sizes.dimensions, 1.0, noise)
+    named = algorithms(sizes.dimensions, sizes.points, noise)
+    return _on(task, network, sizes, sizes.points, named)
+
+
+def _sparse(sizes: Scale, network: Transformer) -> Training:
+    """A network where few weights are not 0, on sequences of 2 d + 1 points, as in Garg et al."""
+    dimensions, nonzero = sizes.sparse
+    noise = math.sqrt(LEAST_RATIO)
+    task = SparseRegression(dimensions, nonzero, 1.0, noise)
+    named: dict[str, Task | Predictor] = {
+        EXACT: task,
+        LEAST_SQUARES: MinimumNorm(dimensions, noise),
+        matching(NOISELESS): Ridge(dimensions, LEAST_RATIO, noise),
+        AVERAGING: Averaging(dimensions, noise),
+        NEIGHBOURS: NearestNeighbours(dimensions, 3, noise),
+    }
+    return _on(task, network, sizes, 2 * dimensions + 1, named)
+
+
+def _on(
+    task: LinearRegression | SparseRegression,
+    network: Transformer | LinearAttention,
+    sizes: Scale,
+    points: int,
+    named: dict[str, Task | Predictor],
+) -> Training:
+    """A network on sequences of so many points of a task, held against named algorithms."""
+    steps = sizes.shallow_steps if network.depth == 1 else sizes.steps
     return Training(
         network=network,
         task=task,
         training=FitSettings(
             steps=steps,
             batch=sizes.batch,
-            length=2 * sizes.points,  # a point is read as two rows
+            length=2 * points,  # a point is read as two rows
             learning_rate=sizes.rate,
             schedule="cosine",
             warmup=steps // 20,
         ),
         sources={POINTS: task},
-        algorithms=algorithms(sizes.dimensions, sizes.points, noise),
+        algorithms=named,
         looks=10,
         look_sequences=sizes.sequences,
         sequences=sizes.sequences,
-        length=2 * sizes.points,
+        length=2 * points,
     )
 
 
