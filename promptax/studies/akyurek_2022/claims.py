@@ -89,7 +89,7 @@ def probed(results: Results, quantity: str) -> xr.Dataset:
     probes = results.tree[POINTS + PROBES].to_dataset()
     named = [str(name) for name in probes.quantity.values if str(name).startswith(quantity)]
     means = probes.sel(quantity=named).mean("quantity")
-    return means.isel(internal=int(means["explained"].argmax()))
+    return means.isel(internal=int(np.argmax(means["explained"].values)))
 
 
 def squared_errors(results: Results, predictor: str = NETWORK) -> xr.DataArray:
