@@ -23,14 +23,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.axes import LogProbs, Tokens
-from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.predictions import Prediction
 from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.specs import check, check_distribution
 from promptax.tasks.base import draw
 from promptax.tasks.independent.categorical import entropy
 from promptax.tasks.markov.contexts import only_tokens
-from promptax.tasks.markov.weighting import add_to_pair
+from promptax.tasks.markov.weighting import add_to_pair, sequences_first, sequences_last
 
 Table = tuple[tuple[float, ...], ...]
 
@@ -154,32 +153,54 @@ class ForwardFilter(Predictor):
         return Beliefs(jnp.log(jnp.asarray(self.initial)), weights, jnp.ones((), bool))
 
     def advance(self, state: Beliefs, inputs: Inputs) -> tuple[Beliefs, Prediction]:
-        transition = jnp.log(jnp.asarray(self.transition))
-        emission = jnp.log(jnp.asarray(self.emission))
+        state, rows = self._read(state, only_tokens(inputs))
+        return state, Prediction(rows)
 
-        def step(belief: Beliefs, token: Int[Array, ""]) -> tuple[Beliefs, Array]:
+    def advance_batch(self, state: Beliefs, inputs: Inputs) -> tuple[Beliefs, Prediction]:
+        """The sequences are the last axis of every array, so that a processor works on many at
+        once: with them first, the innermost loops would run over a few states or symbols."""
+        tokens = jax.vmap(only_tokens)(inputs).T
+        state, rows = self._read(sequences_last(state, tokens.shape[1]), tokens)
+        return sequences_first(state), Prediction(jnp.moveaxis(rows, -1, 0))
+
+    def _read(
+        self, state: Beliefs, tokens: Int[Array, "time *sequence"]
+    ) -> tuple[Beliefs, Float[Array, "time symbol *sequence"]]:
+        """The belief after the tokens, and what was predicted of them; sequences, if any, last."""
+        tables = (jnp.log(jnp.asarray(table)) for table in (self.transition, self.emission))
+        alone = (1,) * (tokens.ndim - 1)
+        transition, emission = (table.reshape(*table.shape, *alone) for table in tables)
+        symbols = jnp.arange(self.symbols).reshape(-1, *alone)
+
+        def step(belief: Beliefs, token: Int[Array, "*sequence"]) -> tuple[Beliefs, Array]:
             states, weights, possible = belief
+            came = symbols == token
             rows = log_sum(states[:, :, None] + emission, axis=1)
             shares = weights[:, 0] - log_sum(weights[:, 0], axis=0)
-            row = uniform_if(~possible, log_sum(shares[:, None] + rows, axis=0))
-            joint, gains = states + emission[:, :, token], rows[:, token]
-            possible &= jnp.any(shares + gains > -jnp.inf)
+            row = log_sum(shares[:, None] + rows, axis=0)
+            row = jnp.where(possible, row, -jnp.log(self.symbols))
+            joint = states + jnp.sum(jnp.where(came, emission, 0.0), axis=2)
+            gains = jnp.sum(jnp.where(came, rows, 0.0), axis=1)
+            possible &= jnp.any(shares + gains > -jnp.inf, axis=0)
             lives = (gains > -jnp.inf) & possible
             joint = joint - jnp.where(lives, gains, 0.0)[:, None]
             moved = log_sum(joint[:, :, None] + transition, axis=1)
-            gains = jnp.where(lives, gains - jnp.where(possible, row[token], 0.0), 0.0)
+            said = jnp.sum(jnp.where(came & possible, row, 0.0), axis=0)
+            gains = jnp.where(lives, gains - said, 0.0)
             pair = jnp.stack(add_to_pair(weights[:, 0], weights[:, 1], gains), axis=1)
             lost = jnp.stack([jnp.full_like(gains, -jnp.inf), jnp.zeros_like(gains)], axis=1)
             dead = ~lives | (weights[:, 0] == -jnp.inf)
             after = Beliefs(moved, jnp.where(dead[:, None], lost, pair), possible)
             return after, row
 
-        state, rows = jax.lax.scan(step, state, only_tokens(inputs))
-        return state, Prediction(rows)
+        return jax.lax.scan(step, state, tokens)
 
 
 def log_sum(values: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """log Σ exp along an axis; -inf where all are -inf, also in derivatives."""
-    some = jnp.max(values, axis=axis) > -jnp.inf
-    safe = jnp.where(jnp.expand_dims(some, axis), values, 0.0)
-    return jnp.where(some, jax.nn.logsumexp(safe, axis=axis), -jnp.inf)
+    top = jax.lax.stop_gradient(jnp.max(values, axis=axis, keepdims=True))
+    top = jnp.where(top > -jnp.inf, top, 0.0)
+    total = jnp.sum(jnp.exp(values - top), axis=axis)
+    some = total > 0
+    log_total = jnp.log(jnp.where(some, total, 1.0)) + jnp.squeeze(top, axis)
+    return jnp.where(some, log_total, -jnp.inf)

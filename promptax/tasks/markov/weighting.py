@@ -23,17 +23,19 @@ Four things keep float32 exact over 100,000 symbols:
   which costs 1.0 to 1.3 times the time of one array of floats in batches.
 """
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from promptax.axes import LogProbs
 from promptax.protocol.predictions import Prediction
 from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.tasks.markov import contexts as histories
+
+State = TypeVar("State")
 
 KT = 0.5  # the concentration of every leaf's Dirichlet prior, for each symbol
 
@@ -101,10 +103,12 @@ SURE = {"mode": "promise_in_bounds", "unique_indices": True, "indices_are_sorted
 
 
 def weighted(
-    counts: Int[Array, "level symbol"], odds: Float[Array, " inner"], token: Int[Array, ""]
-) -> tuple[Float[Array, " symbol"], Float[Array, " inner"]]:
+    counts: Int[Array, "level symbol *sequence"],
+    odds: Float[Array, "inner *sequence"],
+    token: Int[Array, "*sequence"],
+) -> tuple[Float[Array, "symbol *sequence"], Float[Array, "inner *sequence"]]:
     """What the root predicts [symbol], and how the log odds of the path's nodes change once `token`
-    comes, from what its nodes hold, the root first."""
+    comes, from what its nodes hold, the root first; of one sequence, or of many, the last axis."""
     symbols = counts.shape[1]
     leaf = (counts + KT) / (jnp.sum(counts, axis=1, keepdims=True) + KT * symbols)
     weights = jax.nn.sigmoid(odds)
@@ -116,10 +120,12 @@ def weighted(
 
 
 def log_ratio(
-    below: Float[Array, "inner symbol"], leaf: Float[Array, "inner symbol"], token: Int[Array, ""]
-) -> Float[Array, " inner"]:
+    below: Float[Array, "inner symbol *sequence"],
+    leaf: Float[Array, "inner symbol *sequence"],
+    token: Int[Array, "*sequence"],
+) -> Float[Array, "inner *sequence"]:
     """log below(token) - log leaf(token), to float32's last digits also where they are close."""
-    came, gaps = jnp.arange(leaf.shape[1]) == token, below - leaf
+    came, gaps = one_of(leaf.shape[1], token), below - leaf
     alone = jnp.sum(jnp.where(came, leaf, 0.0), axis=1)
     gap_of_token = jnp.sum(jnp.where(came, gaps, 0.0), axis=1)
     gap_of_others = jnp.sum(jnp.where(came, 0.0, gaps), axis=1)  # minus the same number
@@ -137,6 +143,23 @@ def add_to_pair(
     total = high + added
     part = total - high
     return total, (high - (total - part)) + (added - part)
+
+
+def one_of(symbols: int, token: Int[Array, "*sequence"]) -> Bool[Array, "symbol *sequence"]:
+    """Which symbol it is."""
+    return jnp.arange(symbols).reshape(-1, *(1,) * token.ndim) == token
+
+
+def sequences_last(state: State, sequences: int) -> State:
+    """A belief for each of so many sequences, all of them alike, on the last axis."""
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf[..., None], (*leaf.shape, sequences)), state
+    )
+
+
+def sequences_first(state: State) -> State:
+    """Beliefs whose sequences are the last axis, with sequences first."""
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), state)
 
 
 def log_of(rows: Float[Array, "time symbol"]) -> LogProbs:

@@ -19,7 +19,14 @@ from promptax.protocol.predictor import TOKENS, Inputs, Predictor
 from promptax.specs import check, floats
 from promptax.tasks.base import Task
 from promptax.tasks.markov.contexts import check_whole, only_tokens
-from promptax.tasks.markov.weighting import add_to_pair, log_of, weighted
+from promptax.tasks.markov.weighting import (
+    add_to_pair,
+    log_of,
+    one_of,
+    sequences_first,
+    sequences_last,
+    weighted,
+)
 from promptax.tasks.switching import segments
 from promptax.tasks.switching.segments import Segments
 
@@ -147,17 +154,34 @@ class PartitionPosterior(Predictor):
         return Blocks(counts, self._odds(), jnp.zeros((), jnp.int32))
 
     def advance(self, state: Blocks, inputs: Inputs) -> tuple[Blocks, Prediction]:
-        tokens, prior = only_tokens(inputs), self._odds()
+        state, rows = self._read(state, only_tokens(inputs))
+        return state, Prediction(log_of(rows))
+
+    def advance_batch(self, state: Blocks, inputs: Inputs) -> tuple[Blocks, Prediction]:
+        """The sequences are the last axis of every array but the time, which they share: so a
+        processor works on many at once."""
+        tokens = jax.vmap(only_tokens)(inputs).T
+        sequences = tokens.shape[1]
+        many = sequences_last(state, sequences)
+        blocks, rows = self._read(Blocks(many.counts, many.odds, state.time), tokens)
+        after = sequences_first(blocks._replace(time=jnp.repeat(blocks.time[None], sequences)))
+        return after, Prediction(jax.vmap(log_of)(jnp.moveaxis(rows, -1, 0)))
+
+    def _read(
+        self, state: Blocks, tokens: Int[Array, "time *sequence"]
+    ) -> tuple[Blocks, Float[Array, "time symbol *sequence"]]:
+        """The belief after the tokens, and what was predicted of them; sequences, if any, last."""
+        alone = (1,) * (tokens.ndim - 1)
+        prior = self._odds().reshape(self.depth, 2, *alone)
         sizes = jnp.asarray(2 ** np.arange(self.depth, -1, -1), jnp.int32)
 
-        def step(blocks: Blocks, token: Int[Array, ""]) -> tuple[Blocks, Array]:
-            begins = (blocks.time % sizes == 0)[:, None]
+        def step(blocks: Blocks, token: Int[Array, "*sequence"]) -> tuple[Blocks, Array]:
+            begins = (blocks.time % sizes == 0).reshape(-1, 1, *alone)
             counts = jnp.where(begins, 0, blocks.counts)
             odds = jnp.where(begins[:-1], prior, blocks.odds)
             row, gains = weighted(counts, odds[:, 0], token)
             odds = jnp.stack(add_to_pair(odds[:, 0], odds[:, 1], gains), axis=1)
-            counts += jnp.arange(self.symbols) == token
+            counts += one_of(self.symbols, token)
             return Blocks(counts, odds, (blocks.time + 1) % sizes[0]), row
 
-        state, rows = jax.lax.scan(step, state, tokens)
-        return state, Prediction(log_of(rows))
+        return jax.lax.scan(step, state, tokens)
