@@ -35,6 +35,9 @@ def test_a_probe_finds_what_a_state_holds_linearly_and_its_control_does_not(monk
     assert probes.control.sel(quantity="step") > 0.999  # the step is the same in all sequences
     assert probes.selectivity.sel(quantity="step") < 1e-3
     assert probes.explained.sel(quantity="noise") < 0.05
+    at_third = np.where(steps == 2, SHARES, noise)
+    alone = linear_probes(bayes, TOKENS, {"share": at_third}, penalty=1e-6, steps=[3])
+    assert alone.explained.item() > 0.999
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -54,3 +57,5 @@ def test_what_cannot_be_probed_is_refused():
             linear_probes(network, TOKENS, statistics)
     with pytest.raises(ValueError, match=r"^Expected a finite penalty of at least 0"):
         linear_probes(network, TOKENS, {"share": SHARES}, penalty=-1.0)
+    with pytest.raises(ValueError, match=r"^Expected steps up to 12; got 13\."):
+        linear_probes(network, TOKENS, {"share": SHARES}, steps=[3, 13])
