@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from promptax.experiments.groups import slug
-from promptax.experiments.training import DISTANCES, LEARNING, NETWORK
+from promptax.experiments.training import DISTANCES, LEARNING, NETWORK, PROBES
 from promptax.specs import to_json
 from promptax.studies import (
     Akyurek2022,
@@ -33,7 +33,8 @@ from promptax.studies.wurgaft_2025 import claims as wurgaft
 class Told:
     """What one source tells: regret by predictor at half of the time and at the end; distance by
     predictor and algorithm at the end; distance by algorithm, accuracy of the last and of the
-    first answer, the loss, and the variation from mixtures by weight, at every look."""
+    first answer, the loss, and the variation from mixtures by weight, at every look; squared errors
+    by predictor; and what probes explain of their quantity and of another sequence's."""
 
     def __init__(
         self,
@@ -45,7 +46,10 @@ class Told:
         cosine=1.0,
         loss=0.0,
         variation=None,
+        errors=None,
+        probes=None,
     ):
+        self.errors, self.probes = errors or {}, probes
         self.regret, self.distance = regret, distance or {}
         self.learned, self.accuracy, self.steps = learned or {}, accuracy, steps
         self.cosine, self.loss, self.variation = cosine, loss, variation
@@ -84,8 +88,7 @@ class Told:
             judged = list(dict.fromkeys(who for who, _ in self.distance))
             against = list(dict.fromkeys(which for _, which in self.distance))
             rows = [[self.distance.get((p, a), 1.0) for a in against] for p in judged]
-            steps = training.training.length
-            distances = np.repeat(np.array(rows)[..., None], steps, axis=-1)
+            distances = np.repeat(np.array(rows)[..., None], training.training.length, axis=-1)
             yield (
                 slug(name) + DISTANCES,
                 xr.Dataset(
@@ -99,6 +102,17 @@ class Told:
                     {"predictor": judged, "algorithm": against},
                 ),
             )
+        if self.errors:
+            each = np.array(list(self.errors.values()))
+            wide = np.repeat(each[:, None], training.training.length, axis=-1)
+            measured = {"squared_error": (("predictor", "time"), wide)}
+            yield slug(name) + DISTANCES, xr.Dataset(measured, {"predictor": list(self.errors)})
+        if self.probes is not None:
+            shares = dict(zip(("explained", "control"), self.probes, strict=True))
+            shares["selectivity"] = shares["explained"] - shares["control"]
+            tables = {word: (("internal", "quantity"), [[s] * 2]) for word, s in shares.items()}
+            coords = {"internal": ["state"], "quantity": ["XᵀY 1", "weight 1"]}
+            yield slug(name) + PROBES, xr.Dataset(tables, coords)
 
     @staticmethod
     def curve(ends, length):
@@ -149,6 +163,10 @@ def genewein_world(name, training, wrong):
 
 def akyurek_world(name, training, wrong):
     names = list(training.algorithms)
+    if name == akyurek.SPARSE:
+        errors = {word: 0.4 for word in (NETWORK, *names)} | {akyurek.matching(0.0): 0.03}
+        errors[NETWORK] = 0.2 if wrong else 0.01
+        return {akyurek.POINTS: Told({word: (1, 2) for word in errors}, errors=errors)}
     ratio = next((r for r in akyurek.RATIOS if akyurek.name_of(r) == name), 0.0)
     best = akyurek.matching(ratio)
     if wrong:
@@ -164,6 +182,7 @@ def akyurek_world(name, training, wrong):
         distances,
         {word: [1, 0.1] for word in names},
         cosine=0.5 if wrong else 1.0,
+        probes=(0.1, 0.2) if wrong else (0.9, 0.2),
     )
     return {akyurek.POINTS: told}
 
@@ -248,7 +267,7 @@ WORLDS = {
 EXACT = {"a2", "a5"}  # claims that no network can make fail
 SIGNS = {  # claims of signs alone
     Genewein2023: {"a4 length"},
-    Akyurek2022: {"e3"},
+    Akyurek2022: {"e3"},  # and e4, of one network
     Reddy2023: {"h1 bursts", "h1 classes", "h1 variation", "h2", "h3"},
     GrauMoya2024: {"b2 size", "b2 length"},  # and b3 transfer, of other sources
     LearningToLearn: {"memory wins", "both", "sines", "sines longer"},
@@ -329,6 +348,8 @@ def test_networks_that_are_alike_decide_no_sign(study):
         conditions = {word: c for word, c in conditions.items() if graumoya.PROGRAMS not in word}
     if study is Genewein2023:
         conditions = {word: c for word, c in conditions.items() if source in word}
+    if study is Akyurek2022:
+        conditions = {word: c for word, c in conditions.items() if akyurek.SPARSE not in word}
     claims = {claim.name: claim for claim in study().claims(dict.fromkeys(conditions, alike))}
     for sign in SIGNS[study]:
         told = [(check.number, check.verdict, check.tentative) for check in claims[sign].checks]
