@@ -244,9 +244,10 @@ class TransformerTorso(Torso):
     ) -> tuple[Memory, BatchOutputs, Internals]:
         """A symbol at a position gives one and the same row in every sequence: what the first
         block computes from single rows, and finds in the rows that all sequences share, is computed
-        for symbol × time rows, once for a batch. So long prompts cost the first block nothing."""
+        for symbol × time rows, once for a batch: for each sequence a long prompt costs the first
+        block nothing."""
         places = self._places(state.rows_read(), tokens.shape[-1], table.shape[1])
-        distinct = table[:, None] + places
+        distinct = table[:, None] + jnp.broadcast_to(places, (tokens.shape[-1], table.shape[1]))
 
         def look_up(rows: Array) -> Array:
             return choose(rows, tokens)

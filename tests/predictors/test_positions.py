@@ -92,16 +92,25 @@ def test_a_transformer_equals_its_description_in_numpy(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_pieces_and_fixed_shapes_and_blocks_read_the_same(name, monkeypatch):
-    """A state of fixed shape, longer than a block, read in pieces, equals one reading."""
+def test_pieces_and_fixed_shapes_and_blocks_and_batches_read_the_same(name, monkeypatch):
+    """Read in pieces, also by a state of fixed shape longer than a block, and beside another
+    sequence, equals one reading."""
     network = built(CASES[name])
     expected = protocol.predict(network, TOKENS)
     monkeypatch.setattr(attention, "BLOCK", 4)
-    state, rows = network.start(10), []
-    for piece in (TOKENS[:2], TOKENS[2:3], TOKENS[3:]):
-        state, prediction = network.advance(state, jnp.array(piece))
-        rows.append(prediction.log_probs)
-    np.testing.assert_allclose(np.concatenate(rows), expected, rtol=1e-4, atol=1e-5)
+    for state in (network.start(), network.start(10)):
+        rows = []
+        for piece in (TOKENS[:2], TOKENS[2:3], TOKENS[3:]):
+            both = jnp.stack([1 - piece, piece])
+            _, beside = network.advance_batch(state, both)
+            _, other = network.advance(state, both[0])
+            state, prediction = network.advance(state, both[1])
+            for index, alone in enumerate((other, prediction)):
+                np.testing.assert_allclose(
+                    beside.log_probs[index], alone.log_probs, rtol=1e-4, atol=1e-5
+                )
+            rows.append(prediction.log_probs)
+        np.testing.assert_allclose(np.concatenate(rows), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
