@@ -92,7 +92,11 @@ def linear_probes(
 
 def _places(steps: Sequence[int] | None, time: int) -> Int[np.ndarray, " chosen"]:
     """The places of steps on the axis `time`."""
-    wanted = range(1, time + 1) if steps is None else [int(step) for step in steps]
+    wanted = range(1, time + 1) if steps is None else list(steps)
+    check(
+        all(isinstance(step, int | np.integer) and not isinstance(step, bool) for step in wanted),
+        f"Expected steps as whole numbers; got {steps}.",
+    )
     check(
         len(wanted) > 0 and len(set(wanted)) == len(wanted) and 1 <= min(wanted) <= max(wanted),
         f"Expected steps from 1 on, at least one, each named once; got {steps}.",

@@ -45,7 +45,7 @@ from promptax.tasks.regression.references.base import LinearReference
 
 TRAINING, NETWORK = "training", "network"  # the group of losses, and who is judged
 UNADAPTED = "without inner steps"  # the same network as it is, where it is judged after inner steps
-# of the groups that belong to a source's
+# what the name of a source's group is followed by, where a group holds something else of it
 LEARNING, DISTANCES, PROBES = ".learning", ".distances", ".probes"
 
 
@@ -154,16 +154,21 @@ class Training(Measurement):
         check(
             not self.mixed
             or (
-                (len(self.mixed) == 2 and {*self.mixed} <= {*self.algorithms})
+                (len({*self.mixed}) == len(self.mixed) == 2 and {*self.mixed} <= {*self.algorithms})
                 and self.task.outcome.alphabet is not None
             ),
-            f"Expected mixed as two of the algorithms {list(self.algorithms)}, over an alphabet, "
+            f"Expected mixed as two different ones of {list(self.algorithms)}, over an alphabet, "
             f"or none; got {self.mixed} over {self.task.outcome.words()}.",
         )
         check(
             not self.probed or isinstance(self.algorithms.get(self.probed), LinearReference),
             f"Expected probed to name one of the algorithms, a linear reference such as Ridge; got "
             f"{self.probed!r}.",
+        )
+        check(
+            not self.probed or (self.look_sequences >= 4 and (self.training.length or 100) >= 4),
+            "Expected at least 4 look_sequences, and 2 points of training, for the probes; got "
+            f"{self.look_sequences}, and {self.training.length} rows.",
         )
         self._check_adapting()
 

@@ -20,13 +20,13 @@ from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.attention import (
     Distance,
-    Found,
     Heads,
     KeptRows,
+    PartialAttention,
     Past,
     append,
+    attend_to_past,
     attention,
-    find,
     rotated,
     rotation,
 )
@@ -254,10 +254,10 @@ class TransformerTorso(Torso):
 
         first = state.rows_read()
         given = self._turned(self.blocks[0].projections(distinct, self.heads), first)
-        past, found = state.of_block(0), None
+        past, partial = state.of_block(0), None
         if state.filled is None and state.rows_read():
-            found = jax.tree.map(look_up, find(given[0], past, self._distance))
-        return self._through(state, look_up(distinct), jax.tree.map(look_up, given), found)
+            partial = jax.tree.map(look_up, attend_to_past(given[0], past, self._distance))
+        return self._through(state, look_up(distinct), jax.tree.map(look_up, given), partial)
 
     def _places(self, first: int | Array, rows: int, width: int) -> Float[Array, "rows width"]:
         """What is added to rows at the positions first, first + 1, …; one row where nothing is."""
@@ -288,7 +288,11 @@ class TransformerTorso(Torso):
         return Distance(slopes if self.positions == "alibi" else None, self.window)
 
     def _through(
-        self, state: Memory, hidden: Array, given: Projections, found: Found | None = None
+        self,
+        state: Memory,
+        hidden: Array,
+        given: Projections,
+        partial: PartialAttention | None = None,
     ) -> tuple[Memory, Array, Internals]:
         """All blocks, given the first one's projections of the rows [..., time, width], and what
         its queries find in the past rows if that is known."""
@@ -296,10 +300,10 @@ class TransformerTorso(Torso):
         for index, block in enumerate(self.blocks):
             if index:
                 projected = block.projections(hidden, self.heads)
-                given, found = self._turned(projected, state.rows_read()), None
+                given, partial = self._turned(projected, state.rows_read()), None
             query, key, value = given
             past, distance = state.of_block(index), self._distance
-            attended = attention(query, key, value, past, distance=distance, found=found)
+            attended = attention(query, key, value, past, distance=distance, partial=partial)
             attended = block.attention_output(attended)
             hidden = block.behind_attention(hidden + attended)
             keys.append(append(state.keys[index], key, state.filled))

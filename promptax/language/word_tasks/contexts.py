@@ -41,6 +41,15 @@ class Sentences(Spec):
     said: str = "The capital of {} is {}. "
     asked: str = "The capital of {} is"
 
+    def __check_init__(self) -> None:
+        for name, holes in (("said", 2), ("asked", 1)):
+            text = getattr(self, name)
+            check(
+                text.count("{}") == text.count("{") == text.count("}") == holes,
+                f"Expected {name} with {holes} times {{}}, for the input"
+                f"{' and the answer' if holes == 2 else ''}, and no other braces; got {text!r}.",
+            )
+
     def prompt(self, given: str, context: Pair | None) -> str:
         """All before the answer. `context`: the fact that is said first (None: nothing)."""
         said = "" if context is None else self.said.format(*context)
@@ -69,7 +78,8 @@ class ContextQuestions:
     ) -> None:
         """`candidates`: all answers that may be given, those of `pairs` among them (None: those
         alone). `apart` leaves out pairs whose answers begin alike."""
-        self.pairs, self.name, self.sentences = tuple(pairs), tokenizer, sentences
+        self.pairs = tuple(Pair(*pair) for pair in pairs)
+        self.name, self.sentences = tokenizer, sentences
         self.tokenizer = Tokenizer.named(tokenizer)
         self.answers = tuple(pair.answer for pair in self.pairs)
         self.candidates = self.answers if candidates is None else tuple(candidates)
@@ -84,6 +94,9 @@ class ContextQuestions:
             "Expected at least 3 pairs, so that a context can speak of another answer than the "
             f"right one and the model's; got {len(self.pairs)}.",
         )
+        given = [pair.given for pair in self.pairs]
+        again = sorted({word for word in given if given.count(word) > 1})
+        check(not again, f"Expected each input once; got again: {again!r:.80}.")
         self.firsts = np.array(firsts, np.int32)
 
     def own_answers(self, predictor: Predictor) -> dict[str, str]:
@@ -148,10 +161,18 @@ class ContextQuestions:
         """Of each pair, kind and copy: what is read, the answer, and what the context says."""
         unknown = [kind for kind in kinds if kind not in KINDS]
         check(len(kinds) > 0 and not unknown, f"Expected kinds from {KINDS}; got {kinds!r}.")
-        check_whole_numbers(copies=copies)
+        check_whole_numbers(copies=copies, seed=seed)
+        check(
+            copies >= 1 and seed >= 0,
+            f"Expected copies of at least 1, and a seed of at least 0; got {copies} and {seed}.",
+        )
         for index, pair in enumerate(self.pairs):
             check(pair.given in known, f"Expected a known answer to each input; {pair} has none.")
             answer, rng = known[pair.given], np.random.default_rng((seed, index))
+            check(
+                answer in self.candidates,
+                f"Expected known answers among the candidates; got {answer!r} for {pair.given!r}.",
+            )
             others = [other for other in self.pairs if other != pair]
             # another pair that says neither what is right nor what is known
             wrong = [other for other in others if other.answer != answer]

@@ -39,7 +39,7 @@ class Distance(NamedTuple):
 ANY_DISTANCE = Distance()
 
 
-class Found(NamedTuple):
+class PartialAttention(NamedTuple):
     """What queries find in rows of the past, to be put beside what they find in later rows.
 
     Scores are taken relative to the highest one, `top`: `total` is the sum of the exponentials,
@@ -51,7 +51,9 @@ class Found(NamedTuple):
     mixed: Values
 
 
-def find(query: Queries, past: Past, distance: Distance = ANY_DISTANCE) -> Found:
+def attend_to_past(
+    query: Queries, past: Past, distance: Distance = ANY_DISTANCE
+) -> PartialAttention:
     """What queries find in the past rows alone, as `attention` takes it: for queries that many
     sequences have in common."""
     scores = _past_scores(query, past, distance)
@@ -65,7 +67,7 @@ def attention(
     past: Past,
     groups: int = 1,
     distance: Distance = ANY_DISTANCE,
-    found: Found | None = None,
+    partial: PartialAttention | None = None,
 ) -> Float[Array, "*batch time width"]:
     """Causal attention of new rows to the past rows and to each other.
 
@@ -73,7 +75,7 @@ def attention(
     queries are [head, group × time, head_width] then. `past`, which all sequences share: keys and
     values [head, row, head_width], and how many of the rows count (None: all). A long past is
     attended to block by block, as far as its rows count (partial sums as in Milakov and Gimelshein
-    2018). Distances are counted in rows, for one group alone. `found` is what the queries find in
+    2018). Distances are counted in rows, for one group alone. `partial` is what the queries find in
     the past rows, where that is known.
     """
     new = key.shape[-2]
@@ -89,16 +91,16 @@ def attention(
         return _side_by_side(
             _block_by_block(query, products, value, past, filled, distance), groups
         )
-    if found is None:
+    if partial is None:
         scores = _past_scores(query, past, distance)
-        found = _weighted(scores, _top(products, scores), past)
+        partial = _weighted(scores, _top(products, scores), past)
     else:
-        top = jnp.maximum(_top(products), found.top)
-        before = jnp.exp(found.top - top)
-        found = Found(top, found.total * before, found.mixed * before)
-    products = jnp.exp(products - found.top)
-    mixed = products @ value + found.mixed
-    total = jnp.sum(products, axis=-1, keepdims=True) + found.total
+        top = jnp.maximum(_top(products), partial.top)
+        before = jnp.exp(partial.top - top)
+        partial = PartialAttention(top, partial.total * before, partial.mixed * before)
+    products = jnp.exp(products - partial.top)
+    mixed = products @ value + partial.mixed
+    total = jnp.sum(products, axis=-1, keepdims=True) + partial.total
     return _side_by_side(mixed / total, groups)
 
 
@@ -119,10 +121,10 @@ def _past_scores(query: Queries, past: Past, distance: Distance) -> Array:
     return scores
 
 
-def _weighted(scores: Array, top: Array, past: Past) -> Found:
+def _weighted(scores: Array, top: Array, past: Past) -> PartialAttention:
     weights = jnp.exp(scores - top)
     mixed = jnp.einsum("...hts,hsd->...htd", weights, past[1])
-    return Found(top, jnp.sum(weights, axis=-1, keepdims=True), mixed)
+    return PartialAttention(top, jnp.sum(weights, axis=-1, keepdims=True), mixed)
 
 
 def _block_by_block(

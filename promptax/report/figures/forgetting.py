@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from promptax.checks import check
 from promptax.report.figures import canvas, style
 from promptax.report.wording import signed
 
@@ -21,6 +22,10 @@ def forgetting_curves(table: xr.Dataset) -> Figure:
     on: as far as it rises behind the mark, the task is forgotten. The band is one standard error
     over streams. Beside the curve stands what was forgotten at the end, in nats.
     """
+    check(
+        isinstance(table, xr.Dataset) and {"loss", "loss_error", "forgotten"} <= {*table},
+        f"Expected the table of promptax.analysis.forgetting; got {type(table).__name__}.",
+    )
     tasks, steps = table["task"].values, table["step"].values
     losses, errors = table["loss"].transpose("task", "step").values, table["loss_error"]
     errors = errors.transpose("task", "step").values
