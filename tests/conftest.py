@@ -17,10 +17,12 @@ import pytest
 gc.set_threshold(100_000, 50, 50)  # tracing makes many objects, and little garbage
 
 GIB = 2**30
-MOST_PIECES, MOST_BYTES = 20_000, 1.4 * GIB  # from which on compiled programs are dropped
-MOST_BYTES_WITHIN = 2.0 * GIB  # the same within a file
+MOST_PIECES, MOST_BYTES = 30_000, 1.7 * GIB  # from which on compiled programs are dropped
+MOST_PIECES_WITHIN, MOST_BYTES_WITHIN = 50_000, 2.0 * GIB  # the same within a file
+BETWEEN_COUNTS = 10  # tests of a file, since counting pieces takes a while
 GROWTH = 0.3 * GIB  # since the last time; what stays however often they are dropped is no reason
 _after_drop = 0
+_since_count = 0
 
 # What promptax imports. While a module is loaded through the hook, Python looks for compiled code
 # under another name, also for what that module imports, and would compile all of it anew.
@@ -80,9 +82,15 @@ def pytest_runtest_teardown(item, nextitem):
     Linux lets a process map (65,530): the one too many kills the process. And a worker should need
     no more than 2.5 GiB: what the C library kept of freed memory goes back. The tests of a file
     share what was compiled, so that it is dropped between files, or within one when it is due."""
+    global _since_count
     within = nextitem is not None and nextitem.path == item.path
     most = max(MOST_BYTES_WITHIN if within else MOST_BYTES, _after_drop + GROWTH)
-    if _resident_bytes() > most or (not within and _pieces() > MOST_PIECES):
+    _since_count += 1
+    counts = not within or _since_count >= BETWEEN_COUNTS
+    pieces = _pieces() if counts else 0
+    if counts:
+        _since_count = 0
+    if _resident_bytes() > most or pieces > (MOST_PIECES_WITHIN if within else MOST_PIECES):
         _drop()
 
 

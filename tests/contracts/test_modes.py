@@ -95,8 +95,8 @@ def test_the_way_through_the_front_door(mode):
 def test_every_network_trains_and_speaks(mode, architecture):
     with MODES[mode]():
         network = pretrained(architecture)
-        px.generate(jax.random.key(2), network, 3, prompt=[1])  # steps inside a scan
         if is_one_of_each(architecture):
+            px.generate(jax.random.key(2), network, 3, prompt=[1])  # steps inside a scan
             tokens = jnp.array([0, 1, 1])
             assert px.decompress(network, px.compress(network, tokens)).tolist() == [0, 1, 1]
 
