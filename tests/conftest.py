@@ -18,7 +18,7 @@ gc.set_threshold(100_000, 50, 50)  # tracing makes many objects, and little garb
 
 GIB = 2**30
 MOST_PIECES, MOST_BYTES = 30_000, 1.7 * GIB  # from which on compiled programs are dropped
-MOST_PIECES_WITHIN, MOST_BYTES_WITHIN = 50_000, 2.0 * GIB  # the same within a file
+MOST_PIECES_WITHIN, MOST_BYTES_WITHIN = 50_000, 1.9 * GIB  # the same within a file
 BETWEEN_COUNTS = 10  # tests of a file, since counting pieces takes a while
 GROWTH = 0.3 * GIB  # since the last time; what stays however often they are dropped is no reason
 _after_drop = 0
