@@ -7,6 +7,9 @@ from support.browser import browser_tests, inspect, opened
 from support.made_up import some_results, some_states
 
 from promptax.report import page
+from promptax.report.figures.learning import lines
+from promptax.report.pages import html as pages
+from promptax.report.pages import pointer
 
 pytestmark = browser_tests
 
@@ -111,6 +114,28 @@ def test_the_page_is_whole_without_scripts(html: str) -> None:
         assert not browser.evaluate(is_shown) and browser.evaluate(loaded) == 7
         assert browser.evaluate("document.querySelectorAll('.legend tbody tr').length") == 0
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_curves_of_any_figure_answer_the_pointer() -> None:
+    """Two panels with different places across, one of them with a logarithmic axis upwards."""
+    panels = {
+        "near": {"network": ([1, 2, 4], [0.5, 0.02, 0.001]), "Bayes": ([1, 4], [0.25, 0.25])},
+        "far": {"network": ([1, 2, 4], [3.0, 2.0, 1.0])},
+    }
+    figure = lines("", panels, "updates", "distance", "", log_up=True)
+    body = f"<h2>Two</h2>{pointer.beneath(figure)}{pointer.library()}"
+    with opened(pages.document("Curves", "", {}, body), 390) as browser:
+        browser.evaluate("document.querySelector('summary').click()")
+        browser.settle()
+        place = lambda: browser.evaluate("document.querySelector('.position').textContent")  # noqa: E731
+        assert place() == "updates: 4" and browser.evaluate(INKED) > 0
+        assert [value(browser, "network", panel) for panel in (1, 2)] == [0.001, 1.0]
+        browser.evaluate("document.querySelector('.chart').focus()")
+        browser.press("ArrowLeft")
+        assert place() == "updates: 2" and value(browser, "network") == 0.02
+        assert browser.evaluate("document.querySelectorAll('.legend td')[2].textContent") == "–"
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not browser.seen("Runtime.exceptionThrown")
 
 
 def test_inspect_notices_what_it_is_there_to_notice() -> None:

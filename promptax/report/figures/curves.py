@@ -114,13 +114,13 @@ def _curve_panels(
         for panel, members, panel_labels in zip(axes, panels.values(), beside, strict=True):
             scale(panel)
             for name in members:
-                _draw_curve(panel, curves.sel(predictor=name), looks[name])
+                _draw_curve(panel, curves.sel(predictor=name), looks[name], name)
             canvas.label_ends(panel, panel_labels)
         axes[-1].set_xlabel("tokens" if "time" in curves.dims else "tuning steps")
     return figure
 
 
-def _draw_curve(panel: Axes, curve: xr.Dataset, look: style.Look) -> None:
+def _draw_curve(panel: Axes, curve: xr.Dataset, look: style.Look, name: str) -> None:
     """The median as a line; for all but baselines also the band from `low` to `high`."""
     (axis,) = curve["median"].dims
     across = curve[axis].values
@@ -128,6 +128,7 @@ def _draw_curve(panel: Axes, curve: xr.Dataset, look: style.Look) -> None:
     panel.plot(
         across,
         curve["median"].values,
+        label=name,
         color=look.color,
         linestyle=look.line,
         marker=look.marker or None,

@@ -34,7 +34,7 @@ def regret_over_rounds(played: xr.Dataset) -> Figure:
             color = _COLORS[index % len(_COLORS)]
             mean, error = _mean_and_error(played["regret"].sel(policy=name))
             line = _LINES[index // len(_COLORS) % len(_LINES)]
-            panel.plot(rounds, mean, color=color, linestyle=line, zorder=3)
+            panel.plot(rounds, mean, label=str(name), color=color, linestyle=line, zorder=3)
             low, high = mean - 2 * error, mean + 2 * error
             panel.fill_between(rounds, low, high, color=color, alpha=0.18, linewidth=0)
             last = float(mean[-1])

@@ -49,7 +49,7 @@ def forgetting_curves(table: xr.Dataset) -> Figure:
         for place, color in enumerate(shades[: len(tasks)]):
             curve, turn = losses[place], place + 1
             panel.plot(steps[: turn + 1], curve[: turn + 1], color=color, linewidth=0.7, alpha=0.6)
-            panel.plot(steps[turn:], curve[turn:], color=color, zorder=3)
+            panel.plot(steps[turn:], curve[turn:], label=f"task {place + 1}", color=color, zorder=3)
             panel.plot(steps[[turn]], curve[[turn]], "o", color=color, zorder=4)
             low, high = curve - errors[place], curve + errors[place]
             panel.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)

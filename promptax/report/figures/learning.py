@@ -57,7 +57,9 @@ def lines(
                 x, y = _shown(xs, ys, log_across, log_up)
                 if not len(x):
                     continue
-                _draw(panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed)
+                _draw(
+                    panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed, name
+                )
                 labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
             if log_across and labels:
                 canvas.logarithmic(panel, across=True)
@@ -98,12 +100,19 @@ def _not_shown(panels: Mapping[str, Mapping[str, Curve]], log_across: bool, log_
 
 
 def _draw(
-    panel: Axes, x: np.ndarray, y: np.ndarray, color: str, marker: str, is_dashed: bool
+    panel: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    color: str,
+    marker: str,
+    is_dashed: bool,
+    name: str,
 ) -> None:
     every = max(1, len(x) // 8)
     panel.plot(
         x,
         y,
+        label=name,
         color=color,
         linestyle=(0, (4, 2)) if is_dashed else "-",
         marker="" if is_dashed else marker,

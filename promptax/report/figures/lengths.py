@@ -43,6 +43,7 @@ def regret_by_length(diagnosis: xr.Dataset) -> Figure:
             panel.plot(
                 curve["prompt_length"].values,
                 np.where(np.isfinite(curve.values), curve.values, np.nan),
+                label=name,
                 color=color,
                 marker="o" if mixed else None,
                 markerfacecolor=style.PAPER,

@@ -100,7 +100,7 @@ def prompt_distances(states: xr.Dataset) -> Figure:
         figure, (panel,) = canvas.stacked_panels(title, ["multiples of usual"], heights, notes)
         for name, (x, y) in curves.items():
             look = looks[name]
-            panel.plot(x, y, color=look.color, linestyle=look.line, linewidth=1.4)
+            panel.plot(x, y, label=name, color=look.color, linestyle=look.line, linewidth=1.4)
         panel.set_yscale("symlog", linthresh=1.0, linscale=0.5)
         panel.set_ylim(0, 1.3 * most)
         first = min(int(x[0]) for x, _ in curves.values())

@@ -79,7 +79,7 @@ def _curves(
         panel.fill_between(places, low, mean + 2 * error, color=color, alpha=0.15, lw=0)
         marker = _MARKERS[index % len(_MARKERS)]
         drawn = {"color": color, "marker": marker, "markersize": 3.5, "clip_on": False}
-        panel.plot(places, mean, **drawn, zorder=3)
+        panel.plot(places, mean, label=name, **drawn, zorder=3)
         last = max(last, int(places[-1]))
         yield _label(name, mean[-1], color)
     panel.set_xlim(0, last)

@@ -1,8 +1,7 @@
-// The charts that answer the pointer: two targets side by side, one legend for both, by uPlot.
-// The page is whole without this: pictures and tables say the same.
+// The charts that answer the pointer: targets, or panels of a figure, side by side, with one legend,
+// by uPlot. The page is whole without this: pictures and tables say the same.
 "use strict";
-(() => {
-  const section = document.querySelector(".pointer");
+document.querySelectorAll(".pointer").forEach((section, part) => {
   const {views, methods} = JSON.parse(section.querySelector("script").textContent);
   const [choice, charts, body, position] =
     [".views", ".charts", ".legend tbody", ".position"].map((name) => section.querySelector(name));
@@ -16,13 +15,16 @@
   };
   const number = (value) => {
     if (value == null) return "–";
-    const text = value.toFixed(Math.abs(value) >= 100 ? 1 : 2);
+    const size = Math.abs(value);
+    if (view.exact && size > 0 && (size < 0.1 || size >= 1e5)) return String(value).replace("-", "−");
+    const text = value.toFixed(size >= 100 ? 1 : 2);
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
   };
   const words = ({lines}, method, index) => {  // the median, and what comes behind it
     if (!lines[method]) return ["", ""];
-    const [middle, low, high] = ["median", "low", "high"].map((part) => number(lines[method][part][index]));
-    return [middle, low === high ? "" : ` (${low} to ${high})`];
+    const {median, low, high} = lines[method], [middle, from, to] =
+      [median, low ?? median, high ?? median].map((values) => number(values[index]));
+    return [middle, from === to ? "" : ` (${from} to ${to})`];
   };
 
   // --- the legend: a row for each method, with its value at the pointer in each target ------------
@@ -52,7 +54,8 @@
       row.cells[target + 1].replaceChildren(median, make("span", {className: "more", textContent}));
       row.hidden = view.charts.every(({lines}) => !lines[methods[at].name]);
     });
-    position.textContent = `after ${chart.across[index].toLocaleString("en")} ${view.across}`;
+    const place = chart.across[index].toLocaleString("en", {maximumSignificantDigits: 6});
+    position.textContent = view.exact ? `${view.across}: ${place}` : `after ${place} ${view.across}`;
     const shown = Object.keys(chart.lines).filter((name) => !hidden.has(name));
     const slider = plots[target].slider;
     slider.setAttribute("aria-valuenow", chart.across[index]);
@@ -69,7 +72,8 @@
     const index = nearest(chart.across, value);
     plot.setCursor({left: plot.valToPos(chart.across[index], "x"), top: plot.bbox.height / 2});
   });
-  const rest = () => view.charts.forEach((chart, target) => tell(target, nearest(chart.across, view.rest)));
+  const resting = ({across}) => nearest(across, view.rest ?? across.at(-1));
+  const rest = () => view.charts.forEach((chart, target) => tell(target, resting(chart)));
 
   const frame = (chart) => {
     const slider = make("div", {className: "chart", tabIndex: 0, role: "slider"},
@@ -83,18 +87,21 @@
     const names = Object.keys(chart.lines), slider = charts.children[target];
     const line = (name) => {
       const {color, dash} = methods.find((method) => method.name === name);
-      return {label: name, stroke: color, dash, width: 2, show: !hidden.has(name), points: {show: false}};
+      return {label: name, stroke: color, dash, width: 2, show: !hidden.has(name), spanGaps: true,
+              points: {show: false}};
     };
+    const [isLogAcross, isLog] = chart.logarithmic ?? [false, false];
+    const up = isLog ? {distr: 3} : chart.is_wide ? {distr: 4, asinh: 1} : {};
     const axis = {stroke: "#57606a", grid: {stroke: "#e8ecf0", width: 1}, ticks: {stroke: "#d0d7de"}};
     const plot = new uPlot({
       width: slider.clientWidth - 14, height: 280, legend: {show: false},
-      scales: {x: {time: false}, y: {range: () => chart.range, ...(chart.is_wide ? {distr: 4, asinh: 1} : {})}},
+      scales: {x: {time: false, ...(isLogAcross ? {distr: 3} : {})}, y: {range: () => chart.range, ...up}},
       series: [{}, ...names.map(line)],
       axes: [{...axis, label: view.across, labelSize: 22, labelGap: 0}, {...axis, size: 56}],
-      cursor: {drag: {x: false, y: false}, y: false, sync: {key: "pointer"}},
+      cursor: {drag: {x: false, y: false}, y: false, sync: {key: `pointer-${part}`}},
       hooks: {setCursor: [(plot) => {
         if (!plots[target]) return;
-        plot.cursor.idx == null ? tell(target, nearest(chart.across, view.rest)) : tell(target, plot.cursor.idx);
+        tell(target, plot.cursor.idx ?? resting(chart));
       }]},
     }, [chart.across, ...names.map((name) => chart.lines[name].median)], slider);
     plots[target] = {plot, chart, names, slider, index: 0};
@@ -119,16 +126,21 @@
   };
 
   views.forEach((each, at) => {
-    const button = make("input", {type: "radio", name: "view", checked: at === 0});
+    const button = make("input", {type: "radio", name: `view-${part}`, checked: at === 0});
     button.addEventListener("change", () => show(each));
     choice.append(make("label", {}, button, ` ${each.title}`));
   });
+  choice.hidden = views.length === 1;
   section.hidden = false;
-  show(view);
+  const isFolded = () => section.tagName === "DETAILS" && !section.open;
+  if (!isFolded()) show(view);
+  section.addEventListener("toggle", () => {  // a folded part has no width
+    if (!isFolded() && !plots.length) show(view);
+  });
   let waiting;
   addEventListener("resize", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => plots.forEach(({plot, slider}) =>
       plot.setSize({width: slider.clientWidth - 14, height: 280})), 100);
   });
-})();
+});

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from promptax.report import wording
-from promptax.report.pages import html
+from promptax.report.pages import html, pointer
 
 Row = Mapping[str, object]
 
@@ -65,7 +65,8 @@ def study_page(
         links["printed"] = "printed numbers"
         sections.append(html.section("printed", "Printed numbers", _comparison(comparison)))
     links["details"] = "details"
-    return html.document(title, summary, links, "\n".join([*sections, html.details(details)]))
+    body = [*sections, html.details(details), pointer.library()]
+    return html.document(title, summary, links, "\n".join(body))
 
 
 def tally(claims: Sequence[Row]) -> str:
@@ -137,7 +138,7 @@ def _claim(row: Row) -> str:
 def _part(part: Part) -> str:
     drawn = "\n".join(
         f"<figure>{html.image(figure, reading)}\n"
-        f"<figcaption>{escape(reading)}</figcaption></figure>"
+        f"<figcaption>{escape(reading)}</figcaption></figure>\n{pointer.beneath(figure)}"
         for reading, figure in part.figures
     )
     if part.table:

@@ -127,7 +127,7 @@ def _named_curves(
     for index, name in reversed(list(enumerate(order))):
         named = index < NAMED
         color = _COLORS[index] if named else style.FAINT
-        panel.plot(across, curves[name], color=color, zorder=3 if named else 1)
+        panel.plot(across, curves[name], label=name, color=color, zorder=3 if named else 1)
         if named:
             labels.append(canvas.EndLabel(name, remarks[name], float(curves[name][-1]), color))
     canvas.label_ends(panel, labels)
