@@ -130,7 +130,7 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     if spec.get(EARLIER):
         details["measured before with"] = json.dumps(spec[EARLIER])
     page = study_page(title, summary, claim_rows, compared, parts, details, study.judged)
-    files.write_text(folder / "claims.csv", to_csv(_check_rows(claims)))
+    files.write_text(folder / "claims.csv", to_csv(check_rows(claims)))
     files.write_text(folder / "numbers.csv", to_csv(numbers(conditions, results)))
     for name, rows in tables.items():
         files.write_text(folder / f"{name}.csv", to_csv(rows))
@@ -185,7 +185,8 @@ def _seeds_in_words(check: Check) -> str:
     return f"{have}{wanted}{f', {check.diverged} diverged' if check.diverged else ''}"
 
 
-def _check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
+def check_rows(claims: tuple[Claim, ...]) -> list[dict[str, object]]:
+    """claims.csv: a row for each number of each claim."""
     return [
         {
             "claim": claim.name,
