@@ -29,6 +29,7 @@ from promptax.protocol.repeated import Repeated as Repeated
 from promptax.store import Checkpoint as Checkpoint
 from promptax.store import load as load
 from promptax.store import save as save
+from promptax.streaming.batches import generate_batch as generate_batch
 from promptax.streaming.compression import code_length as code_length
 from promptax.streaming.compression import compress as compress
 from promptax.streaming.compression import decompress as decompress

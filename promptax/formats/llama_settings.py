@@ -17,7 +17,7 @@ Fields = dict[str, Any]
 # In config.json: notes, training, generation (whose end tokens the tokenizer reads), and memory.
 HARMLESS_IN_CONFIG = (
     "_*", "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "use_cache",
-    "initializer_range", "max_position_embeddings", "pretraining_tp", "attention_dropout",
+    "initializer_range", "pretraining_tp", "attention_dropout",
     "hidden_dropout", "dropout", "layerdrop", "is_llama_config", "transformers.js_config",
     "attn_implementation", "unsloth*", "model_name", "license", "language", "tags", "name",
     "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id",
@@ -46,7 +46,7 @@ QUANTISED = ("quantization_config", "compression_config", "quantization", "quant
 
 # In a GGUF file, under "llama.": notes, and what matters only where positions are rescaled.
 HARMLESS_IN_GGUF = (
-    "llama.context_length", "llama.tensor_data_layout", "llama.rope.scaling.finetuned",
+    "llama.tensor_data_layout", "llama.rope.scaling.finetuned",
     "llama.rope.scaling.original_context_length", "llama.rope.scaling.yarn*",
 )  # fmt: skip
 FIXED_IN_GGUF = {
@@ -85,6 +85,7 @@ def from_config(settings: Settings) -> Fields:
         rotary_base=_rotary_base(settings),
         epsilon=settings.positive_number("rms_norm_eps", 1e-6),
         tied=_flag(settings, "tie_word_embeddings"),
+        context_length=settings.whole_number("max_position_embeddings", 0, least=0) or None,
         opens_with=begin_token_of_folder(settings),
         vocab_size=settings.whole_number("vocab_size", 0, least=0) or None,
     )
@@ -164,6 +165,7 @@ def from_gguf(settings: Settings) -> Fields:
         rotary_base=settings.positive_number("llama.rope.freq_base", 1e4),
         epsilon=round(settings.positive_number("llama.attention.layer_norm_rms_epsilon"), 12),
         opens_with=begin,
+        context_length=settings.whole_number("llama.context_length", 0, least=0) or None,
         tied=False,
         vocab_size=settings.whole_number("llama.vocab_size", 0, least=0) or None,
     )

@@ -93,6 +93,11 @@ class Spelled(Wrapper):
         """How many tokens a word has."""
         return self.words.shape[1]
 
+    @property
+    def most_inputs(self) -> int | None:
+        most = self.predictor.most_inputs
+        return None if most is None else (most - self.opening.shape[0]) // self.pieces
+
     def start(self, capacity: int | None = None) -> NetworkState:
         return self.begin(self.blank(capacity))
 

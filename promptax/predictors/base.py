@@ -32,7 +32,9 @@ from promptax.protocol.predictor import (
     Inputs,
     KeyValues,
     Predictor,
+    check_context,
     real_rows,
+    rows_in,
 )
 from promptax.specs import Spec, as_key, check, later
 
@@ -215,6 +217,18 @@ class Network(Predictor):
         return self.outcome.of_outputs(jax.vmap(outputs_behind)(prompts), self.out)
 
     @property
+    def most_inputs(self) -> int | None:
+        context = self.torso.context_length
+        return None if context is None else context - 1  # a row opens every sequence
+
+    def _check_context(self, state: NetworkState, rows: int) -> None:
+        """Complain about more rows than the torso was trained to read, where the state grows: that
+        of states of fixed shape is known where they are made (`check_most_inputs`)."""
+        before, most = self.torso.rows_before(state.torso), self.torso.context_length
+        if most is not None and before is not None:
+            check_context(before + rows - 1, most - 1)
+
+    @property
     def forgets(self) -> bool:
         return self.torso.forgets
 
@@ -266,11 +280,14 @@ class Network(Predictor):
             torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
             nothing = jnp.zeros((0, *state.last.shape), state.last.dtype)
             return Reading(NetworkState(torso, state.last), nothing, {})
+        self._check_context(state, rows_in(inputs))
         return self._reading(state, self.torso.advance(state.torso, self.embed(inputs)))
 
     @platforms.in_float32
     def read_batch(self, state: NetworkState, inputs: Inputs) -> Reading:
         """`advance_batch` without predictions."""
+        rows = inputs.rows if isinstance(inputs, Embedded) else inputs
+        self._check_context(state, rows.shape[1])
         few = 0 < (self.outcome.alphabet or 0) <= FEW_SYMBOLS
         if few and not isinstance(inputs, Embedded) and jnp.issubdtype(inputs.dtype, jnp.integer):
             table = self.embedding(jnp.eye(self.symbols))

@@ -5,6 +5,7 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 2023).
 """
 
+import dataclasses
 import math
 import os
 from typing import Any, ClassVar, Literal
@@ -40,7 +41,7 @@ from promptax.predictors.torso import (
     Torso,
 )
 from promptax.protocol.outcomes import Outcome, as_outcome
-from promptax.specs import Record, check
+from promptax.specs import Record, check, check_kind, check_whole_numbers, later
 
 NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a matrix
 LARGE = 256  # width from which micro-batches and several programs pay
@@ -77,6 +78,9 @@ class Llama(Architecture):
     """Keep less for the gradient and compute it again: slower, in less memory."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and rows; log probabilities are float32."""
+    context_length: int | None = later(None)
+    """Rows that it was trained to read one after the other, prompts and what opens a sequence
+    included: more are refused. None: any number (`longer`)."""
 
     def __check_init__(self) -> None:
         sizes = ("width", "depth", "heads", "key_heads", "head_width", "hidden")
@@ -87,6 +91,10 @@ class Llama(Architecture):
         check(
             self.heads % self.key_heads == 0,
             f"Expected key_heads that divide the {self.heads} heads; got {self.key_heads}.",
+        )
+        check(
+            self.context_length is None or self.context_length >= 2,
+            f"Expected a context_length of at least 2, or None; got {self.context_length}.",
         )
         check(self.head_width % 2 == 0, f"Expected an even head_width; got {self.head_width}.")
         check(
@@ -182,6 +190,46 @@ class Llama(Architecture):
         return INITIAL_SCALE * jax.random.normal(key, shape, self.dtype)
 
 
+def longer(network: Network, context_length: int | None = None) -> Network:
+    """The llama with another limit of what it reads: so many rows, or any number (None).
+
+    Beyond the context that it was trained on, rotary positions come that it has never met: most
+    models predict worse there by nats a token, without a word.
+
+    Raises:
+        TypeError: no llama.
+    """
+    return _changed(network, context_length=context_length)
+
+
+def opened_by(network: Network, token: int | None) -> Network:
+    """The llama with another token that opens every sequence (None: a row of zeros).
+
+    What opens a sequence says what kind of text comes: the token that opens a message of a chat is
+    a bad start for prose, which many models saw behind the token that ends a text.
+
+    Raises:
+        TypeError: no llama.
+        ValueError: a token outside the alphabet.
+    """
+    check_whole_numbers(token=token)
+    network = _changed(network, opens_with=token)
+    check(
+        token is None or 0 <= token < network.symbols,
+        f"Expected a token from 0 to {network.symbols - 1}; got {token}.",
+    )
+    return network
+
+
+def _changed(network: Network, **changes: Any) -> Network:
+    """The llama, its weights shared, with other settings."""
+    check_kind(network, Network, "Llama.smollm2_135m()")
+    check_kind(network.architecture, Llama, "that of Llama.smollm2_135m()")
+    spec = dataclasses.replace(network.architecture, **changes)
+    torso = dataclasses.replace(network.torso, spec=spec)  # pyright: ignore[reportCallIssue]
+    return dataclasses.replace(network, architecture=spec, torso=torso)
+
+
 class LlamaLayer(Record):
     """One layer's weights, or those of all layers with a leading `layer` axis."""
 
@@ -270,6 +318,13 @@ class LlamaTorso(Torso):
         hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
         outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
         return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}
+
+    @property
+    def context_length(self) -> int | None:
+        return self.spec.context_length
+
+    def rows_before(self, state: LlamaMemory) -> int | None:
+        return state.keys.shape[-2] if state.filled is None else None
 
     def forget(self, state: LlamaMemory, rows: Int[Array, ""]) -> LlamaMemory:
         return state.without_last(rows)

@@ -73,6 +73,17 @@ class Torso(Record):
         distinct rows can be shared."""
         return self.advance_batch(state, choose(table, tokens))
 
+    @property
+    def context_length(self) -> int | None:
+        """How many rows it was trained to read one after the other; None: any number. With one,
+        `rows_before` tells how many a state that grows has read."""
+        return None
+
+    def rows_before(self, state: Any) -> int | None:
+        """How many rows a state has read; None where that is not known while compiling."""
+        del state
+        return None
+
     def forget(self, state: Any, rows: Int[Array, ""]) -> Any:
         """A state of fixed shape without its last rows, where `forgets`: rows are kept apart."""
         raise TypeError(f"{type(self).__name__} cannot drop what it read last.")

@@ -104,6 +104,27 @@ def check_reads(predictor: Any, kind: str, hint: str = "") -> None:
         )
 
 
+def check_most_inputs(predictor: Any, inputs: int) -> None:
+    """Complain, before any compute, about more inputs than the predictor was trained to read.
+
+    Raises:
+        ValueError: with both numbers, and what to do.
+    """
+    if predictor.most_inputs is not None:
+        check_context(inputs, predictor.most_inputs)
+
+
+def check_context(inputs: int, most: int) -> None:
+    """Complain about more inputs than some number."""
+    if inputs > most:
+        raise ValueError(
+            f"Expected at most {most:,} inputs, prompt included, which the model was trained to "
+            f"read; got {inputs:,}. Read fewer: shorter texts, or start afresh after some "
+            "(context= of compress, code_length and bits). "
+            "To go beyond it all the same: predictors.llama.longer(network)."
+        )
+
+
 class Predictor(Record):
     """Predicts the next symbol from those before it: `start` gives a state, `advance` moves it.
 
@@ -121,6 +142,7 @@ class Predictor(Record):
     - `reads`: say so where not both tokens and weights over symbols can be read;
     - `exchangeable` and `merges`: which exact expectations can be computed, and how;
     - `blank` and `begin`: apart where a row opens every sequence;
+    - `most_inputs`: where it was trained to read so many and no more;
     - `with_room`: where states grow, and tasks are made of the predictor's task;
     - `learns`: False where nothing that is read changes what is said;
     - `advance_batch`, `predict_behind`, `forgets`, `advance_first`, `opened`: faster ways to the
@@ -152,6 +174,12 @@ class Predictor(Record):
     def outcome(self) -> Outcome:
         """What it predicts."""
         return Symbols(self.symbols)
+
+    @property
+    def most_inputs(self) -> int | None:
+        """How many inputs it was trained to read after `start`; None: any number. Doors refuse
+        more."""
+        return None
 
     @abc.abstractmethod
     def start(self, capacity: int | None = None) -> State:

@@ -68,6 +68,10 @@ class Wrapper(Predictor):
     def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.merges
 
+    @property
+    def most_inputs(self) -> int | None:
+        return self.predictor.most_inputs
+
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows()
 
@@ -104,6 +108,11 @@ class Prompted(Wrapper):
     @property
     def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.exchangeable
+
+    @property
+    def most_inputs(self) -> int | None:
+        most = self.predictor.most_inputs
+        return None if most is None else most - rows_in(eqx.filter_eval_shape(self.context.inputs))
 
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows() + rows_read(self.context)

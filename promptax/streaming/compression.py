@@ -31,7 +31,7 @@ from jaxtyping import Array, Int
 from promptax.axes import Tokens
 from promptax.checks import door
 from promptax.progress import as_callbacks
-from promptax.protocol.predictor import Predictor, State
+from promptax.protocol.predictor import Predictor, State, check_most_inputs
 from promptax.specs import check
 from promptax.streaming import stepping
 from promptax.streaming.arithmetic_coding import TOTAL, Decoder, Encoder
@@ -171,6 +171,7 @@ def _parts(
     Both directions use this, so that they have states of the same capacity.
     """
     size = context or max(1, len(tokens))
+    check_most_inputs(predictor, min(size, len(tokens)))
     room = stepping.room_for(min(size, len(tokens)))
     for at in range(0, len(tokens), size):
         yield tokens[at : at + size], stepping.start(predictor, room)

@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.axes import AnyKey, Tokens
 from promptax.checks import as_numbers, door
-from promptax.protocol.predictor import Predictor, State
+from promptax.protocol.predictor import Predictor, State, check_most_inputs
 from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
 from promptax.streaming.stepping import Row
@@ -189,18 +189,12 @@ def _pieces(
     picking: Picking,
 ) -> Iterator[np.ndarray]:
     """Check everything now. What is returned samples `at_once` tokens whenever it is asked."""
-    stop, filters = picking.get("stop", ()), _filters(picking)
+    filters = filters_of(picking)
     predictor, key = stepping.ready(predictor), as_key(key)
-    check_whole_numbers(length=length)
-    check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
-    check(
-        length <= MOST_TOKENS,
-        f"Expected a length of at most {MOST_TOKENS:,} tokens; got {length:,}. Generate what "
-        "follows in pieces, each behind the one before.",
-    )
+    check_length(length)
     tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
-    stops = np.zeros(predictor.symbols, bool)
-    stops[stepping.whole_numbers(predictor, list(stop))] = True
+    check_most_inputs(predictor, len(tokens) + max(length - 1, 0))  # the last one is not read
+    stops = stops_of(predictor, picking)
 
     def sample_pieces() -> Iterator[np.ndarray]:
         room = stepping.room_for(len(tokens) + length)
@@ -208,17 +202,12 @@ def _pieces(
         first, given, ends = 0, (predictor, key, filters), jnp.asarray(stops)
         while first < length:
             if first == 0:
-                piece = np.asarray(_sample_one(given, state))[None]
+                piece = np.asarray(sample_one(given, state))[None]
             else:
                 span = np.array([first, min(at_once, length - first)])
                 state, sampled, done = _sample((*given, ends, span, jnp.array(piece[-1])), state)
                 piece = np.asarray(sampled)[: int(done)]
-            if piece[-1] < 0:
-                raise FloatingPointError(
-                    f"Expected log probabilities of token {first + len(piece) - 1} after the "
-                    "prompt; got numbers that are not numbers (NaN). Weights that diverged do "
-                    "this: look at the fit's `diverged`, or load other weights."
-                )
+            check_sampled(piece[-1], first + len(piece) - 1)
             yield piece
             first += len(piece)
             if stops[piece[-1]]:
@@ -231,7 +220,7 @@ Sampler = tuple[Predictor, Key[Array, ""], Filters]
 
 
 @eqx.filter_jit
-def _sample_one(sampler: Sampler, state: State, number: Int[Array, ""] | int = 0) -> Int[Array, ""]:
+def sample_one(sampler: Sampler, state: State, number: Int[Array, ""] | int = 0) -> Int[Array, ""]:
     """The token of that number after the prompt; -1: no numbers to sample from."""
     predictor, key, filters = sampler
     log_probs = stepping.upcoming(predictor, state)
@@ -256,14 +245,47 @@ def _sample(
     def sample_token(carry: tuple) -> tuple:
         state, tokens, done, last = carry
         state = stepping.step(predictor, state, last)
-        last = _sample_one((predictor, key, filters), state, first + done)
+        last = sample_one((predictor, key, filters), state, first + done)
         return state, tokens.at[done].set(last), done + 1, last
 
     begin = state, jnp.zeros(TOKENS_AT_ONCE, jnp.int32), jnp.array(0), last
     return jax.lax.while_loop(goes_on, sample_token, begin)[:3]
 
 
-def _filters(picking: Picking) -> Filters:
+def check_length(length: int) -> None:
+    """Complain about a number of tokens that nobody can sample."""
+    check_whole_numbers(length=length)
+    check(length >= 0, f"Expected a length of at least 0 tokens; got {length}.")
+    check(
+        length <= MOST_TOKENS,
+        f"Expected a length of at most {MOST_TOKENS:,} tokens; got {length:,}. Generate what "
+        "follows in pieces, each behind the one before.",
+    )
+
+
+def stops_of(predictor: Predictor, picking: Picking) -> Bool[np.ndarray, " symbol"]:
+    """Which symbols end a text."""
+    stops = np.zeros(predictor.symbols, bool)
+    stops[stepping.whole_numbers(predictor, list(picking.get("stop", ())))] = True
+    return stops
+
+
+def check_sampled(token: int | np.integer, number: int, whose: str = "") -> None:
+    """Complain where there were no numbers to sample from: a token of -1.
+
+    Args:
+        number: the token's, counted from the prompt.
+        whose: which prompt's text it is, where there are several.
+    """
+    if token < 0:
+        raise FloatingPointError(
+            f"Expected log probabilities of token {number} after the prompt{whose}; got numbers "
+            "that are not numbers (NaN). Weights that diverged do this: look at the fit's "
+            "`diverged`, or load other weights."
+        )
+
+
+def filters_of(picking: Picking) -> Filters:
     """The filters that are on, as data, after a look at their numbers."""
     temperature, top_k = picking.get("temperature", 1.0), picking.get("top_k")
     top_p, typical_p = picking.get("top_p"), picking.get("typical_p")

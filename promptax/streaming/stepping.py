@@ -137,13 +137,20 @@ def score(
     return state, np.concatenate([np.zeros(0), *map(np.asarray, scores)])
 
 
+def padded_sizes(length: int) -> Iterator[tuple[int, int]]:
+    """Cut so many tokens into pieces of few sizes. Yields the size of each, and how many tokens it
+    holds: as many, but for padding in the last one."""
+    while length:
+        fits = max((size for size in PIECES if size <= length), default=0)
+        size = fits if fits >= PADDED else min(s for s in PIECES if s >= length)
+        yield size, min(size, length)
+        length -= min(size, length)
+
+
 def _padded(tokens: Int[np.ndarray, " time"]) -> Iterator[tuple[Array, Array]]:
-    """Cut tokens into pieces of few sizes. Yields each with how many of its tokens count: all, but
-    for padding in the last one."""
-    while len(tokens):
-        fits = max((size for size in PIECES if size <= len(tokens)), default=0)
-        size = fits if fits >= PADDED else min(s for s in PIECES if s >= len(tokens))
-        count = min(size, len(tokens))
+    """Tokens in pieces of few sizes. Yields each with how many of its tokens count: all, but for
+    padding in the last one."""
+    for size, count in padded_sizes(len(tokens)):
         yield jnp.asarray(np.pad(tokens[:count], (0, size - count))), jnp.array(count)
         tokens = tokens[count:]
 

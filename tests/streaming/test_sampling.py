@@ -11,7 +11,7 @@ from support.assorted import every_predictor
 import promptax as px
 from promptax import specs
 from promptax.predictors import LSTM
-from promptax.streaming import sampling, stepping
+from promptax.streaming import batches, sampling, stepping
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(0)
@@ -227,7 +227,11 @@ def test_a_padded_piece_is_read_as_single_tokens_are(name, length):
     half, room = length // 2, stepping.room_for(length + 3)
     state = stepping.after(ready, room, tokens[:half])
     state = stepping.read(ready, state, tokens[half:-3])
+    several = batches.states_after(ready, room, [tokens[:0], tokens[:half], tokens[:-3]])
     rows = px.predict(predictor, tokens)
+    for place, step in enumerate((0, half, length)):
+        one = jax.tree.map(lambda leaf, place=place: leaf[place], several)
+        np.testing.assert_allclose(stepping.upcoming(ready, one), rows[step], atol=1e-5)
     for step in range(length, length + 3):
         np.testing.assert_allclose(stepping.upcoming(ready, state), rows[step], atol=1e-5)
         state = stepping.step(ready, state, jnp.asarray(tokens[step]))
@@ -239,6 +243,11 @@ def test_a_text_ends_with_the_first_stop():
         first = min(whole.index(token) for token in stop)
         assert px.generate(KEY, COINS, 200, stop=stop).tolist() == whole[: first + 1]
         assert list(sampling.stream(KEY, COINS, 200, stop=stop)) == whole[: first + 1]
+        prompts = [[1, 1], [], [0]]
+        texts = px.generate_batch(KEY, COINS, 70, prompts, stop=stop)
+        keys = [jax.random.fold_in(KEY, number) for number in range(3)]
+        for key, prompt, text in zip(keys, prompts, texts, strict=True):
+            assert text.tolist() == px.generate(key, COINS, 70, prompt, stop=stop).tolist()
     assert px.generate(KEY, Categorical((1.0, 0.0)).bayes(), 90, stop=(1,)).tolist() == [0] * 90
 
 
