@@ -30,6 +30,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 F = TypeVar("F", bound=Callable[..., Any])
 
 CPU_ACTIVATIONS = 1600 * 128  # tokens × width of a micro-batch that stays in a core's cache
+CPU_STEP = 64 * 128  # sequences × width of which a recurrent step stays in a core's cache
+LEAST_IN_STEP = 64  # sequences: with fewer, weights are read too often
 
 
 PROMPTS_SIDE_BY_SIDE = 32  # more gains nothing, and takes memory
@@ -193,6 +195,14 @@ def micro_batch(batch: int, length: int, width: int) -> int:
     if not on_cpu():
         return batch
     most = max(1, CPU_ACTIVATIONS // max(1, length * width))
+    return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= most)
+
+
+def step_batch(batch: int, width: int) -> int:
+    """How many sequences of a recurrent network to differentiate at a time: a divisor of batch."""
+    if not on_cpu():
+        return batch
+    most = max(LEAST_IN_STEP, CPU_STEP // max(1, width))
     return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= most)
 
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from promptax import platforms
 from promptax.checks import as_tuple
 from promptax.predictors.base import Architecture
 from promptax.predictors.parts.layers import Dense, Layer, check_depth, choose, dense
@@ -150,6 +151,10 @@ class RecurrentTorso(Torso):
             for name, values in states.items()
         }
         return tuple(last for last, _ in readings), readings[-1][1]["hidden"], internals
+
+    def micro_batch(self, batch: int, length: int) -> int:
+        del length  # a step keeps what it computed; what it works with is what has to be at hand
+        return platforms.step_batch(batch, self.layers[0].recurrent.shape()[0])
 
     def low_rank_layers(self) -> tuple[str, ...]:
         return ("inputs", "recurrent")
