@@ -194,16 +194,23 @@ def micro_batch(batch: int, length: int, width: int) -> int:
     """How many sequences of an attention network to differentiate at a time: a divisor of batch."""
     if not on_cpu():
         return batch
-    most = max(1, CPU_ACTIVATIONS // max(1, length * width))
-    return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= most)
+    return _divisor(batch, max(1, CPU_ACTIVATIONS // max(1, length * width)))
 
 
 def step_batch(batch: int, width: int) -> int:
     """How many sequences of a recurrent network to differentiate at a time: a divisor of batch."""
     if not on_cpu():
         return batch
-    most = max(LEAST_IN_STEP, CPU_STEP // max(1, width))
-    return max(d for d in range(1, batch + 1) if batch % d == 0 and d <= most)
+    return _divisor(batch, max(LEAST_IN_STEP, CPU_STEP // max(1, width)))
+
+
+def _divisor(batch: int, wanted: int) -> int:
+    """The largest divisor of a batch that is at most as wanted; the next one above where that is
+    less than a quarter of it, as for a prime batch: pieces that small take twice the time."""
+    divisors = [d for d in range(1, batch + 1) if batch % d == 0]
+    below = max(d for d in divisors if d <= wanted)
+    above = min((d for d in divisors if d >= wanted), default=batch)
+    return below if 4 * below >= wanted else above
 
 
 def prompts_at_once(prompts: int) -> int:

@@ -110,6 +110,14 @@ def negative(what: str, values: tuple[float, ...]) -> Check:
     return Check(what, values, most=0.0, is_strict=True)
 
 
+def verdict_of(verdicts: set[Verdict]) -> Verdict:
+    """A claim's verdict from those of its checks."""
+    for verdict in ("fails", "undecided"):
+        if verdict in verdicts:
+            return verdict
+    return "holds" if verdicts == {"holds"} else "not run"
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """A sentence of a paper, and the numbers that it stands or falls with.
@@ -126,11 +134,7 @@ class Claim:
     @property
     def verdict(self) -> Verdict:
         """Fails if any check fails; holds if all do; a claim without measurement is not run."""
-        verdicts = {check.verdict for check in self.checks}
-        for verdict in ("fails", "undecided"):
-            if verdict in verdicts:
-                return verdict
-        return "holds" if verdicts == {"holds"} else "not run"
+        return verdict_of({check.verdict for check in self.checks})
 
     @property
     def tentative(self) -> bool:

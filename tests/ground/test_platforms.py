@@ -55,3 +55,11 @@ def test_programs_are_dropped_before_they_are_too_many(monkeypatch):
     dropped.clear()
     np.testing.assert_allclose(traced(np.array([0, 1])), before, rtol=1e-6)
     assert not dropped  # nothing is forgotten in the middle of a trace
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other platforms read batches whole")
+@pytest.mark.parametrize(
+    ("batch", "pieces"), [(256, 64), (100, 50), (48, 48), (127, 127), (254, 127), (1009, 1009)]
+)
+def test_a_batch_falls_into_pieces_that_pay(batch, pieces):
+    assert platforms.step_batch(batch, 128) == pieces

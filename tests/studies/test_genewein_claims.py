@@ -4,12 +4,15 @@ each claim fails in a world where what it says is not so."""
 import functools
 import json
 import math
+import shutil
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 from support.made_up import some_results, some_states
+from support.processes import ROOT
 
 from promptax import store
 from promptax.experiments.conditions import result_path
@@ -319,3 +322,29 @@ def test_the_page_shows_claims_figures_and_printed_numbers(tmp_path, capsys):
     assert "scale=small, and this one has scale=smoke" in complaint(
         capsys, *command, "smoke", *ours[1:]
     )
+
+
+@pytest.mark.slow
+def test_kept_numbers_are_judged_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import judge_again
+
+    def judge(*folders):
+        monkeypatch.setattr(sys, "argv", ["judge_again.py", *map(str, folders)])
+        judge_again.main()
+        return capsys.readouterr().out
+
+    published = ROOT / "docs" / "results" / "genewein_2025" / "paper"
+    kept, run = (shutil.copytree(published, tmp_path / name) for name in ("kept", "run"))
+    assert judge(kept, run).startswith("0 rows")
+    for table in published.glob("*.csv"):
+        assert (kept / table.name).read_bytes() == table.read_bytes()
+    rows = judge_again.read(run / "numbers.csv")
+    whole = (run / "numbers.csv").read_text(encoding="utf-8")
+    (run / "numbers.csv").write_text(whole.replace(rows[0]["regret_50"], "99"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"one set of numbers for Transformer.*got two"):
+        judge(kept, run)
+    spec = (run / "spec.json").read_text(encoding="utf-8")
+    (run / "spec.json").write_text(spec.replace('"paper"', '"small"'), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"'scale': 'paper'.*got .*'scale': 'small'"):
+        judge(kept, run)
