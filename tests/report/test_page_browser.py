@@ -1,15 +1,19 @@
 """The report page in a real browser: nothing leaves, nothing is hidden, nothing is too wide."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 from support.browser import browser_tests, inspect, opened
 from support.made_up import some_results, some_states
 
 from promptax.report import page
+from promptax.report.figures import canvas
 from promptax.report.figures.learning import lines
 from promptax.report.pages import html as pages
-from promptax.report.pages import pointer
+from promptax.report.pages import panels, pointer
+from promptax.report.pages.study import Part, study_page
 
 pytestmark = browser_tests
 
@@ -116,26 +120,65 @@ def test_the_page_is_whole_without_scripts(html: str) -> None:
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def texts(browser, selector):
+    """What elements say."""
+    return browser.evaluate(
+        f"[...document.querySelectorAll({selector!r})].map(element => element.textContent)"
+    )
+
+
 def test_the_curves_of_any_figure_answer_the_pointer() -> None:
-    """Two panels with different places across, one of them with a logarithmic axis upwards."""
-    panels = {
-        "near": {"network": ([1, 2, 4], [0.5, 0.02, 0.001]), "Bayes": ([1, 4], [0.25, 0.25])},
-        "far": {"network": ([1, 2, 4], [3.0, 2.0, 1.0])},
+    """Two panels with different places across, both axes logarithmic, behind a broken figure."""
+    near = {
+        "network": ([1, math.nan, 2, 4], [0.5, 7.0, 0.02, 0.001]),
+        "Bayes": ([1, 4], [0.25, 0.25]),
     }
-    figure = lines("", panels, "updates", "distance", "", log_up=True)
-    body = f"<h2>Two</h2>{pointer.beneath(figure)}{pointer.library()}"
+    figure = lines(
+        *("", {"near": near, "far": {"network": ([1, 3, 4], [3e6, 2e6, 1e6])}}),
+        *("updates", "distance", ""),
+        log_across=True,
+        log_up=True,
+    )
+    figure.axes[0].axhline(0.03, label="floor")
+    figure.axes[0].fill_between([1, 4], [0.2, 0.2], [0.3, 0.3], label=canvas.band_of("Bayes"))
+    figure.axes[0].set_xticks([1, 4], ["once", "4"])
+    broken = (
+        '<details class="pointer" hidden><script type="application/json">NaN</script></details>'
+    )
+    body = f"<h2>Two</h2>{broken}{pointer.beneath(figure)}{pointer.library()}"
     with opened(pages.document("Curves", "", {}, body), 390) as browser:
         browser.evaluate("document.querySelector('summary').click()")
         browser.settle()
-        place = lambda: browser.evaluate("document.querySelector('.position').textContent")  # noqa: E731
-        assert place() == "updates: 4" and browser.evaluate(INKED) > 0
-        assert [value(browser, "network", panel) for panel in (1, 2)] == [0.001, 1.0]
+        assert texts(browser, ".legend thead th") == ["updates: 4", "near", "far"]
+        assert texts(browser, ".chart b") == ["near · distance", "far · distance"]
+        spoken = "[...document.querySelectorAll('.chart')].map(chart => chart.ariaLabel)"
+        names = ["near · distance: updates", "far · distance: updates"]
+        assert browser.evaluate(spoken) == names and browser.evaluate(INKED) > 0
+        assert [value(browser, "network"), value(browser, "floor")] == [0.001, 0.03]
+        assert texts(browser, ".legend td")[1:3] == ["1,000,000", "0.25 (0.20 to 0.30)"]
         browser.evaluate("document.querySelector('.chart').focus()")
         browser.press("ArrowLeft")
-        assert place() == "updates: 2" and value(browser, "network") == 0.02
-        assert browser.evaluate("document.querySelectorAll('.legend td')[2].textContent") == "–"
+        assert texts(browser, ".legend thead th") == ["", "nearupdates: 2", "farupdates: 1"]
+        assert value(browser, "network") == 0.02
+        assert texts(browser, ".legend td")[2] == "–"
+        browser.press("Home")
+        assert texts(browser, ".place") == ["updates: once", "updates: 1"]
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
         assert not browser.seen("Runtime.exceptionThrown")
+        assert len(browser.seen("Runtime.consoleAPICalled")) == 1  # of the broken figure
+
+
+def test_a_sparse_curve_keeps_its_points_beside_a_dense_one() -> None:
+    sparse = [3, 7, 333, 1501, 1999], [5.0, 4.0, 3.0, 2.0, 1.0]
+    curves = {"dense": (np.arange(2001), np.ones(2001)), "sparse": sparse}
+    figure = lines("", {"": curves}, "updates", "distance", "")
+    (chart,) = panels.view_of(figure)[0]["charts"]
+    kept = dict(zip(chart["across"], chart["lines"]["sparse"]["median"], strict=True))
+    assert [kept[place] for place in sparse[0]] == sparse[1] and len(kept) < 210
+    empty, full = (
+        study_page("", "", [], [], [Part("", "", figures)], {}) for figures in ([], [("", figure)])
+    )
+    assert "uPlot" in full and "uPlot" not in empty
 
 
 def test_inspect_notices_what_it_is_there_to_notice() -> None:

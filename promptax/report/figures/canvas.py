@@ -138,6 +138,12 @@ def label_ends(panel: Axes, labels: Sequence[EndLabel]) -> None:
         )
 
 
+def band_of(name: str) -> str:
+    """The label of the band around a curve, by which a page's charts find it; labels that begin
+    with "_" stay out of legends."""
+    return f"_band of {name}"
+
+
 def spread(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
     """Centres near the wanted ones, in the same order, so that no two items overlap.
 

@@ -74,7 +74,8 @@ def tuning_curves(results: xr.Dataset) -> Figure:
         canvas.short_numbers(panel, high)
         panel.set_ylabel("loss [nats per sequence]")
         if floor is not None:
-            panel.axhline(floor, color=style.INK, linewidth=1.2, linestyle=(0, (4, 2)))
+            dashes = (0, (4, 2))
+            panel.axhline(floor, label="floor", color=style.INK, linewidth=1.2, linestyle=dashes)
 
     labels = [] if floor is None else [canvas.EndLabel("floor", nats(floor), floor, style.INK)]
     return _curve_panels(results, curves, high, scale, title, notes, labels)
@@ -139,7 +140,8 @@ def _draw_curve(panel: Axes, curve: xr.Dataset, look: style.Look, name: str) -> 
     )
     if look.marker:
         low, high = curve["low"].values, curve["high"].values
-        panel.fill_between(across, low, high, color=look.color, alpha=0.18, linewidth=0)
+        drawn = {"color": look.color, "alpha": 0.18, "linewidth": 0}
+        panel.fill_between(across, low, high, label=canvas.band_of(name), **drawn)
 
 
 def _end_label(name: str, curve: np.ndarray, look: style.Look, limit: float) -> canvas.EndLabel:

@@ -14,6 +14,7 @@ from promptax.report.wording import nats
 
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#661100")
 MARKERS = "os^DvPX*"
+DASHES = (0, (4, 2))  # of what others are compared with
 FIRST = "network"  # drawn first, and with a full line
 HEIGHT = 3.0  # inches of a panel
 MARKS = 6  # most intervals between the numbers of an axis: more run into one another
@@ -57,9 +58,9 @@ def lines(
                 x, y = _shown(xs, ys, log_across, log_up)
                 if not len(x):
                     continue
-                _draw(
-                    panel, x, y, colors[name], MARKERS[index % len(MARKERS)], name in dashed, name
-                )
+                marker = MARKERS[index % len(MARKERS)]
+                look = (DASHES, "") if name in dashed else ("-", marker)
+                _draw(panel, name, (x, y), style.Look(colors[name], *look))
                 labels.append(canvas.EndLabel(name, "", float(y[-1]), colors[name]))
             if log_across and labels:
                 canvas.logarithmic(panel, across=True)
@@ -99,26 +100,18 @@ def _not_shown(panels: Mapping[str, Mapping[str, Curve]], log_across: bool, log_
     return f"Not shown, since there is no {need}: {', '.join(absent)}." if absent else ""
 
 
-def _draw(
-    panel: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    color: str,
-    marker: str,
-    is_dashed: bool,
-    name: str,
-) -> None:
-    every = max(1, len(x) // 8)
+def _draw(panel: Axes, name: str, curve: Curve, look: style.Look) -> None:
+    length = len(curve[0])
+    every = max(1, length // 8)
     panel.plot(
-        x,
-        y,
+        *curve,
         label=name,
-        color=color,
-        linestyle=(0, (4, 2)) if is_dashed else "-",
-        marker="" if is_dashed else marker,
-        markevery=(0 if len(x) < 8 else every // 2, every),
+        color=look.color,
+        linestyle=look.line,
+        marker=look.marker,
+        markevery=(0 if length < 8 else every // 2, every),
         markeredgewidth=0,
-        linewidth=1.4 if is_dashed else 1.7,
+        linewidth=1.7 if look.marker else 1.4,
     )
 
 

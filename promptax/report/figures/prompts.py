@@ -105,7 +105,8 @@ def prompt_distances(states: xr.Dataset) -> Figure:
         panel.set_ylim(0, 1.3 * most)
         first = min(int(x[0]) for x, _ in curves.values())
         panel.set_xlim(first - 0.5, float(states["time"].values[-1]))
-        panel.axhline(ordinary, color=style.FAINT, linewidth=1.5, zorder=0.5)
+        grey = {"color": style.FAINT, "linewidth": 1.5, "zorder": 0.5}
+        panel.axhline(ordinary, label="95 % of ordinary states", **grey)
         panel.axvline(0.5, color=style.MUTED, linewidth=1, linestyle=(0, (1, 2)))
         canvas.plain_numbers(panel, most)
         panel.set_xlabel("tokens (prompt: up to 0)")

@@ -35,8 +35,9 @@ def tuning_curves(shown: xr.Dataset, curves: Mapping[str, xr.Dataset]) -> Figure
             labels = list(_curves(panel, values, "step"))
             means = by_shots[variable].astype(float).mean("sequence")
             for shots, value in zip(shown["shots"].values, means.values, strict=True):
-                panel.axhline(value, color=style.MUTED, linewidth=1.0, linestyle=(0, (4, 2)))
-                labels.append(_label(f"{shots} shots", value, style.MUTED))
+                name, look = f"{shots} shots", {"color": style.MUTED, "linestyle": (0, (4, 2))}
+                panel.axhline(value, label=name, linewidth=1.0, **look)
+                labels.append(_label(name, value, style.MUTED))
             _finish(panel, variable, labels)
         panels[-1].set_xlabel("step")
     return figure
@@ -76,7 +77,8 @@ def _curves(
         error = spread / np.sqrt(of_inputs.sizes["sequence"])
         places = of_inputs[axis].values
         low = np.maximum(mean - 2 * error, 0.05 * mean)  # above 0, on a logarithmic axis
-        panel.fill_between(places, low, mean + 2 * error, color=color, alpha=0.15, lw=0)
+        band = {"label": canvas.band_of(name), "color": color, "alpha": 0.15, "linewidth": 0}
+        panel.fill_between(places, low, mean + 2 * error, **band)
         marker = _MARKERS[index % len(_MARKERS)]
         drawn = {"color": color, "marker": marker, "markersize": 3.5, "clip_on": False}
         panel.plot(places, mean, label=name, **drawn, zorder=3)

@@ -1,10 +1,11 @@
 // The charts that answer the pointer: targets, or panels of a figure, side by side, with one legend,
 // by uPlot. The page is whole without this: pictures and tables say the same.
 "use strict";
-document.querySelectorAll(".pointer").forEach((section, part) => {
+const answer = (section, part) => {
   const {views, methods} = JSON.parse(section.querySelector("script").textContent);
   const [choice, charts, body, position] =
     [".views", ".charts", ".legend tbody", ".position"].map((name) => section.querySelector(name));
+  const placesOfCharts = section.querySelectorAll(".legend .place");
   const hidden = new Set();
   let view = views[0], plots = [];
 
@@ -16,7 +17,8 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
   const number = (value) => {
     if (value == null) return "–";
     const size = Math.abs(value);
-    if (view.exact && size > 0 && (size < 0.1 || size >= 1e5)) return String(value).replace("-", "−");
+    if (view.exact && size >= 1e5) return value.toLocaleString("en").replace("-", "−");
+    if (view.exact && size > 0 && size < 0.1) return String(value).replaceAll("-", "−");
     const text = value.toFixed(size >= 100 ? 1 : 2);
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
   };
@@ -47,6 +49,14 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
   });
   body.append(...rows);
 
+  const placeOf = ({across, ticks}, index) => {  // with the figure's own name for it, if it has one
+    const value = across[index], label = ticks?.across.find(([tick]) => tick === value)?.[1];
+    const told = Number(label?.replaceAll(",", "").replace("−", "-"));
+    const isNamed = label && !(Math.abs(told - value) <= 0.05 * Math.abs(value));
+    const place = isNamed ? label : value.toLocaleString("en", {maximumSignificantDigits: 6});
+    if (!view.exact) return `after ${place} ${view.across}`;
+    return view.across ? `${view.across}: ${place}` : place;
+  };
   const tell = (target, index) => {
     const chart = view.charts[target];
     rows.forEach((row, at) => {
@@ -54,14 +64,16 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
       row.cells[target + 1].replaceChildren(median, make("span", {className: "more", textContent}));
       row.hidden = view.charts.every(({lines}) => !lines[methods[at].name]);
     });
-    const place = chart.across[index].toLocaleString("en", {maximumSignificantDigits: 6});
-    position.textContent = view.exact ? `${view.across}: ${place}` : `after ${place} ${view.across}`;
+    plots[target].index = index;
+    const places = plots.map(({chart, index}) => placeOf(chart, index));
+    const isShared = places.every((place) => place === places[0]);
+    position.textContent = isShared ? places[0] : "";
+    placesOfCharts.forEach((span, at) => { span.textContent = isShared ? "" : places[at]; });
     const shown = Object.keys(chart.lines).filter((name) => !hidden.has(name));
     const slider = plots[target].slider;
     slider.setAttribute("aria-valuenow", chart.across[index]);
-    slider.setAttribute("aria-valuetext", `${position.textContent}: ` +
+    slider.setAttribute("aria-valuetext", `${places[target]}: ` +
       shown.map((name) => `${name} ${words(chart, name, index)[0]}`).join("; "));
-    plots[target].index = index;
   };
 
   // --- the charts ---------------------------------------------------------------------------------
@@ -77,11 +89,32 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
 
   const frame = (chart) => {
     const slider = make("div", {className: "chart", tabIndex: 0, role: "slider"},
-                        make("b", {textContent: chart.target}));
-    slider.setAttribute("aria-label", `${view.title}, ${chart.target}: ${view.across}`);
+                        make("b", {textContent: chart.heading ?? chart.target}));
+    const name = chart.heading ?? `${view.title}, ${chart.target}`;
+    slider.setAttribute("aria-label", view.across ? `${name}: ${view.across}` : name);
     slider.setAttribute("aria-valuemin", chart.across[0]);
     slider.setAttribute("aria-valuemax", chart.across.at(-1));
     return slider;
+  };
+  const scaleOf = ({ranges, scales}, axis) => ({
+    ...({log: {distr: 3}, symlog: {distr: 4, asinh: 1}}[scales[axis]]),
+    ...(ranges[axis] && {range: () => ranges[axis]}),
+  });
+  const PER_LETTER = 7;  // pixels, of the labels at the axes
+  const roomFor = (plot, labels) =>
+    18 + PER_LETTER * Math.max(3, ...(labels ?? []).map((label) => String(label ?? "").length));
+  const apart = (plot, ticks) => {  // those labels across that do not run into the one before
+    let free = -Infinity;
+    return ticks.map(([value, label]) => {
+      const half = PER_LETTER * (label.length + 1) / 2, middle = plot.valToPos(value, "x");
+      if (middle - half < free) return "";
+      free = middle + half;
+      return label;
+    });
+  };
+  const ticksOf = ({ticks}, axis) => ticks && {  // the figure's own
+    splits: () => ticks[axis].map(([value]) => value), filter: (plot, splits) => splits,
+    values: (plot) => axis === "across" ? apart(plot, ticks.across) : ticks.up.map(([, label]) => label),
   };
   const draw = (chart, target) => {
     const names = Object.keys(chart.lines), slider = charts.children[target];
@@ -90,14 +123,13 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
       return {label: name, stroke: color, dash, width: 2, show: !hidden.has(name), spanGaps: true,
               points: {show: false}};
     };
-    const [isLogAcross, isLog] = chart.logarithmic ?? [false, false];
-    const up = isLog ? {distr: 3} : chart.is_wide ? {distr: 4, asinh: 1} : {};
     const axis = {stroke: "#57606a", grid: {stroke: "#e8ecf0", width: 1}, ticks: {stroke: "#d0d7de"}};
     const plot = new uPlot({
       width: slider.clientWidth - 14, height: 280, legend: {show: false},
-      scales: {x: {time: false, ...(isLogAcross ? {distr: 3} : {})}, y: {range: () => chart.range, ...up}},
+      scales: {x: {time: false, ...scaleOf(chart, "across")}, y: scaleOf(chart, "up")},
       series: [{}, ...names.map(line)],
-      axes: [{...axis, label: view.across, labelSize: 22, labelGap: 0}, {...axis, size: 56}],
+      axes: [{...axis, label: view.across, labelSize: 22, labelGap: 0, ...ticksOf(chart, "across")},
+             {...axis, size: roomFor, ...ticksOf(chart, "up")}],
       cursor: {drag: {x: false, y: false}, y: false, sync: {key: `pointer-${part}`}},
       hooks: {setCursor: [(plot) => {
         if (!plots[target]) return;
@@ -143,4 +175,11 @@ document.querySelectorAll(".pointer").forEach((section, part) => {
     waiting = setTimeout(() => plots.forEach(({plot, slider}) =>
       plot.setSize({width: slider.clientWidth - 14, height: 280})), 100);
   });
+};
+document.querySelectorAll(".pointer").forEach((section, part) => {
+  try { answer(section, part); }
+  catch (error) {  // the others go on
+    section.hidden = true;
+    console.error(error);
+  }
 });

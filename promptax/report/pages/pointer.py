@@ -14,17 +14,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from promptax.report import summaries
 from promptax.report.figures import canvas, curves, style
+from promptax.report.pages import panels
 
 HERE = Path(__file__).parent
 MOST_POINTS = 400  # of a curve: about as many as a chart has pixels
-MOST_PLACES = 200  # of a figure's curves: a page of a study has many figures
 HEADING_OF_ONE, HEADING_OF_SEVERAL = "Read off the curves", "Compare the targets"
 HOW = (
     "Move the pointer over a chart, or focus it and press the arrow keys: the table shows the "
@@ -32,8 +29,9 @@ HOW = (
 )
 HOW_OF_FIGURE = (
     "Move the pointer over a chart, or focus it and press the arrow keys: the table shows the "
-    "values there. Its boxes hide and show a curve."
+    "values there{}. Its boxes hide and show a curve."
 )
+AND_BAND = ", and in brackets the band around a curve"
 
 
 def pointer(targets: Sequence[xr.Dataset]) -> str:
@@ -52,28 +50,16 @@ def pointer(targets: Sequence[xr.Dataset]) -> str:
 def beneath(figure: Figure) -> str:
     """The curves of a figure, folded up: to stand below its picture, in a page with `library`.
 
-    A curve is a line with a label, and a panel with such lines becomes a chart. "" if there is
-    none.
+    What it shows is said in `panels`. "" if there is no curve.
     """
-    panels = [panel for panel in figure.get_axes() if _labelled(panel)]
-    if not panels:
+    if not panels.has_curves(figure):
         return ""
-    lines = {str(line.get_label()): line for panel in panels for line in _labelled(panel)}
-    methods = [
-        {"name": name, "color": to_hex(line.get_color()), "dash": _dash_of(line)}
-        for name, line in lines.items()
-    ]
-    up = next((text for panel in panels if (text := panel.get_ylabel())), "")
-    view = {
-        "title": up,
-        "across": panels[-1].get_xlabel(),
-        "rest": None,
-        "exact": True,
-        "charts": [_panel(panel, panel.get_title() or up) for panel in panels],
-    }
+    view, methods = panels.view_of(figure)
     names = [chart["target"] for chart in view["charts"]]
+    lines = [line for chart in view["charts"] for line in chart["lines"].values()]
+    note = HOW_OF_FIGURE.format(AND_BAND if any("low" in line for line in lines) else "")
     return f"""<details class="pointer" hidden><summary>{HEADING_OF_ONE}</summary>
-<p class="note">{HOW_OF_FIGURE}</p>
+<p class="note">{note}</p>
 {_charts([view], methods, names)}
 </details>"""
 
@@ -89,57 +75,16 @@ def _charts(
     views: Sequence[Mapping[str, Any]], methods: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> str:
     """Where the charts come, the table of values with a column for each name, and the data."""
-    data = json.dumps({"views": views, "methods": methods}, separators=(",", ":"))
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    data = json.dumps({"views": views, "methods": methods}, separators=(",", ":"), allow_nan=False)
+    heads = "".join(
+        f'<th scope="col">{escape(name)}<span class="place"></span></th>' for name in names
+    )
     return f"""<fieldset class="views" aria-label="What is drawn"></fieldset>
 <div class="charts"></div>
 <div class="scroll" role="region" tabindex="0" aria-label="Values at the pointer">
 <table class="legend"><thead><tr><th scope="col" class="position"></th>{heads}</tr></thead>
 <tbody></tbody></table></div>
 <script type="application/json">{_inside_script(data)}</script>"""
-
-
-def _labelled(panel: Axes) -> list[Line2D]:
-    """The curves of a panel: Matplotlib's own names for lines without a label begin with "_"."""
-    return [
-        line
-        for line in panel.get_lines()
-        if not str(line.get_label()).startswith("_")
-        and len(np.asarray(line.get_xdata())) > 1
-        and line.get_linestyle() != "None"
-    ]
-
-
-def _panel(panel: Axes, name: str) -> dict[str, Any]:
-    """A chart with the curves of a panel, at every place across where one of them has a point."""
-    curves = {str(line.get_label()): line for line in _labelled(panel)}
-    points = {
-        name: dict(zip(*(_numbers(line.get_data()[axis]) for axis in (0, 1)), strict=True))
-        for name, line in curves.items()
-    }
-    places = sorted({place for points_of in points.values() for place in points_of})
-    every = np.unique(np.linspace(0, len(places) - 1, MOST_PLACES).round().astype(int))
-    across = [places[index] for index in every]
-    return {
-        "target": name,
-        "across": across,
-        "range": [float(f"{limit:.4g}") for limit in panel.get_ylim()],
-        "is_wide": panel.get_yscale() == "symlog",
-        "logarithmic": [panel.get_xscale() == "log", panel.get_yscale() == "log"],
-        "lines": {
-            name: {"median": [_short(points_of.get(place)) for place in across]}
-            for name, points_of in points.items()
-        },
-    }
-
-
-def _numbers(values: Any) -> list[float]:
-    return [float(f"{value:.6g}") for value in np.asarray(values, float)]
-
-
-def _dash_of(line: Line2D) -> list[float]:
-    """The dashes of a line in pixels; none of a solid one."""
-    return [] if line.get_linestyle() == "-" else [8.0, 4.0]
 
 
 def _shipped(name: str) -> str:
@@ -224,8 +169,8 @@ def _chart(
     return {
         "target": summaries.target_name(results),
         "across": thinned[axis].values.tolist(),
-        "range": [float(f"{limit:.4g}") for limit in limits],
-        "is_wide": is_wide,
+        "ranges": {"up": [float(f"{limit:.4g}") for limit in limits]},
+        "scales": {"up": "symlog" if is_wide else "linear"},
         "lines": lines,
     }
 
@@ -233,11 +178,6 @@ def _chart(
 def _line(summary: xr.Dataset) -> Mapping[str, list[float | None]]:
     """The three curves of one predictor with four digits; None where there is no number."""
     return {
-        part: [_short(value) for value in summary[part].values]
+        part: [panels.short(value) for value in summary[part].values]
         for part in ("median", "low", "high")
     }
-
-
-def _short(value: float | None) -> float | None:
-    """Four digits; None where there is no number."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from promptax.report import wording
-from promptax.report.pages import html, pointer
+from promptax.report.pages import html, panels, pointer
 
 Row = Mapping[str, object]
 
@@ -65,7 +65,9 @@ def study_page(
         links["printed"] = "printed numbers"
         sections.append(html.section("printed", "Printed numbers", _comparison(comparison)))
     links["details"] = "details"
-    body = [*sections, html.details(details), pointer.library()]
+    figures = [figure for part in parts for _, figure in part.figures]
+    library = pointer.library() if any(map(panels.has_curves, figures)) else ""
+    body = [*sections, html.details(details), library]
     return html.document(title, summary, links, "\n".join(body))
 
 

@@ -98,7 +98,7 @@ def pareto(reader: Reader, track: str, unit: str) -> Figure:
             panel.plot(budgets, clipped, "o", color=style.FAINT, markersize=3, zorder=1)
         cost = [point[1] for point in leading]
         gap = [float(np.clip(point[2], LEAST, MOST)) for point in leading]
-        panel.plot(cost, gap, "o-", color=_COLORS[0], zorder=3)
+        panel.plot(cost, gap, "o-", label="who leads", color=_COLORS[0], zorder=3)
         names = [_together(point[0]) for point in leading]
         labels = [
             canvas.EndLabel(name, f"from {spent:,.0f}", gap[index], _COLORS[0])
