@@ -25,13 +25,14 @@ MOST_POINTS = 400  # of a curve: about as many as a chart has pixels
 HEADING_OF_ONE, HEADING_OF_SEVERAL = "Read off the curves", "Compare the targets"
 HOW = (
     "Move the pointer over a chart, or focus it and press the arrow keys: the table shows the "
-    "median over repetitions, and the quartiles in brackets. Its boxes hide and show a method."
+    'median over repetitions<span class="more">, and the quartiles in brackets</span>. Its boxes '
+    "hide and show a method."
 )
 HOW_OF_FIGURE = (
     "Move the pointer over a chart, or focus it and press the arrow keys: the table shows the "
     "values there{}. Its boxes hide and show a curve."
 )
-AND_BAND = ", and in brackets the band around a curve"
+AND_BAND = '<span class="more">, and in brackets the band around a curve</span>'
 
 
 def pointer(targets: Sequence[xr.Dataset]) -> str:
