@@ -388,7 +388,7 @@ def _words(kind: Any) -> str:
     if origin is dict and all(isinstance(part, type) for part in parts):
         return f"a dict from {_plural(parts[0])} to {_plural(parts[1])}"
     if isinstance(origin, type):
-        return f"a {origin.__name__}"
+        return with_article(origin.__name__)
     return PLAIN[kind][0] if kind in PLAIN else f"an instance of {kind.__name__}"
 
 

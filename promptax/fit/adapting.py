@@ -87,6 +87,9 @@ class Adapting(Predictor):
             return frozenset({OBSERVATIONS})
         return frozenset({TOKENS, WEIGHTS} if self.exchangeable else {TOKENS})
 
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        return self.predictor.most_inputs(behind)
+
     def start(self, capacity: int | None = None) -> Seen | Float[Array, " symbol"]:
         """What was read; of a predictor that does not learn from it, how often each symbol came."""
         if self.exchangeable:

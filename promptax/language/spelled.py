@@ -22,7 +22,7 @@ from promptax.predictors.llama import Llama
 from promptax.predictors.torso import Torso
 from promptax.protocol.outcomes import Outcome, Symbols, as_outcome
 from promptax.protocol.predictions import Prediction
-from promptax.protocol.predictor import Embedded, Inputs, KeyValues
+from promptax.protocol.predictor import Embedded, Inputs, KeyValues, rows_in
 from promptax.protocol.prompted import Wrapper
 from promptax.specs import check
 
@@ -93,10 +93,10 @@ class Spelled(Wrapper):
         """How many tokens a word has."""
         return self.words.shape[1]
 
-    @property
-    def most_inputs(self) -> int | None:
-        most = self.predictor.most_inputs
-        return None if most is None else (most - self.opening.shape[0]) // self.pieces
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        left = self.predictor.most_inputs((self.opening,))
+        read = sum(rows_in(inputs) * self._tokens_of_a_row(inputs) for inputs in behind)
+        return None if left is None else (left - read) // self.pieces
 
     def start(self, capacity: int | None = None) -> NetworkState:
         return self.begin(self.blank(capacity))
@@ -116,6 +116,14 @@ class Spelled(Wrapper):
     def advance_batch(self, state: NetworkState, inputs: Inputs) -> tuple[NetworkState, Prediction]:
         tokens, word_length = self._spelled_out(inputs)
         return self._predict(self.predictor.read_batch(state, tokens), word_length)
+
+    def _tokens_of_a_row(self, inputs: Inputs) -> int:
+        """How many rows the network reads for each row of the inputs: a word's tokens for symbols
+        and weights over them, 1 for rows of its own."""
+        if isinstance(inputs, Embedded | KeyValues):
+            return 1
+        are_symbols = jnp.issubdtype(inputs.dtype, jnp.integer) or inputs.shape[-1] == self.symbols
+        return self.pieces if are_symbols else 1
 
     def _spelled_out(self, inputs: Inputs) -> tuple[Inputs, int]:
         """The tokens that the network reads, and how many of its rows stand for one symbol."""

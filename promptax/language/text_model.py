@@ -7,8 +7,8 @@ Text goes in and comes out here; everything between is the predictor's (`samplin
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from jaxtyping import Array, Int, Key
@@ -25,6 +25,7 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Wrapper
 from promptax.specs import check, check_kind
 from promptax.streaming import batches, compression, sampling
+from promptax.streaming.sampling import Picking
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -99,13 +100,12 @@ class TextModel:
         opens a message, prose is better off behind what ends a text ("<|endoftext|>").
 
         Raises:
-            TypeError: no llama by itself; steer the model afterwards.
+            TypeError: no llama, by itself or behind prompts.
             ValueError: the text is not one token.
         """
         token = self.tokenizer.token(text)
-        check_kind(self.predictor, Network, "Llama.smollm2_135m()")
         tokenizer = dataclasses.replace(self.tokenizer, begin=token)
-        return TextModel(opened_by(cast(Network, self.predictor), token), tokenizer)
+        return TextModel(opened_by(self.predictor, token), tokenizer)
 
     def tokens(self, text: str) -> Int[np.ndarray, " time"]:
         """Tokens of a text, without the one that opens it: the predictor has read that."""
@@ -113,56 +113,107 @@ class TextModel:
 
     @door
     def write(
-        self, key: Key[Array, ""], text: str, length: int = 200, **filters: Any
+        self, key: Key[Array, ""], text: str, length: int = 200, **picking: Unpack[Picking]
     ) -> Iterator[str]:
-        """Go on with a text: yields pieces as they come, up to the token that ends a text.
+        """Go on with a text: yields pieces as they come, up to the token that ends a text, without
+        it.
 
         Args:
             length: at most so many tokens.
-            filters: temperature, top_k, top_p, typical_p (`sampling.generate`).
+            picking: temperature, top_k, top_p and typical_p, as `generate` takes them; stop: tokens
+                that end the text as well.
+
+        Raises:
+            TypeError: several texts, or a setting of another name.
+            ValueError: settings out of range, or more than the model was trained to read.
         """
-        return self._stream(key, self.tokens(text), length, filters)
+        if not isinstance(text, str):
+            raise TypeError(f"Expected one text; got {text!r:.60}. Use write_batch for several.")
+        return self._stream(key, self.tokens(text), length, picking)
 
     @door
     def reply(
-        self, key: Key[Array, ""], messages: Sequence[Message], length: int = 400, **filters: Any
+        self,
+        key: Key[Array, ""],
+        messages: Sequence[Message],
+        length: int = 400,
+        **picking: Unpack[Picking],
     ) -> Iterator[str]:
-        """The model's reply to a chat, in pieces as they come.
+        """The model's reply to a chat, in pieces as they come. Settings and errors as of `write`.
 
         Args:
             messages: such as [{"role": "user", "content": "…"}].
         """
-        return self._stream(key, self._chat_tokens(messages), length, filters)
+        return self._stream(key, self._chat_tokens(messages), length, picking)
+
+    def has_room(self, messages: Sequence[Message], length: int) -> bool:
+        """Whether a chat and a reply of so many tokens are no more than the model was trained to
+        read."""
+        limit = self.predictor.most_inputs()
+        return limit is None or len(self._chat_tokens(messages)) + length - 1 <= limit
 
     @door
     def write_batch(
-        self, key: Key[Array, ""], texts: Sequence[str], length: int = 200, **filters: Any
+        self,
+        key: Key[Array, ""],
+        texts: Iterable[str],
+        length: int = 200,
+        **picking: Unpack[Picking],
     ) -> list[str]:
         """Go on with several texts at once, each up to the token that ends a text: what `write`
         yields for each of them, in less time together. Arguments as for `write`; text i has the key
         `jax.random.fold_in(key, i)`.
+
+        Raises:
+            TypeError: a single text, or a setting of another name.
+            ValueError: settings out of range, or more than the model was trained to read.
         """
-        return self._batch(key, [self.tokens(text) for text in texts], length, filters)
+        if isinstance(texts, str):
+            raise TypeError(
+                f"Expected a list of texts; got one text, {texts!r:.60}. Use write for a single "
+                "one, or put it into a list."
+            )
+        return self._batch(key, [self.tokens(text) for text in texts], length, picking)
 
     @door
     def reply_batch(
         self,
         key: Key[Array, ""],
-        chats: Sequence[Sequence[Message]],
+        chats: Iterable[Sequence[Message]],
         length: int = 400,
-        **filters: Any,
+        **picking: Unpack[Picking],
     ) -> list[str]:
-        """The model's replies to several chats at once, each as `reply` takes and gives it."""
-        prompts = [self._chat_tokens(chat) for chat in chats]
-        return self._batch(key, prompts, length, filters)
+        """The model's replies to several chats at once, each as `reply` takes and gives it.
+
+        Raises:
+            TypeError: a single chat, or a setting of another name.
+            ValueError: settings out of range, or more than the model was trained to read.
+        """
+        given: list[Any] = [chats] if isinstance(chats, Mapping | str) else list(chats)
+        for chat in given:
+            if isinstance(chat, Mapping | str):
+                raise TypeError(
+                    "Expected a list of chats, each a list of messages; got one chat, with "
+                    f"{chat!r:.60}. Use reply for a single one, or put it into a list."
+                )
+        prompts = [self._chat_tokens(chat) for chat in given]
+        return self._batch(key, prompts, length, picking)
 
     def _batch(
-        self, key: Key[Array, ""], prompts: list[np.ndarray], length: int, filters: Any
+        self, key: Key[Array, ""], prompts: list[np.ndarray], length: int, picking: Picking
     ) -> list[str]:
-        ends = self.tokenizer.ends
-        texts = batches.generate_batch(key, self.predictor, length, prompts, stop=ends, **filters)
-        kept = ([token for token in text.tolist() if token not in ends] for text in texts)
-        return ["".join(self.tokenizer.stream(iter(tokens))) for tokens in kept]
+        picking = self._with_ends(picking)
+        texts = batches.generate_batch(key, self.predictor, length, prompts, **picking)
+        return ["".join(self._spoken(text.tolist(), picking)) for text in texts]
+
+    def _with_ends(self, picking: Picking) -> Picking:
+        """The settings, in which what ends a text stops it as well."""
+        return {**picking, "stop": (*self.tokenizer.ends, *sampling.as_stop(picking))}
+
+    def _spoken(self, tokens: Iterable[int], picking: Picking) -> Iterator[str]:
+        """The pieces of a text, without the token that stopped it."""
+        stops = frozenset(picking.get("stop", ()))
+        return self.tokenizer.stream(token for token in tokens if token not in stops)
 
     def _chat_tokens(self, messages: Sequence[Message]) -> np.ndarray:
         """Tokens of a chat, without the one that opens it."""
@@ -171,11 +222,12 @@ class TextModel:
         return tokens[1:] if is_begun else tokens
 
     def _stream(
-        self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, filters: Any
+        self, key: Key[Array, ""], prompt: Array | np.ndarray, length: int, picking: Picking
     ) -> Iterator[str]:
-        ends = self.tokenizer.ends
-        tokens = sampling.stream(key, self.predictor, length, prompt, stop=ends, **filters)
-        return self.tokenizer.stream(token for token in tokens if token not in ends)
+        picking = self._with_ends(picking)
+        return self._spoken(
+            sampling.stream(key, self.predictor, length, prompt, **picking), picking
+        )
 
     def bits(self, text: str, context: int | None = None) -> float:
         """The log loss of a text, in bits: the length of its code, to a few bits."""

@@ -216,17 +216,18 @@ class Network(Predictor):
 
         return self.outcome.of_outputs(jax.vmap(outputs_behind)(prompts), self.out)
 
-    @property
-    def most_inputs(self) -> int | None:
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
         context = self.torso.context_length
-        return None if context is None else context - 1  # a row opens every sequence
+        if context is None:
+            return None
+        return context - 1 - sum(map(rows_in, behind))  # a row opens every sequence
 
     def _check_context(self, state: NetworkState, rows: int) -> None:
         """Complain about more rows than the torso was trained to read, where the state grows: that
         of states of fixed shape is known where they are made (`check_most_inputs`)."""
-        before, most = self.torso.rows_before(state.torso), self.torso.context_length
-        if most is not None and before is not None:
-            check_context(before + rows - 1, most - 1)
+        before, context = self.torso.rows_before(state.torso), self.torso.context_length
+        if context is not None and before is not None:
+            check_context(before + rows, context)
 
     @property
     def forgets(self) -> bool:

@@ -6,6 +6,7 @@ it. Rotary positions are in the half-split form of Hugging Face (Su et al. 2021;
 """
 
 import dataclasses
+import functools
 import math
 import os
 from typing import Any, ClassVar, Literal
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.checks import kind_of
 from promptax.files import path_of
 from promptax.formats import fetch
 from promptax.formats import llama as formats
@@ -30,7 +32,7 @@ from promptax.predictors.parts.attention import (
     rotated,
     rotation,
 )
-from promptax.predictors.parts.layers import Dense, Layer, Transposed, check_depth
+from promptax.predictors.parts.layers import Dense, Layer, Transposed, check_depth, rms_norm
 from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
@@ -41,7 +43,8 @@ from promptax.predictors.torso import (
     Torso,
 )
 from promptax.protocol.outcomes import Outcome, as_outcome
-from promptax.specs import Record, check, check_kind, check_whole_numbers, later
+from promptax.protocol.prompted import AnyPredictor, with_innermost
+from promptax.specs import Record, check, check_whole_numbers, later
 
 NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a matrix
 LARGE = 256  # width from which micro-batches and several programs pay
@@ -190,20 +193,23 @@ class Llama(Architecture):
         return INITIAL_SCALE * jax.random.normal(key, shape, self.dtype)
 
 
-def longer(network: Network, context_length: int | None = None) -> Network:
-    """The llama with another limit of what it reads: so many rows, or any number (None).
+def longer(predictor: AnyPredictor, context_length: int | None = None) -> AnyPredictor:
+    """The llama, by itself or behind prompts, with another limit of what it reads: so many rows, or
+    any number (None).
 
     Beyond the context that it was trained on, rotary positions come that it has never met: most
     models predict worse there by nats a token, without a word.
 
     Raises:
         TypeError: no llama.
+        ValueError: a limit below 2.
     """
-    return _changed(network, context_length=context_length)
+    return with_innermost(predictor, functools.partial(_changed, context_length=context_length))
 
 
-def opened_by(network: Network, token: int | None) -> Network:
-    """The llama with another token that opens every sequence (None: a row of zeros).
+def opened_by(predictor: AnyPredictor, token: int | None) -> AnyPredictor:
+    """The llama, by itself or behind prompts, with another token that opens every sequence (None: a
+    row of zeros).
 
     What opens a sequence says what kind of text comes: the token that opens a message of a chat is
     a bad start for prose, which many models saw behind the token that ends a text.
@@ -213,21 +219,25 @@ def opened_by(network: Network, token: int | None) -> Network:
         ValueError: a token outside the alphabet.
     """
     check_whole_numbers(token=token)
-    network = _changed(network, opens_with=token)
-    check(
-        token is None or 0 <= token < network.symbols,
-        f"Expected a token from 0 to {network.symbols - 1}; got {token}.",
-    )
-    return network
+    return with_innermost(predictor, functools.partial(_changed, opens_with=token))
 
 
-def _changed(network: Network, **changes: Any) -> Network:
+def _changed(predictor: Any, **changes: Any) -> Any:
     """The llama, its weights shared, with other settings."""
-    check_kind(network, Network, "Llama.smollm2_135m()")
-    check_kind(network.architecture, Llama, "that of Llama.smollm2_135m()")
-    spec = dataclasses.replace(network.architecture, **changes)
-    torso = dataclasses.replace(network.torso, spec=spec)  # pyright: ignore[reportCallIssue]
-    return dataclasses.replace(network, architecture=spec, torso=torso)
+    if not (isinstance(predictor, Network) and isinstance(predictor.architecture, Llama)):
+        got = predictor.architecture if isinstance(predictor, Network) else predictor
+        raise TypeError(
+            "Expected a llama, such as Llama.smollm2_135m(), or one behind prompts; got "
+            f"{kind_of(got)}. Change the llama first, and steer or wrap it afterwards."
+        )
+    token = changes.get("opens_with")
+    check(
+        token is None or 0 <= token < predictor.symbols,
+        f"Expected a token from 0 to {predictor.symbols - 1}; got {token}.",
+    )
+    spec = dataclasses.replace(predictor.architecture, **changes)
+    torso = dataclasses.replace(predictor.torso, spec=spec)  # pyright: ignore[reportCallIssue]
+    return dataclasses.replace(predictor, architecture=spec, torso=torso)
 
 
 class LlamaLayer(Record):
@@ -386,12 +396,3 @@ def one_layer(
 def _heads(rows: Float[Array, "*batch time all"], heads: int) -> Heads:
     split = rows.reshape(*rows.shape[:-1], heads, rows.shape[-1] // heads)
     return jnp.swapaxes(split, -2, -3)
-
-
-def rms_norm(
-    rows: Float[Array, "*batch width"], scale: Float[Array, " width"], epsilon: float
-) -> Float[Array, "*batch width"]:
-    """Rows over the root of their mean square, times `scale` (Zhang and Sennrich 2019)."""
-    wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
-    inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
-    return (wide * inverse).astype(rows.dtype) * scale

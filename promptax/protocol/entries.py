@@ -26,6 +26,7 @@ from promptax.protocol.predictor import (
     Inputs,
     KeyValues,
     Predictor,
+    check_readable,
     check_reads,
     kind_of,
     real_rows,
@@ -59,7 +60,9 @@ def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]
 
     Example: `promptax.predict(coins.bayes(), jnp.array([1, 1, 1]))[2]` is log (1/4, 3/4).
     """
-    shown = _read(traced(one(predictor)), checked(predictor, tokens))
+    ready, inputs = traced(one(predictor)), checked(predictor, tokens)
+    check_readable(predictor, inputs)
+    shown = _read(ready, inputs)
     if not isinstance(shown, Tracer) and has_nan(shown):
         row = int(np.argmax(np.isnan(np.asarray(shown)).any(axis=-1)))
         raise FloatingPointError(
@@ -74,7 +77,9 @@ def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
     """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], rows
     [prompt, input] of an outcome without an alphabet, or lists."""
-    return Prompted(one(predictor), GivenPrompt(checked(predictor, prompt)))
+    predictor, inputs = one(predictor), checked(predictor, prompt)
+    check_readable(predictor, inputs)
+    return Prompted(predictor, GivenPrompt(inputs))
 
 
 def one(predictor: Any) -> Predictor:

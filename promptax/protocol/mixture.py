@@ -94,6 +94,11 @@ class PromptedMixture(Wrapper):
         states = tuple(Prompted(self.predictor, prompt).start(capacity) for prompt in self.context)
         return MixtureState(states, jax.nn.log_softmax(self.log_weights))
 
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        """As many as behind the longest of its prompts."""
+        each = [Prompted(self.predictor, prompt).most_inputs(behind) for prompt in self.context]
+        return min((limit for limit in each if limit is not None), default=None)
+
     def advance(self, state: MixtureState, inputs: Inputs) -> tuple[MixtureState, AnyPrediction]:
         check_evidence(inputs, self.outcome)
         read = [self.predictor.advance(component, inputs) for component in state.states]

@@ -104,24 +104,57 @@ def check_reads(predictor: Any, kind: str, hint: str = "") -> None:
         )
 
 
-def check_most_inputs(predictor: Any, inputs: int) -> None:
+WAY_BEYOND = "To read beyond its context all the same: promptax.predictors.llama.longer(predictor)."
+
+
+def check_most_inputs(predictor: Any, inputs: int, parts: str = "", remedy: str = "") -> None:
     """Complain, before any compute, about more inputs than the predictor was trained to read.
+
+    Args:
+        inputs: how many it is to read after `start`.
+        parts: what they are, for the message, such as ": a prompt of 3 and 4 to sample".
+        remedy: how to read fewer at this door, a sentence.
 
     Raises:
         ValueError: with both numbers, and what to do.
     """
-    if predictor.most_inputs is not None:
-        check_context(inputs, predictor.most_inputs)
-
-
-def check_context(inputs: int, most: int) -> None:
-    """Complain about more inputs than some number."""
-    if inputs > most:
+    limit = predictor.most_inputs()
+    if limit is None or inputs <= limit:
+        return
+    if limit < 0:
         raise ValueError(
-            f"Expected at most {most:,} inputs, prompt included, which the model was trained to "
-            f"read; got {inputs:,}. Read fewer: shorter texts, or start afresh after some "
-            "(context= of compress, code_length and bits). "
-            "To go beyond it all the same: predictors.llama.longer(network)."
+            "Expected a prompt that leaves room in the context that the model was trained to "
+            f"read; got one that is {-limit:,} rows too long. Take a shorter one. {WAY_BEYOND}"
+        )
+    raise ValueError(
+        f"Expected at most {limit:,} inputs, since the model was trained to read no more behind "
+        f"what opens a sequence and the prompts that it has read; got {inputs:,}{parts}. "
+        f"{remedy or 'Read fewer, or score them in pieces: code_length(context=).'} {WAY_BEYOND}"
+    )
+
+
+def check_readable(predictor: Any, inputs: Inputs) -> None:
+    """`check_most_inputs` of inputs at hand, of any kind."""
+    left = predictor.most_inputs((inputs,))
+    if left is not None and left < 0:
+        check_most_inputs(predictor, rows_in(inputs))
+
+
+def check_context(rows: int, context_length: int) -> None:
+    """Complain about a state that has read more rows than its network was trained to read one
+    after the other.
+
+    Args:
+        rows: of everything that was read from the first row on.
+
+    Raises:
+        ValueError: with both numbers, and what to do.
+    """
+    if rows > context_length:
+        raise ValueError(
+            f"Expected at most {context_length:,} rows, which the model was trained to read one "
+            "after the other: what opens a sequence, prompts and the sequence together; got "
+            f"{rows:,}. Take shorter sequences (length) or shorter prompts. {WAY_BEYOND}"
         )
 
 
@@ -175,10 +208,11 @@ class Predictor(Record):
         """What it predicts."""
         return Symbols(self.symbols)
 
-    @property
-    def most_inputs(self) -> int | None:
-        """How many inputs it was trained to read after `start`; None: any number. Doors refuse
-        more."""
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        """How many inputs it was trained to read after `start`, or, where it reads other inputs
+        first, behind these (their shapes suffice); negative where these are too many already.
+        None: any number. Doors refuse more."""
+        del behind
         return None
 
     @abc.abstractmethod

@@ -1,6 +1,9 @@
 """Predictors that read something first: prompts, and the wrappers that read them."""
 
 import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import equinox as eqx
 from jaxtyping import Array, Int
@@ -16,6 +19,8 @@ from promptax.protocol.predictor import (
     rows_in,
 )
 from promptax.specs import Record, renamed_from
+
+AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
 
 
 class Prompt(Record):
@@ -68,9 +73,8 @@ class Wrapper(Predictor):
     def merges(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.merges
 
-    @property
-    def most_inputs(self) -> int | None:
-        return self.predictor.most_inputs
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        return self.predictor.most_inputs(behind)
 
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows()
@@ -83,6 +87,14 @@ class Wrapper(Predictor):
 
     def prompts_at_once(self, prompts: int, sequences: int, length: int) -> int:
         return self.predictor.prompts_at_once(prompts, sequences, length)
+
+
+def with_innermost(predictor: AnyPredictor, change: Callable[[Any], Any]) -> AnyPredictor:
+    """The predictor, with what is inside all of its wrappers changed; they stay as they are."""
+    if not isinstance(predictor, Wrapper):
+        return change(predictor)
+    inner = with_innermost(predictor.predictor, change)
+    return dataclasses.replace(predictor, predictor=inner)  # pyright: ignore[reportCallIssue]
 
 
 def rows_read(prompt: Prompt) -> int:
@@ -109,10 +121,9 @@ class Prompted(Wrapper):
     def exchangeable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.predictor.exchangeable
 
-    @property
-    def most_inputs(self) -> int | None:
-        most = self.predictor.most_inputs
-        return None if most is None else most - rows_in(eqx.filter_eval_shape(self.context.inputs))
+    def most_inputs(self, behind: tuple[Inputs, ...] = ()) -> int | None:
+        read = eqx.filter_eval_shape(self.context.inputs)
+        return self.predictor.most_inputs((read, *behind))
 
     def prompt_rows(self) -> int:
         return self.predictor.prompt_rows() + rows_read(self.context)

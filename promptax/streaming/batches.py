@@ -5,10 +5,12 @@ texts take far less than 8 times as long as one. Prompts are read side by side, 
 can drop what was read last: all are padded to the length of the longest. Other predictors read them
 one after the other.
 
-A text that has ended waits until all others have.
+A text that has ended waits until all others have. Texts are sampled in batches of 1, 2, 4, 8, …,
+so that another number of them compiles nothing that was compiled before: rows that fill a batch up
+have ended from the start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import equinox as eqx
@@ -19,13 +21,12 @@ from jaxtyping import Array, Bool, Int, Key
 
 from promptax.axes import AnyKey, Tokens
 from promptax.checks import door
-from promptax.protocol.predictor import Predictor, State, check_most_inputs
+from promptax.protocol.predictor import Predictor, State
 from promptax.specs import as_key, check
 from promptax.streaming import sampling, stepping
-from promptax.streaming.sampling import TOKENS_AT_ONCE, Filters, Picking
+from promptax.streaming.sampling import TOKENS_AT_ONCE, Picking, Sampler, Wanted
 
-Ends = Bool[Array, " symbol"]
-_NUMBERS = (int, float, np.number)
+_NUMBERS = int | float | np.number
 
 
 @door
@@ -33,7 +34,7 @@ def generate_batch(
     key: AnyKey,
     predictor: Predictor,
     length: int,
-    prompts: Sequence[Any],
+    prompts: Iterable[Any],
     **picking: Unpack[Picking],
 ) -> list[Tokens]:
     """Sample what follows each of several prompts: tokens [time] of each, in their order.
@@ -48,7 +49,9 @@ def generate_batch(
         picking: temperature, top_k, top_p, typical_p and stop, as `generate` takes them.
 
     Raises:
-        TypeError, ValueError: no single predictor, or settings out of range; before any compute.
+        TypeError, ValueError: no single predictor, a setting of another name, settings out of
+            range, or a prompt that leaves no room for `length` tokens in the trained context;
+            before any compute.
         FloatingPointError: the predictor's log probabilities are not numbers.
 
     Example: `generate_batch(jax.random.key(0), coins.bayes(), 10, [[1, 1, 1], [0]])`.
@@ -56,47 +59,59 @@ def generate_batch(
     filters = sampling.filters_of(picking)
     predictor, key = stepping.ready(predictor), as_key(key)
     sampling.check_length(length)
-    prompts = list(np.asarray(prompts)) if isinstance(prompts, Array) else prompts
+    prompts = [() if prompt is None else prompt for prompt in prompts]
     check(
-        not isinstance(prompts, str) and not any(isinstance(p, _NUMBERS) for p in prompts),
+        not any(isinstance(prompt, str | _NUMBERS) or _is_scalar(prompt) for prompt in prompts),
         "Expected prompts: a list with the tokens of each; for a single one use promptax.generate.",
     )
     prompts = [stepping.whole_numbers(predictor, prompt) for prompt in prompts]
-    for prompt in prompts:
-        check_most_inputs(predictor, len(prompt) + max(length - 1, 0))
+    for number, prompt in enumerate(prompts):
+        sampling.check_fits(predictor, len(prompt), length, f"prompt {number} (counted from 0)")
     stops = sampling.stops_of(predictor, picking)
     if not prompts or length == 0:
         return [jnp.zeros(0, jnp.int32) for _ in prompts]
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(prompts)))
-    sampled = _sample_all((predictor, keys, filters), stops, length, prompts)
-    return [_up_to_stop(row, stops, number) for number, row in enumerate(sampled)]
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(_rows_for(len(prompts))))
+    sampled = _sample_all(Sampler(predictor, keys, filters), stops, length, prompts)
+    return [_up_to_stop(text, stops, number) for number, text in enumerate(sampled)]
+
+
+def _is_scalar(prompt: Any) -> bool:
+    """Whether it is an array of one number, as they come from an array of several."""
+    return isinstance(prompt, Array | np.ndarray) and prompt.ndim == 0
+
+
+def _rows_for(texts: int) -> int:
+    """How many texts are sampled side by side: the next power of two, so that few batch sizes are
+    compiled. A large network spends a step's time on its weights, not on rows."""
+    return 1 << (texts - 1).bit_length()
 
 
 def _sample_all(
-    sampler: "Sampler", stops: np.ndarray, length: int, prompts: list[np.ndarray]
+    sampler: Sampler, stops: np.ndarray, length: int, prompts: list[np.ndarray]
 ) -> Int[np.ndarray, "sequence time"]:
     """Tokens behind each prompt, those of a text that has ended included, until all have."""
     room = stepping.room_for(max(map(len, prompts)) + length)
-    state = states_after(sampler[0], room, prompts)
+    state = _padded(states_after(sampler.predictor, room, prompts), len(prompts))
     pieces = [np.asarray(_sample_first(sampler, state))[:, None]]
-    over = _is_over(pieces[0][:, -1], stops)
+    is_padding = np.arange(len(sampler.key)) >= len(prompts)  # rows that nobody asked for
+    ended = is_padding | _is_last(pieces[0][:, -1], stops)
     first, ends = 1, jnp.asarray(stops)
-    while first < length and not over.all():
+    while first < length and not ended.all():
         span = np.array([first, min(TOKENS_AT_ONCE, length - first)])
-        given = (*sampler, ends, span, jnp.asarray(pieces[-1][:, -1]), jnp.asarray(over))
-        state, tokens, done, ended = _sample_more(given, state)
-        pieces.append(np.asarray(tokens)[:, : int(done)])
-        over, first = np.asarray(ended), first + int(done)
-    return np.concatenate(pieces, axis=1)
+        wanted = Wanted(sampler, ends, span, jnp.asarray(pieces[-1][:, -1]), jnp.asarray(ended))
+        state, tokens, count, after = _sample_until_ended(wanted, state)
+        pieces.append(np.asarray(tokens)[:, : int(count)])
+        ended, first = np.asarray(after), first + int(count)
+    return np.concatenate(pieces, axis=1)[: len(prompts)]
 
 
-def _is_over(tokens: np.ndarray, stops: np.ndarray) -> np.ndarray:
+def _is_last(tokens: np.ndarray, stops: np.ndarray) -> np.ndarray:
     return (tokens < 0) | stops[tokens]
 
 
 def _up_to_stop(tokens: np.ndarray, stops: np.ndarray, number: int) -> Tokens:
     """The text up to its first stop, included."""
-    (places,) = np.nonzero(_is_over(tokens, stops))
+    (places,) = np.nonzero(_is_last(tokens, stops))
     text = tokens[: places[0] + 1] if len(places) else tokens
     sampling.check_sampled(text[-1], len(text) - 1, f" {number}")
     return jnp.asarray(text)
@@ -104,77 +119,106 @@ def _up_to_stop(tokens: np.ndarray, stops: np.ndarray, number: int) -> Tokens:
 
 def states_after(predictor: Predictor, capacity: int, prompts: Sequence[np.ndarray]) -> State:
     """The state after each prompt, as one tree whose leaves have a leading `sequence` axis, with
-    room for `capacity` inputs, the prompt's included."""
-    longest = max(map(len, prompts))
-    if not predictor.forgets or longest == 0:
-        states = [stepping.after(predictor, capacity, prompt) for prompt in prompts]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    state, at = None, 0
+    room for `capacity` inputs, the prompt's included.
+
+    Where prompts are read side by side, so many at a time as are a power of two: any number of them
+    is read by the same few programs, and none is padded by whole prompts, which would cost as much
+    as reading them.
+    """
+    if not predictor.forgets:
+        return _joined([stepping.after(predictor, capacity, prompt) for prompt in prompts], "stack")
+    states, begin = [], 0
+    while begin < len(prompts):
+        count = 1 << ((len(prompts) - begin).bit_length() - 1)
+        states.append(_side_by_side(predictor, capacity, prompts[begin : begin + count]))
+        begin += count
+    return _joined(states, "concatenate")
+
+
+def _joined(states: list[State], how: str) -> State:
+    """States as one, behind each other along a new axis ("stack") or along their first one."""
+    if how == "concatenate" and len(states) == 1:
+        return states[0]
+    return jax.tree.map(lambda *leaves: getattr(jnp, how)(leaves), *states)
+
+
+def _padded(state: State, texts: int) -> State:
+    """States for as many texts as `_rows_for`: copies of the first ones, which nobody asks for."""
+    missing = _rows_for(texts) - texts
+    if missing == 0:
+        return state
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:missing]]), state)
+
+
+def _side_by_side(predictor: Predictor, capacity: int, prompts: Sequence[np.ndarray]) -> State:
+    """`states_after` of a predictor that forgets: prompts are padded to the longest of them."""
+    longest, read = max(map(len, prompts)), 0
+    if longest == 0:
+        starts = [stepping.start(predictor, capacity) for _ in prompts]
+        return _joined(starts, "stack")
+    state = None
     padded = np.stack([np.pad(prompt, (0, longest - len(prompt))) for prompt in prompts])
     for size, count in stepping.padded_sizes(longest):
-        piece = np.pad(padded[:, at : at + count], ((0, 0), (0, size - count)))
-        counts = np.clip([len(prompt) - at for prompt in prompts], 0, count)
-        given = jnp.asarray(piece), jnp.asarray(counts)
+        piece = np.pad(padded[:, read : read + count], ((0, 0), (0, size - count)))
+        counts = np.clip([len(prompt) - read for prompt in prompts], 0, count)
+        rows = jnp.asarray(piece), jnp.asarray(counts)
         if state is None:
-            state = _open_each((predictor, *given), capacity + stepping.PADDED)
+            state = _open_all((predictor, *rows), capacity + stepping.PADDED)
         else:
-            state = _read_each((predictor, *given), state)
-        at += count
+            state = _read_all((predictor, *rows), state)
+        read += count
     return state
 
 
 @eqx.filter_jit
-def _open_each(given: tuple[Predictor, Array, Array], capacity: int) -> State:
+def _open_all(given: tuple[Predictor, Array, Array], capacity: int) -> State:
     predictor, tokens, counts = given
     return jax.vmap(lambda row, count: predictor.opened(row, count, capacity))(tokens, counts)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _read_each(given: tuple[Predictor, Array, Array], state: State) -> State:
+def _read_all(given: tuple[Predictor, Array, Array], state: State) -> State:
     predictor, tokens, counts = given
     return jax.vmap(predictor.advance_first)(state, tokens, counts)
 
 
-Sampler = tuple[Predictor, Key[Array, " sequence"], Filters]
-
-
 @eqx.filter_jit
 def _sample_first(sampler: Sampler, state: State) -> Int[Array, " sequence"]:
-    return _sample_each(sampler, state, 0)
+    return _sample_tokens(sampler, state, 0)
 
 
-def _sample_each(
+def _sample_tokens(
     sampler: Sampler, state: State, number: Int[Array, ""] | int
 ) -> Int[Array, " sequence"]:
     """The token of that number of each text."""
-    predictor, keys, filters = sampler
 
     def sample(key: Key[Array, ""], state: State) -> Int[Array, ""]:
-        return sampling.sample_one((predictor, key, filters), state, number)
+        return sampling.sample_one(sampler._replace(key=key), state, number)
 
-    return jax.vmap(sample)(keys, state)
+    return jax.vmap(sample)(sampler.key, state)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _sample_more(
-    given: tuple[Predictor, Array, Filters, Ends, sampling.Pair, Array, Array], state: State
-) -> tuple[State, Int[Array, "sequence time"], Array, Array]:
-    """The states before the last of up to `count` more tokens, these tokens, how many there are,
-    and which texts are over; what was sampled last was not read yet."""
-    predictor, keys, filters, stops, (first, count), last, over = given
+def _sample_until_ended(
+    wanted: Wanted, state: State
+) -> tuple[State, Int[Array, "sequence time"], Int[Array, ""], Bool[Array, " sequence"]]:
+    """The states before the last of the wanted tokens, these tokens, how many there are (fewer
+    where all texts have ended), and which texts have ended."""
+    sampler, stops, (first, most_tokens), last, ended = wanted
+    step = jax.vmap(lambda state, token: stepping.step(sampler.predictor, state, token))
 
     def goes_on(carry: tuple) -> Array:
-        _, _, done, _, over = carry
-        return (done == 0) | ((done < count) & ~jnp.all(over))
+        _, _, count, _, ended = carry
+        return (count < most_tokens) & ~jnp.all(ended)
 
     def sample_tokens(carry: tuple) -> tuple:
-        states, tokens, done, last, over = carry
-        states = jax.vmap(lambda state, token: stepping.step(predictor, state, token))(states, last)
-        last = _sample_each((predictor, keys, filters), states, first + done)
-        over = over | (last < 0) | stops[last]
-        return states, tokens.at[:, done].set(last), done + 1, last, over
+        states, tokens, count, last, ended = carry
+        states = step(states, last)
+        last = _sample_tokens(sampler, states, first + count)
+        ended = ended | sampling.is_last(last, stops)
+        return states, tokens.at[:, count].set(last), count + 1, last, ended
 
-    tokens = jnp.zeros((len(keys), TOKENS_AT_ONCE), jnp.int32)
-    begin = state, tokens, jnp.array(0), last, over
-    state, tokens, done, _, over = jax.lax.while_loop(goes_on, sample_tokens, begin)
-    return state, tokens, done, over
+    tokens = jnp.zeros((len(sampler.key), TOKENS_AT_ONCE), jnp.int32)
+    begin = state, tokens, jnp.array(0), last, ended
+    state, tokens, count, _, ended = jax.lax.while_loop(goes_on, sample_tokens, begin)
+    return state, tokens, count, ended

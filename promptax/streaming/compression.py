@@ -171,7 +171,8 @@ def _parts(
     Both directions use this, so that they have states of the same capacity.
     """
     size = context or max(1, len(tokens))
-    check_most_inputs(predictor, min(size, len(tokens)))
+    remedy = "Give context=, at most so many, after which the model starts afresh."
+    check_most_inputs(predictor, min(size, len(tokens)), remedy=remedy)
     room = stepping.room_for(min(size, len(tokens)))
     for at in range(0, len(tokens), size):
         yield tokens[at : at + size], stepping.start(predictor, room)

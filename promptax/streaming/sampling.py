@@ -17,9 +17,10 @@ that a stream equals the same text made at once, and other lengths, temperatures
 compile nothing. A token is read only when another follows it.
 """
 
+import difflib
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict, Unpack
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import equinox as eqx
 import jax
@@ -42,6 +43,30 @@ Pair = Int[Array, "two"] | Int[np.ndarray, "two"]
 Filters = dict[str, Array]
 
 
+class Sampler(NamedTuple):
+    """What samples a token: `predictor`, the texts' keys, `key` [*text], and the `filters` that are
+    on, by name."""
+
+    predictor: Predictor
+    key: Key[Array, "*text"]
+    filters: Filters
+
+
+class Wanted(NamedTuple):
+    """The tokens that are sampled next.
+
+    `stops` [symbol]: what ends a text. `span`: the first token's number after the prompt, and how
+    many at most. `last` [*text]: the token before it, which was not read yet. `ended` [*text]:
+    whether a text has had its last token.
+    """
+
+    sampler: Sampler
+    stops: Bool[Array, " symbol"]
+    span: Pair
+    last: Int[Array, "*text"]
+    ended: Bool[Array, "*text"]
+
+
 class Picking(TypedDict, total=False):
     """How tokens are picked: the settings of `generate`, which says what each means."""
 
@@ -49,7 +74,7 @@ class Picking(TypedDict, total=False):
     top_k: int | None
     top_p: float | None
     typical_p: float | None
-    stop: Sequence[int]
+    stop: Iterable[int]
 
 
 @door
@@ -63,7 +88,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     typical_p: float | None = None,
-    stop: Sequence[int] = (),
+    stop: Iterable[int] = (),
 ) -> Tokens:
     """Sample the tokens [time] that follow a prompt.
 
@@ -193,20 +218,22 @@ def _pieces(
     predictor, key = stepping.ready(predictor), as_key(key)
     check_length(length)
     tokens = stepping.whole_numbers(predictor, [] if prompt is None else prompt)
-    check_most_inputs(predictor, len(tokens) + max(length - 1, 0))  # the last one is not read
+    check_fits(predictor, len(tokens), length)
     stops = stops_of(predictor, picking)
 
     def sample_pieces() -> Iterator[np.ndarray]:
         room = stepping.room_for(len(tokens) + length)
         state = stepping.after(predictor, room, tokens)
-        first, given, ends = 0, (predictor, key, filters), jnp.asarray(stops)
+        first, sampler, ends = 0, Sampler(predictor, key, filters), jnp.asarray(stops)
         while first < length:
             if first == 0:
-                piece = np.asarray(sample_one(given, state))[None]
+                piece = np.asarray(sample_one(sampler, state))[None]
             else:
                 span = np.array([first, min(at_once, length - first)])
-                state, sampled, done = _sample((*given, ends, span, jnp.array(piece[-1])), state)
-                piece = np.asarray(sampled)[: int(done)]
+                last = jnp.array(piece[-1])
+                wanted = Wanted(sampler, ends, span, last, jnp.array(False))
+                state, sampled, count = _sample(wanted, state)
+                piece = np.asarray(sampled)[: int(count)]
             check_sampled(piece[-1], first + len(piece) - 1)
             yield piece
             first += len(piece)
@@ -214,9 +241,6 @@ def _pieces(
                 return
 
     return sample_pieces()
-
-
-Sampler = tuple[Predictor, Key[Array, ""], Filters]
 
 
 @eqx.filter_jit
@@ -230,26 +254,40 @@ def sample_one(sampler: Sampler, state: State, number: Int[Array, ""] | int = 0)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _sample(
-    given: tuple[Predictor, Key[Array, ""], Filters, Bool[Array, " symbol"], Pair, Int[Array, ""]],
-    state: State,
-) -> tuple[State, Int[Array, " time"], Array]:
-    """The state before the last of up to `count` more tokens, these tokens (-1: no numbers to
-    sample from), and how many there are; what was sampled last was not read yet."""
-    predictor, key, filters, stops, (first, count), last = given
+def _sample(wanted: Wanted, state: State) -> tuple[State, Int[Array, " time"], Array]:
+    """The state before the last of the wanted tokens, these tokens (-1: no numbers to sample from),
+    and how many there are: fewer behind a stop."""
+    sampler, stops, (first, most_tokens), last, ended = wanted
 
     def goes_on(carry: tuple) -> Array:
-        _, _, done, last = carry
-        return (done == 0) | ((done < count) & (last >= 0) & ~stops[last])
+        _, _, count, _, ended = carry
+        return (count < most_tokens) & ~ended
 
     def sample_token(carry: tuple) -> tuple:
-        state, tokens, done, last = carry
-        state = stepping.step(predictor, state, last)
-        last = sample_one((predictor, key, filters), state, first + done)
-        return state, tokens.at[done].set(last), done + 1, last
+        state, tokens, count, last, _ = carry
+        state = stepping.step(sampler.predictor, state, last)
+        last = sample_one(sampler, state, first + count)
+        return state, tokens.at[count].set(last), count + 1, last, is_last(last, stops)
 
-    begin = state, jnp.zeros(TOKENS_AT_ONCE, jnp.int32), jnp.array(0), last
+    begin = state, jnp.zeros(TOKENS_AT_ONCE, jnp.int32), jnp.array(0), last, ended
     return jax.lax.while_loop(goes_on, sample_token, begin)[:3]
+
+
+def is_last(token: Array, stops: Bool[Array, " symbol"]) -> Array:
+    """Whether a text ends with this token: a stop, or no number to sample from."""
+    return (token < 0) | stops[token]
+
+
+def check_fits(predictor: Predictor, prompt: int, length: int, whose: str = "the prompt") -> None:
+    """Complain where a prompt of so many tokens and what is sampled are more than the predictor was
+    trained to read; the token that is sampled last is not read. `whose`: which prompt it is."""
+    check_most_inputs(
+        predictor,
+        prompt + max(length - 1, 0),
+        f": {prompt:,} of {whose} and {max(length - 1, 0):,} of the {length:,} to sample, the last "
+        "of which is not read",
+        "Ask for a smaller length, or give a shorter prompt.",
+    )
 
 
 def check_length(length: int) -> None:
@@ -264,10 +302,31 @@ def check_length(length: int) -> None:
 
 
 def stops_of(predictor: Predictor, picking: Picking) -> Bool[np.ndarray, " symbol"]:
-    """Which symbols end a text."""
+    """Which symbols end a text.
+
+    Raises:
+        TypeError: no series of tokens.
+        ValueError: what is in it is no token of the alphabet.
+    """
     stops = np.zeros(predictor.symbols, bool)
-    stops[stepping.whole_numbers(predictor, list(picking.get("stop", ())))] = True
+    stops[stepping.whole_numbers(predictor, as_stop(picking))] = True
     return stops
+
+
+def as_stop(picking: Picking) -> list[Any]:
+    """The setting `stop` as a list.
+
+    Raises:
+        TypeError: no series of tokens.
+    """
+    stop = picking.get("stop", ())
+    is_series = isinstance(stop, Iterable) and not isinstance(stop, str | bytes | Mapping)
+    if not is_series or (isinstance(stop, jax.Array | np.ndarray) and stop.ndim == 0):
+        raise TypeError(
+            "Expected a list of tokens as stop, each of which ends the text, such as [1]; got "
+            f"{stop!r:.60}."
+        )
+    return [np.asarray(token).tolist() for token in stop]
 
 
 def check_sampled(token: int | np.integer, number: int, whose: str = "") -> None:
@@ -286,7 +345,19 @@ def check_sampled(token: int | np.integer, number: int, whose: str = "") -> None
 
 
 def filters_of(picking: Picking) -> Filters:
-    """The filters that are on, as data, after a look at their numbers."""
+    """The filters that are on, as data, after a look at their names and numbers.
+
+    Raises:
+        TypeError: a setting that is none of `Picking`, or no number.
+        ValueError: a number out of range.
+    """
+    for name in picking:
+        if name not in Picking.__annotations__:
+            alike = difflib.get_close_matches(name, Picking.__annotations__, 1)
+            meant = f" Did you mean {alike[0]}?" if alike else ""
+            raise TypeError(
+                f"Expected settings among {', '.join(Picking.__annotations__)}; got {name}.{meant}"
+            )
     temperature, top_k = picking.get("temperature", 1.0), picking.get("top_k")
     top_p, typical_p = picking.get("top_p"), picking.get("typical_p")
     numbers = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "typical_p": typical_p}

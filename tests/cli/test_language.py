@@ -15,6 +15,7 @@ import promptax as px
 from promptax.cli import saved
 from promptax.formats import fetch
 from promptax.language import TextModel, Texts, text_model
+from promptax.predictors.llama import longer
 from promptax.steering import LowRank, SoftPrompt
 from promptax.tasks import Categorical
 
@@ -59,6 +60,47 @@ def test_a_reply_follows_the_template_without_a_second_begin_token(model):
     assert said == model.tokenizer.decode([t for t in np.asarray(tokens) if t != 2])
 
 
+def test_texts_and_chats_of_a_batch_are_those_written_alone(model, monkeypatch):
+    texts, keys = ["the cat", "", "on the mat"], [jax.random.fold_in(KEY, i) for i in range(3)]
+    stop = model.tokens(" the")[:1]
+    alone = [
+        "".join(model.write(key, text, 6, temperature=0.7, stop=stop))
+        for key, text in zip(keys, texts, strict=True)
+    ]
+    assert model.write_batch(KEY, iter(texts), 6, temperature=0.7, stop=iter(stop)) == alone
+    chats = [[{"role": "user", "content": text}] for text in ("the cat", "a")]
+    assert model.write_batch(KEY, [], 6) == []
+    asked = lambda key, predictor, length, prompts, stop: prompts  # noqa: E731
+    monkeypatch.setattr(text_model.batches, "generate_batch", asked)
+    prompts = [model.tokenizer.chat(chat)[1:].tolist() for chat in chats]
+    spoken = [[t for t in prompt if t not in model.tokenizer.ends] for prompt in prompts]
+    assert model.reply_batch(KEY, iter(chats), 3) == list(map(model.tokenizer.decode, spoken))
+
+
+def test_what_is_written_says_what_it_takes(model, as_users_see_it):
+    chat, steered = [{"role": "user", "content": "a"}], px.condition(model.predictor, [5])
+    for refuse, words in (
+        (lambda: model.write_batch(KEY, "abc"), "a list of texts; got one text, 'abc'. Use write"),
+        (lambda: model.write(KEY, ["abc"]), "one text; got .*Use write_batch"),
+        (lambda: model.reply_batch(KEY, chat), "a list of chats, .*got one chat.*Use reply"),
+        (lambda: model.reply_batch(KEY, chat[0]), "a list of chats"),
+        (lambda: model.write_batch(KEY, ["a"], temprature=0.5), "got temprature. Did you mean"),
+        (lambda: model.write(KEY, "a", temprature=0.5), "got temprature. Did you mean"),
+        (lambda: model.reply(KEY, chat, temprature=0.5), "got temprature. Did you mean"),
+        (lambda: model.write_batch(KEY, ["a"], stop=1), "a list of tokens as stop, .*; got 1"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            refuse()
+    short = TextModel(longer(steered, 40), model.tokenizer)
+    room = short.predictor.most_inputs() - len(model.tokenizer.chat(chat)[1:])
+    assert short.has_room(chat, room + 1) and not short.has_room(chat, room + 2)
+    short.reply(KEY, chat, room + 1)
+    with pytest.raises(ValueError, match=r"at most 38 inputs.*Ask for a smaller length"):
+        short.reply(KEY, chat, room + 2)
+    prose = short.opened_by("<|endoftext|>")
+    assert prose.tokenizer.begin == prose.predictor.predictor.architecture.opens_with == 0
+
+
 @pytest.mark.parametrize("context", [None, 16])
 def test_a_text_survives_compression(model, context):
     data = model.compress(TEXT, context)
@@ -94,8 +136,11 @@ def test_a_model_is_talked_to_from_the_command_line(folder, capsys, monkeypatch)
     assert run("lm", "chat", "the cat", *few, capsys=capsys)
     lines = iter(["the cat", "the mat", ""])
     monkeypatch.setattr("builtins.input", lambda: next(lines))
-    assert run("lm", "chat", *few, capsys=capsys)
+    monkeypatch.setattr(TextModel, "has_room", lambda model, messages, length: len(messages) < 2)
+    run("lm", "chat", *few)
     assert next(lines, None) is None
+    said = capsys.readouterr()
+    assert said.out and "no longer sees the first 2 messages" in said.err
     assert "lm fetch" in complaint(capsys, "lm", "speak")
 
 

@@ -244,7 +244,7 @@ def test_a_text_ends_with_the_first_stop():
         assert px.generate(KEY, COINS, 200, stop=stop).tolist() == whole[: first + 1]
         assert list(sampling.stream(KEY, COINS, 200, stop=stop)) == whole[: first + 1]
         prompts = [[1, 1], [], [0]]
-        texts = px.generate_batch(KEY, COINS, 70, prompts, stop=stop)
+        texts = px.generate_batch(KEY, COINS, 70, iter(prompts), stop=iter(stop))
         keys = [jax.random.fold_in(KEY, number) for number in range(3)]
         for key, prompt, text in zip(keys, prompts, texts, strict=True):
             assert text.tolist() == px.generate(key, COINS, 70, prompt, stop=stop).tolist()
@@ -278,6 +278,10 @@ def test_other_numbers_and_lengths_compile_nothing():
         px.generate(jax.random.key(3), predictor, length, prompt, stop=(2, 1), **settings)
         list(sampling.stream(jax.random.key(3), predictor, length, prompt, **settings))
     assert len(traces) == before
+    for count in (3, 4):  # texts of a batch
+        px.generate_batch(KEY, assorted.Counted(first, traces), 2, [[0]] * count)
+        before = before if count == 4 else len(traces)
+    assert len(traces) == before
 
 
 # --- wrong ----------------------------------------------------------------------------------
@@ -304,6 +308,29 @@ def test_wrong_settings_are_named_before_anything_is_sampled(settings, words):
     for function in (px.generate, sampling.stream):
         with pytest.raises(ValueError, match=words):
             function(KEY, COINS, **{"length": 3, **settings})
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("prompts", "settings", "words"),
+    [
+        ([1, 1], {}, "a list with the tokens of each; for a single one use promptax.generate"),
+        (jnp.array([1, 1]), {}, "a list with the tokens of each"),
+        ("ab", {}, "a list with the tokens of each"),
+        (3, {}, "Expected an Iterable as prompts of generate_batch; got 3"),
+        ([[0], [7]], {}, "tokens from 0 to 1; got 7"),
+        ([[0]], {"temprature": 0.5}, "among temperature, .*; got temprature. Did you mean temp"),
+        ([[0]], {"stop": 1}, "a list of tokens as stop, .*; got 1"),
+        ([[0]], {"stop": "ab"}, "a list of tokens as stop, .*; got 'ab'"),
+    ],
+)
+def test_a_batch_says_what_it_takes(prompts, settings, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        px.generate_batch(KEY, COINS, 3, prompts, **settings)
+    if settings:
+        with pytest.raises(TypeError, match=words):
+            sampling.stream(KEY, COINS, 3, **settings)
+    assert [len(text) for text in px.generate_batch(KEY, COINS, 0, (None, []))] == [0, 0]
 
 
 @pytest.mark.usefixtures("as_users_see_it")

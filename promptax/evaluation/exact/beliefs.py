@@ -30,7 +30,7 @@ from scipy import sparse
 
 from promptax.evaluation.exact.enumeration import double_precision, expected_terms
 from promptax.protocol.birthdays import DRAWS, least_number, random_words
-from promptax.protocol.predictor import Predictor, State
+from promptax.protocol.predictor import Predictor, State, check_most_inputs
 from promptax.specs import check, traced
 
 MOST_BELIEFS = 200_000  # after any one step: some seconds for a sequence of 50 tokens
@@ -100,6 +100,7 @@ def merged_losses(
         f"Expected at most {MOST_STEPS:,} steps where order matters, or where sequences are too "
         f"long to count symbols instead; got {length:,}. {WAY_OUT}",
     )
+    check_most_inputs(judged, length)
     with double_precision():
         same = judged is target and starts is None
         predictors = (traced(target),) if same else (traced(judged), traced(target))
@@ -164,6 +165,7 @@ def distinct_words(
             predictor in more states.
     """
     symbols = predictor.symbols
+    check_most_inputs(predictor, longest + length)
     with double_precision():
         predictor = traced(predictor)
         start = stacked([predictor.start(longest + length)])
@@ -188,6 +190,7 @@ def distinct_words(
 def states_after(predictor: Predictor, words: Int[np.ndarray, "word prompt"], length: int) -> Any:
     """The states after each of these words, a tree of host arrays [word, ...], with room for
     `length` more tokens."""
+    check_most_inputs(predictor, words.shape[1] + length)
     with double_precision():
         states = _read_words(traced(predictor), jnp.asarray(words), words.shape[1] + length)
         return jax.tree.map(np.asarray, states)

@@ -201,3 +201,12 @@ def choose(
     between = tuple(range(1 - table.ndim, -2))
     weights = (jnp.expand_dims(one_hot[..., symbol, None], between) for symbol in range(len(table)))
     return sum((a * b for a, b in zip(weights, table, strict=True)), jnp.zeros(()))
+
+
+def rms_norm(
+    rows: Float[Array, "*batch width"], scale: Float[Array, " width"], epsilon: float
+) -> Float[Array, "*batch width"]:
+    """Rows over the root of their mean square, times `scale` (Zhang and Sennrich 2019)."""
+    wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+    inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
+    return (wide * inverse).astype(rows.dtype) * scale
