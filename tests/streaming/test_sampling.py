@@ -278,9 +278,9 @@ def test_other_numbers_and_lengths_compile_nothing():
         px.generate(jax.random.key(3), predictor, length, prompt, stop=(2, 1), **settings)
         list(sampling.stream(jax.random.key(3), predictor, length, prompt, **settings))
     assert len(traces) == before
-    for count in (3, 4):  # texts of a batch
+    for count in (5, 6):  # texts of a batch
         px.generate_batch(KEY, assorted.Counted(first, traces), 2, [[0]] * count)
-        before = before if count == 4 else len(traces)
+        before = before if count == 6 else len(traces)
     assert len(traces) == before
 
 
