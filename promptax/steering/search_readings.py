@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax.fit.updates import Program, loss_and_gradient
 from promptax.protocol.outcomes import Episode
-from promptax.protocol.predictor import Inputs, Predictor, State
+from promptax.protocol.predictor import Inputs, Predictor, State, check_most_inputs
 from promptax.protocol.prompted import GivenPrompt, Prompted
 
 Prompts = Int[Array, "candidate prompt"]
@@ -112,6 +112,7 @@ def first_rows(
     """The state after the first `count` rows of a prompt, with room for `length` steps more; one
     program for any count."""
     room = len(prompt) + length
+    check_most_inputs(predictor, room)  # a state of fixed shape does not say what it has read
     if predictor.forgets:
         return predictor.opened(prompt, count, room)
 
