@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from promptax import platforms
@@ -44,6 +45,7 @@ from promptax.steering.search_steps import (
     run_steps,
     starts,
 )
+from promptax.tasks.base import Task
 
 BLOCK_BYTES = 2**23  # episodes of one block of steps
 MOST_STEPS = 50  # in a block
@@ -91,7 +93,7 @@ def run_search(search: Steps, tuning: Tuning) -> tuple[SearchState, Cost]:
                 checkpoint.save(identity, state)
             if stop:
                 break
-    return state, run.cost(state)
+    return state._replace(member=platforms.at_home(state.member)), run.cost(state)
 
 
 def _note(state: SearchState) -> str:
@@ -148,6 +150,7 @@ class _Run(NamedTuple):
         while begin < steps and state.ended.min() < 0:
             if index != begin // block and not (self.source.same and episodes is not None):
                 episodes = self.source.block(begin // block * block, block)
+                episodes = platforms.everywhere(episodes, self.sizes.mesh)
             index = begin // block
             if begin == forecast:
                 count = 1  # what no longer fits is computed in vain
@@ -197,6 +200,7 @@ class _Run(NamedTuple):
         carry = state.member, on_device(state.ended), on_device(left)
         given = carry, episodes, self.source.weights, on_device(np.array(bounds, np.int32))
         parts = traced(self.search), traced(self.predictor)
+        parts, given = platforms.everywhere((parts, given), self.sizes.mesh)
         with jax.default_matmul_precision(self.settings.precision), counted_readings():
             (member, ended, _), recorded = run_steps(parts, self.sizes, self.key, given, self.block)
         if self.search.recommends:
@@ -289,7 +293,9 @@ def _run_of(search: Steps, tuning: Tuning) -> _Run:
         settings.impossible_may_win,
         settings.exact,
         settings.budget is not None,
+        _devices(predictor, target),
     )
+    predictor = platforms.everywhere(predictor, sizes.mesh)
     check(
         settings.budget is None or settings.budget <= MOST_BUDGET,
         f"Expected a budget of at most {MOST_BUDGET:,}; got {settings.budget}. Leave it out for no "
@@ -297,6 +303,14 @@ def _run_of(search: Steps, tuning: Tuning) -> _Run:
     )
     most_steps = search.updates(settings, target.symbols)
     return _Run(search, predictor, settings, source, sizes, keys.start, keys.steps, most_steps)
+
+
+def _devices(predictor: Predictor, target: Task) -> Mesh | None:
+    """The devices over which candidates are spread: all of this process, where nobody asks the
+    host in between, which is no part of a program of several devices."""
+    if jax.process_count() > 1 or target.survivors is not None:
+        return None
+    return platforms.mesh(1, len(jax.devices()), platforms.size(predictor))
 
 
 def _with_recorded(whole: Recorded, part: Recorded, begin: int, end: int) -> Recorded:

@@ -12,8 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.fit.updates import Program, loss_and_gradient
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Inputs, Predictor, State, check_most_inputs
@@ -34,9 +36,33 @@ class Sizes(NamedTuple):
     impossible_may_win: bool = True  # prompts to which the predictor gives probability 0
     exact: bool = False  # episodes are all that there are
     budgeted: bool = False
+    mesh: Mesh | None = None  # of devices over which candidates are spread
 
 
 def after_any(
+    predictor: Predictor,
+    prompts: Prompts,
+    rows: Int[Array, " candidate"] | None,
+    episodes: Episode,
+    sizes: Sizes,
+) -> Float[Array, "candidate sequence"]:
+    """Losses behind every prompt. Several devices have a share of the prompts each."""
+    count, mesh = len(prompts), sizes.mesh
+    if mesh is None or count < mesh.size:
+        return _after_share(predictor, prompts, rows, episodes, sizes)
+
+    def run_share(predictor: Predictor, given: tuple, episodes: Episode) -> Array:
+        return _after_share(predictor, *given, episodes, sizes)
+
+    whole, by_candidate = PartitionSpec(), PartitionSpec(mesh.axis_names)
+    run = platforms.spread(run_share, mesh, (whole, by_candidate, whole), by_candidate)
+    padded = jax.tree.map(
+        lambda leaf: jnp.concatenate([leaf, leaf[: -count % mesh.size]]), (prompts, rows)
+    )
+    return run(predictor, padded, episodes)[:count]
+
+
+def _after_share(
     predictor: Predictor,
     prompts: Prompts,
     rows: Int[Array, " candidate"] | None,
@@ -139,13 +165,24 @@ def loss_and_slopes(
         at_once = _slopes_at_once(predictor, prompt, episodes, sizes)
         if at_once is not None:
             return at_once
-    micro = micro_batch(predictor, sizes, *episodes.inputs.shape[:2])
     prompted = Prompted(predictor, GivenPrompt(jax.nn.one_hot(prompt, predictor.symbols)))
     nothing = jax.tree.map(lambda _: False, prompted)
     where = eqx.tree_at(lambda steered: steered.context.values, nothing, True)  # pyright: ignore
     tuned, frozen = eqx.partition(prompted, where)
     program = Program(*eqx.partition(frozen, False), jnp.float32(jnp.inf))
-    loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
+    batch, length = episodes.inputs.shape[:2]
+    mesh = None if sizes.mesh is None or batch % sizes.mesh.size else sizes.mesh
+    micro = micro_batch(predictor, sizes, batch // (1 if mesh is None else mesh.size), length)
+    if mesh is None:
+        loss, (gradient, _) = loss_and_gradient(tuned, program, episodes, sizes.outcome, micro)
+        return loss, gradient.context.values
+
+    def run_share(tuned: Any, program: Program, episodes: Episode) -> Any:
+        return loss_and_gradient(tuned, program, episodes, sizes.outcome, micro, "sequence")
+
+    whole = PartitionSpec()
+    run = platforms.spread(run_share, mesh, (whole, whole, PartitionSpec("sequence")), whole)
+    loss, (gradient, _) = run(tuned, program, episodes)
     return loss, gradient.context.values
 
 
