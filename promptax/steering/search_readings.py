@@ -51,8 +51,9 @@ def after_any(
     if mesh is None or count < mesh.size:
         return _after_share(predictor, prompts, rows, episodes, sizes)
 
-    def run_share(predictor: Predictor, given: tuple, episodes: Episode) -> Array:
-        return _after_share(predictor, *given, episodes, sizes)
+    def run_share(predictor: Predictor, given: tuple[Prompts, Any], episodes: Episode) -> Array:
+        prompts, rows = given
+        return _after_share(predictor, prompts, rows, episodes, sizes)
 
     whole, by_candidate = PartitionSpec(), PartitionSpec(mesh.axis_names)
     run = platforms.spread(run_share, mesh, (whole, by_candidate, whole), by_candidate)
