@@ -115,7 +115,7 @@ SPECS = {
     "diagnose(COINS, Categorical((0.2, 0.8)), 10**7)": "Expected at most 5,000,000 prompts to try",
     "px.evaluate(key, {}, COINS, 4, 3, prior=1j)": "Expected an instance of Task or None as prior ",
     "px.mix(COINS.bayes(), [[0], [1]], 'word')": "Expected a Sequence or None as weights of mix; g",
-    "px.generate(key, COINS.bayes(), 3, stop=10)": "Expected a list of tokens as stop, each of which e",
+    "px.generate(key, COINS.bayes(), 3, stop=10)": "Expected a list of tokens as stop, each of",
     "px.generate(key, COINS.bayes(), 3, temperature={})": "Expected numbers as temperature",
     "px.compress(COINS.bayes(), [0], callbacks=3)": "Expected callbacks, functions of (done, total",
     "px.decompress(COINS.bayes(), b'', callbacks=[3])": "Expected callbacks, functions of (done, t",
