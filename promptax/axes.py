@@ -106,6 +106,18 @@ def on_device(values: Any) -> jax.Array:
     return jax.device_put(np.asarray(values))
 
 
+def strongly_typed(tree: T) -> T:
+    """The tree with arrays of the same dtypes, none of them weak. An array filled with a number of
+    Python, `jnp.full(3, 0.0)`, has a weak one, and what is computed from it has not: a program that
+    takes both would be compiled twice."""
+
+    def strong(leaf: Any) -> Any:
+        is_weak = getattr(leaf, "weak_type", False)
+        return jax.lax.convert_element_type(leaf, leaf.dtype) if is_weak else leaf
+
+    return jax.tree.map(strong, tree)
+
+
 def _is_data(leaf: Any) -> bool:
     if isinstance(leaf, tuple):
         return len(leaf) > 0 and all(_is_data(part) for part in leaf)

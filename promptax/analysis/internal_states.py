@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax.axes import labelled
 from promptax.checks import door
+from promptax.evaluation.losses import as_rows
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
 from promptax.specs import check
@@ -44,7 +45,7 @@ def internal_states(predictor: Predictor, tokens: Any) -> xr.Dataset:
     """
     tokens = _checked(predictor, tokens)
     widths_of_states(predictor, tokens)
-    prompt, data = _read(predictor, jnp.asarray(tokens))
+    prompt, data = _read(as_rows(predictor), jnp.asarray(tokens))
     widths = {values.shape[-1] for values in data.values()}
 
     def axis(values: Array) -> str:

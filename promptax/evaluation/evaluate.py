@@ -21,7 +21,7 @@ from promptax.checks import door, kind_of
 from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
-from promptax.evaluation.losses import Reader, _at_once, _losses
+from promptax.evaluation.losses import Reader, _at_once, _losses, as_rows
 from promptax.predictors.base import Architecture
 from promptax.progress import as_callbacks
 from promptax.protocol.entries import check_no_nan, condition
@@ -307,12 +307,15 @@ def _stream(
             scored = np.zeros((sequences, length), bool) if scored is None else scored
             scored[part] = np.asarray(episodes.scored)[: part.stop - first]
         episodes = platforms.everywhere(episodes, mesh)
+        observed = dataclasses.replace(episodes, latent=None)  # one program, whatever was hidden
         for index, repetitions in enumerate(readers):
             for repetition in range(len(repetitions)):
-                reader = repetitions[repetition]
+                reader, read = repetitions[repetition], episodes
+                if not isinstance(reader, Task):
+                    reader, read = as_rows(reader), observed
                 at_once = _at_once(reader, chunk, length, mesh)
                 with jax.default_matmul_precision("float32"):  # accelerators round otherwise
-                    chunk_losses = _losses(reader, target.outcome, episodes, at_once, mesh)
+                    chunk_losses = _losses(reader, target.outcome, read, at_once, mesh)
                 losses[index, repetition, part] = np.asarray(chunk_losses)[: part.stop - first]
                 done += 1
                 for callback in callbacks:

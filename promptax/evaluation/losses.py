@@ -8,9 +8,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from promptax import platforms
-from promptax.evaluation.control_variates import regret as regret
+from promptax.predictors.base import Network
 from promptax.protocol.outcomes import Episode, Outcome
-from promptax.protocol.predictor import Predictor
+from promptax.protocol.predictor import Embedded, KeyValues, Predictor
+from promptax.protocol.prompted import GivenPrompt, Prompt, Prompted
 from promptax.tasks.base import Task
 
 Reader = Predictor | Task  # a task reads as its own oracle
@@ -20,6 +21,25 @@ def _at_once(reader: Reader, chunk: int, length: int, mesh: Mesh | None) -> int:
     """How many sequences of a device's part of the chunk to read at a time: a divisor of it."""
     share = chunk if mesh is None else chunk // mesh.shape["sequence"]
     return share if isinstance(reader, Task) else math.gcd(share, reader.micro_batch(share, length))
+
+
+def as_rows(predictor: Predictor) -> Predictor:
+    """The same predictor, with a network's prompt as rows behind its embedding: whoever found
+    prompts of one length, one program reads them all."""
+    if type(predictor) is not Prompted or not isinstance(predictor.predictor, Network):
+        return predictor
+    if predictor.context.before_begin:
+        return predictor
+    network = predictor.predictor
+    return Prompted(network, GivenPrompt(_embedded(network, predictor.context)))
+
+
+@eqx.filter_jit
+@platforms.in_float32
+def _embedded(network: Network, context: Prompt) -> Embedded | KeyValues:
+    """What the prompt holds, as the network's layers read it."""
+    inputs = context.inputs()
+    return inputs if isinstance(inputs, KeyValues) else Embedded(network.embed(inputs))
 
 
 @eqx.filter_jit

@@ -99,8 +99,9 @@ def steer_to(
 ) -> Steered:
     """Steer a network to the target of that name by every method, and measure all of them.
 
-    `workers`: how many methods to tune at the same time. A small network cannot keep several cores
-    busy; a large one can, and gains nothing. The results do not depend on it.
+    `workers`: how many methods to tune at the same time; with more than one, internal states are
+    read while losses are measured. A small network cannot keep several cores busy; a large one can,
+    and gains nothing. The results do not depend on it.
     """
     target = plan.targets[name]
     tune_key, evaluate_key, state_key = jax.random.split(key, 3)
@@ -127,23 +128,27 @@ def steer_to(
     trained = plan.network.trained or plan.pretraining.steps > 0
     prior_is_exact = plan.prior.has_bayes and trained
     expectations = Expectations(target, plan.length) if can_be_expected(target) else None
-    losses = evaluate(
-        evaluate_key,
-        {UNTUNED: base, **tuned},
-        target,
-        plan.sequences,
-        plan.length,
-        prior=plan.prior if prior_is_exact else None,
-        prior_prompt_length=_prompt_length(plan, expectations) if prior_is_exact else None,
-        expectations=expectations,
-        callbacks=announce(f"{name}: evaluation"),
-    )
+    with ThreadPoolExecutor(1) as pool:
+        states = pool.submit(_states, state_key, base, tuned, plan, name)
+        if workers == 1:
+            states.result()
+        losses = evaluate(
+            evaluate_key,
+            {UNTUNED: base, **tuned},
+            target,
+            plan.sequences,
+            plan.length,
+            prior=plan.prior if prior_is_exact else None,
+            prior_prompt_length=_prompt_length(plan, expectations) if prior_is_exact else None,
+            expectations=expectations,
+            callbacks=announce(f"{name}: evaluation"),
+        )
     results = regret(losses, "oracle" if target.has_oracle else UNTUNED)
     results = label_results(results, plan, fits, name, expectations)
     priors = _priors(evaluate_key, {UNTUNED: base, **tuned}, plan, name, announce)
     return Steered(
         results.assign(priors.reindex(predictor=results.predictor).data_vars),
-        _states(state_key, base, tuned, plan, name),
+        states.result(),
         _on_prior(evaluate_key, {UNTUNED: base, **tuned}, plan, name, announce),
         tuned,
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from promptax.axes import strongly_typed
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Record, on_device
@@ -69,7 +70,7 @@ def cut(predictors: Sequence[Predictor], mask: Any) -> Repeated:
 
 @eqx.filter_jit
 def _stacked(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return strongly_typed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
 
 @eqx.filter_jit

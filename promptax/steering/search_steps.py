@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from promptax.axes import strongly_typed
 from promptax.fit.settings import FitSettings
 from promptax.protocol.predictor import Predictor
 from promptax.steering.search_checks import (
@@ -107,7 +108,8 @@ def prompt_shape(search: Steps, member: Any) -> tuple[int, ...]:
 
 @eqx.filter_jit
 def starts(parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, repetitions: int) -> Any:
-    """The state before the first step, of every repetition."""
+    """The state before the first step, of every repetition, of the dtypes that it has after a step:
+    a number that `start` wrote as 0.0 has a weak one, and the steps would be compiled for both."""
     search, predictor = parts
 
     def start(repetition: Array) -> Any:
@@ -116,7 +118,7 @@ def starts(parts: tuple[Steps, Predictor], sizes: Sizes, key: Array, repetitions
         check_state(search.class_name, state)
         return state
 
-    return jax.vmap(start)(jnp.arange(repetitions))
+    return strongly_typed(jax.vmap(start)(jnp.arange(repetitions)))
 
 
 @eqx.filter_jit

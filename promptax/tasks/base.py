@@ -250,9 +250,8 @@ def sample_batch(task: Task, keys: Key[Array, "*batch"], length: int) -> Episode
     def sample(key: Key[Array, ""]) -> Episode:
         return task.sample(key, length)
 
-    for _ in keys.shape:
-        sample = jax.vmap(sample)
-    return sample(keys)
+    episodes = jax.vmap(sample)(keys.reshape(-1))  # maps within maps take longer to compile
+    return jax.tree.map(lambda leaf: leaf.reshape(*keys.shape, *leaf.shape[1:]), episodes)
 
 
 def draw(key: Key[Array, ""], probabilities: Float[Array, " symbol"], length: int) -> Tokens:

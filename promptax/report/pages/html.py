@@ -17,6 +17,7 @@ from promptax.report.figures import style
 from promptax.report.pages.style_sheet import CSS
 
 _LARGE = 500_000  # bytes; an SVG above this has thousands of marks
+_MARK = 100  # bytes, of which a mark in an SVG has more
 
 
 def document(title: str, summary: str, links: Mapping[str, str], body: str) -> str:
@@ -95,18 +96,28 @@ def details(details: Mapping[str, str]) -> str:
 
 def image(figure: Figure, alternative: str) -> str:
     """A figure as an inline image: SVG, or a PNG of 256 colours where that is much smaller."""
-    svg = io.BytesIO()
     with style.house_style():
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "promptax"})
-        kind, data = "svg+xml", svg.getvalue()
-        if len(data) > _LARGE:
-            kind, data = "png", _png(figure)
+        data = _svg(figure) if _marks(figure) * _MARK <= _LARGE else b""
+        kind = "svg+xml" if 0 < len(data) <= _LARGE else "png"
+        data = data if kind == "svg+xml" else _png(figure)
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     encoded = base64.b64encode(data).decode("ascii")
     return (
         f'<img src="data:image/{kind};base64,{encoded}" width="{width}" height="{height}" '
         f'alt="{escape(alternative, quote=True)}">'
     )
+
+
+def _marks(figure: Figure) -> int:
+    """How many marks its clouds of points have."""
+    return sum(len(cloud.get_offsets()) for axes in figure.axes for cloud in axes.collections)
+
+
+def _svg(figure: Figure) -> bytes:
+    """The same figure, the same bytes."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "promptax"})
+    return drawn.getvalue()
 
 
 def _png(figure: Figure) -> bytes:
