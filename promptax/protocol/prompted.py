@@ -43,9 +43,10 @@ class Prompt(Record):
 
 
 class GivenPrompt(Prompt):
-    """A prompt of tokens, of weights over symbols, or of rows of an outcome, as it is: `values`."""
+    """A prompt of tokens, of weights over symbols, of rows of an outcome, or of what a network
+    reads behind its embedding, as it is: `values`."""
 
-    values: Array
+    values: Array | Embedded | KeyValues
 
     def inputs(self) -> Inputs:
         return self.values

@@ -1,5 +1,6 @@
 """Evaluation: paired losses in chunks, and regret against exact values, in standard errors."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -9,10 +10,12 @@ import pytest
 from promptax.evaluation import Expectations
 from promptax.evaluation.evaluate import evaluate, regret
 from promptax.evaluation.exact import enumeration
+from promptax.evaluation.losses import as_rows
 from promptax.predictors import Transformer
-from promptax.protocol.entries import condition
+from promptax.protocol.entries import condition, predict
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
+from promptax.steering import RealPrompt, SimplexPrompt, SoftPrompt
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
 
 KEY = jax.random.key(11)
@@ -111,14 +114,30 @@ def test_chunks_do_not_matter_and_the_key_does():
     assert not evaluate(jax.random.key(1), {"network": network}, COIN, 21, 6).equals(whole)
 
 
-def test_one_compilation_for_all_chunks_repetitions_and_values():
+def test_one_compilation_for_all_chunks_repetitions_values_and_targets():
     traces.clear()
     evaluate(KEY, {"opaque": Opaque(IMPERFECT, jnp.ones(()))}, COIN, 19, 7, chunk=8)
     once = len(traces)
     assert once >= 1
     others = {"several": repeated([0.5, 2.0, 3.0]), "one": Opaque(IMPERFECT, jnp.zeros(()))}
-    evaluate(KEY, others, Categorical((0.5, 0.5)), 30, 7, chunk=8)
-    assert len(traces) == once, f"traced {len(traces)} times for one structure; expected {once}"
+    for target in (Categorical((0.5, 0.5)), TWO, COINS):
+        evaluate(KEY, others, target, 30, 7, chunk=8)
+        assert len(traces) == once, f"traced {len(traces)} times for one structure, not {once}"
+
+
+def test_one_structure_for_all_prompts_of_a_length_whoever_found_them():
+    """So that one program reads them. They predict what they did."""
+    network, tokens = Transformer(width=4, heads=1).build(KEY, 2), np.array([0, 1, 1])
+    tuners = SimplexPrompt(length=2), RealPrompt(length=2), SoftPrompt(length=2)
+    prompted = [condition(network, [0, 1]), *(tuner.steer(KEY, network) for tuner in tuners)]
+    ready = [as_rows(predictor) for predictor in prompted]
+    for before, after in zip(prompted, ready, strict=True):
+        np.testing.assert_allclose(predict(before, tokens), predict(after, tokens), atol=1e-6)
+    shapes = [jax.eval_shape(lambda tree: tree, eqx.filter(tree, eqx.is_array)) for tree in ready]
+    assert all(shape == shapes[0] for shape in shapes)
+    first = SoftPrompt(length=2, before_begin=True).steer(KEY, network)
+    for other in (first, network, COINS.bayes(), condition(COINS.bayes(), [0])):
+        assert as_rows(other) is other
 
 
 def test_fewer_repetitions_are_padded():

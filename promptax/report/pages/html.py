@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image  # comes with matplotlib
 
@@ -110,7 +111,8 @@ def image(figure: Figure, alternative: str) -> str:
 
 def _marks(figure: Figure) -> int:
     """How many marks its clouds of points have."""
-    return sum(len(cloud.get_offsets()) for axes in figure.axes for cloud in axes.collections)
+    clouds = [cloud for axes in figure.axes for cloud in axes.collections]
+    return sum(len(np.asarray(cloud.get_offsets())) for cloud in clouds)
 
 
 def _svg(figure: Figure) -> bytes:
