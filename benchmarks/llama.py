@@ -9,8 +9,8 @@ turns.
 
 Jobs: reading 512 tokens; 32 greedy tokens after a prompt of 64; one step of a soft prompt of 6
 rows, 8 sequences of 64 tokens; and reading 8 prompts of 24 to 126 tokens at once, or 32 greedy
-tokens after each of them. transformers, torch, accelerate and xllamacpp (llama.cpp) are not
-installed by any extra. On a machine with other work, `--processor-time` counts that of one thread;
+tokens after each of them. transformers, torch, accelerate and llama-cpp-python are not installed
+by any extra. On a machine with other work, `--processor-time` counts that of one thread;
 say `XLA_FLAGS=--xla_cpu_multi_thread_eigen=false` before it.
 """
 
@@ -164,34 +164,50 @@ def theirs(folder: Path, clock: Clock) -> dict[str, Job]:
 
 
 def in_4_bits(clock: Clock) -> dict[str, Job]:
-    """The jobs in llama.cpp's server, but for the soft prompt: it takes no gradients. Its products
-    are of weights of 4 bits and rows of 8, where ours are of float32."""
-    import xllamacpp
+    """The jobs in llama.cpp, but for the soft prompt: it takes no gradients. Its products are of
+    weights of 4 bits and rows of 8, where ours are of float32. Its C functions, as
+    llama-cpp-python names them: the class that it puts around them reads one text at a time."""
+    import llama_cpp
 
-    print(f"llama.cpp: {xllamacpp.get_system_info().strip()}")
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(fetch.smollm2_path())
-    settings.n_ctx, settings.n_parallel = 1024 * len(LENGTHS), len(LENGTHS)
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = clock.threads
-    server = xllamacpp.Server(settings)
-    begin = 1
-    long, short = ([begin, *some_tokens(n).tolist()] for n in (READ, PROMPT))
-    several = [[begin, *prompt.tolist()] for prompt in some_prompts()]
+    print(f"llama.cpp: {llama_cpp.llama_print_system_info().decode().strip()}")
+    whole = llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(str(fetch.smollm2_path()).encode(), whole)
+    symbols = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    settings = llama_cpp.llama_context_default_params()
+    settings.n_ctx, settings.n_seq_max, settings.n_batch = 1024 * len(LENGTHS), len(LENGTHS), 1024
+    settings.n_threads = settings.n_threads_batch = clock.threads
+    context = llama_cpp.llama_init_from_model(model, settings)
+    batch = llama_cpp.llama_batch_init(1024, 0, 1)
 
-    def go_on(prompt: list, new: int) -> Job:
-        asked = {"prompt": prompt, "n_predict": new, "temperature": 0.0}
-        asked |= {"cache_prompt": False, "ignore_eos": True}
-        texts = len(prompt) if isinstance(prompt[0], list) else 1
+    def read(texts: list[list[int]], begin: list[int]) -> list[int]:
+        """The likeliest token after each text, whose first one stands at its place in `begin`."""
+        rows, last = 0, []
+        for text, (tokens, place) in enumerate(zip(texts, begin, strict=True)):
+            for i, token in enumerate(tokens):
+                batch.token[rows], batch.pos[rows] = token, place + i
+                batch.seq_id[rows][0], batch.n_seq_id[rows] = text, 1
+                batch.logits[rows] = i == len(tokens) - 1
+                rows += 1
+            last.append(rows - 1)
+        batch.n_tokens = rows
+        assert llama_cpp.llama_decode(context, batch) == 0, "llama.cpp could not read"
+        logits = [llama_cpp.llama_get_logits_ith(context, row) for row in last]
+        return [int(np.argmax(np.ctypeslib.as_array(row, (symbols,)))) for row in logits]
 
+    def go_on(prompts: list[np.ndarray], new: int) -> Job:
         def complete() -> object:
-            answer = server.handle_completions(asked)
-            assert len(answer["choices"]) == texts, answer  # their usage is that of the first
-            assert answer["usage"]["completion_tokens"] == new, answer
+            llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+            texts, begin = [[1, *prompt.tolist()] for prompt in prompts], [0] * len(prompts)
+            for _ in range(new):
+                following = read(texts, begin)
+                begin = [place + len(text) for place, text in zip(begin, texts, strict=True)]
+                texts = [[token] for token in following]
             return None
 
         return clock.timed(complete)
 
-    jobs = {"read": go_on(long, 1), "generate": go_on(short, NEW)}
+    several, short = some_prompts(), [some_tokens(PROMPT)]
+    jobs = {"read": go_on([some_tokens(READ)], 1), "generate": go_on(short, NEW)}
     return jobs | {"read 8": go_on(several, 1), "generate 8": go_on(several, NEW)}
 
 

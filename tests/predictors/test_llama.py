@@ -14,7 +14,7 @@ import promptax as px
 from promptax.fit import updates as loop
 from promptax.formats import fetch
 from promptax.language.text_model import TextModel
-from promptax.predictors import Llama
+from promptax.predictors import Llama, llama
 from promptax.predictors.base import Network
 from promptax.protocol.outcomes import Episode
 from promptax.steering import LowRank, SoftPrompt
