@@ -137,7 +137,10 @@ def watch_in_a_terminal(folder, rows=20, columns=60):
     """Start to watch in a terminal of that size; its process and where it writes."""
     handle, terminal = pty.openpty()
     fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    code = f"from promptax.cli import main; main(['watch', {str(folder)!r}, '--every', '0.05'])"
+    code = (  # tests that run in the background ignore Ctrl-C, and what they start does too
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from promptax.cli import main; main(['watch', {str(folder)!r}, '--every', '0.05'])"
+    )
     process = subprocess.Popen(  # a fork of this process would copy the threads' locks of JAX
         [sys.executable, "-c", code],
         env=environment(folder.parent, TERM="xterm", LINES=str(rows), COLUMNS=str(columns)),

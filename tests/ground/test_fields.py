@@ -114,6 +114,6 @@ def test_whole_numbers_of_numpy_are_structure(as_users_see_it):
 
 def test_annotations_that_cannot_be_read_check_nothing(as_users_see_it):
     class Odd(Spec):
-        size: "Unheard" = 3
+        size: "Unheard" = 3  # noqa: F821
 
     specs.check(Odd(2.5).size == 2.5, "what has no readable kind takes everything")
