@@ -25,7 +25,7 @@ from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task, batch_to_measure
 
 
 @door
@@ -168,8 +168,7 @@ def hold_algorithms(
 ) -> HeldAlgorithms:
     """Sample sequences of a source, and let named algorithms read them. Arguments as in
     `algorithm_distances`."""
-    keys = jax.random.split(as_key(key), sequences)
-    episodes = sample_batch(traced(source), keys, length)
+    episodes = batch_to_measure(source, as_key(key), sequences, length)
     predicted = {
         name: np.asarray(_predictions(traced(predictor), episodes.inputs))
         for name, predictor in algorithms.items()

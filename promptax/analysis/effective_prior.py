@@ -31,8 +31,8 @@ from promptax.progress import as_callbacks
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise
-from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.specs import as_key, check, check_kind, check_whole_numbers
+from promptax.tasks.base import Task, batch_to_measure
 
 STRENGTHS = (1.0, 10.0, 100.0)  # where the search for pseudo-counts begins
 LEAST, MOST = 1e-4, 1e6  # pseudo-counts that are tried
@@ -159,8 +159,8 @@ def effective_prior(
         "the sequences, and what is predicted of them",
         "Choose fewer sequences or a smaller length.",
     )
-    keys = jax.random.split(as_key(key), sequences)
-    tokens = sample_batch(traced(target), keys, length).tokens
+    tokens = batch_to_measure(target, as_key(key), sequences, length).tokens
+    sequences = len(tokens)
     counts, probs = map(np.asarray, _read(predictor, tokens))
     flat = counts.reshape(-1, target.symbols), probs.reshape(-1, target.symbols).astype(float)
     fitted = fit(*flat, np.full(len(flat[0]), 1 / sequences))

@@ -28,7 +28,7 @@ from promptax.protocol.entries import check_no_nan, condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task, held_batch, held_rows, sample_batch
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
@@ -64,7 +64,7 @@ def evaluate(
     predictors: dict[str, Predictor | Repeated],
     target: Task,
     sequences: int = 2048,
-    length: int = 200,
+    length: int | None = None,
     *,
     prior: Task | None = None,
     prior_prompt_length: int | None = None,
@@ -86,9 +86,12 @@ def evaluate(
     `expectations`: exact ones of this target, of any length, where the caller has them already;
     they are made here otherwise. They sharpen `regret` where they take about a second.
 
-    Sequence i depends on the key and on i alone, whatever `sequences` and `chunk`. Memory beyond
-    the result is that of `chunk` sequences, of all of them at most. `callbacks` are called as
-    callback(done, total).
+    Sequence i depends on the key and on i alone, whatever `sequences` and `chunk`. A target that
+    holds its sequences (`Task.held`: `Recorded`, `Texts`) is read without repetition: all of them
+    in their order, or `sequences` of them at random; standard errors are then those of so many
+    different sequences. `length` None: steps of the longest sequence where they end, otherwise 200.
+    Memory beyond the result is that of `chunk` sequences, of all of them at most. `callbacks` are
+    called as callback(done, total).
 
     Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
     not the target's, a name that would be added, a predictor with NaN among its numbers, and a best
@@ -102,10 +105,13 @@ def evaluate(
         sequences=sequences, length=length, chunk=chunk, prior_prompt_length=prior_prompt_length
     )
     check(
-        sequences >= 1 and length >= 1 and (chunk is None or chunk >= 1),
+        sequences >= 1 and (length is None or length >= 1) and (chunk is None or chunk >= 1),
         f"Expected sequences, length and chunk of at least 1; got {sequences}, {length}, {chunk}.",
     )
     _check_predictors(predictors, target)
+    length = length or target.longest or 200
+    held = held_rows(target, key, sequences)
+    sequences = sequences if held is None else len(held)
     chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
     added_rows = target.has_oracle + target.has_bayes
     added_rows += (prior is not None) + (prior_prompt_length is not None)
@@ -122,7 +128,7 @@ def evaluate(
     _check_names(predictors, added)
     rows: dict[str, Reader | Repeated] = {**predictors, **added}
     expected = _expected_log_loss(rows, target, length, expectations)
-    losses, scored = _stream(key, rows, target, (sequences, length, chunk), callbacks)
+    losses, scored = _stream(key, rows, target, held, (sequences, length, chunk), callbacks)
     warn_of_nan({name: len(_repetitions(row)) for name, row in rows.items()}, losses)
     variables: dict[str, Any] = {
         "log_loss": (("predictor", "repetition", "sequence", "time"), losses, {"unit": NATS}),
@@ -286,6 +292,7 @@ def _stream(
     key: Array,
     rows: dict[str, Any],
     target: Task,
+    held: np.ndarray | None,
     sizes: tuple[int, int, int],
     callbacks: tuple[Progress, ...],
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -301,8 +308,11 @@ def _stream(
     for first in range(0, sequences, chunk):
         part = slice(first, min(first + chunk, sequences))
         # the last chunk draws sequences that are not kept: another shape would compile again
-        keys = _keys(key, jnp.arange(first, first + chunk))
-        episodes = sample_batch(task, keys, length)
+        indices = jnp.arange(first, first + chunk)
+        if held is None:
+            episodes = sample_batch(task, _keys(key, indices), length)
+        else:
+            episodes = held_batch(task, jnp.asarray(held)[indices % len(held)], length)
         if episodes.scored is not None:
             scored = np.zeros((sequences, length), bool) if scored is None else scored
             scored[part] = np.asarray(episodes.scored)[: part.stop - first]

@@ -108,7 +108,7 @@ class DataRater(Spec):
         key = as_key(key)
         settings = FitSettings() if settings is None else settings
         self.verify(rater, model, task, settings, held_out)
-        settings = settings.filled(length=100, learning_rate=1e-3)
+        settings = settings.filled(length=task.longest or 100, learning_rate=1e-3)
         first, second, third = jax.random.split(key, 3)
         network = eqx.tree_at(
             lambda network: network.unembedding,

@@ -90,7 +90,7 @@ def pretrain(
     check_kind(objective, Objective, "LogLoss()")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=100)")
-    settings = settings.filled(length=100, learning_rate=1e-3)
+    settings = settings.filled(length=task.longest or 100, learning_rate=1e-3)
     settings.refuse_search()
 
     def build(key: Key[Array, ""]) -> Predictor:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from promptax import files
 from promptax.checks import check_fields
@@ -24,7 +25,7 @@ from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks.base import Task
-from promptax.tasks.recorded import PAD, as_path_text, as_rows, draw_row
+from promptax.tasks.recorded import PAD, as_path_text, as_rows, row_at
 
 Given = str | Mapping[str, Any]  # a text, {"text": …} or {"prompt": …, "completion": …}
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
@@ -35,7 +36,7 @@ class Texts(Task):
 
     Each episode is a text drawn at random, read from its beginning. Steps past its end are not
     scored, nor are those of a prompt. A text longer than the episode is cut; one of `task.longest`
-    steps cuts none.
+    steps cuts none. What is measured is measured on each text once (`held`).
 
     A file has one text a line, or one JSON object a line: {"text": …} or {"prompt": …,
     "completion": …}. Its first line says which, whatever the file is called; so does a first "["
@@ -144,10 +145,17 @@ class Texts(Task):
     def survivors(self) -> "Survivors":
         return Survivors(self.tokenizer)
 
-    def sample(self, key: Key[Array, ""], length: int) -> Episode:
-        index, row = draw_row(key, self.sequences, length)
+    @property
+    def held(self) -> int:
+        return self.sequences.shape[0]
+
+    def held_sequence(self, index: Int[Array, ""], length: int) -> Episode:
+        row = row_at(index, self.sequences, length)
         after_prompt = jnp.arange(length) >= jnp.asarray(self.prompt_lengths)[index]
         return Episode(jnp.maximum(row, 0), latent=index, scored=(row != PAD) & after_prompt)
+
+    def sample(self, key: Key[Array, ""], length: int) -> Episode:
+        return self.held_sequence(jax.random.randint(key, (), 0, self.held), length)
 
     def split(self, fraction: float = 0.2, seed: int = 0) -> "tuple[Texts, Texts]":
         """Texts to steer to, and a `fraction` of them held out to judge by, drawn at random."""

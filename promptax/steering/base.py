@@ -88,7 +88,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
             predictor: one predictor; of repetitions pick one.
             target: the task whose log loss is made small.
             settings: open choices become the tuner's own: `length` 50, or that of the target's
-                longest sequence; `learning_rate` the tuner's.
+                longest sequence; `learning_rate` that of `rate_on`.
             probes: what to measure along the way, kept in `Fitted.probes`; gradient tuners only.
             checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
             callbacks: called as callback(done, total, note); a true answer stops the run. None
@@ -110,7 +110,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
         settings = FitSettings() if settings is None else settings
         check_kind(settings, FitSettings, "FitSettings(steps=100)")
         settings = settings.filled(
-            length=target.longest or 50, learning_rate=self.default_learning_rate
+            length=target.longest or 50, learning_rate=self.rate_on(predictor)
         )
         if probes and not self.takes_probes:
             raise TypeError(
@@ -138,6 +138,11 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     def default_learning_rate(self) -> float:
         """The learning rate where the settings give none; 1 where no update has one."""
         return 1.0
+
+    def rate_on(self, predictor: Predictor) -> float:
+        """The learning rate on this predictor where the settings give none."""
+        del predictor
+        return self.default_learning_rate
 
     def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         """Raise, before any compute, if this cannot be tuned."""

@@ -22,40 +22,51 @@ from promptax.specs import Spec, check
 from promptax.steering.base import Mask, Tuner, Tuning, check_length
 from promptax.tasks.base import Task
 
+USUAL_RATE = 5e-3  # Adam's, of the main paper
+MANY_SYMBOLS = 1_000  # an alphabet of so many is one of a language
+
 
 class GradientTuner(Tuner):
     """A tuner whose leaves the one loop fits.
 
     A member owes:
 
-    - `learning_rate`: a field or property, Adam's rate where the fit settings give none;
+    - `learning_rate`: a field or property, Adam's rate where the fit settings give none; None
+      leaves it to `rate_on`;
     - `suits(predictor)`: raise TypeError if the predictor lacks what is tuned;
     - `steer(key, predictor)`: the predictor with the tuner's leaves in it;
     - `where(steered)`: which leaves are tuned;
     - `watched(steered)`: which frozen leaves count in the clipped norm;
     - `affordable(predictor, settings)`: raise MemoryError if the tuned leaves cannot fit.
 
-    `PromptTuner` and `WeightTuner` write most of these. Optional: `objective`.
+    `PromptTuner` and `WeightTuner` write most of these. Optional: `objective`, and
+    `language_rate`, Adam's rate on language models where nobody gives one.
     """
 
     takes_probes: ClassVar[bool] = True
+    language_rate: ClassVar[float] = USUAL_RATE
 
     if TYPE_CHECKING:  # a field or a property, at the member's choice
 
         @property
-        def learning_rate(self) -> float: ...
+        def learning_rate(self) -> float | None: ...
     else:
-        learning_rate: eqx.AbstractVar[float]
+        learning_rate: eqx.AbstractVar[float | None]
 
     def __check_init__(self) -> None:
         check(
-            0 < self.learning_rate < math.inf,
+            self.learning_rate is None or 0 < self.learning_rate < math.inf,
             f"Expected a learning_rate above 0; got {self.learning_rate}. It must be finite, too.",
         )
 
     @property
     def default_learning_rate(self) -> float:
-        return self.learning_rate
+        return USUAL_RATE if self.learning_rate is None else self.learning_rate
+
+    def rate_on(self, predictor: Predictor) -> float:
+        if self.learning_rate is None and is_language_model(predictor):
+            return self.language_rate
+        return self.default_learning_rate
 
     @property
     def objective(self) -> Objective:
@@ -113,6 +124,15 @@ def network_of(predictor: Predictor, who: Spec) -> Network:
             f"{type(inner).__name__}, which has none. HardPrompt works on any predictor."
         )
     return inner
+
+
+def is_language_model(predictor: Predictor) -> bool:
+    """Whether a network below any prompts reads 1,000 symbols or more. Learning rates and starts
+    that nobody chose are then others: those of the main paper suit networks that it trained."""
+    inner = predictor
+    while isinstance(inner, Wrapper):
+        inner = inner.predictor
+    return isinstance(inner, Network) and (inner.outcome.alphabet or 0) >= MANY_SYMBOLS
 
 
 def mark(predictor: Predictor, select: Any) -> Mask:

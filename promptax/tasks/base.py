@@ -13,13 +13,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import Tokens
 from promptax.protocol.entries import as_observations
 from promptax.protocol.outcomes import Episode, Outcome, Symbols, alphabet_of
 from promptax.protocol.predictor import Predictor
-from promptax.specs import Spec, as_key, check
+from promptax.specs import Spec, as_key, check, traced
 
 
 def _look_at_sample(task: "Task", key: Any, length: Any) -> tuple[Any, ...]:
@@ -208,9 +208,23 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     @property
     def longest(self) -> int | None:
-        """Steps of the longest sequence, where they end: what tuning reads unless told otherwise.
+        """Steps of the longest sequence, where they end: what is read unless told otherwise.
         None: they go on."""
         return None
+
+    @property
+    def held(self) -> int | None:
+        """How many sequences there are, where the task is a list of them: what is measured is then
+        measured on each of them at most once, as `held_sequence` gives it. None: it draws new ones.
+
+        A line that is drawn twice says nothing new about where the lines came from; standard
+        errors would shrink with the number of draws.
+        """
+        return None
+
+    def held_sequence(self, index: Int[Array, ""], length: int) -> Episode:
+        """The first `length` steps of the held sequence of that number, from 0 on."""
+        raise self._lacks("list of sequences (held_sequence)")
 
     @property
     def survivors(self) -> "Callable[[np.ndarray], np.ndarray] | None":
@@ -252,6 +266,30 @@ def sample_batch(task: Task, keys: Key[Array, "*batch"], length: int) -> Episode
 
     episodes = jax.vmap(sample)(keys.reshape(-1))  # maps within maps take longer to compile
     return jax.tree.map(lambda leaf: leaf.reshape(*keys.shape, *leaf.shape[1:]), episodes)
+
+
+def held_rows(task: Task, key: Key[Array, ""], count: int) -> np.ndarray | None:
+    """Which of the sequences that a task holds are measured: all, in their order, or `count` of
+    them at random, none twice. None where it draws new ones."""
+    if task.held is None:
+        return None
+    if task.held <= count:
+        return np.arange(task.held)
+    return np.asarray(jax.random.choice(key, task.held, (count,), replace=False))
+
+
+@eqx.filter_jit
+def held_batch(task: Task, rows: Int[Array, " batch"], length: int) -> Episode:
+    """One episode for each of these rows of the list that the task holds."""
+    return jax.vmap(lambda row: task.held_sequence(row, length))(rows)
+
+
+def batch_to_measure(task: Task, key: Key[Array, ""], count: int, length: int) -> Episode:
+    """Episodes by which something is measured: `count` of them, or as many as the task holds."""
+    rows = held_rows(task, key, count)
+    if rows is None:
+        return sample_batch(traced(task), jax.random.split(key, count), length)
+    return held_batch(traced(task), jnp.asarray(rows), length)
 
 
 def draw(key: Key[Array, ""], probabilities: Float[Array, " symbol"], length: int) -> Tokens:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from promptax.checks import as_tuple, check_fields
 from promptax.protocol.outcomes import Episode
@@ -106,12 +106,10 @@ def _check_tokens(least: int, most: int) -> None:
     )
 
 
-def draw_row(key: Key[Array, ""], sequences: Any, length: int) -> tuple[Array, Array]:
-    """The index of a row drawn at random, and the first `length` of its tokens, -1 past the end."""
-    sequences = jnp.asarray(sequences)
-    index = jax.random.randint(key, (), 0, sequences.shape[0])
-    row = sequences[index, :length]
-    return index, jnp.pad(row, (0, length - row.shape[0]), constant_values=PAD)
+def row_at(index: Int[Array, ""], sequences: Any, length: int) -> Int[Array, " time"]:
+    """The first `length` tokens of a row, -1 past its end."""
+    row = jnp.asarray(sequences)[index, :length]
+    return jnp.pad(row, (0, length - row.shape[0]), constant_values=PAD)
 
 
 def _numbers(symbols: int) -> tuple[str, ...]:
@@ -123,7 +121,8 @@ class Recorded(Task):
     """Sequences from an array or from a text file with one sequence a line.
 
     Each episode is a recorded sequence drawn at random, read from its beginning; steps past its end
-    are not scored.
+    are not scored. What is measured is measured on each sequence once (`held`): errors are those of
+    so many sequences, however many one asks for.
 
     A file has one sequence a line. Its symbols are separated by commas, semicolons, tabs or spaces,
     by the same in all lines; in a file without any of these, every character is a symbol. A mark at
@@ -185,9 +184,21 @@ class Recorded(Task):
             return read
         return f"{read}, separated by {symbol_files.SEPARATORS[separator]}"
 
-    def sample(self, key: Key[Array, ""], length: int) -> Episode:
-        index, row = draw_row(key, self.sequences, length)
+    @property
+    def longest(self) -> int:
+        """Steps of the longest sequence: episodes of so many steps cut none."""
+        return self.sequences.shape[1]
+
+    @property
+    def held(self) -> int:
+        return self.sequences.shape[0]
+
+    def held_sequence(self, index: Int[Array, ""], length: int) -> Episode:
+        row = row_at(index, self.sequences, length)
         return Episode(jnp.maximum(row, 0), latent=index, scored=row != PAD)
+
+    def sample(self, key: Key[Array, ""], length: int) -> Episode:
+        return self.held_sequence(jax.random.randint(key, (), 0, self.held), length)
 
     @classmethod
     def examples(cls) -> "tuple[Recorded, ...]":

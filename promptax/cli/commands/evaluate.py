@@ -38,9 +38,9 @@ class Flags:
     prior_prompt_length: int | None = None
     """Also show it behind its best hard prompt of that length."""
     sequences: int | None = None
-    """Number of sequences: 2,048, of texts 256."""
+    """Number of sequences: 2,048, of texts 256; of a file at most what it holds, each once."""
     length: int | None = None
-    """Steps of each sequence: 200, of texts as many as the longest has tokens."""
+    """Steps of each sequence: 200, of a file as many as its longest sequence has."""
     seed: int = 0
     """Makes the sequences."""
     out: str = ""
@@ -82,7 +82,7 @@ def run(flags: Flags, command: str) -> None:
 def say_losses(losses: xr.Dataset, target: Task) -> None:
     """Print the log loss of every predictor, and of the uniform prediction where there are symbols:
     t · log(symbols) nats over t scored steps. Regret to a predictor says nothing of that one."""
-    drawn = f"mean of {losses.sizes['sequence']:,} drawn"
+    drawn = f"mean of {_in_words(losses.sizes['sequence'], target.held)}"
     sums = losses["log_loss"].sum("time", skipna=False)  # of repetitions that are not there: NaN
     for name in losses["predictor"].values:
         mean = float(sums.sel(predictor=name).mean())
@@ -92,6 +92,13 @@ def say_losses(losses: xr.Dataset, target: Task) -> None:
         steps = float(losses["scored"].sum("time").mean()) if "scored" in losses else whole
         uniform = f"uniform over {symbols:,} symbols"
         say(f"{uniform}: log loss {steps * math.log(symbols):.3f} nats per sequence ({drawn})")
+
+
+def _in_words(measured: int, held: int | None) -> str:
+    """What sequences were measured."""
+    if held is None:
+        return f"{measured:,} drawn"
+    return f"all {held:,}" if measured == held else f"{measured:,} of {held:,}"
 
 
 def _regrets(flags: Flags, losses: xr.Dataset, reference: str) -> xr.Dataset:
@@ -118,14 +125,13 @@ def _reference(predictors: dict[str, Predictor | Repeated], target: Task) -> str
 def _losses(
     flags: Flags, predictors: dict[str, Predictor | Repeated], prior: Task | None
 ) -> xr.Dataset:
-    longest = flags.target.longest
-    sequences, length = (2048, 200) if longest is None else (256, longest)
+    is_text = flags.target.survivors is not None
     return evaluate(
         jax.random.key(flags.seed),
         predictors,
         flags.target,
-        sequences if flags.sequences is None else flags.sequences,
-        length if flags.length is None else flags.length,
+        flags.sequences or (256 if is_text else 2048),
+        flags.length,
         prior=prior,
         prior_prompt_length=flags.prior_prompt_length,
         callbacks=(Bar("evaluation"),),

@@ -160,7 +160,7 @@ def tune(
     `processor_seconds` [step], of tuning alone, compilation included; step 0 is the start.
     """
     texts = exam.texts(exam.split.training if pairs is None else pairs)
-    settings = settings.filled(length=texts.longest, learning_rate=tuner.learning_rate)
+    settings = settings.filled(length=texts.longest, learning_rate=tuner.rate_on(predictor))
     seconds, scores, room = [], [], exam.room(0)
 
     def clocks() -> np.ndarray:

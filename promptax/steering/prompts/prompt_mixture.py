@@ -69,9 +69,12 @@ class PromptMixture(GradientTuner):
         return self.prompt.length
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> float | None:
         """Adam's learning rate where the fit settings give none: the prompt's."""
         return self.prompt.learning_rate
+
+    def rate_on(self, predictor: Predictor) -> float:
+        return self.prompt.rate_on(predictor)
 
     @property
     def objective(self) -> Objective:

@@ -58,7 +58,7 @@ def tune_start(
     ):
         check_kind(thing, kind, example)
     settings = FitSettings() if settings is None else settings
-    settings = settings.filled(length=50, learning_rate=prompt.learning_rate)
+    settings = settings.filled(length=50, learning_rate=prompt.rate_on(predictor))
     prompt.verify(predictor, family, settings)
 
     def make(key: Key[Array, ""]) -> Predictor:

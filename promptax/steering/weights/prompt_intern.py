@@ -98,7 +98,7 @@ def intern_prompt(
     check_kind(target, Task, "Categorical((0.2, 0.8))")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=90)")
-    settings = settings.filled(length=target.longest or 50, learning_rate=tuner.learning_rate)
+    settings = settings.filled(length=target.longest or 50, learning_rate=tuner.rate_on(predictor))
     check_keeping(None, callbacks, ())
     rows = _rows_of(predictor, pieces)
     _check_plan(settings, shares)
