@@ -280,9 +280,9 @@ def check_tokens(given: tuple[int, ...], symbols: int) -> None:
     )
 
 
-def check_initial_tokens(how: str, given: tuple[int, ...]) -> None:
+def check_initial_tokens(how: str | None, given: tuple[int, ...]) -> None:
     """Complain about tokens to start from where a prompt starts from something else."""
     check(
-        not given or how == "tokens",
+        not given or how in ("tokens", None),
         f"Expected initial_tokens with initial='tokens' alone; got them with initial={how!r}.",
     )

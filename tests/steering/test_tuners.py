@@ -17,7 +17,9 @@ from promptax.steering import (
     EmbeddingWeights,
     FullWeights,
     HardPrompt,
+    KeyValuePrompt,
     LowRank,
+    PromptMixture,
     RandomPrompt,
     RealPrompt,
     SimplexPrompt,
@@ -79,9 +81,25 @@ def test_an_unknown_start_is_named(cls, as_users_see_it):
 def test_fields_that_came_later_leave_a_soft_prompt_what_it_was():
     """Studies know their results by the JSON of what was run."""
     described = {"class": "SoftPrompt", "length": 6, "initial": "one_hot", "learning_rate": 0.005}
-    assert specs.to_json(SoftPrompt()) == described
+    assert specs.to_json(SoftPrompt(initial="one_hot", learning_rate=5e-3)) == described
     rows = SoftPrompt(length=1).prompt(KEY, base("LSTM", 2))
     assert set(specs.to_json(rows)) == {"class", "values"}
+
+
+def test_what_nobody_chose_suits_the_predictor():
+    """The main paper's numbers on networks like its own; others on an alphabet of a language."""
+    small, large = base("LSTM", 2), base("Transformer", 1_000)
+    chosen = {SoftPrompt(): 2e-2, KeyValuePrompt(): 2e-2, LowRank(): 2e-3, FullWeights(): 2e-4}
+    chosen[PromptMixture(SoftPrompt())] = 2e-2
+    for tuner, rate in chosen.items():
+        assert (tuner.rate_on(small), tuner.rate_on(large)) == (5e-3, rate)
+        assert tuner.rate_on(condition(large, jnp.array([3]))) == rate
+    assert FullWeights(learning_rate=5e-3).rate_on(large) == 5e-3
+    assert set(np.asarray(SoftPrompt().prompt(KEY, small).values).ravel()) == {0.0, 1.0}
+    for network, given in ((large, ()), (small, (1, 0))):
+        rows = SoftPrompt(initial_tokens=given).prompt(KEY, network).values
+        table = np.asarray(network.embed(jnp.arange(network.symbols)))
+        assert all((row == table).all(axis=1).any() for row in np.asarray(rows))
 
 
 # --- hard prompts ---------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A prompt of keys and values: what attention looks back at, in every layer."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -31,6 +31,8 @@ class KeyValuePrompt(PromptTuner):
     compares them with queries: normed, or turned by their position.
     """
 
+    language_rate: ClassVar[float] = 2e-2
+
     length: int = 6
     """Number of rows in each layer; 0 is no prompt."""
     initial: Literal["tokens", "normal", "zeros"] = "tokens"
@@ -39,8 +41,9 @@ class KeyValuePrompt(PromptTuner):
     "normal": small random numbers."""
     initial_tokens: tuple[int, ...] = eqx.field(default=(), converter=as_tuple)
     """With initial="tokens": these, repeated or cut to the length (empty: random symbols)."""
-    learning_rate: float = 5e-3
-    """Adam's learning rate where the fit settings give none."""
+    learning_rate: float | None = None
+    """Adam's learning rate where the fit settings give none (None: 5e-3, on language models
+    2e-2)."""
 
     def __check_init__(self) -> None:
         check_initial_tokens(self.initial, self.initial_tokens)

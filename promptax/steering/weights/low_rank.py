@@ -1,6 +1,6 @@
 """Low-rank adaptation (Hu et al. 2021) of a network's dense layers."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -22,12 +22,15 @@ class LowRank(WeightTuner):
     for every architecture with dense layers: in an LSTM it adapts both matrices.
     """
 
+    language_rate: ClassVar[float] = 2e-3
+
     rank: int = 4
     """Rank of the change."""
     layers: tuple[str, ...] = eqx.field(default=(), converter=as_tuple)
     """Names of the dense layers to adapt; by default those the architecture names."""
-    learning_rate: float = 5e-3
-    """Adam's learning rate where the fit settings give none."""
+    learning_rate: float | None = None
+    """Adam's learning rate where the fit settings give none (None: 5e-3, on language models
+    2e-3)."""
 
     def __check_init__(self) -> None:
         check(self.rank >= 1, f"Expected a rank of at least 1; got {self.rank}.")
