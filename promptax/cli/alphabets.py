@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promptax import files, specs
+from promptax.cli.printing import note
 from promptax.specs import check
 from promptax.tasks import Task
 
@@ -19,7 +20,7 @@ MOST_SHOWN = 1000  # letters of an alphabet in a message
 MOST_BASES = 20  # of a run that tuned what another one tuned, and so on
 
 
-def check_names(paths: Iterable[str], **tasks: Task) -> None:
+def check_names(paths: Iterable[str], **tasks: Task | None) -> None:
     """Complain if a run was trained over an alphabet with other names than that of a task.
 
     `paths`: of run folders, or of files in them. `tasks`: by the flags that name them, `target`
@@ -38,6 +39,13 @@ def check_names(paths: Iterable[str], **tasks: Task) -> None:
                 f"{_listed(_names_of(task))}. If the same are meant, give --{flag}.alphabet "
                 f"{_listed(names)}; if others stand in their place, replace them in the file.",
             )
+
+
+def tell_order(prior: Task | None, target: Task) -> None:
+    """Say which symbol each number of a prior is for, where the target alone has names for them."""
+    if prior is not None and target.symbol_names and not prior.symbol_names:
+        order = _listed(target.symbol_names)
+        note(f"--prior: its symbols are those of the target, in the order {order}")
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -2,13 +2,17 @@
 
 A field whose annotation is the base class of an open set is a choice among its members. The flag
 that chooses one (`--network lstm`) brings that member's own flags (`--network.width 64`); it also
-takes JSON of the whole spec, or @FILE with it.
+takes JSON of the whole spec, or @FILE with it. `Task | None` is none unless one is named.
 """
 
 import dataclasses
 import math
+import types
+import typing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import tyro
 
 from promptax.cli.mistakes import read_flags
 from promptax.cli.words import expect, take
@@ -58,9 +62,10 @@ def parse(flags: type, name: str, arguments: list[str], about: str) -> Any:
     """
     members, notes = {}, []
     for field in dataclasses.fields(flags):
-        is_plain = not isinstance(field.type, type) or field.type in (str, int, float, bool)
+        kind = field.type if _is_needed(field) else typing.get_args(field.type)[0]
+        is_plain = not isinstance(kind, type) or kind in (str, int, float, bool)
         for open_set in () if is_plain else _open_sets():
-            if field.type is open_set.base:
+            if kind is open_set.base:
                 members[field.name], arguments = _chosen(field, open_set, name, arguments)
                 notes.append(_names(field, open_set))
     made = dataclasses.make_dataclass(
@@ -121,7 +126,7 @@ def _open_sets() -> "list[OpenSet]":
 def _chosen(
     field: dataclasses.Field, open_set: "OpenSet", name: str, arguments: list[str]
 ) -> tuple[Any, list[str]]:
-    """What a field's flag chooses, and the other arguments."""
+    """What a field's flag chooses, None if it may be left out and is; and the other arguments."""
     options = _options(field)
     if options.must_be_named and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{field.name}", *arguments]
@@ -131,10 +136,28 @@ def _chosen(
         not options.must_be_named or word is not None or help_is_asked,
         f"Expected promptax {name} NAME; got no name. {_names(field, open_set)}",
     )
+    if word is None and not _is_needed(field):
+        _expect_name(field, open_set, arguments)
+        return None, arguments
     default = options.default or open_set.default
     member = _member(open_set.base, default if word is None else word, options.make)
     _expect_unread(field.name, member, arguments)
     return member, arguments
+
+
+def _is_needed(field: dataclasses.Field) -> bool:
+    """Whether the field always holds something: its annotation is not `… | None`."""
+    return not isinstance(field.type, types.UnionType)
+
+
+def _expect_name(field: dataclasses.Field, open_set: "OpenSet", arguments: list[str]) -> None:
+    """Complain about flags of a member where none was named."""
+    given = [word for word in arguments if word.startswith(f"--{field.name}.")]
+    expect(
+        not given,
+        f"Expected --{field.name} NAME beside {' '.join(given)}; got no name. "
+        + _names(field, open_set),
+    )
 
 
 def _expect_unread(name: str, member: Any, arguments: list[str]) -> None:
@@ -162,9 +185,10 @@ def _names(field: dataclasses.Field, open_set: "OpenSet") -> str:
     names = ", ".join(specs.members(open_set.base))
     options = _options(field)
     usual = "" if options.must_be_named else f" (default: {options.default or open_set.default})"
+    usual = usual if _is_needed(field) else " (default: none)"
     return (
-        f"--{field.name} NAME chooses among {names}{usual}; or JSON of the whole spec, or @FILE "
-        "with it."
+        f"--{field.name} NAME chooses among {names}{usual}, and --{field.name}.FIELD sets its "
+        "fields; or JSON of the whole spec, or @FILE with it."
     )
 
 
@@ -182,8 +206,11 @@ def _member(base: type, word: str, make: Callable[[type], Any]) -> Any:
         return member
 
 
-def _field(name: str, member: Any) -> tuple[str, type, Any]:
-    """A field of the command: with the chosen member as its default, or to be built from flags."""
+def _field(name: str, member: Any) -> tuple[str, Any, Any]:
+    """A field of the command: with the chosen member as its default, or to be built from flags;
+    without a flag, where none was chosen."""
+    if member is None:
+        return name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=None)  # pyright: ignore
     if isinstance(member, type):
         return name, member, dataclasses.field()
     return name, type(member), dataclasses.field(default_factory=lambda: member)

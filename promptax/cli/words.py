@@ -67,7 +67,7 @@ def _import_plugin(name: str) -> None:
     """
     from promptax import specs
 
-    is_name = all(part.isidentifier() for part in name.split("."))
+    is_name = all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py")
     remedy = _remedy_for_path(name)
     expect(
         is_name,
@@ -90,7 +90,7 @@ def _remedy_for_path(name: str) -> str:
         return " Give --plugin once for each module."
     folder, file = os.path.split(name)
     module = os.path.splitext(file)[0]
-    if not module.isidentifier():
+    if not all(part.isidentifier() for part in module.split(".")):
         return ""
     return f" Use {f'PYTHONPATH={folder} and ' if folder else ''}--plugin {module}."
 

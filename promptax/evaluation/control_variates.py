@@ -119,6 +119,12 @@ def check_results(results: "xr.Dataset") -> None:
 
     check_kind(results, xr.Dataset, "promptax.evaluate(key, {'name': predictor}, task)")
     axes = {"predictor", "repetition", "sequence", "time"}
+    check(
+        "regret" not in results or "log_loss" in results,
+        "Expected the log losses that promptax.evaluate returns; got regret, already taken to "
+        f"{results.attrs.get('reference', 'oracle')!r}, without the losses. On the command line, "
+        "promptax evaluate --reference NAME takes it to another row.",
+    )
     got = set(results["log_loss"].dims) if "log_loss" in results else set()
     check(
         got == axes,
@@ -156,6 +162,20 @@ def _reference(
     names: list[str], reference: str, repetitions: np.ndarray, losses: np.ndarray
 ) -> int:
     """The index of the reference row."""
+    check_reference(reference, dict(zip(names, repetitions.tolist(), strict=True)))
+    index = names.index(reference)
+    bad = int(np.sum(~np.isfinite(losses[index, 0])))
+    check(
+        bad == 0,
+        f"Expected a reference with finite losses; got {bad} in {reference!r} that are not. Choose "
+        "another reference.",
+    )
+    return index
+
+
+def check_reference(reference: str, rows: Mapping[str, int]) -> None:
+    """Complain unless it is the name of a row with one repetition. `rows`: how many each has."""
+    names = list(rows)
     if reference not in names:
         near = difflib.get_close_matches(reference, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -164,19 +184,11 @@ def _reference(
         raise ValueError(
             f"Expected a reference from {', '.join(map(repr, names))}; got {reference!r}.{hint}"
         )
-    index = names.index(reference)
     check(
-        int(repetitions[index]) == 1,
-        f"Expected a reference with one repetition; got {reference!r} with {repetitions[index]}. "
+        rows[reference] == 1,
+        f"Expected a reference with one repetition; got {reference!r} with {rows[reference]}. "
         "Evaluate one of them under its own name: repeated[0].",
     )
-    bad = int(np.sum(~np.isfinite(losses[index, 0])))
-    check(
-        bad == 0,
-        f"Expected a reference with finite losses; got {bad} in {reference!r} that are not. Choose "
-        "another reference.",
-    )
-    return index
 
 
 def _unknown(losses: np.ndarray) -> Float[np.ndarray, "predictor time"]:

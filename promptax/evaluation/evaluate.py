@@ -215,15 +215,19 @@ def _check_names(predictors: dict[str, Any], added: dict[str, Any]) -> None:
 
 def _prior_like(prior: Task, target: Task) -> str:
     """How to write the prior over the target's alphabet, if one of its fields has a number for each
-    symbol, all of them the same; otherwise that it can be left out."""
+    symbol; otherwise that it can be left out."""
     before, after = prior.outcome.alphabet, target.outcome.alphabet
     if before is None or after is None or not prior.has_bayes:
         return "Leave out prior."
     for field in dataclasses.fields(prior):
         value = getattr(prior, field.name)
-        if isinstance(value, tuple) and len(value) == before and len(set(value)) == 1:
+        if not isinstance(value, tuple) or len(value) != before:
+            continue
+        if len(set(value)) == 1:
             over = dataclasses.replace(prior, **{field.name: value[:1] * after})
             return f"Leave out prior, or take {json.dumps(to_json(over))}."
+        if all(isinstance(number, float) for number in value):
+            return f"Give its {field.name} {after:,} numbers, one for each symbol."
     return "Leave out prior."
 
 

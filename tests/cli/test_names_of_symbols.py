@@ -43,7 +43,16 @@ def test_names_of_symbols_must_match(base, tmp_path, capsys):
     read = specs.to_json(Recorded(path=str(tmp_path / "xy.txt")))
     beside = ["--target", json.dumps(read), "--target.alphabet", "b", "a"]
     assert "Expected alphabet inside the JSON" in complaint(capsys, "evaluate", base, *beside)
-    run("evaluate", base, *named, "--sequences", 4, "--length", 3)
+    exact = ["--prior", "dirichletcategorical", "--prior.concentration", 1, 3]
+    said = complaint(capsys, "evaluate", base, *named, *exact, "--reference", "prior bay")
+    assert "from 'base', 'prior bayes'; got 'prior bay'. Did you mean 'prior bayes'?" in said
+    kept, sizes = tmp_path / "kept", ["--sequences", 4, "--length", 3]
+    run("evaluate", base, *named, *exact, *sizes, "--reference", "prior bayes", "--out", kept)
+    said = capsys.readouterr()
+    assert "nats above prior bayes" in said.out and "in the order a b" in said.err
+    with pytest.raises(ValueError, match="got regret, already taken to 'prior bayes'"):
+        px.regret(px.load(kept / "results.nc"), "base")
+    run("evaluate", base, *named, *sizes)
     said = capsys.readouterr()
     assert "Recorded: 2 symbols, 1 sequences of 3 steps" in said.err
     # the coin of unknown bias: (1/2)·(1/3)·(2/4); and 3 log 2

@@ -34,6 +34,7 @@ MISTAKES = {
     "a flag twice": ([*SMALL, "--network=rnn"], "Expected --network once"),
     "no plugin": (["list", "--plugin"], "no module"),
     "a plugin's path": (["list", "--plugin", "../x.py"], "Use PYTHONPATH=.. and --plugin x."),
+    "a plugin's file": (["list", "--plugin", "half.py"], "got 'half.py'. Use --plugin half."),
     "two plugins in one": (["list", "--plugin", "a,b"], "Give --plugin once for each module."),
     "an empty plugin": (["list", "--plugin="], "no path"),
     "half a network": (
@@ -50,6 +51,10 @@ MISTAKES = {
     "a flag cut short": (
         [*SMALL, "--task.conc", "1", "1"],
         "Did you mean --task.concentration instead of --task.conc?",
+    ),
+    "a prior without a name": (
+        ["evaluate", "x", "--prior.concentration", "1", "3"],
+        "Expected --prior NAME beside --prior.concentration; got no name.",
     ),
     "commas": ([*SMALL, "--task.concentration", "8,2"], "Separate numbers by spaces: 8 2"),
     "a page of what has none": (["report", "trained"], "trained was written by promptax pretrain."),

@@ -9,14 +9,14 @@ import jax
 import tyro
 import xarray as xr
 
-from promptax import files, specs, store
+from promptax import files, store
 from promptax.cli import saved
-from promptax.cli.alphabets import check_names
+from promptax.cli.alphabets import check_names, tell_order
 from promptax.cli.arguments import choice
 from promptax.cli.fitting import tell_data
 from promptax.cli.printing import note, print_regrets, say
-from promptax.evaluation.control_variates import regret
-from promptax.evaluation.evaluate import evaluate
+from promptax.evaluation.control_variates import check_reference, regret
+from promptax.evaluation.evaluate import BAYES, ORACLE, PRIOR_BAYES, PROMPTED_PRIOR, evaluate
 from promptax.experiments import experiment_folder, run_folder
 from promptax.progress import Bar
 from promptax.protocol.predictor import Predictor
@@ -33,10 +33,12 @@ class Flags:
     """Run folders or files of predictors; NAME=PATH names a row."""
     target: Task = choice("Categorical")
     """What to evaluate on: the name of a task, JSON, or @FILE."""
-    prior: str = ""
-    """Also show the exact predictor of this task (name, JSON or @FILE), such as the prior."""
+    prior: Task | None = None
+    """Also show the exact predictor of this task, such as the prior, as the row `prior bayes`."""
     prior_prompt_length: int | None = None
-    """Also show it behind its best hard prompt of that length."""
+    """Also show the predictor of --prior behind its best hard prompt of that length."""
+    reference: str = ""
+    """The row that regret is taken to: the oracle, or where there is none the first predictor."""
     sequences: int | None = None
     """Number of sequences: 2,048, of texts 256; of a file at most what it holds, each once."""
     length: int | None = None
@@ -57,10 +59,10 @@ def run(flags: Flags, command: str) -> None:
     check(len(flags.predictors) > 0, "Expected predictors to evaluate: promptax evaluate RUN …")
     paths = saved.named(flags.predictors)
     predictors = {name: saved.predictor(path) for name, path in paths.items()}
-    prior = specs.parse(Task)(flags.prior) if flags.prior else None
-    check_names(paths.values(), target=flags.target, **({"prior": prior} if prior else {}))
+    check_names(paths.values(), target=flags.target, prior=flags.prior)
     tell_data(flags.target)
-    reference = _reference(predictors, flags.target)
+    tell_order(flags.prior, flags.target)
+    reference = _reference(flags, predictors)
     with contextlib.ExitStack() as stack:
         folder = None
         if flags.out:
@@ -68,7 +70,7 @@ def run(flags: Flags, command: str) -> None:
                 flags.out, overwrite=flags.overwrite, reads=paths.values(), tell=note
             )
             folder = stack.enter_context(held).folder
-        losses = _losses(flags, predictors, prior)
+        losses = _losses(flags, predictors)
         results = _regrets(flags, losses, reference)
         if folder is not None:
             _write(folder, flags, command, results, paths)
@@ -109,22 +111,40 @@ def _regrets(flags: Flags, losses: xr.Dataset, reference: str) -> xr.Dataset:
     return results.assign_attrs(target=type(flags.target).__name__, tuning_length=tuning_length)
 
 
-def _reference(predictors: dict[str, Predictor | Repeated], target: Task) -> str:
-    """What regret is taken to: the oracle, or else the first predictor without repetitions."""
-    if target.has_oracle:
-        return "oracle"
+def _reference(flags: Flags, predictors: dict[str, Predictor | Repeated]) -> str:
+    """What regret is taken to: what was named; or else the oracle; or else, where there is none,
+    the first predictor without repetitions."""
+    if flags.reference:
+        check_reference(flags.reference, _repetitions_of_rows(flags, predictors))
+        return flags.reference
+    if flags.target.has_oracle:
+        return ORACLE
     single = [name for name, thing in predictors.items() if not isinstance(thing, Repeated)]
     check(
         len(single) > 0,
         f"Expected a predictor without repetitions to compare with, such as the untuned one: "
-        f"{type(target).__name__} has no oracle.",
+        f"{type(flags.target).__name__} has no oracle.",
     )
     return single[0]
 
 
-def _losses(
-    flags: Flags, predictors: dict[str, Predictor | Repeated], prior: Task | None
-) -> xr.Dataset:
+def _repetitions_of_rows(
+    flags: Flags, predictors: dict[str, Predictor | Repeated]
+) -> dict[str, int]:
+    """The rows that there will be, and how many repetitions each has."""
+    is_added = {
+        ORACLE: flags.target.has_oracle,
+        BAYES: flags.target.has_bayes,
+        PRIOR_BAYES: flags.prior is not None,
+        PROMPTED_PRIOR: flags.prior_prompt_length is not None,
+    }
+    given = {
+        name: len(thing) if isinstance(thing, Repeated) else 1 for name, thing in predictors.items()
+    }
+    return given | {name: 1 for name, is_there in is_added.items() if is_there}
+
+
+def _losses(flags: Flags, predictors: dict[str, Predictor | Repeated]) -> xr.Dataset:
     is_text = flags.target.survivors is not None
     return evaluate(
         jax.random.key(flags.seed),
@@ -132,7 +152,7 @@ def _losses(
         flags.target,
         flags.sequences or (256 if is_text else 2048),
         flags.length,
-        prior=prior,
+        prior=flags.prior,
         prior_prompt_length=flags.prior_prompt_length,
         callbacks=(Bar("evaluation"),),
     )
