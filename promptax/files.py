@@ -34,23 +34,42 @@ MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16,
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-ARCHIVES = {  # how formats begin that are taken for text, and what they are
-    b"\x1f\x8b": "compressed by gzip",
-    b"PK\x03\x04": "a zip archive, as spreadsheets are",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"BZh": "compressed by bzip2",
-    b"\xfd7zXZ": "compressed by xz",
-    b"PAR1": "a Parquet table",
-    b"ARROW1": "an Arrow table",
-    b"SQLite format 3": "a database of SQLite",
-    b"%PDF-": "a PDF",
+AS_ARRAY = "np.savetxt({text!r}, {load}, fmt='%d')"
+AS_TABLE = "{load}.to_csv({text!r}, header=False, index=False)"
+FOREIGN = {  # how formats begin that are no text: what they are, how Python reads and rewrites them
+    b"\x93NUMPY": ("an array of NumPy", "np.load({path!r})", AS_ARRAY),
+    **dict.fromkeys(
+        [b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(lp0\n", b"cnumpy", b"]q\0"],
+        ("a pickle of Python", "pd.read_pickle({path!r})", AS_ARRAY),
+    ),
+    b"MATLAB 5.0": ("a file of MATLAB", "scipy.io.loadmat({path!r})[NAME]", AS_ARRAY),
+    b"\x89HDF\r\n": ("a file of HDF5", "h5py.File({path!r})[NAME][:]", AS_ARRAY),
+    b"PAR1": ("a Parquet table", "pd.read_parquet({path!r})", AS_TABLE),
+    b"ARROW1": ("an Arrow table", "pd.read_feather({path!r})", AS_TABLE),
+    b"<stata_dta>": ("a table of Stata", "pd.read_stata({path!r})", AS_TABLE),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", "pd.read_excel({path!r}, header=None)", AS_TABLE),
+    b"\x1f\x8b": ("compressed by gzip", "", ""),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "", ""),
+    b"BZh": ("compressed by bzip2", "", ""),
+    b"\xfd7zXZ": ("compressed by xz", "", ""),
+    b"SQLite format 3": ("a database of SQLite", "", ""),
+    b"%PDF-": ("a PDF", "", ""),
+    b"MThd\0": ("music in MIDI", "", ""),
+    b"PK\x03\x04": ("a zip archive", "", ""),
 }
+INSIDE = {  # names in a zip archive that say what it is
+    b".npy": ("an archive of NumPy arrays", "np.load({path!r})[{name!r}]", AS_ARRAY),
+    b"xl/workbook": FOREIGN[b"\xd0\xcf\x11\xe0"],
+    b"opendocument.spread": FOREIGN[b"\xd0\xcf\x11\xe0"],
+    b"/data.pkl": ("a file of PyTorch", "torch.load({path!r})", AS_ARRAY),
+}
+NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # what no text has: an escape it may have
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
 MOST_BYTES = 2**33
 MOST_FOLDERS = 500  # in a path; Python makes them by calls in calls
 DIGEST, DIGESTED = "digest", "digested"  # keys in JSON: what verifies it, and that it can be
 ENTRY = "promptax"  # our entry in the metadata of safetensors and netCDF files
-TEMPORARY, ASIDE = ".tmp", ".old"  # how names end of what is being written, or replaced
+TEMPORARY = ".tmp"  # how the names end of what is being written
 ABANDONED = 3600.0  # seconds: nobody writes a file for so long without touching it
 
 
@@ -58,11 +77,12 @@ class StoreError(ValueError):
     """A file or folder is not what was expected."""
 
 
-def read_text(path: str | os.PathLike, most: int = MOST_TEXT) -> str:
+def read_text(path: str | os.PathLike, most: int = MOST_TEXT, taken_by: str = "") -> str:
     """Read a text file: all of promptax reads text in this way.
 
     UTF-8, or what the mark at its beginning says (UTF-8, UTF-16 or UTF-32). The mark is no part of
-    the text, and every line ends in a single line feed.
+    the text, and every line ends in a single line feed. `taken_by`: what takes such data in Python,
+    "Recorded(sequences={})", for the message about a file that is no text.
 
     Raises:
         FileNotFoundError: naming the files that are there.
@@ -70,17 +90,19 @@ def read_text(path: str | os.PathLike, most: int = MOST_TEXT) -> str:
     """
     path = Path(path).expanduser()
     data = read_bytes(path, most)
+    expect_no_foreign(path, data, taken_by)
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        expect_no_archive(path, data)
+        way = (
+            ". Save it as UTF-8." if NO_TEXT.search(data) is None else ". Export it as text first."
+        )
         raise StoreError(
             f"Expected text in UTF-8; {path} has other bytes in line {line} (byte {error.start:,} "
-            "of the file). Save it as UTF-8."
+            f"of the file){way}"
         ) from error
-    expect_no_archive(path, data)
     expect(
         "\0" not in text,
         f"Expected text in UTF-8; {path} has zero bytes: it is in another encoding, such as UTF-16 "
@@ -89,10 +111,22 @@ def read_text(path: str | os.PathLike, most: int = MOST_TEXT) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def expect_no_archive(path: Path, data: bytes) -> None:
-    """Complain if the bytes are of a format that has text inside, and has to be unpacked first."""
-    kind = next((kind for mark, kind in ARCHIVES.items() if data.startswith(mark)), "")
-    expect(kind == "", f"Expected text in UTF-8; {path} is {kind}. Unpack or export it first.")
+def expect_no_foreign(path: Path, data: bytes, taken_by: str = "") -> None:
+    """Complain if the bytes are of a format that is no text, with how to make text of it."""
+    kind, name = next((FOREIGN[mark] for mark in FOREIGN if data.startswith(mark)), None), ""
+    if kind is None:
+        return
+    if data.startswith(b"PK"):  # the first name inside begins at byte 30
+        name = data[30 : 30 + int.from_bytes(data[26:28], "little")].decode(errors="replace")
+        kind = next((INSIDE[part] for part in INSIDE if part in data), kind)
+    what, load, write = kind
+    load = load.format(path=str(path), name=name.removesuffix(".npy"))
+    way = "Unpack or export it first."
+    if load:
+        written = write.format(load=load, text=str(path.with_suffix(".txt")))
+        taken = f"In Python: {taken_by.format(load)}. " if taken_by else ""
+        way = f"{taken}As text: {written}."
+    raise StoreError(f"Expected text in UTF-8; {path} is {what}. {way}")
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
@@ -212,7 +246,7 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     path = real_path(path)  # a link stays a link
     expect_place(path)
-    temporary = _beside(path, TEMPORARY)
+    temporary = beside(path, TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_temporaries_of(path, ABANDONED)
@@ -269,32 +303,6 @@ def remove_file(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def replace_folder(old: Path, new: Path) -> None:
-    """Give the folder `new` the name of the folder `old`, whose content, if any, is then removed.
-
-    A process that is killed between the two new names leaves the old content beside: `put_aside`.
-
-    Raises:
-        StoreError: a folder cannot take another name there; both are what they were.
-    """
-    aside = _beside(old, ASIDE)
-    try:
-        if old.exists():
-            os.replace(old, aside)
-        try:
-            os.replace(new, old)
-        except OSError:
-            if aside.exists():
-                os.replace(aside, old)
-            raise
-    except OSError as error:
-        raise StoreError(
-            f"Expected to put {new} in place of {old}; got: {error}. Both are what they were: move "
-            "them by hand."
-        ) from error
-    shutil.rmtree(aside, ignore_errors=True)
-
-
 def remove_temporaries(folder: Path) -> None:
     """Remove what writes left behind in a folder when their process was killed.
 
@@ -310,26 +318,18 @@ def remove_temporaries_of(path: Path, age: float = 0.0) -> None:
 
     Without an age only its one writer may do so.
     """
-    for temporary in _left_beside(path, TEMPORARY):
+    for temporary in left_beside(path, TEMPORARY):
         with contextlib.suppress(FileNotFoundError):  # another process removed it
             if time.time() - temporary.stat().st_mtime >= age:
                 temporary.unlink()
 
 
-def put_aside(folder: Path) -> list[Path]:
-    """Earlier contents of that folder that a killed `replace_folder` left; the latest come first.
-
-    They may be all that there is, until there is whole content of that name.
-    """
-    return sorted(_left_beside(folder, ASIDE), key=lambda path: path.stat().st_mtime, reverse=True)
-
-
-def _beside(path: Path, ending: str) -> Path:
+def beside(path: Path, ending: str) -> Path:
     """A hidden name of its own in the same folder, which tells whose it is."""
     return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{ending}")
 
 
-def _left_beside(path: Path, ending: str) -> list[Path]:
+def left_beside(path: Path, ending: str) -> list[Path]:
     """What has such a name."""
     pattern = re.compile(rf"\.{re.escape(path.name[:100])}\.[0-9a-f]{{12}}{re.escape(ending)}")
     there = os.listdir(path.parent) if path.parent.is_dir() else []

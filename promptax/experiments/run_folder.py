@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from promptax import files, platforms, store
+from promptax.experiments.folder_swap import put_aside, replace_folder
 from promptax.experiments.groups import slug
 from promptax.files import expect
 from promptax.progress import RUN_MARK, UNFINISHED
@@ -105,14 +106,14 @@ def at_work(
                 files.remove(place)
             raise
         if place != target:
-            files.replace_folder(target, place)
-        for aside in files.put_aside(target):
+            replace_folder(target, place)
+        for aside in put_aside(target):
             files.remove(aside)
 
 
 def _restore(target: Path) -> None:
     """Give earlier results their name back, if a run was killed once it had put them aside."""
-    for aside in files.put_aside(target):
+    for aside in put_aside(target):
         if not target.exists() and (aside / RUN_MARK).exists():
             with files.alone(aside / RUN_MARK, wait=False) as is_free:  # of a run that replaces it
                 if is_free:

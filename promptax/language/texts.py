@@ -210,7 +210,7 @@ def _read(path: str) -> dict[str, Given]:
     whole file is one JSON value. What looks like JSON and is not read as such is refused: nobody
     means its brackets and quotes as text.
     """
-    written = files.read_text(path)
+    written = files.read_text(path, taken_by="Texts(sequences={})")
     lines = {
         f"line {number} of {path}": line
         for number, line in enumerate(written.split("\n"), start=1)

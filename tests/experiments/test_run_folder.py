@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from promptax import files, store
-from promptax.experiments import run_folder
+from promptax.experiments import folder_swap, run_folder
 from promptax.experiments.run_folder import CHECKPOINT, FITS, RUN_MARK, at_work
 
 
@@ -106,7 +106,7 @@ def test_a_run_goes_on_after_a_kill_between_two_names(tmp_path, monkeypatch):
 
 def test_a_folder_takes_a_name_that_became_free(tmp_path):
     (tmp_path / "new").mkdir()
-    files.replace_folder(tmp_path / "old", tmp_path / "new")
+    folder_swap.replace_folder(tmp_path / "old", tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 

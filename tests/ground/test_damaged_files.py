@@ -145,7 +145,7 @@ def test_what_has_no_form_on_disk_says_so(tmp_path):
 def test_what_killed_writes_left_behind_goes_when_it_is_old(tmp_path, name):
     """Young files may be of a process that writes them now."""
     path, old = tmp_path / name, time.time() - 2 * files.ABANDONED
-    left = {age: files._beside(path, files.TEMPORARY) for age in ("old", "young")}
+    left = {age: files.beside(path, files.TEMPORARY) for age in ("old", "young")}
     others = [tmp_path / ".it.tmp", tmp_path / f".other.{'0' * 12}.tmp", tmp_path / f"{name}.tmp"]
     for file in (*left.values(), *others):
         file.write_text("half")
