@@ -64,7 +64,7 @@ def check_distribution(name: str, values: tuple[float, ...]) -> None:
     total = math.fsum(values)
     check(
         len(values) > 0 and all(value >= 0 for value in values) and abs(total - 1) <= 1e-6,
-        f"Expected {name} that are not negative and sum to 1; got {values}, which sum to "
+        f"Expected {name} that are not negative and sum to 1; got {shown(values)}, which sum to "
         f"{total:.6g}. Divide by the sum, or correct the entry that is off.",
     )
 
@@ -75,7 +75,7 @@ def check_concentration(name: str, values: tuple[float, ...]) -> None:
     check(
         smallest >= LEAST_CONCENTRATION and math.fsum(values) <= LARGEST,
         f"Expected {name} of 0 or at least {LEAST_CONCENTRATION:g}, with a sum of at most "
-        f"{LARGEST:.3g}; got {values}. Write 0 for a symbol that never comes.",
+        f"{LARGEST:.3g}; got {shown(values)}. Write 0 for a symbol that never comes.",
     )
 
 
@@ -105,6 +105,13 @@ def kind_of(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
+def shown(value: Any) -> str:
+    """A value in the words of a message: short, whatever it holds."""
+    if isinstance(value, ARRAYS) and value.ndim > 0:
+        return f"an array of shape {value.shape}, {value.dtype}"
+    return f"{value!r:.80}"
+
+
 def with_article(name: str) -> str:
     """The name of a class behind "a" or "an"."""
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
@@ -124,21 +131,18 @@ def check_fields(spec: Any) -> None:
         ValueError: says the field, the kind, the value, and the default if there is one.
     """
     for field, kind in _fields(type(spec)):
-        value = getattr(spec, field.name)
+        value, name = getattr(spec, field.name), f"{type(spec).__name__}.{field.name}"
         if isinstance(value, np.integer) and _fits(int(value), kind):
             object.__setattr__(spec, field.name, int(value))
         elif not _fits(value, kind):
             missing = field.default is dataclasses.MISSING
             hint = "" if missing else f" The default is {field.default!r}."
-            raise ValueError(
-                f"Expected {_words(kind)} as {type(spec).__name__}.{field.name}; got {value!r}."
-                f"{hint}"
-            )
+            raise ValueError(f"Expected {_words(kind)} as {name}; got {shown(value)}.{hint}")
         endless = isinstance(field.default, float) and math.isinf(field.default)
         if not endless and not all(map(_is_held, _floats(value))):
             raise ValueError(  # words are made now: a spec that holds specs takes long to write
-                f"Expected what is finite and held by float32 as {type(spec).__name__}."
-                f"{field.name}: 0, or from {SMALLEST:.3g} to {LARGEST:.3g} in size; got {value!r}."
+                f"Expected what is finite and held by float32 as {name}: 0, or from "
+                f"{SMALLEST:.3g} to {LARGEST:.3g} in size; got {shown(value)}."
             )
 
 
@@ -153,11 +157,8 @@ def check_plain_fields(thing: Any) -> None:
             isinstance(value, str | dict) if are_numbers else not _fits(_without_nan(value), kind)
         )
         if is_wrong and value is not None:
-            plain = isinstance(value, str | int | float)
-            raise ValueError(  # words are made now: what is shown may be large
-                f"Expected {_words(kind)} as {type(thing).__name__}."
-                f"{field.name}; got {f'{value!r:.60}' if plain else type(value).__name__}."
-            )
+            name = f"{type(thing).__name__}.{field.name}"
+            raise ValueError(f"Expected {_words(kind)} as {name}; got {shown(value)}.")
 
 
 def _without_nan(value: Any) -> Any:

@@ -88,7 +88,7 @@ def read_text(path: str | os.PathLike, most: int = MOST_TEXT, taken_by: str = ""
         FileNotFoundError: naming the files that are there.
         StoreError: the file is no text, or more than `most` bytes.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     data = read_bytes(path, most)
     expect_no_foreign(path, data, taken_by)
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
@@ -204,7 +204,7 @@ def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
         FileNotFoundError: with the names that come close.
         StoreError: there are more than `most`.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     expect_file(path)
     with open(path, "rb") as file:  # of a pipe nobody knows the size beforehand
         data = file.read(most + 1)

@@ -25,7 +25,7 @@ from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks.base import Task
-from promptax.tasks.recorded import PAD, as_path_text, as_rows, row_at
+from promptax.tasks.recorded import PAD, as_path_text, as_rows, row_at, split_rows
 
 Given = str | Mapping[str, Any]  # a text, {"text": …} or {"prompt": …, "completion": …}
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
@@ -64,7 +64,7 @@ class Texts(Task):
     """How many tokens of each sequence are its prompt [sequence]; by default none."""
 
     def __post_init__(self) -> None:
-        self.path = as_path_text(self.path)
+        self.path = as_path_text(self.path, "Texts")
         check_fields(self)  # now, for files are read by them
         for name, least in (("context", 1), ("vocabulary", 0)):
             value = getattr(self, name)
@@ -159,16 +159,11 @@ class Texts(Task):
 
     def split(self, fraction: float = 0.2, seed: int = 0) -> "tuple[Texts, Texts]":
         """Texts to steer to, and a `fraction` of them held out to judge by, drawn at random."""
-        count = len(self.sequences)
-        check(count >= 2, f"Expected at least 2 texts to split; got {count}.")
-        check(0 < fraction < 1, f"Expected a fraction between 0 and 1; got {fraction}.")
-        order = np.random.default_rng(seed).permutation(count)
-        held_out = min(max(1, round(fraction * count)), count - 1)
-        return self._of(order[held_out:]), self._of(order[:held_out])
+        kept, held_out = split_rows(len(self.sequences), fraction, seed, "texts")
+        return self._of(kept), self._of(held_out)
 
     def _of(self, chosen: np.ndarray) -> "Texts":
         rows, lengths = np.asarray(self.sequences), np.asarray(self.prompt_lengths)
-        chosen = np.sort(chosen)
         return dataclasses.replace(self, sequences=rows[chosen], prompt_lengths=lengths[chosen])
 
     @classmethod

@@ -4,8 +4,10 @@ The file that a user names is the task. Its format is decided once for all lines
 fit is refused by the number of its line.
 """
 
+import dataclasses
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import equinox as eqx
@@ -15,7 +17,7 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Int, Key
 
-from promptax.checks import as_tuple, check_fields
+from promptax.checks import as_tuple, check_fields, shown
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
 from promptax.tasks import symbol_files
@@ -27,13 +29,46 @@ MOST_PADDED = 2**25  # tokens, 128 MB: up to here nobody asks how many of them a
 LEAST_SHARE = 16  # and beyond, one in so many is none
 TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
-NUMBERED = ' Number its symbols: [["ab".index(symbol) for symbol in row] for row in sequences].'
+MOST_NAMES = 20  # symbols in a message
+LEAST_PADDED = (
+    10  # rows: in fewer, a symbol that comes at their ends alone may be a matter of chance
+)
 
 
-def as_path_text(path: Any) -> Any:
-    """A path, such as one of `pathlib`, as text; what is none stays what it is: the field is
-    refused by its name."""
-    return os.fspath(path) if isinstance(path, os.PathLike) else path
+def as_path_text(path: Any, whose: str) -> Any:
+    """A path, such as one of `pathlib`, as text. Data in its place are refused by the field of
+    `whose`, a task, that they belong in; what else is no path is refused by its field's name."""
+    if isinstance(path, os.PathLike):
+        return os.fspath(path)
+    is_text = isinstance(path, str)
+    is_data = "\n" in path if is_text else isinstance(path, Iterable) or hasattr(path, "__array__")
+    check(
+        not is_data,
+        f"Expected {'the path of a file' if is_text else 'text'} as {whose}.path; got "
+        f"{shown(path)}. For data in memory write {whose}(sequences=...).",
+    )
+    return path
+
+
+def as_names(alphabet: Any) -> Any:
+    """An alphabet as a tuple of words; whole numbers, such as range(3), are their own names."""
+    if isinstance(alphabet, range | np.ndarray | list | tuple):
+        are_numbers = [isinstance(s, int | np.integer) and type(s) is not bool for s in alphabet]
+        return tuple(str(s) if n else s for s, n in zip(alphabet, are_numbers, strict=True))
+    return as_tuple(alphabet)
+
+
+def split_rows(count: int, fraction: float, seed: int, noun: str) -> tuple[np.ndarray, np.ndarray]:
+    """Indices [sequence], sorted, of those to steer to, and of a `fraction` that is held out, at
+    least one each, drawn at random. `noun`: what they are, for messages."""
+    check(count >= 2, f"Expected at least 2 {noun} to split; got {count}.")
+    is_fraction = isinstance(fraction, int | float | np.floating) and 0 < fraction < 1
+    check(is_fraction, f"Expected a fraction between 0 and 1; got {fraction!r:.60}.")
+    is_seed = isinstance(seed, int | np.integer) and seed >= 0
+    check(is_seed, f"Expected a seed, a whole number of at least 0; got {seed!r:.60}.")
+    order = np.random.default_rng(seed).permutation(count)
+    held_out = min(max(1, round(fraction * count)), count - 1)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def as_rows(sequences: Any, path: str = "") -> Any:
@@ -41,22 +76,23 @@ def as_rows(sequences: Any, path: str = "") -> Any:
     they are from."""
     if sequences is None:
         return None
-    if isinstance(sequences, jax.Array):
+    if hasattr(sequences, "__array__"):  # of JAX, PyTorch, pandas, …
         sequences = np.asarray(sequences)
+    if isinstance(sequences, np.ndarray) and sequences.dtype.kind in "OUS" and sequences.ndim > 0:
+        sequences = sequences.tolist()
     if not isinstance(sequences, np.ndarray):
-        check(
-            isinstance(sequences, Sequence) and not isinstance(sequences, str | bytes),
-            f"Expected sequences, a row of whole numbers each; got {sequences!r:.60}.",
-        )
+        if not isinstance(sequences, Sequence) or isinstance(sequences, str | bytes):
+            got = f"{sequences!r:.60}"
+            raise ValueError(f"Expected sequences, a row of whole numbers each; got {got}.")
         rows = [np.asarray(row) for row in sequences]
         check(len(rows) > 0, "Expected at least one sequence; got none.")
         for index, row in enumerate(rows):
             whole = np.issubdtype(row.dtype, np.integer) or row.size == 0
-            check(
-                row.ndim == 1 and whole,
-                "Expected whole numbers, one row for each sequence; got shape "
-                f"{row.shape}, {row.dtype} in row {index}.{NUMBERED * (row.dtype.kind in 'UO')}",
-            )
+            if not (row.ndim == 1 and whole):
+                raise ValueError(
+                    "Expected whole numbers, one row for each sequence; got shape "
+                    f"{row.shape}, {row.dtype} in row {index}.{_as_whole(row, sequences)}"
+                )
         width, of_file = max(len(row) for row in rows), f" in {path}" if path else ""
         check(
             len(rows) * width <= MOST_TOKENS,
@@ -75,21 +111,72 @@ def as_rows(sequences: Any, path: str = "") -> Any:
         sequences = np.full((len(rows), width), PAD, np.int32)
         for place, row in zip(sequences, rows, strict=True):
             place[: len(row)] = row
-    check(
-        sequences.ndim == 2 and sequences.size > 0 and np.issubdtype(sequences.dtype, np.integer),
-        f"Expected whole numbers of shape [sequence, time]; got shape {sequences.shape}, "
-        f"{sequences.dtype}.",
-    )
+    are_whole = np.issubdtype(sequences.dtype, np.integer)
+    if not (sequences.ndim == 2 and sequences.size > 0 and are_whole):
+        raise ValueError(
+            f"Expected whole numbers of shape [sequence, time]; got shape {sequences.shape}, "
+            f"{sequences.dtype}.{_as_whole(sequences)}"
+        )
     _check_tokens(int(sequences.min()), int(sequences.max()))
     _check_ends(sequences)
     return sequences.astype(np.int32, copy=False)
 
 
-def _check_ends(sequences: np.ndarray) -> None:
-    """Complain about a token behind a -1; some rows at a time, since a file may fill the memory."""
+def _as_whole(row: np.ndarray, rows: Sequence = ()) -> str:
+    """How to make rows of whole numbers of others, in words; "" if nobody knows."""
+    if row.dtype.kind in "US":
+        symbols = sorted({str(symbol) for row in rows for symbol in row})
+        are_letters = len(symbols) <= MOST_NAMES and all(len(symbol) == 1 for symbol in symbols)
+        names = json.dumps("".join(symbols), ensure_ascii=False) if are_letters else "symbols"
+        way = f"[[{names}.index(symbol) for symbol in row] for row in sequences]"
+        listed = "symbols = sorted({symbol for row in sequences for symbol in row}); "
+        return f" Number its symbols: {'' if are_letters else listed}{way}."
+    if row.dtype.kind == "b" or (row.dtype.kind == "f" and (row == np.floor(row)).all()):
+        return " Make whole numbers of them, such as by astype(int)."
+    if row.dtype.kind == "f":
+        return " Write the class of each number in its place, from 0 on, and -1 past the end."
+    one_row = row.dtype.kind in "iu" and row.ndim < 2 and row.size > 0
+    return " Write a single sequence as [sequence]." * one_row
+
+
+def _pieces(sequences: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Some rows at a time, with the index of their first, since they may fill the memory."""
     at_once = max(1, TOKENS_AT_ONCE // sequences.shape[1])
     for first in range(0, len(sequences), at_once):
-        rows = sequences[first : first + at_once]
+        yield first, sequences[first : first + at_once]
+
+
+def _check_numbering(sequences: np.ndarray, largest: int) -> None:
+    """Complain about numbers of which nobody knows that each is a symbol: nobody named them."""
+    seen = np.zeros(largest + 2, bool)
+    is_padded = largest > 1 and len(sequences) >= LEAST_PADDED
+    for _, rows in _pieces(sequences):
+        seen[rows] = True  # the last one: -1
+        goes_on = (rows[:, :-1] == 0) & (rows[:, 1:] != 0)
+        is_padded = is_padded and not goes_on.any() and bool((rows[:, 0] != 0).all())
+    named = f"name the alphabet: alphabet=range({max(2, largest + 1)})"
+    check(
+        not is_padded or not seen[0] or bool(seen[-1]),
+        "Expected symbols whose meaning is clear; 0 comes at ends of rows alone, as padding does. "
+        f"Subtract 1, so that it becomes -1 and symbols count from 0; or {named}.",
+    )
+    missing = np.flatnonzero(~seen[:-1])
+    if len(missing) == 0:
+        return
+    least = int(np.argmax(seen))
+    way = f"If yours count from {least}, subtract {least} from every token"
+    if len(missing) > least or largest == least:
+        way = "Number those that occur from 0 on, without gaps"
+    words = ", ".join(map(str, missing[:3])) + ", ..." * (len(missing) > 3)
+    raise ValueError(
+        f"Expected every symbol from 0 to the largest, {largest}, to occur, since nobody named "
+        f"them; {words} never {'occurs' if len(missing) == 1 else 'occur'}. {way}; or {named}."
+    )
+
+
+def _check_ends(sequences: np.ndarray) -> None:
+    """Complain about a token behind a -1."""
+    for first, rows in _pieces(sequences):
         again = (np.maximum.accumulate(rows == PAD, axis=1) & (rows != PAD)).any(axis=1)
         check(
             not again.any(),
@@ -120,6 +207,8 @@ def _numbers(symbols: int) -> tuple[str, ...]:
 class Recorded(Task):
     """Sequences from an array or from a text file with one sequence a line.
 
+    `Recorded(path="mine.txt")` or `Recorded(sequences=array)`, also a list of lists.
+
     Each episode is a recorded sequence drawn at random, read from its beginning; steps past its end
     are not scored. What is measured is measured on each sequence once (`held`): errors are those of
     so many sequences, however many one asks for.
@@ -134,12 +223,14 @@ class Recorded(Task):
     path: str = eqx.field(default="", static=True)
     """Text file with one sequence a line."""
     alphabet: tuple[str, ...] = eqx.field(default=(), static=True)
-    """The symbols in order, as they are written in the file; by default those found, sorted."""
+    """The symbols in order, as they are written in the file; by default those found, sorted. In
+    an array, symbols are numbers from 0 on: by default to the largest, and each must occur."""
     sequences: Annotated[Any, tyro.conf.Suppress] = None
     """Tokens [sequence, time], -1 past the end; read from `path` if not given."""
 
     def __post_init__(self) -> None:
-        self.path, self.alphabet = as_path_text(self.path), as_tuple(self.alphabet)
+        self.path = as_path_text(self.path, "Recorded")
+        self.alphabet = as_names(self.alphabet)
         check_fields(self)  # now, for files are read by them
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
@@ -155,12 +246,18 @@ class Recorded(Task):
                 f"Expected tokens below {MOST_SYMBOLS:,}, each number a symbol; got {largest:,}. "
                 "Number the symbols from 0 on without gaps.",
             )
+            _check_numbering(self.sequences, largest)
             self.alphabet = _numbers(max(2, largest + 1))
-        check(
-            int(self.sequences.min()) >= PAD and largest < len(self.alphabet),
-            f"Expected tokens from 0 to {len(self.alphabet) - 1} (and {PAD} past the end); got "
-            f"{int(self.sequences.min())} to {largest}. Give the whole alphabet.",
-        )
+        if largest >= len(self.alphabet):
+            least = min(
+                int(np.min(rows, initial=largest, where=rows != PAD))
+                for _, rows in _pieces(self.sequences)
+            )
+            way = f"If yours count from {least}, subtract {least}; else give" if least else "Give"
+            raise ValueError(
+                f"Expected tokens from 0 to {len(self.alphabet) - 1} (and {PAD} past the end); got "
+                f"{int(self.sequences.min())} to {largest}. {way} the whole alphabet."
+            )
 
     @property
     def symbols(self) -> int:
@@ -199,6 +296,17 @@ class Recorded(Task):
 
     def sample(self, key: Key[Array, ""], length: int) -> Episode:
         return self.held_sequence(jax.random.randint(key, (), 0, self.held), length)
+
+    def split(self, fraction: float = 0.2, seed: int = 0) -> "tuple[Recorded, Recorded]":
+        """Sequences to steer to, and a `fraction` of them held out to judge by, drawn at random.
+        Both have the whole alphabet."""
+        kept, held_out = split_rows(len(self.sequences), fraction, seed, "sequences")
+        return self._of(kept), self._of(held_out)
+
+    def _of(self, chosen: np.ndarray) -> "Recorded":
+        rows = np.asarray(self.sequences)[chosen]
+        longest = int((rows != PAD).sum(axis=1).max())
+        return dataclasses.replace(self, sequences=rows[:, : max(1, longest)])
 
     @classmethod
     def examples(cls) -> "tuple[Recorded, ...]":

@@ -89,6 +89,11 @@ SPECS = {
     "Expectations(COINS, 2).best_prompt(COINS.bayes(), 10**8)": "Expected at most 5,000,000 prompt",
     "KnownTree(3)": "Expected a tuple of tuples of whole numbers as KnownTree.suffixes; got 3.",
     "KnownTree((1, 2))": "Expected a tuple of tuples of whole numbers as KnownTree.suffixes; got (",
+    "Recorded(np.ones((9, 50)))": "Expected text as Recorded.path; got an array of shape (9, 50), "
+    "float64. For data in memory write Recorded(sequences=...).",
+    "Recorded(['01'] * 99)": "Expected text as Recorded.path; got ['01', '01', '01', '01',",
+    "Recorded(sequences=[[1, 2]], alphabet=range(2))": "Expected tokens from 0 to 1 (and -1 past "
+    "the end); got 1 to 2. If yours count from 1, subtract 1; else give the whole alphabet.",
     "Recorded(sequences=3)": "Expected sequences, a row of whole numbers each; got 3.",
     "px.FitSettings(learning_rate=np.zeros((0, 2)))": "Expected learning_rate above zero or None",
     "px.FitSettings(learning_rate=True)": "Expected a number or a tuple of numbers or None as FitS",

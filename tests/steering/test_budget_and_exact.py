@@ -106,7 +106,10 @@ def test_a_budget_in_evaluations_where_losses_are_exact():
         ({"budget": 43}, "Expected a budget of at least 44, which the first step reads; got 43"),
         ({"length": 20, "target": MarkovChain()}, "Expected at most 65,536 sequences"),
         ({"length": 20_000, "target": MarkovChain()}, r"at length 20000 make 10\^6,021"),
-        ({"target": px.tasks.Recorded(sequences=np.ones((2, 20), int))}, "with an exact predictor"),
+        (
+            {"target": px.tasks.Recorded(sequences=np.zeros((2, 20), int))},
+            "with an exact predictor",
+        ),
         ({"search": HardPrompt(length=2)}, "can read any sequences with exact; got HardPrompt"),
     ],
 )

@@ -72,11 +72,13 @@ BAD = {
     ),
     "fractions": (
         lambda: Recorded(sequences=((0.5, 1.5), (1.0,))),
-        "Expected whole numbers, one row for each sequence; got shape (2,), float64 in row 0.",
+        "Expected whole numbers, one row for each sequence; got shape (2,), float64 in row 0. "
+        "Write the class of each number in its place, from 0 on, and -1 past the end.",
     ),
     "one row": (
         lambda: Recorded(sequences=(0, 1, 1)),
-        "Expected whole numbers, one row for each sequence; got shape (), int64 in row 0.",
+        "Expected whole numbers, one row for each sequence; got shape (), int64 in row 0. Write "
+        "a single sequence as [sequence].",
     ),
     "rows of letters": (
         lambda: Recorded(sequences=["aba", "bab"]),
@@ -84,8 +86,27 @@ BAD = {
         'symbols: [["ab".index(symbol) for symbol in row] for row in sequences].',
     ),
     "fractions in an array": (
-        lambda: Recorded(sequences=np.array([[0.5, 1.5]])),
-        "Expected whole numbers of shape [sequence, time]; got shape (1, 2), float64.",
+        lambda: Recorded(sequences=np.array([[0.0, 1.0]])),
+        "Expected whole numbers of shape [sequence, time]; got shape (1, 2), float64. Make whole "
+        "numbers of them, such as by astype(int).",
+    ),
+    "counts from 1": (
+        lambda: Recorded(sequences=np.array([[1, 2], [2, -1]])),
+        "Expected every symbol from 0 to the largest, 2, to occur, since nobody named them; 0 "
+        "never occurs. If yours count from 1, subtract 1 from every token; or name the alphabet: "
+        "alphabet=range(3).",
+    ),
+    "a gap": (
+        lambda: Recorded(sequences=((0, 4), (2, 0, 2))),
+        "Expected every symbol from 0 to the largest, 4, to occur, since nobody named them; 1, 3 "
+        "never occur. Number those that occur from 0 on, without gaps; or name the alphabet: "
+        "alphabet=range(5).",
+    ),
+    "padded by 0": (
+        lambda: Recorded(sequences=np.array([[1, 2, 1, 0], [2, 1, 0, 0]] * 5)),
+        "Expected symbols whose meaning is clear; 0 comes at ends of rows alone, as padding does. "
+        "Subtract 1, so that it becomes -1 and symbols count from 0; or name the alphabet: "
+        "alphabet=range(3).",
     ),
     "outside the alphabet": (
         lambda: Recorded(sequences=((0, 1, 2),), alphabet=("a", "b")),
@@ -114,12 +135,19 @@ def test_a_task_without_oracle_says_so():
 
 def test_recorded_from_an_array_and_from_ragged_rows():
     array = np.array([[0, 1, 1], [1, 0, -1]])
-    for given in (array, jnp.asarray(array), [[0, 1, 1], [1, 0]], ((0, 1, 1), (1, 0))):
+    rows = ((0, 1, 1), (1, 0))
+    for given in (array, jnp.asarray(array), [[0, 1, 1], [1, 0]], rows):
         task = Recorded(sequences=given)
         np.testing.assert_array_equal(task.sequences, array)
         assert task.symbols == 2 and task.alphabet == ("0", "1")
     assert Recorded(sequences=((0, 0),)).symbols == 2
     assert Recorded(sequences=((0, 1),), alphabet=("a", "b", "c")).symbols == 3
+    whole = Recorded(sequences=((0, 2, 0), (2,), (0,)), alphabet=("0", "1", "2"))
+    kept, held_out = whole.split(0.3)
+    assert kept.alphabet == held_out.alphabet == ("0", "1", "2") and whole.symbol_names == ()
+    assert [len(kept.sequences), len(held_out.sequences)] == [2, 1]
+    parts = [[t for t in row if t >= 0] for part in (kept, held_out) for row in part.sequences]
+    assert sorted(parts) == [[0], [0, 2, 0], [2]]
 
 
 def test_recorded_steps_past_the_end_are_not_scored():
