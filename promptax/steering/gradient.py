@@ -90,6 +90,24 @@ class GradientTuner(Tuner):
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
         """Raise MemoryError, with the numbers, if the tuned leaves cannot fit."""
 
+    def tuned(self, steered: Predictor) -> Mask:
+        """What `where` marks, after a look that it marks something.
+
+        Raises:
+            TypeError: it marks no leaf, or looks for one where the network has nothing.
+        """
+        name, inner = type(self).__name__, below_prompts(steered)
+        network = type(inner.architecture if isinstance(inner, Network) else inner).__name__
+        wanted = f"Expected {name}.where to mark leaves to tune; in this {network} it"
+        remedy = f" Let {name}.suits raise a TypeError for networks that lack them."
+        try:
+            mask = self.where(steered)
+        except AttributeError as error:
+            raise TypeError(f"{wanted} fails: {error}.{remedy}") from error
+        if not any(jax.tree.leaves(mask)):
+            raise TypeError(f"{wanted} marks none.{remedy}")
+        return mask
+
     def check_plan(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         del target
         self.affordable(predictor, settings)
@@ -101,7 +119,7 @@ class GradientTuner(Tuner):
         return fit(
             tuning.key,
             make,
-            self.where,
+            self.tuned,
             tuning.target,
             tuning.settings,
             objective=self.objective,
@@ -113,11 +131,16 @@ class GradientTuner(Tuner):
         )
 
 
+def below_prompts(predictor: Any) -> Any:
+    """The predictor inside all wrappers, such as prompts."""
+    while isinstance(predictor, Wrapper):
+        predictor = predictor.predictor
+    return predictor
+
+
 def network_of(predictor: Predictor, who: Spec) -> Network:
     """The network inside a predictor, below any prompts it reads."""
-    inner = predictor
-    while isinstance(inner, Wrapper):
-        inner = inner.predictor
+    inner = below_prompts(predictor)
     if not isinstance(inner, Network):
         raise TypeError(
             f"Expected a neural network, whose leaves {type(who).__name__} tunes; got "
@@ -129,19 +152,16 @@ def network_of(predictor: Predictor, who: Spec) -> Network:
 def is_language_model(predictor: Predictor) -> bool:
     """Whether a network below any prompts reads 1,000 symbols or more. Learning rates and starts
     that nobody chose are then others: those of the main paper suit networks that it trained."""
-    inner = predictor
-    while isinstance(inner, Wrapper):
-        inner = inner.predictor
+    inner = below_prompts(predictor)
     return isinstance(inner, Network) and (inner.outcome.alphabet or 0) >= MANY_SYMBOLS
 
 
 def mark(predictor: Predictor, select: Any) -> Mask:
-    """A tree of booleans over the predictor: true at the float arrays below select(network)."""
+    """A tree of booleans over the predictor: true at the float arrays below select(network). What
+    is None there has no leaf to mark."""
 
-    def leaves(tree: Any) -> Any:
-        while isinstance(tree, Wrapper):
-            tree = tree.predictor
-        return select(tree)
+    def leaves(tree: Any) -> list[Any]:
+        return jax.tree.leaves(select(below_prompts(tree)))
 
     nothing = jax.tree.map(lambda _: False, predictor)
     chosen = jax.tree.map(eqx.is_inexact_array, leaves(predictor))
@@ -233,7 +253,7 @@ class WeightTuner(GradientTuner):
 
     def affordable(self, predictor: Predictor, settings: FitSettings) -> None:
         steered = self.steer(jax.random.key(0), predictor)
-        leaves = jax.tree.leaves(eqx.filter(steered, self.where(steered)))
+        leaves = jax.tree.leaves(eqx.filter(steered, self.tuned(steered)))
         needed = 16 * settings.repetitions * sum(leaf.size for leaf in leaves)
         free = platforms.free_bytes()
         if free is not None and needed > free:

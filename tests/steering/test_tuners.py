@@ -25,6 +25,7 @@ from promptax.steering import (
     SimplexPrompt,
     SoftPrompt,
 )
+from promptax.steering.gradient import mark
 from promptax.steering.weights.low_rank import LowRankDense
 from promptax.tasks import Categorical, DirichletCategorical
 from promptax.tasks.base import sample_batch
@@ -47,6 +48,19 @@ def test_copies_of_the_weights_larger_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr(platforms, "free_bytes", lambda: 10_000)
     with pytest.raises(MemoryError, match=r"3 repetitions need up to .* Use fewer repetitions, or"):
         FullWeights().tune(KEY, base("LSTM", 2), Categorical(), SHORT)
+
+
+@pytest.mark.parametrize(
+    ("select", "told"),
+    [
+        (lambda network: None, "marks none."),
+        (lambda network: network.head.bias, "fails: .*'head'."),
+    ],
+)
+def test_leaves_that_are_nowhere_are_told_with_the_tuner(select, told, monkeypatch):
+    monkeypatch.setattr(FullWeights, "where", lambda self, steered: mark(steered, select))
+    with pytest.raises(TypeError, match=f"FullWeights.where .* in this LSTM it {told} Let FullWe"):
+        FullWeights().tune(KEY, base("LSTM", 2), COIN, SHORT)
 
 
 @pytest.mark.parametrize(
