@@ -11,12 +11,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from promptax import files, specs
 from promptax.cli.printing import note
-from promptax.specs import check
-from promptax.tasks import Task
+from promptax.tasks import Recorded, Task
+from promptax.tasks.recorded import PAD
+from promptax.tasks.symbol_files import translation
 
 MOST_SHOWN = 1000  # letters of an alphabet in a message
+MOST_UNKNOWN = 10  # symbols in a message that a run does not know
 MOST_BASES = 20  # of a run that tuned what another one tuned, and so on
 
 
@@ -31,13 +35,19 @@ def check_names(paths: Iterable[str], **tasks: Task | None) -> None:
     # of tasks nobody knows which one is odd, where no run says it
     named = [run for run in runs if run[1]] or [one for one in whose if one[1]]
     for flag, task in tasks.items():
-        path = getattr(task, "path", "") or f"--{flag}"
+        path, theirs = getattr(task, "path", "") or f"--{flag}", _names_of(task)
         for what, names in named:
-            check(
-                _names_of(task) in ((), names),
+            if theirs in ((), names):
+                continue
+            way = (
+                f"If the same are meant, give --{flag}.alphabet {_listed(names)}; if others stand "
+                "in their place, replace them in the file."
+            )
+            if unknown := sorted(_occurring(task, theirs) - set(names)):
+                way = _way_to(path, flag, _occurring(task, theirs), names, unknown)
+            raise ValueError(
                 f"Expected symbols of the same names; {what} {_listed(names)}; {path} has "
-                f"{_listed(_names_of(task))}. If the same are meant, give --{flag}.alphabet "
-                f"{_listed(names)}; if others stand in their place, replace them in the file.",
+                f"{_listed(theirs)}. {way}"
             )
 
 
@@ -46,6 +56,28 @@ def tell_order(prior: Task | None, target: Task) -> None:
     if prior is not None and target.symbol_names and not prior.symbol_names:
         order = _listed(target.symbol_names)
         note(f"--prior: its symbols are those of the target, in the order {order}")
+
+
+def _way_to(
+    path: str, flag: str, found: set[str], names: tuple[str, ...], unknown: list[str]
+) -> str:
+    """What to do about symbols that no alphabet makes those of a run: it names, and translates
+    nothing."""
+    translated = translation(path, found, names)
+    if translated:
+        begin = f"{translated[0].upper()}{translated[1:]}"
+        return f"{begin}; --{flag}.alphabet names symbols, it does not translate them."
+    return (
+        f"{_listed(tuple(unknown[:MOST_UNKNOWN]))} cannot be read over that alphabet, whatever "
+        f"--{flag}.alphabet names: replace them in the file, or train over all of them."
+    )
+
+
+def _occurring(task: Any, names: tuple[str, ...]) -> set[str]:
+    """Of the names of a task's symbols those that occur, where it holds its sequences."""
+    if not isinstance(task, Recorded):
+        return set(names)
+    return {names[token] for token in np.unique(np.asarray(task.sequences)) if token != PAD}
 
 
 def _listed(names: tuple[str, ...]) -> str:

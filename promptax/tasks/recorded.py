@@ -235,7 +235,7 @@ class Recorded(Task):
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
-            separator, rows = symbol_files.read(self.path)
+            separator, rows = symbol_files.read(self.path, self.alphabet)
             self.alphabet = self.alphabet or symbol_files.find_alphabet(self.path, separator, rows)
             tokens = symbol_files.encode(self.path, rows, self.alphabet)
             self.sequences = as_rows(tokens, self.path)
@@ -276,7 +276,7 @@ class Recorded(Task):
         if self.path == "":
             return read
         try:
-            separator = symbol_files.read(self.path)[0]
+            separator = symbol_files.read(self.path, self.alphabet)[0]
         except (OSError, ValueError):  # the file has gone or changed, the sequences have not
             return read
         return f"{read}, separated by {symbol_files.SEPARATORS[separator]}"

@@ -5,7 +5,8 @@ table, real numbers, padding) is refused by its line, unless the alphabet is nam
 each is a symbol.
 """
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -19,8 +20,10 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces", "":
 Rows = dict[int, list[str]]  # the symbols of each line with text, by its number in the file
 
 
-def read(path: str) -> tuple[str, Rows]:
+def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
     """What separates the symbols of a file, and its rows. One answer holds for all of its lines.
+
+    `alphabet`: its symbols, if somebody named them; a file that has no others is not doubted.
 
     Raises:
         StoreError: a line does not fit; the message has its number.
@@ -28,47 +31,58 @@ def read(path: str) -> tuple[str, Rows]:
     text = files.read_text(path, taken_by="Recorded(sequences={})")
     lines = {n: line.strip(" ") for n, line in enumerate(text.split("\n"), 1) if line.strip()}
     check(len(lines) > 0, f"Expected one sequence a line; {path} has no line with text.")
-    separator = _separator(path, lines)
-    rows = {number: _symbols(path, number, line, separator) for number, line in lines.items()}
+    comments = _comments(lines)
+    separator = _separator(path, lines, doubted=comments == "")
+    rows = {number: _cells(line, separator) for number, line in lines.items()}
+    if not {symbol for row in rows.values() for symbol in row} <= set(alphabet):
+        odd = comments or _odd_lines(lines, rows, separator)
+        named = "add its symbols to" if alphabet else "if each is a symbol, name"
+        expect(odd == "", f"Expected sequences alone in {path}; {odd}; or {named} the alphabet.")
+    for number, row in rows.items():
+        _expect_bare(path, number, row, separator)
     return separator, rows
 
 
-def _separator(path: str, lines: dict[int, str]) -> str:
+def _separator(path: str, lines: dict[int, str], doubted: bool) -> str:
     """The one separator of all lines; "" if symbols are single characters."""
     numbers = {
-        mark: next((number for number, line in lines.items() if mark in line), None)
+        mark: [number for number, line in lines.items() if mark in line]
         for mark in SEPARATORS
         if mark
     }
-    there = [mark for mark, number in numbers.items() if number is not None]
+    there = [mark for mark in numbers if numbers[mark]]
     strong = [mark for mark in there if mark in ",;"]
+    single = next((numbers[mark][0] for mark in strong if len(numbers[mark]) == 1), None)
+    delete = f", or delete line {single} if it is a header or a comment" if single else ""
     expect(
-        len(strong) <= 1,
+        len(strong) <= 1 or not doubted,
         f"Expected one separator in all of {path}; got "
-        + " and ".join(f"{SEPARATORS[mark]} (line {numbers[mark]})" for mark in strong)
-        + ". Write all lines in one way.",
+        + " and ".join(f"{SEPARATORS[mark]} (line {numbers[mark][0]})" for mark in strong)
+        + f". Write all lines in one way{delete * (len(lines) > 1)}.",
     )
     return (strong or there[::-1] or [""])[0]  # spaces, where there are tabs and spaces
 
 
-def _symbols(path: str, number: int, line: str, separator: str) -> list[str]:
-    """The symbols of a line."""
+def _cells(line: str, separator: str) -> list[str]:
+    """What may be the symbols of a line."""
     if separator == "":
-        cells = list(line)
-    elif separator == " ":
-        cells = line.split()
-    else:
-        cells = [cell.strip() for cell in line.split(separator)]
+        return list(line)
+    if separator == " ":
+        return line.split()
+    return [cell.strip() for cell in line.split(separator)]
+
+
+def _expect_bare(path: str, number: int, cells: list[str], separator: str) -> None:
+    """Complain unless the symbols of a line are symbols."""
     bad = {cell for cell in set(cells) if not _is_bare(cell, separator)}
     if bad:
         place = next(place for place, cell in enumerate(cells) if cell in bad)
         words = repr(cells[place][:40]) if cells[place] else "an empty one"
         raise StoreError(
             f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of {path} "
-            f"has {words} at place {place + 1}. Correct the line, or write symbols without spaces, "
-            "quotes and brackets."
+            f"has {words} at place {place + 1}. Correct the line, delete it if it is a header or a "
+            "comment, or write symbols without spaces, quotes and brackets."
         )
-    return cells
 
 
 def _is_bare(cell: str, separator: str) -> bool:
@@ -93,14 +107,14 @@ MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # 
 def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
     """The symbols that were found, sorted; where they may mean something else, nobody guesses."""
     distinct = {symbol for row in rows.values() for symbol in row}
-    numbers = all(symbol.isdecimal() and _is_number(symbol) for symbol in distinct)
-    symbols = sorted(distinct, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)
+    symbols = _sorted(distinct)
     measurements = _measurements(symbols, rows)  # first: line 1 of such a file is like all others
-    header = "" if measurements else _header(rows)
+    odd, header = ([], "") if measurements else _header(rows)
     expect(
         header == "",
-        f"Expected sequences; line {min(rows)} of {path} {header}. If it is a header, delete it; "
-        f"else name the alphabet: {_naming(symbols)}.",
+        f"Expected sequences; {_lines(odd)} of {path} {header}. If {_it(odd)} a header or a "
+        f"comment, delete {'it' if len(odd) == 1 else 'them'}; else name the alphabet: "
+        f"{_naming(symbols)}.",
     )
     doubt = measurements or _doubt(distinct, rows)
     doubt = doubt or (_table(rows) if separator else _between(distinct, rows))
@@ -133,23 +147,90 @@ def _shorten(symbols: list[str], words: Callable[[str], str] = str) -> str:
 # --- what may be no sequence of symbols ------------------------------------------------------
 
 
-def _header(rows: Rows) -> str:
-    """What makes line 1 look like names of columns, in words; "" if nothing does."""
+def _lines(numbers: list[int]) -> str:
+    """Lines by their numbers, in words."""
+    first = ", ".join(map(str, numbers[:3])) + ", ..." * (len(numbers) > 3)
+    return f"line{'s' * (len(numbers) > 1)} {first}"
+
+
+def _it(numbers: list[int]) -> str:
+    return "it is" if len(numbers) == 1 else "each is"
+
+
+COMMENTS = ("#", "%", "//")  # how lines begin that nobody means as sequences
+NAMES = (">", "@")  # and those of FASTA and FASTQ files
+
+
+def _comments(lines: dict[int, str]) -> str:
+    """Lines, not all, that begin with a sign which no other line has, in words; "" without them."""
+    for sign in (*COMMENTS, *NAMES):
+        marked = [number for number, line in lines.items() if line.startswith(sign)]
+        others = [line for number, line in lines.items() if number not in set(marked)]
+        if not marked or not others or any(sign in line for line in others):
+            continue
+        if sign in NAMES:
+            return (
+                f"lines that begin with > or @, such as line {marked[0]}, name sequences in FASTA "
+                "and FASTQ files. Delete them"
+            )
+        begins = f"begin{'s' * (len(marked) == 1)} with {sign!r}, as comments do"
+        return f"{_lines(marked)} {begins}. Delete {'it' if len(marked) == 1 else 'them'}"
+    return ""
+
+
+def _odd_lines(lines: dict[int, str], rows: Rows, separator: str) -> str:
+    """Few lines that have separators where others have none, or the other way round, and symbols
+    that no other line has, in words; "" if there are none."""
+    single = {number: row[0] for number, row in rows.items() if len(row) == 1}
+    several = [number for number in rows if number not in single]
+    among = {symbol for number in several for symbol in rows[number]}
+    if separator == "" or not single or not several:
+        return ""
+    what, longest = SEPARATORS[separator], max(map(len, among))
+    joined = [n for n, cell in single.items() if len(cell) > 2 * longest and set(cell) <= among]
+    if joined and len(several) > len(single):
+        shown = single[joined[0]][:40]
+        return f"{_lines(joined)} has no {what} ({shown!r}) where others have. Write them"
+    apart = [number for number, cell in single.items() if cell not in among]
+    if len(several) > len(single) or 2 * len(apart) <= len(single):
+        return ""
+    has = "has" if len(several) == 1 else "have"
+    return (
+        f"only {_lines(several)} {has} {what} ({lines[several[0]][:40]!r}). If {_it(several)} a "
+        f"header or a comment, delete {'it' if len(several) == 1 else 'them'}"
+    )
+
+
+def _header(rows: Rows) -> tuple[list[int], str]:
+    """Lines that look like names of columns or remarks, and what makes them do so, in words; ""
+    if nothing does."""
+    kinds = {number: {_kind(symbol) for symbol in row} for number, row in rows.items()}
+    odd = [number for number, kind in kinds.items() if kind == {"word"}]
+    number_lines = [number for number, kind in kinds.items() if kind == {"number"}]
+    is_first = odd == [min(rows)]
+    few = LEAST_TABLE * len(odd) <= len(number_lines) or (len(odd) == 1 and len(rows) > 2)
+    if odd and len(odd) + len(number_lines) == len(rows) > 1 and (is_first or few):
+        has = "has" if len(odd) == 1 else "have"
+        return odd, f"{has} words ({_shorten(rows[odd[0]])}), and all others have numbers"
     first, *others = rows.values()
     elsewhere = {symbol for row in others for symbol in row}
-    are_numbers = all(map(_is_number, elsewhere)) and len(others) > 0
-    if are_numbers and not any(map(_is_number, first)):
-        return f"has words ({_shorten(first)}), and all others have numbers"
     only = [symbol for symbol in dict.fromkeys(first) if symbol not in elsewhere]
     if len(others) < 2 or not only:  # two lines that differ may well be two sequences
-        return ""
+        return [], ""
     counts = len(first) > 2 and only[-1] == first[-1] and _counts(first)
     if counts:
-        return f"counts its columns ({_shorten(first)}, {first[-1]})"
+        return [min(rows)], f"counts its columns ({_shorten(first)}, {first[-1]})"
     # a constant sequence may share nothing with others, names of columns are mostly different
     are_names = only == list(dict.fromkeys(first)) and 2 * len(only) > len(first)
     noun = "1 symbol that occurs" if len(only) == 1 else f"{len(only)} symbols that occur"
-    return f"has {noun} nowhere else ({_shorten(only)})" if are_names else ""
+    return [min(rows)], f"has {noun} nowhere else ({_shorten(only)})" if are_names else ""
+
+
+def _kind(symbol: str) -> str:
+    """Whether it is a number, a word, or what may stand for a number that is missing."""
+    if symbol.lower() in MISSING:
+        return "missing"
+    return "number" if _is_number(symbol) else "word"
 
 
 def _counts(symbols: Sequence[str]) -> bool:
@@ -201,10 +282,6 @@ def _measurements(symbols: list[str], rows: Rows) -> str:
 
 def _doubt(symbols: set[str], rows: Rows) -> str:
     """What may be no symbol of its own, in words; "" if there is nothing."""
-    named = [row[:1] == [sign] for sign in ">@" for row in rows.values()]
-    inside = {symbol for row in rows.values() for symbol in row[1:]}
-    if any(named) and not inside & {">", "@"}:
-        return "lines that begin with > or @ name sequences in FASTA and FASTQ files. Delete them"
     numbers = {symbol: float(symbol) for symbol in symbols if _is_number(symbol)}
     by_number: dict[float, list[str]] = {}
     for symbol, number in sorted(numbers.items()):
@@ -212,6 +289,13 @@ def _doubt(symbols: set[str], rows: Rows) -> str:
     for alike in by_number.values():
         if len(alike) > 1:
             return f"{alike} are the same number. Write it in one way"
+    wholes = [int(number) for number in by_number if number.is_integer()]
+    if len(wholes) == len(symbols) and any("." in s or "e" in s.lower() for s in symbols):
+        written, better = " ".join(sorted(symbols)[:2]), " ".join(map(str, wholes[:2]))
+        return (
+            f"its numbers are whole, and written as {written}. Write {better}, such as by "
+            "np.savetxt(..., fmt='%d')"
+        )
     missing = [symbol for symbol in sorted(symbols) if symbol.lower() in MISSING]
     others = symbols - set(missing)
     if missing and others and all(map(_is_number, others)):
@@ -245,11 +329,53 @@ def _between(symbols: set[str], rows: Rows) -> str:
 def encode(path: str, rows: Rows, alphabet: tuple[str, ...]) -> list[list[int]]:
     """The place of every symbol in the alphabet; a symbol that is not in it is refused."""
     index = {symbol: token for token, symbol in enumerate(alphabet)}
-    for number, row in rows.items():
-        unknown = next((symbol for symbol in row if symbol not in index), None)
-        check(
-            unknown is None,
-            f"Expected symbols from {alphabet}; line {number} of {path} has {unknown!r}. Add it "
-            "to the alphabet or correct the line.",
+    if bad := [number for number, row in rows.items() if not index.keys() >= set(row)]:
+        unknown = next(symbol for symbol in rows[bad[0]] if symbol not in index)
+        found = {symbol for row in rows.values() for symbol in row}
+        way = "Add it to the alphabet or correct the line."
+        if translated := translation(path, found, alphabet):
+            way = (
+                "Correct the line, or add it to the alphabet, which names symbols and does not "
+                f"translate them: {translated}."
+            )
+        elif bad in ([min(rows)], [max(rows)]) and len(rows) > 1:
+            way = (
+                "Add it to the alphabet, correct the line, or delete it if it is a header or a "
+                "comment."
+            )
+        names = ", ".join(map(repr, alphabet[:MOST_SHOWN])) + ", ..." * (len(alphabet) > MOST_SHOWN)
+        raise ValueError(
+            f"Expected symbols from ({names}); {_lines(bad[:1])} of {path} has {unknown!r}. {way}"
         )
     return [[index[symbol] for symbol in row] for row in rows.values()]
+
+
+MOST_SHOWN = 20  # symbols of an alphabet in a message
+
+
+def translation(path: str, found: Iterable[str], alphabet: tuple[str, ...]) -> str:
+    """How a file is rewritten in which other symbols stand for those of an alphabet, in words.
+
+    The order of symbols says which stands for which, of whole numbers that count from elsewhere
+    also their distance; "" if neither does.
+    """
+    ours, theirs = _sorted(set(found)), _sorted(set(alphabet))
+    if all(symbol.isdecimal() and _is_number(symbol) for symbol in (*ours, *theirs)):
+        distance = int(ours[0]) - int(theirs[0])
+        moved = [str(int(symbol) - distance) for symbol in ours]
+        theirs = moved if set(moved) <= set(theirs) else theirs
+    if len(ours) != len(theirs) or ours == theirs:
+        return ""
+    pairs = [f"{ours[0]} stands for {theirs[0]}"]
+    pairs += [f"{one} for {other}" for one, other in zip(ours[1:3], theirs[1:3], strict=True)]
+    pairs += ["and so on"] * (len(ours) > 3)
+    words = ", ".join(pairs) if len(pairs) > 2 else " and ".join(pairs)
+    is_plain = all(len(symbol) == 1 and symbol.isalnum() for symbol in (*ours, *theirs))
+    command = f" (tr {''.join(ours)} {''.join(theirs)} < {shlex.quote(path)})" if is_plain else ""
+    return f"if {words}, rewrite the file{command}"
+
+
+def _sorted(symbols: set[str]) -> list[str]:
+    """Symbols in their order: that of numbers if all are whole ones."""
+    numbers = all(symbol.isdecimal() and _is_number(symbol) for symbol in symbols)
+    return sorted(symbols, key=(lambda symbol: (int(symbol), symbol)) if numbers else None)

@@ -1,12 +1,14 @@
 """What commands say where a run and a target call their symbols by other names."""
 
 import json
+import re
 
 import pytest
 from support.command_line import _keep_compilation_settings, complaint, run  # noqa: F401
 
 import promptax as px
 from promptax import specs
+from promptax.cli.alphabets import check_names
 from promptax.experiments import run_folder
 from promptax.tasks import Categorical, DirichletCategorical, Recorded
 
@@ -36,10 +38,19 @@ def test_names_of_symbols_must_match(base, tmp_path, capsys):
     ):
         text = complaint(capsys, *arguments, *target, tmp_path / "xy.txt")
         assert f"{path} was trained over a b; {tmp_path / 'xy.txt'} has x y." in text
-        assert "give --target.alphabet a b;" in text
+        assert f"If x stands for a and y for b, rewrite the file (tr xy ab < {tmp_path}" in text
     named = [*target, tmp_path / "xy.txt", "--target.alphabet", "a", "b"]
-    assert "line 1" in complaint(capsys, "evaluate", base, *named)
-    (tmp_path / "xy.txt").write_text("bab\n")
+    assert "does not translate them: if x stands" in complaint(capsys, "evaluate", base, *named)
+    for text, alphabet, message in (
+        ("xyy\nyx\n", ("a", "b", "x", "y"), "If x stands for a and y for b, rewrite"),
+        ("bbc\nba\n", (), "c cannot be read over that alphabet, whatever --target.alphabet"),
+        ("bb\nbbc\n", (), "If b stands for a and c for b, rewrite"),
+        ("bab\n", ("a", "b", "c"), "give --target.alphabet a b;"),
+    ):
+        (tmp_path / "xy.txt").write_text(text)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            task = Recorded(path=str(tmp_path / "xy.txt"), alphabet=alphabet)
+            check_names([str(base)], target=task)
     read = specs.to_json(Recorded(path=str(tmp_path / "xy.txt")))
     beside = ["--target", json.dumps(read), "--target.alphabet", "b", "a"]
     assert "Expected alphabet inside the JSON" in complaint(capsys, "evaluate", base, *beside)

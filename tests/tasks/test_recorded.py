@@ -208,7 +208,14 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
             "ab\n\nabx\n",
             ("a", "b"),
             "Expected symbols from ('a', 'b'); line 3 of {path} has 'x'. Add "
-            "it to the alphabet or correct the line.",
+            "it to the alphabet, correct the line, or delete it if it is a header or a comment.",
+        ),
+        (
+            "121\n21\n",
+            ("0", "1"),
+            "Expected symbols from ('0', '1'); line 1 of {path} has '2'. Correct the line, or add "
+            "it to the alphabet, which names symbols and does not translate them: if 1 stands for "
+            "0 and 2 for 1, rewrite the file (tr 12 01 < {path}).",
         ),
         ("\n \n", (), "Expected one sequence a line; {path} has no line with text."),
         ("", (), "Expected one sequence a line; {path} has no line with text."),
@@ -222,10 +229,11 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
             "t0,t1,t2\na,b,a\nb,b,b\n",
             (),
             "Expected sequences; line 1 of {path} has 3 symbols that occur nowhere else (t0, t1, "
-            "...). If it is a header, delete it; else name the alphabet: alphabet=('a', 'b', ...).",
+            "...). If it is a header or a comment, delete it; else name the alphabet: "
+            "alphabet=('a', 'b', ...).",
         ),
     ],
-    ids=["unknown symbol", "blank lines", "empty", "one symbol", "header"],
+    ids=["unknown symbol", "other symbols", "blank lines", "empty", "one symbol", "header"],
 )
 def test_a_bad_file_is_refused_with_the_way_out(tmp_path, text, alphabet, message):
     path = tmp_path / "sequences.txt"
@@ -292,11 +300,19 @@ REFUSED = {
     "spaces within": (b"0,1\n0 1,1\n", "line 2 .* has '0 1' at place 1"),
     "quotes": (b'"0","1"\n', "bare symbols.* line 1"),
     "JSON": (b"[0, 1, 1]\n[1, 0]\n", r"line 1 .* has '\[0' at place 1"),
-    "a header": (b"x,y,z\n0,1,1\n", "line 1 .* header, delete it"),
+    "a header": (b"x,y,z\n0,1,1\n", "line 1 .* header or a comment, delete it"),
     "a header over words": (b"t0,t1,t2\na,b,a\nb,b,b\n", "line 1 .* has 3 symbols that .* delete"),
     "a header of one word": (b"sequence\nACGT\nGGAT\n", "line 1 .* has 6 symbols that"),
     "a header of one column": (b"x\na\nb\na\n", "line 1 .* has 1 symbol that occurs nowhere else"),
-    "a comment": (b"# made by me\na b a\nb b b\n", "line 1 .* has 4 symbols that"),
+    "a comment": (b"# made by me\na b a\nb b b\n", "line 1 begins with '#'"),
+    "comments": (b"# made\n# by me\n0 1 0\n1 1 0\n", "lines 1, 2 begin with '#'"),
+    "a header with a space": (b"my coin flips\n011\n10\n", r"only line 1 has spaces \('my c"),
+    "a header with commas": (b"heads, tails\n0 1 1\n1 0\n", "only line 1 has commas"),
+    "two lines of a header": (b"my coins\nof 2024\n01\n10\n", "only lines 1, 2 have spaces"),
+    "a last line": (b"011\n10\nend of file\n", "only line 3 has spaces"),
+    "a word at the end": (b"011\n10\nend\n", r"line 3 .* has words \(e, n, \.\.\.\)"),
+    "spaces were forgotten": (b"0 1 1\n1 0 1\n011\n", r"line 3 has no spaces \('011'\)"),
+    "whole numbers with dots": (b"1.0 0.0\n1.0 1.0\n", r"are whole, and written as 0.0 1.0"),
     "numbered columns": (b"0,1,2,3\n0,1,0,1\n2,2,1,0\n", r"line 1 .* counts .*\(0, 1, ..., 3\)"),
     "a long table": (b"id,time,symbol\n0,0,a\n0,1,b\n", "line 1 .* delete it"),
     "a long table without a header": (
@@ -315,8 +331,8 @@ REFUSED = {
         r"its 32 entries are 32 different ones \(5, 6, \.\.\.\)",
     ),
     "control characters": (b"0,1\n0,\x1b[1m1\n", "line 2"),
-    "a header over digits": (b"abc\n011\n10\n", "line 1 .* header, delete it"),
-    "a header over a column": (b"x\n0\n1\n", "line 1 .* header, delete it"),
+    "a header over digits": (b"abc\n011\n10\n", "line 1 .* header or a comment, delete it"),
+    "a header over a column": (b"x\n0\n1\n", "line 1 .* header or a comment, delete it"),
     "a number in two ways": (b"1,0\n01,0\n", r"\['01', '1'\] are the same number"),
     "whole and not": (b"1.0 0\n1 0\n", r"\['1', '1.0'\] are the same number"),
     "digits of two scripts": ("1０\n１0\n".encode(), "are the same number"),
