@@ -132,11 +132,13 @@ def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
 
 
 def _naming(symbols: list[str]) -> str:
-    """How an alphabet is named that has these symbols, of one also another one."""
+    """How an alphabet is named that has these symbols, of one also another one; in Python and on
+    the command line."""
     if len(symbols) == 1:
         others = "01" if symbols[0].isdecimal() else "ab"
         symbols = [*symbols, next(symbol for symbol in others if symbol != symbols[0])]
-    return f"alphabet=({_shorten(symbols, repr)})"
+    flag = _shorten(symbols, shlex.quote).replace(", ", " ")
+    return f"as a flag --target.alphabet {flag}, in Python alphabet=({_shorten(symbols, repr)})"
 
 
 def _shorten(symbols: list[str], words: Callable[[str], str] = str) -> str:

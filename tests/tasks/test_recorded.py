@@ -223,14 +223,14 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
             "aaa\n",
             (),
             "Expected at least 2 different symbols; {path} has only ['a']. Name the "
-            "whole alphabet: alphabet=('a', 'b').",
+            "whole alphabet: as a flag --target.alphabet a b, in Python alphabet=('a', 'b').",
         ),
         (
             "t0,t1,t2\na,b,a\nb,b,b\n",
             (),
             "Expected sequences; line 1 of {path} has 3 symbols that occur nowhere else (t0, t1, "
-            "...). If it is a header or a comment, delete it; else name the alphabet: "
-            "alphabet=('a', 'b', ...).",
+            "...). If it is a header or a comment, delete it; else name the alphabet: as a flag "
+            "--target.alphabet a b ..., in Python alphabet=('a', 'b', ...).",
         ),
     ],
     ids=["unknown symbol", "other symbols", "blank lines", "empty", "one symbol", "header"],
