@@ -104,7 +104,7 @@ def test_what_nobody_chose_suits_the_predictor():
     """The main paper's numbers on networks like its own; others on an alphabet of a language."""
     small, large = base("LSTM", 2), base("Transformer", 1_000)
     chosen = {SoftPrompt(): 2e-2, KeyValuePrompt(): 2e-2, LowRank(): 2e-3, FullWeights(): 2e-4}
-    chosen[PromptMixture(SoftPrompt())] = 2e-2
+    chosen |= {PromptMixture(SoftPrompt()): 2e-2, RealPrompt(): 1e-3, SimplexPrompt(): 3.0}
     for tuner, rate in chosen.items():
         assert (tuner.rate_on(small), tuner.rate_on(large)) == (5e-3, rate)
         assert tuner.rate_on(condition(large, jnp.array([3]))) == rate

@@ -1,6 +1,6 @@
 """A prompt of real vectors in the place of one-hot tokens, or of an outcome's rows."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Array, Key
 
@@ -16,12 +16,15 @@ class RealPrompt(PromptTuner):
     [prompt, input] of that outcome: pseudo-data, such as points with answers that may count half.
     """
 
+    language_rate: ClassVar[float] = 1e-3
+
     length: int = 6
     """Number of rows of the prompt; 0 is no prompt."""
     initial: Literal["one_hot", "uniform", "zeros"] = "one_hot"
     """The rows at the start."""
-    learning_rate: float = 5e-3
-    """Adam's learning rate where the fit settings give none."""
+    learning_rate: float | None = None
+    """Adam's learning rate where the fit settings give none (None: 5e-3, on language models
+    1e-3)."""
 
     @classmethod
     def examples(cls) -> "tuple[RealPrompt, ...]":

@@ -21,13 +21,15 @@ class SimplexPrompt(PromptTuner):
     """
 
     needs_alphabet: ClassVar[bool] = True
+    language_rate: ClassVar[float] = 3.0  # of 49,152 symbols none counts below a value of 10
 
     length: int = 6
     """Number of rows of the prompt; 0 is no prompt."""
     initial: Literal["one_hot", "uniform", "zeros"] = "one_hot"
     """Values before the softmax at the start."""
-    learning_rate: float = 5e-3
-    """Adam's learning rate where the fit settings give none."""
+    learning_rate: float | None = None
+    """Adam's learning rate where the fit settings give none (None: 5e-3, on language models
+    3)."""
 
     @classmethod
     def examples(cls) -> "tuple[SimplexPrompt, ...]":
