@@ -4,6 +4,7 @@ This file is read before it is known whether the command needs JAX, so it brings
 """
 
 import os
+import re
 from collections.abc import Iterable
 
 PROCESS_FLAGS = ("--coordinator", "--num-processes", "--process-id")
@@ -90,8 +91,11 @@ def _remedy_for_path(name: str) -> str:
         return " Give --plugin once for each module."
     folder, file = os.path.split(name)
     module = os.path.splitext(file)[0]
-    if not all(part.isidentifier() for part in module.split(".")):
-        return ""
+    is_dotted = folder == "" and all(part.isidentifier() for part in module.split("."))
+    if not is_dotted and not module.isidentifier():
+        written = re.sub(r"\W", "_", module)
+        is_file = file == f"{module}.py" and written.isidentifier()
+        return f" Rename the file to {written}.py." if is_file else ""
     return f" Use {f'PYTHONPATH={folder} and ' if folder else ''}--plugin {module}."
 
 
