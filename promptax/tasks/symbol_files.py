@@ -159,6 +159,7 @@ def _it(numbers: list[int]) -> str:
     return "it is" if len(numbers) == 1 else "each is"
 
 
+LEAST_RULE = 3  # signs, all alike: a line such as -----
 COMMENTS = ("#", "%", "//")  # how lines begin that nobody means as sequences
 NAMES = (">", "@")  # and those of FASTA and FASTQ files
 
@@ -167,7 +168,7 @@ def _comments(lines: dict[int, str]) -> str:
     """Lines, not all, that begin with a sign which no other line has, in words; "" without them."""
     for sign in (*COMMENTS, *NAMES):
         marked = [number for number, line in lines.items() if line.startswith(sign)]
-        others = [line for number, line in lines.items() if number not in set(marked)]
+        others = [line for line in lines.values() if not line.startswith(sign)]
         if not marked or not others or any(sign in line for line in others):
             continue
         if sign in NAMES:
@@ -177,6 +178,10 @@ def _comments(lines: dict[int, str]) -> str:
             )
         begins = f"begin{'s' * (len(marked) == 1)} with {sign!r}, as comments do"
         return f"{_lines(marked)} {begins}. Delete {'it' if len(marked) == 1 else 'them'}"
+    for number, line in lines.items():
+        is_rule = len(line) >= LEAST_RULE and line == line[0] * len(line) and not line[0].isalnum()
+        if is_rule and sum(line[0] in other for other in lines.values()) == 1 < len(lines):
+            return f"line {number} is a rule ({line[:40]!r}). Delete it"
     return ""
 
 
@@ -193,13 +198,13 @@ def _odd_lines(lines: dict[int, str], rows: Rows, separator: str) -> str:
     if joined and len(several) > len(single):
         shown = single[joined[0]][:40]
         return f"{_lines(joined)} has no {what} ({shown!r}) where others have. Write them"
-    apart = [number for number, cell in single.items() if cell not in among]
-    if len(several) > len(single) or 2 * len(apart) <= len(single):
+    if len(several) > len(single) or not among.isdisjoint(single.values()):
         return ""
     has = "has" if len(several) == 1 else "have"
     return (
         f"only {_lines(several)} {has} {what} ({lines[several[0]][:40]!r}). If {_it(several)} a "
-        f"header or a comment, delete {'it' if len(several) == 1 else 'them'}"
+        f"header or a comment, delete {'it' if len(several) == 1 else 'them'}; else write "
+        f"{'it' if len(several) == 1 else 'them'} like the others"
     )
 
 
@@ -209,23 +214,33 @@ def _header(rows: Rows) -> tuple[list[int], str]:
     kinds = {number: {_kind(symbol) for symbol in row} for number, row in rows.items()}
     odd = [number for number, kind in kinds.items() if kind == {"word"}]
     number_lines = [number for number, kind in kinds.items() if kind == {"number"}]
-    is_first = odd == [min(rows)]
+    at_an_end = odd in (list(rows)[: len(odd)], list(rows)[len(number_lines) :])
     few = LEAST_TABLE * len(odd) <= len(number_lines) or (len(odd) == 1 and len(rows) > 2)
-    if odd and len(odd) + len(number_lines) == len(rows) > 1 and (is_first or few):
+    few = few or (at_an_end and len(odd) <= len(number_lines) and odd != [max(rows)])
+    if odd and len(odd) + len(number_lines) == len(rows) > 1 and few:
         has = "has" if len(odd) == 1 else "have"
         return odd, f"{has} words ({_shorten(rows[odd[0]])}), and all others have numbers"
-    first, *others = rows.values()
+    for number in (min(rows), max(rows)):
+        if names := _names(rows, number):
+            return [number], names
+    return [], ""
+
+
+def _names(rows: Rows, number: int) -> str:
+    """What makes a line look like names of columns or a remark, in words; "" if nothing does."""
+    line, others = rows[number], [row for other, row in rows.items() if other != number]
     elsewhere = {symbol for row in others for symbol in row}
-    only = [symbol for symbol in dict.fromkeys(first) if symbol not in elsewhere]
+    only = [symbol for symbol in dict.fromkeys(line) if symbol not in elsewhere]
     if len(others) < 2 or not only:  # two lines that differ may well be two sequences
-        return [], ""
-    counts = len(first) > 2 and only[-1] == first[-1] and _counts(first)
-    if counts:
-        return [min(rows)], f"counts its columns ({_shorten(first)}, {first[-1]})"
+        return ""
+    is_first = number == min(rows)
+    if is_first and len(line) > 2 and only[-1] == line[-1] and _counts(line):
+        return f"counts its columns ({_shorten(line)}, {line[-1]})"
     # a constant sequence may share nothing with others, names of columns are mostly different
-    are_names = only == list(dict.fromkeys(first)) and 2 * len(only) > len(first)
+    are_names = only == list(dict.fromkeys(line)) and 2 * len(only) > len(line)
+    are_names = are_names and (is_first or len(only) > 1)  # a rare word may be a sequence
     noun = "1 symbol that occurs" if len(only) == 1 else f"{len(only)} symbols that occur"
-    return [min(rows)], f"has {noun} nowhere else ({_shorten(only)})" if are_names else ""
+    return f"has {noun} nowhere else ({_shorten(only)})" if are_names else ""
 
 
 def _kind(symbol: str) -> str:
@@ -252,7 +267,8 @@ def _table(rows: Rows) -> str:
     if len({len(line) for line in lines}) > 1 or len(lines[0]) < 2 or len(lines) < 3:
         return ""
     first, *others = zip(*lines, strict=True)
-    if _counts(first) and not any(first[-1] in column for column in others):
+    bare = [symbol.rstrip(":.)") for symbol in first]
+    if _counts(bare) and not any(first[-1] in column for column in others):
         return "each line begins with its number. Delete that column"
     kinds = [{_is_number(symbol) for symbol in column} for column in (first, *others)]
     if len(lines) >= LEAST_TABLE and {True} in kinds and {False} in kinds:

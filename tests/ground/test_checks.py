@@ -97,7 +97,7 @@ SPECS = {
     "Recorded(sequences=3)": "Expected sequences, a row of whole numbers each; got 3.",
     "px.FitSettings(learning_rate=np.zeros((0, 2)))": "Expected learning_rate above zero or None",
     "px.FitSettings(learning_rate=True)": "Expected a number or a tuple of numbers or None as FitS",
-    "SoftPrompt(learning_rate=np.full(2, .1))": "Expected a number as SoftPrompt.learning_rate; go",
+    "SoftPrompt(learning_rate=np.full(2, .1))": "Expected a number or None as SoftPrompt.learning_",
     "SoftPrompt(learning_rate=np.array(nan))": f"Expected {HELD} as SoftPrompt.learning_rate",
     "Experiment(targets={'a': 3})": "Expected a dict from words to instances of Task as Exper",
     "px.pretrain(key, LSTM(width=2), COINS, px.FitSettings(batch=10**8, length=5))": "Expected at "

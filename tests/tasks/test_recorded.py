@@ -262,6 +262,7 @@ READ = {
     "dots at the ends": (b".A.\nA.\n", (".", "A"), "nothing"),
     "fractions": (b"0.5 1.5\n1.5 1.5\n", ("0.5", "1.5"), "spaces"),
     "blocks": (b"aabb\nccdd\ndcdc\n", ("a", "b", "c", "d"), "nothing"),
+    "single words": (b"sun\nrain\nrain fog\nsun\n", ("fog", "rain", "sun"), "spaces"),
     "two lines that share nothing": (b"a b\nc d\n", ("a", "b", "c", "d"), "spaces"),
     "lines that count on": (b"0 1 2\n1 2 3\n2 3 4\n", ("0", "1", "2", "3", "4"), "spaces"),
     "a grid": (
@@ -311,6 +312,11 @@ REFUSED = {
     "two lines of a header": (b"my coins\nof 2024\n01\n10\n", "only lines 1, 2 have spaces"),
     "a last line": (b"011\n10\nend of file\n", "only line 3 has spaces"),
     "a word at the end": (b"011\n10\nend\n", r"line 3 .* has words \(e, n, \.\.\.\)"),
+    "a last line over letters": (
+        b"A C G\nC A G\ntotal: 2\n",
+        "line 3 .* has 2 symbols that occur no",
+    ),
+    "a rule": (b"011\n---\n10\n", "line 2 is a rule"),
     "spaces were forgotten": (b"0 1 1\n1 0 1\n011\n", r"line 3 has no spaces \('011'\)"),
     "whole numbers with dots": (b"1.0 0.0\n1.0 1.0\n", r"are whole, and written as 0.0 1.0"),
     "numbered columns": (b"0,1,2,3\n0,1,0,1\n2,2,1,0\n", r"line 1 .* counts .*\(0, 1, ..., 3\)"),
