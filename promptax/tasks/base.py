@@ -74,6 +74,9 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
     - `log_evidence(tokens)`, or `latent_quadrature(degree)` from which it follows: the brute force
       by which the contract tests judge `bayes()`.
 
+    A task that is a list of sequences says so (`held`, `held_sequence`), and where sequences end,
+    it says after how many steps (`longest`).
+
     And what tasks that are made of others ask for (`FinitePool`):
 
     - `lookback`: how far back its oracle looks;

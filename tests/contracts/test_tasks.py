@@ -28,6 +28,7 @@ import promptax.tasks as tasks
 from promptax import protocol, specs
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
+from promptax.tasks.base import batch_to_measure
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
 FIRST = laws.firsts(laws.examples(tasks.Task))
@@ -63,6 +64,10 @@ def test_an_episode_has_its_length_and_its_alphabet(task):
         shapes = jax.eval_shape(lambda key: task.sample(key, length), jax.random.key(0))  # noqa: B023
         assert shapes.observations.shape == (length, *inputs.shape[2:])
         assert shapes.scored is None or shapes.scored.shape == (length,)
+    if task.held is not None:  # what is drawn is one of them, and each is measured once
+        held = np.asarray(batch_to_measure(task, jax.random.key(0), 10**6, LENGTH).inputs)
+        assert len(held) == task.held
+        assert all((held == one).all(axis=1).any() for one in inputs)
 
 
 @first_tasks
