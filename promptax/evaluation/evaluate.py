@@ -28,7 +28,7 @@ from promptax.protocol.entries import check_no_nan, condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
-from promptax.tasks.base import Task, held_batch, held_rows, sample_batch
+from promptax.tasks.base import Task, held_batch, held_rows, sample_batch, steps_to_read
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
@@ -109,7 +109,7 @@ def evaluate(
         f"Expected sequences, length and chunk of at least 1; got {sequences}, {length}, {chunk}.",
     )
     _check_predictors(predictors, target)
-    length = length or target.longest or 200
+    length = steps_to_read(target, length, 200)
     held = held_rows(target, key, sequences)
     sequences = sequences if held is None else len(held)
     chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))

@@ -34,7 +34,7 @@ from promptax.predictors.base import Architecture, Network
 from promptax.protocol.outcomes import Episode, Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task, sample_batch, steps_to_read
 
 Tree = Any
 
@@ -108,7 +108,9 @@ class DataRater(Spec):
         key = as_key(key)
         settings = FitSettings() if settings is None else settings
         self.verify(rater, model, task, settings, held_out)
-        settings = settings.filled(length=task.longest or 100, learning_rate=1e-3)
+        settings = settings.filled(
+            length=steps_to_read(task, settings.length, 100), learning_rate=1e-3
+        )
         first, second, third = jax.random.split(key, 3)
         network = eqx.tree_at(
             lambda network: network.unembedding,

@@ -38,7 +38,7 @@ from promptax.progress import Callback, reporting
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
 from promptax.specs import as_key, check, check_kind, on_device, traced
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 
 BLOCK_BYTES = 2**23  # data of one block of steps
 
@@ -90,7 +90,7 @@ def pretrain(
     check_kind(objective, Objective, "LogLoss()")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=100)")
-    settings = settings.filled(length=task.longest or 100, learning_rate=1e-3)
+    settings = settings.filled(length=steps_to_read(task, settings.length, 100), learning_rate=1e-3)
     settings.refuse_search()
 
     def build(key: Key[Array, ""]) -> Predictor:

@@ -43,7 +43,7 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, traced
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 
 Weigh = Callable[[Episode], Float[Array, " sequence"]]
 """Weights [sequence] of the episodes [sequence, time] of an update, with their latents."""
@@ -89,7 +89,7 @@ def replay(
     check_kind(predictor, Predictor, "LSTM(width=8).build(key, 2)")
     check_kind(task, Task, "DirichletCategorical()")
     check_kind(objective, Objective, "LogLoss()")
-    settings = settings.filled(length=task.longest or 100, learning_rate=1e-3)
+    settings = settings.filled(length=steps_to_read(task, settings.length, 100), learning_rate=1e-3)
     check(settings.steps >= 1, f"Expected at least 1 step to replay; got {settings.steps}.")
     check(settings.repetitions == 1, f"Expected one repetition; got {settings.repetitions}.")
     check(

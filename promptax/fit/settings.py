@@ -28,8 +28,8 @@ class FitSettings(Spec):
     batch: int = 256
     """Sequences per update."""
     length: int | None = None
-    """Steps of time per sequence (None: those of the longest sequence, where sequences end; where
-    they go on, 100 for pretraining and 50 for tuning)."""
+    """Steps of time per sequence (None: those of the longest sequence, where sequences end, up
+    to 2,048; where they go on, 100 for pretraining and 50 for tuning)."""
     learning_rate: float | tuple[float, ...] | None = eqx.field(default=None, converter=floats)
     """Adam's learning rate (None: 1e-3 for pretraining, the tuner's own for tuning). Several: one
     for each repetition, in the same compiled program."""

@@ -23,7 +23,7 @@ from promptax.protocol.entries import check_no_nan
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import Spec, as_key, check, check_kind
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 
 Mask = Any  # a tree of booleans, one for each leaf of a predictor
 
@@ -110,7 +110,8 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
         settings = FitSettings() if settings is None else settings
         check_kind(settings, FitSettings, "FitSettings(steps=100)")
         settings = settings.filled(
-            length=target.longest or 50, learning_rate=self.rate_on(predictor)
+            length=steps_to_read(target, settings.length, 50),
+            learning_rate=self.rate_on(predictor),
         )
         if probes and not self.takes_probes:
             raise TypeError(

@@ -54,6 +54,7 @@ def _steps(length: Any) -> int:
     return int(length)
 
 
+MOST_UNASKED = 2048  # steps of a sequence that are read where nobody says how many
 MOST_STEPS = 2**26  # of one sequence: 268 MB of tokens, and some times that to draw them
 
 
@@ -293,6 +294,24 @@ def batch_to_measure(task: Task, key: Key[Array, ""], count: int, length: int) -
     if rows is None:
         return sample_batch(traced(task), jax.random.split(key, count), length)
     return held_batch(traced(task), jnp.asarray(rows), length)
+
+
+def steps_to_read(task: Task, given: int | None, otherwise: int) -> int:
+    """How many steps of a sequence are read: what was given; or else those of the longest sequence
+    where they end, `otherwise` where they go on.
+
+    Raises:
+        ValueError: nobody gave them, and the longest has more than 2,048.
+    """
+    if given is not None or task.longest is None:
+        return given or otherwise
+    check(
+        task.longest <= MOST_UNASKED,
+        f"Expected a length, since the longest sequence of this {type(task).__name__} has "
+        f"{task.longest:,} steps, more than the {MOST_UNASKED:,} that are read unless one asks for "
+        "them. Give how many steps of each sequence to read, such as 200.",
+    )
+    return task.longest
 
 
 def draw(key: Key[Array, ""], probabilities: Float[Array, " symbol"], length: int) -> Tokens:

@@ -191,6 +191,10 @@ def test_no_recorded_sequence_is_measured_twice(chunk):
     read = np.asarray(predict(COINS.bayes(), jnp.array(rows[7])))[:20]
     by_hand = -np.take_along_axis(read, np.array(rows[7])[:, None], axis=1)[:, 0]
     np.testing.assert_allclose(whole["log_loss"][0, 0, 7], by_hand, atol=1e-6)
+    long = Recorded(sequences=np.zeros((1, 3000), int))
+    with pytest.raises(ValueError, match=r"Expected a length, since the longest .* 3,000 steps"):
+        evaluate(KEY, model, long)
+    assert evaluate(KEY, model, long, length=30).sizes["time"] == 30
 
 
 def test_callbacks_see_every_unit_of_work():

@@ -42,7 +42,7 @@ class Flags:
     sequences: int | None = None
     """Number of sequences: 2,048, of texts 256; of a file at most what it holds, each once."""
     length: int | None = None
-    """Steps of each sequence: 200, of a file as many as its longest sequence has."""
+    """Steps of each sequence: 200, of a file as many as its longest sequence has, up to 2,048."""
     seed: int = 0
     """Makes the sequences."""
     out: str = ""

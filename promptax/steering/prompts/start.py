@@ -17,7 +17,7 @@ from promptax.specs import as_key, check_kind
 from promptax.steering.base import check_one
 from promptax.steering.gradient import PromptTuner
 from promptax.steering.prompts.soft_prompt import SoftPrompt
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 
 
 @door
@@ -58,7 +58,9 @@ def tune_start(
     ):
         check_kind(thing, kind, example)
     settings = FitSettings() if settings is None else settings
-    settings = settings.filled(length=50, learning_rate=prompt.rate_on(predictor))
+    settings = settings.filled(
+        length=steps_to_read(family, settings.length, 50), learning_rate=prompt.rate_on(predictor)
+    )
     prompt.verify(predictor, family, settings)
 
     def make(key: Key[Array, ""]) -> Predictor:

@@ -33,7 +33,7 @@ from promptax.protocol.prompted import GivenPrompt, Prompted
 from promptax.specs import as_key, check, check_kind
 from promptax.steering.base import check_one
 from promptax.steering.gradient import WeightTuner
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 
 
 class Interned(NamedTuple):
@@ -98,7 +98,10 @@ def intern_prompt(
     check_kind(target, Task, "Categorical((0.2, 0.8))")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=90)")
-    settings = settings.filled(length=target.longest or 50, learning_rate=tuner.rate_on(predictor))
+    settings = settings.filled(
+        length=steps_to_read(target, settings.length, 50),
+        learning_rate=tuner.rate_on(predictor),
+    )
     check_keeping(None, callbacks, ())
     rows = _rows_of(predictor, pieces)
     _check_plan(settings, shares)
