@@ -159,12 +159,13 @@ def effective_prior(
         "the sequences, and what is predicted of them",
         "Choose fewer sequences or a smaller length.",
     )
-    tokens = batch_to_measure(target, as_key(key), sequences, length).tokens
-    sequences = len(tokens)
+    episodes = batch_to_measure(target, as_key(key), sequences, length)
+    tokens, sequences = episodes.tokens, len(episodes.tokens)
+    scored = np.ones((sequences, length)) if episodes.scored is None else episodes.scored
     counts, probs = map(np.asarray, _read(predictor, tokens))
     flat = counts.reshape(-1, target.symbols), probs.reshape(-1, target.symbols).astype(float)
-    fitted = fit(*flat, np.full(len(flat[0]), 1 / sequences))
-    by_sequence = divergences(fitted, *flat).reshape(sequences, length).sum(axis=1)
+    fitted = fit(*flat, np.asarray(scored, float).ravel() / sequences)
+    by_sequence = (divergences(fitted, *flat).reshape(sequences, length) * scored).sum(axis=1)
     spread = float(by_sequence.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else float("nan")
     return EffectivePrior(
         tuple(fitted.tolist()), float(by_sequence.mean()), spread, length, tolerance

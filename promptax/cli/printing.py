@@ -8,6 +8,7 @@ without printing, and says so at its end (`lost_output`).
 
 import contextlib
 import io
+import math
 import os
 import sys
 from typing import Any
@@ -110,7 +111,7 @@ def print_regrets(results: Any) -> None:
             str(row["group"]),
             str(row["predictor"]),
             *(
-                f"{row[f'regret_{n}']:.3f}  ({row[f'low_{n}']:.3f} … {row[f'high_{n}']:.3f})"
+                f"{row[f'regret_{n}']:.3f}  ({_interval(row[f'low_{n}'], row[f'high_{n}'])})"
                 for n in lengths
             ),
         )
@@ -118,6 +119,11 @@ def print_regrets(results: Any) -> None:
     ]
     headings = ("", "predictor", *(f"{n} steps" for n in lengths))
     print_rows(title, headings, cells, words=("predictor",))
+
+
+def _interval(low: Any, high: Any) -> str:
+    """Two numbers in words, unless nobody knows them."""
+    return "error unknown" if math.isnan(low) else f"{low:.3f} … {high:.3f}"
 
 
 # --- streams --------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ exactly come along, because they sharpen the differences (`control_variates`).
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -110,6 +111,7 @@ def evaluate(
     )
     _check_predictors(predictors, target)
     length = steps_to_read(target, length, 200)
+    _warn_of_drawn_lines(target, sequences)
     held = held_rows(target, key, sequences)
     sequences = sequences if held is None else len(held)
     chunk = min(chunk or CHUNK, 2 ** math.ceil(math.log2(sequences)))
@@ -143,6 +145,29 @@ def evaluate(
         "time": np.arange(1, length + 1),
     }
     return labelled(variables, coordinates, attributes)
+
+
+def _warn_of_drawn_lines(target: Task, sequences: int) -> None:
+    """Warn where a task is made of others one of which is a list: its lines are drawn again and
+    again, and errors shrink with the number of draws."""
+    lists = [] if target.held is not None else list(_lists_in(target))
+    if lists:
+        count = min(part.held or 0 for part in lists)
+        warnings.warn(
+            f"{type(target).__name__} draws from a {type(lists[0]).__name__} of {count:,} "
+            f"sequences. Standard errors are those of {sequences:,} draws: they say nothing of how "
+            "far these sequences stand for others like them.",
+            stacklevel=4,
+        )
+
+
+def _lists_in(task: Task) -> Iterator[Task]:
+    """The tasks inside a task that are lists of sequences."""
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Task):
+                yield from [part] if part.held is not None else _lists_in(part)
 
 
 def _check_sizes(

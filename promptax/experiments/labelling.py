@@ -21,7 +21,7 @@ def label_results(
     expectations: Expectations | None,
 ) -> xr.Dataset:
     """Regret, with tuning losses, scores of searches, groups, prompts, and the settings."""
-    tuning, training = plan.lengths()
+    tuning, training = plan.lengths(name)
     groups = {method: tuner.group for method, tuner in plan.methods.items()}
     order = [n for g in ("prompts", "weights") for n in groups if groups[n] == g]
     present = results.predictor.values.tolist()

@@ -25,16 +25,21 @@ from promptax.steering import (
     Tuner,
 )
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Task
+from promptax.tasks.base import steps_to_read
 
 RANDOM = "random prompt"
 
+PUBLISHED: dict[str, Any] = {"learning_rate": 5e-3}
+PUBLISHED_START: dict[str, Any] = {"initial": "one_hot", **PUBLISHED}
+"""Of a prompt. Studies know their results by the JSON of what was run: these stand in it."""
+
 METHODS = {
     "hard prompt": HardPrompt(),
-    "simplex prompt": SimplexPrompt(),
-    "real prompt": RealPrompt(),
-    "soft prompt": SoftPrompt(),
-    "full weights": FullWeights(),
-    "low rank": LowRank(),
+    "simplex prompt": SimplexPrompt(**PUBLISHED_START),
+    "real prompt": RealPrompt(**PUBLISHED_START),
+    "soft prompt": SoftPrompt(**PUBLISHED_START),
+    "full weights": FullWeights(**PUBLISHED),
+    "low rank": LowRank(**PUBLISHED),
     "embedding": EmbeddingWeights(unembedding=False),
     "unembedding": EmbeddingWeights(embedding=False),
     "both embeddings": EmbeddingWeights(),
@@ -106,14 +111,18 @@ class Plan(Measurement):
                 f"{target.outcome.words()}.",
             )
 
-    def lengths(self) -> tuple[int, int]:
-        """Steps of time of a tuning and of a pretraining sequence."""
-        return self.tuning.length or 50, self.pretraining.length or 100
+    def lengths(self, name: str) -> tuple[int, int]:
+        """Steps of time of a sequence that is tuned on, of the target of that name, and of one that
+        is pretrained on."""
+        tuning = steps_to_read(self.targets[name], self.tuning.length, 50)
+        return tuning, self._training_length()
+
+    def _training_length(self) -> int:
+        return steps_to_read(self.prior, self.pretraining.length, 100)
 
     def work(self) -> float:
         """Numbers touched by all updates, and by measuring, which is a third of the work for each
         token."""
-        tuning_length, training_length = self.lengths()
 
         def build(key: jax.Array) -> Any:
             return self.network.build(key, self.prior.outcome)
@@ -122,8 +131,9 @@ class Plan(Measurement):
         size = sum(
             leaf.size for leaf in jax.tree.leaves(shapes) if isinstance(leaf, jax.ShapeDtypeStruct)
         )
-        read = self.pretraining.steps * self.pretraining.batch * training_length
+        read = self.pretraining.steps * self.pretraining.batch * self._training_length()
         fits = len(self.methods) * len(self.targets) * self.tuning.repetitions
-        read += fits * self.tuning.steps * self.tuning.batch * tuning_length
+        tuned = len(self.methods) * self.tuning.repetitions * self.tuning.steps
+        read += tuned * self.tuning.batch * sum(self.lengths(name)[0] for name in self.targets)
         measured = (fits + len(self.targets)) * self.sequences * self.length
         return size * (read + measured / 3)

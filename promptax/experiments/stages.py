@@ -27,10 +27,9 @@ from promptax.fit.loop import pretrain
 from promptax.progress import Together
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
-from promptax.specs import traced
 from promptax.steering import Search
 from promptax.tasks import Task
-from promptax.tasks.base import sample_batch
+from promptax.tasks.base import batch_to_measure
 
 STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
 
@@ -183,7 +182,7 @@ def _on_prior(
         predictors,
         plan.prior,
         plan.sequences,
-        plan.lengths()[1],
+        plan.lengths(name)[1],
         callbacks=announce(f"{name}: what was forgotten"),
     )
     return regret(losses, "bayes").assign_attrs(target=name)
@@ -203,7 +202,7 @@ def _priors(
     return effective_priors(
         predictors if plan.prior_sequences else {},
         plan.targets[name],
-        plan.lengths()[0],
+        plan.lengths(name)[0],
         key=jax.random.fold_in(key, 2),
         sequences=max(1, plan.prior_sequences),
         callbacks=announce(f"{name}: effective priors") if plan.prior_sequences else (),
@@ -222,7 +221,7 @@ def _states(
     against."""
     if not plan.methods or plan.prior.outcome.alphabet is None:
         return None
-    length, _ = plan.lengths()
+    length, _ = plan.lengths(name)
     background_key, target_key = jax.random.split(key)
     prompts: dict[str, Predictor] = {UNTUNED: base}
     for method, tuner in plan.methods.items():
@@ -231,7 +230,7 @@ def _states(
             prompts[method] = predictor[0] if isinstance(predictor, Repeated) else predictor
 
     def draw(key: Key[Array, ""], task: Task, count: int) -> Array:
-        return sample_batch(traced(task), jax.random.split(key, count), length).tokens
+        return batch_to_measure(task, key, count, length).tokens
 
     states = state_map(
         prompts,

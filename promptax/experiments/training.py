@@ -40,7 +40,7 @@ from promptax.predictors.base import Architecture
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, later, to_json
 from promptax.tasks import Categorical, DirichletCategorical
-from promptax.tasks.base import Task
+from promptax.tasks.base import Task, steps_to_read
 from promptax.tasks.regression.references.base import LinearReference
 
 TRAINING, NETWORK = "training", "network"  # the group of losses, and who is judged
@@ -166,7 +166,7 @@ class Training(Measurement):
             f"{self.probed!r}.",
         )
         check(
-            not self.probed or (self.look_sequences >= 4 and (self.training.length or 100) >= 4),
+            not self.probed or (self.look_sequences >= 4 and self._steps_of_time() >= 4),
             "Expected at least 4 look_sequences, and 2 points of training, for the probes; got "
             f"{self.look_sequences}, and {self.training.length} rows.",
         )
@@ -185,7 +185,7 @@ class Training(Measurement):
             all(np.isfinite(rate) and rate > 0 for rate in self.inner_rates),
             f"Expected inner_rates above 0; got {self.inner_rates}.",
         )
-        settings = dataclasses.replace(self.training, length=self.training.length or 100)
+        settings = dataclasses.replace(self.training, length=self._steps_of_time())
         for steps in self._steps_to_choose_from(self.adapting):
 
             def build(key: Array, steps: InnerSteps = steps) -> Predictor:
@@ -310,12 +310,16 @@ class Training(Measurement):
                 algorithms,
                 source,
                 jax.random.fold_in(key, index),
-                length=self.training.length or 100,
+                length=self._steps_of_time(),
                 sequences=self.look_sequences,
                 symmetric=True,
             )
             for index, (name, source) in enumerate(self.sources.items())
         }
+
+    def _steps_of_time(self) -> int:
+        """Of a sequence that is trained on."""
+        return steps_to_read(self.task, self.training.length, 100)
 
     def work(self) -> float:
         """Numbers touched by all updates, and a third of that for each token that is judged. Inner
@@ -328,7 +332,7 @@ class Training(Measurement):
         shapes = eqx.filter_eval_shape(build, jax.random.key(0))
         leaves = jax.tree.leaves(shapes)
         size = sum(leaf.size for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct))
-        length = self.training.length or 100
+        length = self._steps_of_time()
         read = self.training.steps * self.training.batch * length
         read *= self.objective.readings(length)
         looked = self.looks * self.look_sequences * length * len(self.sources)

@@ -71,7 +71,8 @@ def replay(
     Args:
         key: as for `fit`; repetition 0 of it is run.
         predictor: the start; its tuned leaves may be differentiated.
-        settings: as for `fit`; `length` and `learning_rate` are 100 and 1e-3 if not given.
+        settings: as for `fit`; if not given, `length` is that of the longest
+            sequence, 100 where sequences go on, and `learning_rate` 1e-3.
         rates: the learning rate of every step [step] (None: those of the settings).
         weights: how much each sequence counts [step, sequence], or a function from an update's
             episodes to that [sequence] (None: 1).

@@ -19,8 +19,8 @@ MOST_LOSSES = 2**26  # one is kept of each update and repetition, and copied now
 class FitSettings(Spec):
     """How long and how fast a network is trained or tuned: updates, batches, learning rate.
 
-    None leaves a choice to what is fitted: pretraining reads 100 steps of time at learning rate
-    1e-3, tuning 50 at the tuner's own.
+    None leaves a choice to what is fitted: pretraining is at learning rate 1e-3, tuning at the
+    tuner's own, and how many steps of time are read depends on the sequences (`length`).
     """
 
     steps: int = 1000

@@ -30,7 +30,8 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
 
     - `low`, `high`: quartiles over repetitions; two standard errors either side of the median for
       a predictor with a single repetition.
-    - `standard_error`: from the finite number of sequences, median over repetitions.
+    - `standard_error`: from the finite number of sequences, median over repetitions; NaN of one
+      sequence, which says nothing of others.
     - `error`: the above and the error of the median over repetitions, in quadrature. All
       predictors read the same sequences, so this overstates the error of a difference.
 
@@ -46,7 +47,6 @@ def summarise(results: xr.Dataset) -> xr.Dataset:
     _, sampling, _ = quartiles(np.where(finite, error, np.nan))
     with quiet_about_empty_rows():
         deviation = np.nanstd(regret, axis=1, ddof=1)
-    sampling = np.where(np.isnan(sampling) & (count > 0), 0.0, sampling)
     single = count == 1
     between = np.where(count > 1, _MEDIAN_OVER_MEAN * deviation / np.sqrt(np.maximum(count, 1)), 0)
     axes = ("predictor", "time")

@@ -228,7 +228,10 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     def held_sequence(self, index: Int[Array, ""], length: int) -> Episode:
         """The first `length` steps of the held sequence of that number, from 0 on."""
-        raise self._lacks("list of sequences (held_sequence)")
+        raise NotImplementedError(
+            f"{type(self).__name__} says how many sequences it holds (held), and does not give "
+            "them. Define held_sequence(index, length)."
+        )
 
     @property
     def survivors(self) -> "Callable[[np.ndarray], np.ndarray] | None":

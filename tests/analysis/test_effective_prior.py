@@ -85,6 +85,14 @@ def test_the_fit_is_where_no_other_pseudo_counts_are_better():
     np.testing.assert_allclose(certain, np.log(3))
 
 
+def test_steps_past_the_end_of_a_sequence_do_not_count():
+    lines, model = Recorded(sequences=((0, 1, 1, 1), (1, 0), (1, 1, 1))), Opaque((1.0, 3.0))
+    key = jax.random.key(0)
+    whole, padded = (effective_prior(model, lines, steps, key=key) for steps in (4, 40))
+    np.testing.assert_allclose(padded.pseudo_counts, whole.pseudo_counts, rtol=1e-4)
+    np.testing.assert_allclose(padded.pseudo_counts, (1.0, 3.0), rtol=1e-2)
+
+
 def test_what_cannot_be_read_out_says_so():
     with pytest.raises(ValueError, match=r"key=jax\.random\.key"):
         effective_prior(Opaque((1.0, 1.0)), COIN)

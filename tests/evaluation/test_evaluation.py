@@ -16,7 +16,13 @@ from promptax.protocol.entries import condition, predict
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.steering import RealPrompt, SimplexPrompt, SoftPrompt
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+from promptax.tasks import (
+    Categorical,
+    CategoricalMixture,
+    DirichletCategorical,
+    Mixture,
+    Recorded,
+)
 
 KEY = jax.random.key(11)
 COINS, COIN, TWO = DirichletCategorical(), Categorical(), CategoricalMixture()
@@ -195,6 +201,12 @@ def test_no_recorded_sequence_is_measured_twice(chunk):
     with pytest.raises(ValueError, match=r"Expected a length, since the longest .* 3,000 steps"):
         evaluate(KEY, model, long)
     assert evaluate(KEY, model, long, length=30).sizes["time"] == 30
+
+
+def test_what_draws_from_a_list_says_that_errors_are_those_of_draws():
+    lines = Recorded(sequences=((0, 1, 1), (1, 0)))
+    with pytest.warns(UserWarning, match="draws from a Recorded of 2 sequences"):
+        evaluate(KEY, {"a": IMPERFECT}, Mixture((COIN, lines), (0.5, 0.5)), 8, 3)
 
 
 def test_callbacks_see_every_unit_of_work():

@@ -10,6 +10,7 @@ import pytest
 from support import judges as laws
 
 from promptax import FitSettings, condition, platforms, predict, specs
+from promptax.experiments.plan import METHODS
 from promptax.predictors import LSTM, Transformer
 from promptax.predictors.parts.layers import Dense
 from promptax.protocol.exchangeable import Uniform
@@ -95,7 +96,8 @@ def test_an_unknown_start_is_named(cls, as_users_see_it):
 def test_fields_that_came_later_leave_a_soft_prompt_what_it_was():
     """Studies know their results by the JSON of what was run."""
     described = {"class": "SoftPrompt", "length": 6, "initial": "one_hot", "learning_rate": 0.005}
-    assert specs.to_json(SoftPrompt(initial="one_hot", learning_rate=5e-3)) == described
+    assert specs.to_json(METHODS["soft prompt"]) == described
+    assert specs.to_json(METHODS["full weights"])["learning_rate"] == 0.005
     rows = SoftPrompt(length=1).prompt(KEY, base("LSTM", 2))
     assert set(specs.to_json(rows)) == {"class", "values"}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
 from promptax.experiments.experiment import Experiment
-from promptax.experiments.plan import METHODS, RANDOM
+from promptax.experiments.plan import METHODS, PUBLISHED_START, RANDOM
 from promptax.fit.settings import FitSettings
 from promptax.predictors import LSTM, Architecture, Transformer
 from promptax.specs import Spec, check
@@ -140,12 +140,12 @@ class _Maker:
     def methods(self, pretrained: bool, change: str) -> dict[str, Tuner]:
         """All; but no full weights without pretraining, prompts alone where they are longer."""
         if change == MORE_STEPS:
-            return {SOFT: SoftPrompt()}
+            return {SOFT: SoftPrompt(**PUBLISHED_START)}
         if change == LONG:
             return {
-                SIMPLEX: SimplexPrompt(length=LONG_LENGTH),
-                REAL: RealPrompt(length=LONG_LENGTH),
-                SOFT: SoftPrompt(length=LONG_LENGTH),
+                SIMPLEX: SimplexPrompt(length=LONG_LENGTH, **PUBLISHED_START),
+                REAL: RealPrompt(length=LONG_LENGTH, **PUBLISHED_START),
+                SOFT: SoftPrompt(length=LONG_LENGTH, **PUBLISHED_START),
                 RANDOM: RandomPrompt(length=LONG_LENGTH),
             }
         search = HardPrompt()

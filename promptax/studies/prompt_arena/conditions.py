@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from promptax.experiments.conditions import Condition
 from promptax.experiments.measurement import Measurement
+from promptax.experiments.plan import PUBLISHED, PUBLISHED_START
 from promptax.specs import check, members
 from promptax.steering import (
     FullWeights,
@@ -58,13 +59,14 @@ NETWORK_PROMPT_LENGTH = 6  # symbols of the prompts of a network: 4,096 prompts
 RATES = (0.005, 0.02, 0.08)  # of what gradients tune on a network
 
 
+PROMPT = {"length": NETWORK_PROMPT_LENGTH, **PUBLISHED_START}
 TUNED = {
-    "SoftPrompt": SoftPrompt(length=NETWORK_PROMPT_LENGTH),
-    "SimplexPrompt": SimplexPrompt(length=NETWORK_PROMPT_LENGTH),
-    "RealPrompt": RealPrompt(length=NETWORK_PROMPT_LENGTH),
-    "mixture of two SoftPrompts": PromptMixture(SoftPrompt(length=NETWORK_PROMPT_LENGTH)),
-    "LowRank": LowRank(),
-    "FullWeights": FullWeights(),
+    "SoftPrompt": SoftPrompt(**PROMPT),
+    "SimplexPrompt": SimplexPrompt(**PROMPT),
+    "RealPrompt": RealPrompt(**PROMPT),
+    "mixture of two SoftPrompts": PromptMixture(SoftPrompt(**PROMPT)),
+    "LowRank": LowRank(**PUBLISHED),
+    "FullWeights": FullWeights(**PUBLISHED),
 }
 """What gradients tune on a network: rows of prompts, and weights without a prompt."""
 
@@ -193,7 +195,7 @@ def tuned(sizes: Scale, instance: Instance) -> dict[str, Beside]:
     length = instance.shape.prompt_length
     return {
         f"{BESIDE}SimplexPrompt, learning rate {rate:g}": Beside(
-            tuner=SimplexPrompt(length=length),
+            tuner=SimplexPrompt(length=length, **PUBLISHED_START),
             learning_rate=rate,
             prompt_length=length,
             prior=instance.prior,
