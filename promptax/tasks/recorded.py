@@ -20,7 +20,7 @@ from jaxtyping import Array, Int, Key
 from promptax.checks import as_tuple, check_fields, shown
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
-from promptax.tasks import symbol_files
+from promptax.tasks import symbol_files, symbol_lines
 from promptax.tasks.base import Task
 
 PAD = -1
@@ -279,7 +279,7 @@ class Recorded(Task):
             separator = symbol_files.read(self.path, self.alphabet)[0]
         except (OSError, ValueError):  # the file has gone or changed, the sequences have not
             return read
-        return f"{read}, separated by {symbol_files.SEPARATORS[separator]}"
+        return f"{read}, separated by {symbol_lines.SEPARATORS[separator]}"
 
     @property
     def longest(self) -> int:
