@@ -30,9 +30,8 @@ LEAST_SHARE = 16  # and beyond, one in so many is none
 TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
 MOST_NAMES = 20  # symbols in a message
-LEAST_PADDED = (
-    10  # rows: in fewer, a symbol that comes at their ends alone may be a matter of chance
-)
+# rows: in fewer, a symbol that comes at their ends alone may be a matter of chance
+LEAST_PADDED = 10
 
 
 def as_path_text(path: Any, whose: str) -> Any:
@@ -131,10 +130,17 @@ def _as_whole(row: np.ndarray, rows: Sequence = ()) -> str:
         way = f"[[{names}.index(symbol) for symbol in row] for row in sequences]"
         listed = "symbols = sorted({symbol for row in sequences for symbol in row}); "
         return f" Number its symbols: {'' if are_letters else listed}{way}."
-    if row.dtype.kind == "b" or (row.dtype.kind == "f" and (row == np.floor(row)).all()):
-        return " Make whole numbers of them, such as by astype(int)."
     if row.dtype.kind == "f":
-        return " Write the class of each number in its place, from 0 on, and -1 past the end."
+        numbers = row[~np.isnan(row)]
+        if not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
+            return " Write the class of each number in its place, from 0 on, and -1 past the end."
+        if numbers.size < row.size:
+            return (
+                f" NaN is no symbol. Past the end of a row write {PAD} in its place: in pandas "
+                f".fillna({PAD}).astype(int), in NumPy np.nan_to_num(array, nan={PAD}).astype(int)."
+            )
+    if row.dtype.kind in "bf":
+        return " Make whole numbers of them, such as by astype(int)."
     one_row = row.dtype.kind in "iu" and row.ndim < 2 and row.size > 0
     return " Write a single sequence as [sequence]." * one_row
 

@@ -30,7 +30,8 @@ def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
     separator = _separator(path, lines, doubted=comments == "")
     rows = {number: _cells(line, separator) for number, line in lines.items()}
     if not {symbol for row in rows.values() for symbol in row} <= set(alphabet):
-        odd = comments or symbol_lines.odd_lines(lines, rows, separator)
+        odd = comments or symbol_lines.remarks(rows, separator)
+        odd = odd or symbol_lines.odd_lines(lines, rows, separator)
         named = "add its symbols to" if alphabet else "if each is a symbol, name"
         expect(odd == "", f"Expected sequences alone in {path}; {odd}; or {named} the alphabet.")
     for number, row in rows.items():
@@ -118,13 +119,16 @@ def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
 
 
 def _naming(symbols: list[str]) -> str:
-    """How an alphabet is named that has these symbols, of one also another one; in Python and on
-    the command line."""
+    """How an alphabet is named that has these symbols, of one also another one; on the command
+    line, where the flag begins with the task's own name (target, task, …), and in Python."""
     if len(symbols) == 1:
         others = "01" if symbols[0].isdecimal() else "ab"
         symbols = [*symbols, next(symbol for symbol in others if symbol != symbols[0])]
     flag = shorten(symbols, shlex.quote).replace(", ", " ")
-    return f"as a flag --target.alphabet {flag}, in Python alphabet=({shorten(symbols, repr)})"
+    return (
+        f"{flag} behind the flag that ends in .alphabet, in Python "
+        f"alphabet=({shorten(symbols, repr)})"
+    )
 
 
 def encode(path: str, rows: Rows, alphabet: tuple[str, ...]) -> list[list[int]]:
@@ -157,23 +161,32 @@ MOST_SHOWN = 20  # symbols of an alphabet in a message
 def translation(path: str, found: Iterable[str], alphabet: tuple[str, ...]) -> str:
     """How a file is rewritten in which other symbols stand for those of an alphabet, in words.
 
-    The order of symbols says which stands for which, of whole numbers that count from elsewhere
-    also their distance; "" if neither does.
+    Whole numbers may count from elsewhere: 1, 2 for 0, 1. Other symbols stand for those of the
+    alphabet, in order, if none of them is in it: of C, G and N beside A, C and G nobody knows what
+    N means. "" if neither is so.
     """
     ours, theirs = _sorted(set(found)), _sorted(set(alphabet))
-    if all(symbol.isdecimal() and is_number(symbol) for symbol in (*ours, *theirs)):
-        distance = int(ours[0]) - int(theirs[0])
-        moved = [str(int(symbol) - distance) for symbol in ours]
-        theirs = moved if set(moved) <= set(theirs) else theirs
     if len(ours) != len(theirs) or ours == theirs:
+        return ""
+    if not set(ours).isdisjoint(theirs) and not _is_shifted(ours, theirs):
         return ""
     pairs = [f"{ours[0]} stands for {theirs[0]}"]
     pairs += [f"{one} for {other}" for one, other in zip(ours[1:3], theirs[1:3], strict=True)]
     pairs += ["and so on"] * (len(ours) > 3)
     words = ", ".join(pairs) if len(pairs) > 2 else " and ".join(pairs)
-    is_plain = all(len(symbol) == 1 and symbol.isalnum() for symbol in (*ours, *theirs))
+    # tr works on bytes, and means ranges and more by other signs
+    is_plain = all(
+        len(symbol) == 1 and symbol.isascii() and symbol.isalnum() for symbol in (*ours, *theirs)
+    )
     command = f" (tr {''.join(ours)} {''.join(theirs)} < {shlex.quote(path)})" if is_plain else ""
     return f"if {words}, rewrite the file{command}"
+
+
+def _is_shifted(ours: list[str], theirs: list[str]) -> bool:
+    """Whether they are whole numbers, of which ours are theirs and a constant."""
+    if not all(symbol.isdecimal() and is_number(symbol) for symbol in (*ours, *theirs)):
+        return False
+    return len({int(one) - int(other) for one, other in zip(ours, theirs, strict=True)}) == 1
 
 
 def _sorted(symbols: set[str]) -> list[str]:

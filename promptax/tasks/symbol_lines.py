@@ -69,6 +69,36 @@ def comments(lines: dict[int, str]) -> str:
     return ""
 
 
+def remarks(rows: Rows, separator: str) -> str:
+    """Lines that end with a comment (0 1 # first), in words; "" without them.
+
+    Most lines with a sign of comments must go on with words that come nowhere before one, among
+    numbers at least some; else the sign is a symbol like others.
+    """
+    signs = {symbol for row in rows.values() for symbol in row if symbol.startswith(COMMENTS)}
+    if separator == "" or not signs:
+        return ""
+    marked = {number: row for number, row in rows.items() if not signs.isdisjoint(row)}
+    ends = {
+        number: row[min(row.index(sign) for sign in signs if sign in row) :]
+        for number, row in marked.items()
+    }
+    before = {n: row[: len(row) - len(ends[n])] if n in ends else row for n, row in rows.items()}
+    symbols = {symbol for row in before.values() for symbol in row}
+    are_numbers = all(map(is_number, symbols))
+    odd = []
+    for number, (sign, *words) in ends.items():
+        is_apart = symbols.isdisjoint(words) or (are_numbers and not symbols.issuperset(words))
+        is_comment = are_numbers if sign not in COMMENTS else bool(words) and is_apart
+        if is_comment and signs.isdisjoint(words):
+            odd.append(number)
+    if 2 * len(odd) <= len(ends):
+        return ""
+    has = "has a comment" if len(odd) == 1 else "have comments"
+    shown = " ".join(ends[odd[0]])[:40]
+    return f"{in_words(odd)} {has} ({shown!r}). Delete {'it' if len(odd) == 1 else 'them'}"
+
+
 def odd_lines(lines: dict[int, str], rows: Rows, separator: str) -> str:
     """Few lines that have separators where others have none, or the other way round, and symbols
     that no other line has, in words; "" if there are none."""

@@ -90,6 +90,12 @@ BAD = {
         "Expected whole numbers of shape [sequence, time]; got shape (1, 2), float64. Make whole "
         "numbers of them, such as by astype(int).",
     ),
+    "NaN past the end": (
+        lambda: Recorded(sequences=np.array([[0, 1], [1, np.nan]])),
+        "Expected whole numbers of shape [sequence, time]; got shape (2, 2), float64. NaN is no "
+        "symbol. Past the end of a row write -1 in its place: in pandas .fillna(-1).astype(int), "
+        "in NumPy np.nan_to_num(array, nan=-1).astype(int).",
+    ),
     "counts from 1": (
         lambda: Recorded(sequences=np.array([[1, 2], [2, -1]])),
         "Expected every symbol from 0 to the largest, 2, to occur, since nobody named them; 0 "
@@ -217,27 +223,44 @@ def test_recorded_keeps_the_given_order_of_symbols(tmp_path):
             "it to the alphabet, which names symbols and does not translate them: if 1 stands for "
             "0 and 2 for 1, rewrite the file (tr 12 01 < {path}).",
         ),
+        (
+            "ACGN\nGGA\n",
+            ("A", "C", "G", "T"),
+            "Expected symbols from ('A', 'C', 'G', 'T'); line 1 of {path} has 'N'. Add it to the "
+            "alphabet, correct the line, or delete it if it is a header or a comment.",
+        ),
+        (
+            "a é\né a\n",
+            ("b", "c"),
+            "Expected symbols from ('b', 'c'); line 1 of {path} has 'a'. Correct the line, or add "
+            "it to the alphabet, which names symbols and does not translate them: if a stands for "
+            "b and é for c, rewrite the file.",
+        ),
         ("\n \n", (), "Expected one sequence a line; {path} has no line with text."),
         ("", (), "Expected one sequence a line; {path} has no line with text."),
         (
             "aaa\n",
             (),
             "Expected at least 2 different symbols; {path} has only ['a']. Name the "
-            "whole alphabet: as a flag --target.alphabet a b, in Python alphabet=('a', 'b').",
+            "whole alphabet: a b behind the flag that ends in .alphabet, in Python alphabet=('a', "
+            "'b').",
         ),
         (
             "t0,t1,t2\na,b,a\nb,b,b\n",
             (),
             "Expected sequences; line 1 of {path} has 3 symbols that occur nowhere else (t0, t1, "
-            "...). If it is a header or a comment, delete it; else name the alphabet: as a flag "
-            "--target.alphabet a b ..., in Python alphabet=('a', 'b', ...).",
+            "...). If it is a header or a comment, delete it; else name the alphabet: a b ... "
+            "behind the flag that ends in .alphabet, in Python alphabet=('a', 'b', ...).",
         ),
     ],
-    ids=["unknown symbol", "other symbols", "blank lines", "empty", "one symbol", "header"],
+    ids=[
+        *("unknown symbol", "other symbols", "one more symbol", "symbols of several bytes"),
+        *("blank lines", "empty", "one symbol", "header"),
+    ],
 )
 def test_a_bad_file_is_refused_with_the_way_out(tmp_path, text, alphabet, message):
     path = tmp_path / "sequences.txt"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError) as error:
         Recorded(path=str(path), alphabet=alphabet)
     assert str(error.value) == message.format(path=path)
@@ -258,6 +281,7 @@ READ = {
     "no last line end, blank lines": (b"\n01\n \n10", ("0", "1"), "nothing"),
     "spins": (b"1,-1\n-1,-1\n", ("-1", "1"), "commas"),
     "minus one within": (b"0,-1,1\n1,0,-1\n", ("-1", "0", "1"), "commas"),
+    "signs of comments": (b"a # b\na b #\nb # a\n", ("#", "a", "b"), "spaces"),
     "gaps in some lines": (b"A-C\nAC\n", ("-", "A", "C"), "nothing"),
     "dots at the ends": (b".A.\nA.\n", (".", "A"), "nothing"),
     "fractions": (b"0.5 1.5\n1.5 1.5\n", ("0.5", "1.5"), "spaces"),
@@ -307,6 +331,8 @@ REFUSED = {
     "a header of one column": (b"x\na\nb\na\n", "line 1 .* has 1 symbol that occurs nowhere else"),
     "a comment": (b"# made by me\na b a\nb b b\n", "line 1 begins with '#'"),
     "comments": (b"# made\n# by me\n0 1 0\n1 1 0\n", "lines 1, 2 begin with '#'"),
+    "a comment behind symbols": (b"0 1 # run 1\n1 0\n", "line 1 has a comment"),
+    "a word behind symbols": (b"a b\nb a // odd\n", "line 2 has a comment"),
     "a header with a space": (b"my coin flips\n011\n10\n", r"only line 1 has spaces \('my c"),
     "a header with commas": (b"heads, tails\n0 1 1\n1 0\n", "only line 1 has commas"),
     "two lines of a header": (b"my coins\nof 2024\n01\n10\n", "only lines 1, 2 have spaces"),
