@@ -12,7 +12,15 @@ from promptax import files
 from promptax.files import StoreError, expect
 from promptax.specs import check
 from promptax.tasks import symbol_lines
-from promptax.tasks.symbol_lines import SEPARATORS, Rows, in_words, is_number, it_is, shorten
+from promptax.tasks.symbol_lines import (
+    SEPARATORS,
+    Rows,
+    distinct,
+    in_words,
+    is_number,
+    it_is,
+    shorten,
+)
 
 
 def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
@@ -29,13 +37,14 @@ def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
     comments = symbol_lines.comments(lines)
     separator = _separator(path, lines, doubted=comments == "")
     rows = {number: _cells(line, separator) for number, line in lines.items()}
-    if not {symbol for row in rows.values() for symbol in row} <= set(alphabet):
+    symbols = distinct(rows)
+    if not symbols <= set(alphabet):
         odd = comments or symbol_lines.remarks(rows, separator)
         odd = odd or symbol_lines.odd_lines(lines, rows, separator)
         named = "add its symbols to" if alphabet else "if each is a symbol, name"
         expect(odd == "", f"Expected sequences alone in {path}; {odd}; or {named} the alphabet.")
-    for number, row in rows.items():
-        _expect_bare(path, number, row, separator)
+    bad = {symbol for symbol in symbols if not _is_bare(symbol, separator)}
+    _expect_bare(path, rows, bad, separator)
     return separator, rows
 
 
@@ -68,17 +77,16 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in line.split(separator)]
 
 
-def _expect_bare(path: str, number: int, cells: list[str], separator: str) -> None:
-    """Complain unless the symbols of a line are symbols."""
-    bad = {cell for cell in set(cells) if not _is_bare(cell, separator)}
-    if bad:
-        place = next(place for place, cell in enumerate(cells) if cell in bad)
-        words = repr(cells[place][:40]) if cells[place] else "an empty one"
-        raise StoreError(
-            f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of {path} "
-            f"has {words} at place {place + 1}. Correct the line, delete it if it is a header or a "
-            "comment, or write symbols without spaces, quotes and brackets."
-        )
+def _expect_bare(path: str, rows: Rows, bad: set[str], separator: str) -> None:
+    """Complain about the first of those symbols that are none."""
+    for number, row in rows.items() if bad else ():
+        if place := next((place for place, cell in enumerate(row, 1) if cell in bad), 0):
+            words = repr(row[place - 1][:40]) if row[place - 1] else "an empty one"
+            raise StoreError(
+                f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of "
+                f"{path} has {words} at place {place}. Correct the line, delete it if it is a "
+                "header or a comment, or write symbols without spaces, quotes and brackets."
+            )
 
 
 def _is_bare(cell: str, separator: str) -> bool:
@@ -90,8 +98,7 @@ def _is_bare(cell: str, separator: str) -> bool:
 
 def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
     """The symbols that were found, sorted; where they may mean something else, nobody guesses."""
-    distinct = {symbol for row in rows.values() for symbol in row}
-    symbols = _sorted(distinct)
+    symbols = _sorted(distinct(rows))
     # first, since line 1 of a file of measured numbers is like all others
     measurements = symbol_lines.measurements(symbols, rows)
     odd, header = ([], "") if measurements else symbol_lines.header(rows)
@@ -101,9 +108,9 @@ def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
         f"comment, delete {'it' if len(odd) == 1 else 'them'}; else name the alphabet: "
         f"{_naming(symbols)}.",
     )
-    doubt = measurements or symbol_lines.doubt(distinct, rows)
+    doubt = measurements or symbol_lines.doubt(set(symbols), rows)
     doubt = doubt or (
-        symbol_lines.table(rows) if separator else symbol_lines.sign_between(distinct, rows)
+        symbol_lines.table(rows) if separator else symbol_lines.sign_between(set(symbols), rows)
     )
     expect(
         doubt == "",
@@ -136,7 +143,7 @@ def encode(path: str, rows: Rows, alphabet: tuple[str, ...]) -> list[list[int]]:
     index = {symbol: token for token, symbol in enumerate(alphabet)}
     if bad := [number for number, row in rows.items() if not index.keys() >= set(row)]:
         unknown = next(symbol for symbol in rows[bad[0]] if symbol not in index)
-        found = {symbol for row in rows.values() for symbol in row}
+        found = distinct(rows)
         way = "Add it to the alphabet or correct the line."
         if translated := translation(path, found, alphabet):
             way = (

@@ -27,6 +27,11 @@ MOST_DIGITS = 100  # whole numbers of thousands are not read, not even by Python
 MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # among numbers
 
 
+def distinct(rows: Rows) -> set[str]:
+    """The symbols of all rows, each once: what a symbol is need not be found for every entry."""
+    return set().union(*rows.values())
+
+
 def shorten(symbols: list[str], words: Callable[[str], str] = str) -> str:
     """The first of some symbols."""
     return ", ".join([words(symbol[:40]) for symbol in symbols[:2]] + ["..."] * (len(symbols) > 2))
@@ -75,7 +80,7 @@ def remarks(rows: Rows, separator: str) -> str:
     Most lines with a sign of comments must go on with words that come nowhere before one, among
     numbers at least some; else the sign is a symbol like others.
     """
-    signs = {symbol for row in rows.values() for symbol in row if symbol.startswith(COMMENTS)}
+    signs = {symbol for symbol in distinct(rows) if symbol.startswith(COMMENTS)}
     if separator == "" or not signs:
         return ""
     marked = {number: row for number, row in rows.items() if not signs.isdisjoint(row)}
@@ -84,7 +89,7 @@ def remarks(rows: Rows, separator: str) -> str:
         for number, row in marked.items()
     }
     before = {n: row[: len(row) - len(ends[n])] if n in ends else row for n, row in rows.items()}
-    symbols = {symbol for row in before.values() for symbol in row}
+    symbols = distinct(before)
     are_numbers = all(map(is_number, symbols))
     odd = []
     for number, (sign, *words) in ends.items():
@@ -92,7 +97,7 @@ def remarks(rows: Rows, separator: str) -> str:
         is_comment = are_numbers if sign not in COMMENTS else bool(words) and is_apart
         if is_comment and signs.isdisjoint(words):
             odd.append(number)
-    if 2 * len(odd) <= len(ends):
+    if not symbols or 2 * len(odd) <= len(ends):
         return ""
     has = "has a comment" if len(odd) == 1 else "have comments"
     shown = " ".join(ends[odd[0]])[:40]
@@ -104,9 +109,9 @@ def odd_lines(lines: dict[int, str], rows: Rows, separator: str) -> str:
     that no other line has, in words; "" if there are none."""
     single = {number: row[0] for number, row in rows.items() if len(row) == 1}
     several = [number for number in rows if number not in single]
-    among = {symbol for number in several for symbol in rows[number]}
     if separator == "" or not single or not several:
         return ""
+    among = distinct({number: rows[number] for number in several})
     what, longest = SEPARATORS[separator], max(map(len, among))
     joined = [n for n, cell in single.items() if len(cell) > 2 * longest and set(cell) <= among]
     if joined and len(several) > len(single):
@@ -125,9 +130,11 @@ def odd_lines(lines: dict[int, str], rows: Rows, separator: str) -> str:
 def header(rows: Rows) -> tuple[list[int], str]:
     """Lines that look like names of columns or remarks, and what makes them do so, in words; ""
     if nothing does."""
-    kinds = {number: {_kind(symbol) for symbol in row} for number, row in rows.items()}
-    odd = [number for number, kind in kinds.items() if kind == {"word"}]
-    number_lines = [number for number, kind in kinds.items() if kind == {"number"}]
+    symbols = distinct(rows)
+    numbers = {symbol for symbol in symbols if _kind(symbol) == "number"}
+    words = {symbol for symbol in symbols if _kind(symbol) == "word"}
+    odd = [number for number, row in rows.items() if words.issuperset(row)]
+    number_lines = [number for number, row in rows.items() if numbers.issuperset(row)]
     at_an_end = odd in (list(rows)[: len(odd)], list(rows)[len(number_lines) :])
     few = LEAST_TABLE * len(odd) <= len(number_lines) or (len(odd) == 1 and len(rows) > 2)
     few = few or (at_an_end and len(odd) <= len(number_lines) and odd != [max(rows)])
@@ -143,10 +150,14 @@ def header(rows: Rows) -> tuple[list[int], str]:
 def _names(rows: Rows, number: int) -> str:
     """What makes a line look like names of columns or a remark, in words; "" if nothing does."""
     line, others = rows[number], [row for other, row in rows.items() if other != number]
-    elsewhere = {symbol for row in others for symbol in row}
-    only = [symbol for symbol in dict.fromkeys(line) if symbol not in elsewhere]
-    if len(others) < 2 or not only:  # two lines that differ may well be two sequences
+    alone = set(line)
+    for row in others:
+        alone.difference_update(row)
+        if not alone:
+            return ""
+    if len(others) < 2:  # two lines that differ may well be two sequences
         return ""
+    only = [symbol for symbol in dict.fromkeys(line) if symbol in alone]
     is_first = number == min(rows)
     if is_first and len(line) > 2 and only[-1] == line[-1] and _counts(line):
         return f"counts its columns ({shorten(line)}, {line[-1]})"
@@ -184,7 +195,8 @@ def table(rows: Rows) -> str:
     bare = [symbol.rstrip(":.)") for symbol in first]
     if _counts(bare) and not any(first[-1] in column for column in others):
         return "each line begins with its number. Delete that column"
-    kinds = [{is_number(symbol) for symbol in column} for column in (first, *others)]
+    numbers = set(filter(is_number, distinct(rows)))
+    kinds = [{symbol in numbers for symbol in column} for column in (first, *others)]
     if len(lines) >= LEAST_TABLE and {True} in kinds and {False} in kinds:
         return (
             "some columns have numbers and others words, as tables do. Write one sequence a line, "

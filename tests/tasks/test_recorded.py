@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from promptax import specs, tasks
-from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical, Recorded
+from promptax.tasks import (
+    Categorical,
+    CategoricalMixture,
+    DirichletCategorical,
+    Recorded,
+    symbol_lines,
+)
 
 # --- words ----------------------------------------------------------------------------------
 
@@ -282,6 +288,7 @@ READ = {
     "spins": (b"1,-1\n-1,-1\n", ("-1", "1"), "commas"),
     "minus one within": (b"0,-1,1\n1,0,-1\n", ("-1", "0", "1"), "commas"),
     "signs of comments": (b"a # b\na b #\nb # a\n", ("#", "a", "b"), "spaces"),
+    "the same sign first": (b"# a b\n# b a\n", ("#", "a", "b"), "spaces"),
     "gaps in some lines": (b"A-C\nAC\n", ("-", "A", "C"), "nothing"),
     "dots at the ends": (b".A.\nA.\n", (".", "A"), "nothing"),
     "fractions": (b"0.5 1.5\n1.5 1.5\n", ("0.5", "1.5"), "spaces"),
@@ -299,10 +306,13 @@ READ = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_one_format_holds_for_a_whole_file(tmp_path, name):
+def test_one_format_holds_for_a_whole_file(tmp_path, monkeypatch, name):
     data, alphabet, separator = READ[name]
     (tmp_path / "it").write_bytes(data)
+    looks, is_number = [], symbol_lines.is_number
+    monkeypatch.setattr(symbol_lines, "is_number", lambda s: looks.append(s) or is_number(s))
     task = Recorded(path=str(tmp_path / "it"))
+    assert len(looks) <= 8 * len(alphabet), "a look at every symbol, not at every entry"
     assert task.alphabet == alphabet
     assert task.in_words().endswith(f"separated by {separator}")
 
