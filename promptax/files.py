@@ -34,20 +34,19 @@ MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16,
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-AS_ARRAY = "np.savetxt({text!r}, {load}, fmt='%d')"
 AS_TABLE = "{load}.to_csv({text!r}, header=False, index=False)"
-FOREIGN = {  # how formats begin that are no text: what they are, how Python reads and rewrites them
-    b"\x93NUMPY": ("an array of NumPy", "np.load({path!r})", AS_ARRAY),
+FOREIGN = {  # how formats begin that are no text: what they are, how Python reads and writes them
+    b"\x93NUMPY": ("an array of NumPy", "np.load({path!r})", ""),
     **dict.fromkeys(
         [b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(lp0\n", b"cnumpy", b"]q\0"],
-        ("a pickle of Python", "pd.read_pickle({path!r})", AS_ARRAY),
+        ("a pickle of Python", "pd.read_pickle({path!r})", ""),
     ),
-    b"MATLAB 5.0": ("a file of MATLAB", "scipy.io.loadmat({path!r})[NAME]", AS_ARRAY),
-    b"\x89HDF\r\n": ("a file of HDF5", "h5py.File({path!r})[NAME][:]", AS_ARRAY),
+    b"MATLAB 5.0": ("a file of MATLAB", "scipy.io.loadmat({path!r})[NAME]", ""),
+    b"\x89HDF\r\n": ("a file of HDF5", "h5py.File({path!r})[NAME][:]", ""),
     b"PAR1": ("a Parquet table", "pd.read_parquet({path!r})", AS_TABLE),
     b"ARROW1": ("an Arrow table", "pd.read_feather({path!r})", AS_TABLE),
     b"<stata_dta>": ("a table of Stata", "pd.read_stata({path!r})", AS_TABLE),
-    b"\xd0\xcf\x11\xe0": ("a spreadsheet", "pd.read_excel({path!r}, header=None)", AS_TABLE),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", "pd.read_excel({path!r}{header})", AS_TABLE),
     b"\x1f\x8b": ("compressed by gzip", "", ""),
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "", ""),
     b"BZh": ("compressed by bzip2", "", ""),
@@ -58,10 +57,10 @@ FOREIGN = {  # how formats begin that are no text: what they are, how Python rea
     b"PK\x03\x04": ("a zip archive", "", ""),
 }
 INSIDE = {  # names in a zip archive that say what it is
-    b".npy": ("an archive of NumPy arrays", "np.load({path!r})[{name!r}]", AS_ARRAY),
+    b".npy": ("an archive of NumPy arrays", "np.load({path!r})[{name!r}]", ""),
     b"xl/workbook": FOREIGN[b"\xd0\xcf\x11\xe0"],
     b"opendocument.spread": FOREIGN[b"\xd0\xcf\x11\xe0"],
-    b"/data.pkl": ("a file of PyTorch", "torch.load({path!r})", AS_ARRAY),
+    b"/data.pkl": ("a file of PyTorch", "torch.load({path!r})", ""),
 }
 NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # what no text has: an escape it may have
 MOST_TEXT = 2**30  # bytes; what is made of text takes several times as much memory
@@ -82,7 +81,7 @@ def read_text(path: str | os.PathLike, most: int = MOST_TEXT, taken_by: str = ""
 
     UTF-8, or what the mark at its beginning says (UTF-8, UTF-16 or UTF-32). The mark is no part of
     the text, and every line ends in a single line feed. `taken_by`: what takes such data in Python,
-    "Recorded(sequences={})", for the message about a file that is no text.
+    "Recorded(sequences={load})", with {column} behind it where a table's texts are taken.
 
     Raises:
         FileNotFoundError: naming the files that are there.
@@ -112,7 +111,7 @@ def read_text(path: str | os.PathLike, most: int = MOST_TEXT, taken_by: str = ""
 
 
 def expect_no_foreign(path: Path, data: bytes, taken_by: str = "") -> None:
-    """Complain if the bytes are of a format that is no text, with how to make text of it."""
+    """Complain if the bytes are of a format that is no text, with how Python reads it."""
     kind, name = next((FOREIGN[mark] for mark in FOREIGN if data.startswith(mark)), None), ""
     if kind is None:
         return
@@ -120,12 +119,13 @@ def expect_no_foreign(path: Path, data: bytes, taken_by: str = "") -> None:
         name = data[30 : 30 + int.from_bytes(data[26:28], "little")].decode(errors="replace")
         kind = next((INSIDE[part] for part in INSIDE if part in data), kind)
     what, load, write = kind
-    load = load.format(path=str(path), name=name.removesuffix(".npy"))
-    way = "Unpack or export it first."
-    if load:
-        written = write.format(load=load, text=str(path.with_suffix(".txt")))
-        taken = f"In Python: {taken_by.format(load)}. " if taken_by else ""
-        way = f"{taken}As text: {written}."
+    header = ", header=None" * ("{column}" not in taken_by)
+    load = load.format(path=str(path), name=name.removesuffix(".npy"), header=header)
+    taken = taken_by.format(load=load, column="['text'].tolist()" * bool(write))
+    way = f"In Python: {taken}. " if load and taken else ""
+    if write and header:  # a column of texts would be written with a table's quotes
+        way += f"As text: {write.format(load=load, text=str(path.with_suffix('.txt')))}."
+    way = way.strip() or "Unpack or export it first."
     raise StoreError(f"Expected text in UTF-8; {path} is {what}. {way}")
 
 

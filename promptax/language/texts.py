@@ -29,6 +29,7 @@ from promptax.tasks.recorded import PAD, as_path_text, as_rows, row_at, split_ro
 
 Given = str | Mapping[str, Any]  # a text, {"text": …} or {"prompt": …, "completion": …}
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
+OF_TEXTS = "Give each text as one str; of a table one column: sequences=table['text'].tolist()."
 
 
 class Texts(Task):
@@ -58,8 +59,8 @@ class Texts(Task):
     vocabulary: int = eqx.field(default=0, static=True)
     """Size of the alphabet (0: the tokenizer's)."""
     sequences: Annotated[Any, tyro.conf.Suppress] = None
-    """Texts or objects as in a file, or tokens [sequence, time], -1 past the end; read from `path`
-    if not given."""
+    """Texts or objects as in a file, also an array or a column of them, or tokens [sequence, time],
+    -1 past the end; read from `path` if not given."""
     prompt_lengths: Annotated[Any, tyro.conf.Suppress] = None
     """How many tokens of each sequence are its prompt [sequence]; by default none."""
 
@@ -73,6 +74,7 @@ class Texts(Task):
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a file; got neither.")
             places, self.sequences = zip(*_read(self.path).items(), strict=True)
+        self.sequences = _as_list(self.sequences)
         if _are_texts(self.sequences):
             check(
                 self.prompt_lengths is None,
@@ -87,7 +89,7 @@ class Texts(Task):
             ]
             self.prompt_lengths, self.sequences = zip(*encoded, strict=True)
             self.vocabulary = self.vocabulary or tokenizer.symbols
-        rows = as_rows(self.sequences)
+        rows = as_rows(self.sequences, of_texts=OF_TEXTS)
         lengths = (rows != PAD).sum(axis=1)
         self.sequences = rows[:, : max(1, lengths.max())]
         if self.prompt_lengths is None:
@@ -191,6 +193,14 @@ def _tokenizer_once(word: str) -> Tokenizer:
     return Tokenizer.named(word)
 
 
+def _as_list(sequences: Any) -> Any:
+    """An array of texts, also one of NumPy or pandas, as a list; other data as they are."""
+    if not hasattr(sequences, "__array__") or np.ndim(sequences) != 1:
+        return sequences
+    array = np.asarray(sequences)
+    return array.tolist() if array.dtype.kind in "OUT" else sequences
+
+
 def _are_texts(sequences: Any) -> bool:
     """Rather than tokens; an array is not looked at row by row."""
     return isinstance(sequences, list | tuple) and any(
@@ -205,7 +215,7 @@ def _read(path: str) -> dict[str, Given]:
     whole file is one JSON value. What looks like JSON and is not read as such is refused: nobody
     means its brackets and quotes as text.
     """
-    written = files.read_text(path, taken_by="Texts(sequences={})")
+    written = files.read_text(path, taken_by="Texts(sequences={load}{column})")
     lines = {
         f"line {number} of {path}": line
         for number, line in enumerate(written.split("\n"), start=1)

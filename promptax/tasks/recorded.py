@@ -70,9 +70,9 @@ def split_rows(count: int, fraction: float, seed: int, noun: str) -> tuple[np.nd
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def as_rows(sequences: Any, path: str = "") -> Any:
+def as_rows(sequences: Any, path: str = "", of_texts: str = "") -> Any:
     """Rows of whole numbers [sequence, time], shorter rows filled with -1. `path`: of the file that
-    they are from."""
+    they are from; `of_texts`: what to do with rows of text, by default to number their symbols."""
     if sequences is None:
         return None
     if hasattr(sequences, "__array__"):  # of JAX, PyTorch, pandas, …
@@ -90,7 +90,7 @@ def as_rows(sequences: Any, path: str = "") -> Any:
             if not (row.ndim == 1 and whole):
                 raise ValueError(
                     "Expected whole numbers, one row for each sequence; got shape "
-                    f"{row.shape}, {row.dtype} in row {index}.{_as_whole(row, sequences)}"
+                    f"{row.shape}, {row.dtype} in row {index}.{_as_whole(row, sequences, of_texts)}"
                 )
         width, of_file = max(len(row) for row in rows), f" in {path}" if path else ""
         check(
@@ -121,8 +121,10 @@ def as_rows(sequences: Any, path: str = "") -> Any:
     return sequences.astype(np.int32, copy=False)
 
 
-def _as_whole(row: np.ndarray, rows: Sequence = ()) -> str:
+def _as_whole(row: np.ndarray, rows: Sequence = (), of_texts: str = "") -> str:
     """How to make rows of whole numbers of others, in words; "" if nobody knows."""
+    if row.dtype.kind in "USO" and of_texts:
+        return f" {of_texts}"
     if row.dtype.kind in "US":
         symbols = sorted({str(symbol) for row in rows for symbol in row})
         are_letters = len(symbols) <= MOST_NAMES and all(len(symbol) == 1 for symbol in symbols)

@@ -31,7 +31,7 @@ def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
     Raises:
         StoreError: a line does not fit; the message has its number.
     """
-    text = files.read_text(path, taken_by="Recorded(sequences={})")
+    text = files.read_text(path, taken_by="Recorded(sequences={load})")
     lines = {n: line.strip(" ") for n, line in enumerate(text.split("\n"), 1) if line.strip()}
     check(len(lines) > 0, f"Expected one sequence a line; {path} has no line with text.")
     comments = symbol_lines.comments(lines)

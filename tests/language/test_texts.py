@@ -7,6 +7,7 @@ import re
 import equinox as eqx
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from support import small_tokenizer
 
@@ -58,8 +59,10 @@ def test_lines_of_json_are_texts_or_completions_of_prompts(word, tmp_path):
     assert written(task, 0) == (tokenizer.encode("the cat").tolist(), [])
     prompt, completion = (tokenizer.encode(PAIR[key]).tolist() for key in PAIR)
     assert written(task, 1) == ([*prompt, *completion, tokenizer.end], prompt)
-    given = Texts(sequences=("the cat", PAIR), tokenizer=word)
-    np.testing.assert_array_equal(given.sequences, task.sequences)
+    texts = ["the cat", PAIR]
+    for given in (tuple(texts), np.array(texts, object), pd.Series(texts)):
+        given = Texts(sequences=given, tokenizer=word)
+        np.testing.assert_array_equal(given.sequences, task.sequences)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +176,11 @@ BAD = {
         'Expected texts or {"text": …} or {"prompt": …, "completion": …}, and no tokens among '
         "them; sequence 1 is (1, 2).",
     ),
+    "a table": (
+        {"sequences": pd.DataFrame({"text": ["the cat", "12"]})},
+        "Expected whole numbers, one row for each sequence; got shape (1,), <U7 in row 0. Give "
+        "each text as one str; of a table one column: sequences=table['text'].tolist().",
+    ),
     "prompt lengths of texts": (
         {"sequences": ("the cat",), "prompt_lengths": (1,)},
         "Expected prompt_lengths for tokens only; got them for texts, which have their prompts "
@@ -273,6 +281,11 @@ BAD_FILES = {
         "1\n\n1234\n12\n",
         "Expected texts of at most 3 tokens (context); line 3 of {path} has 4. Split it, or raise "
         "context if the predictor reads that far.",
+    ),
+    "table.parquet": (
+        "PAR1\x15",
+        "Expected text in UTF-8; {path} is a Parquet table. In Python: "
+        "Texts(sequences=pd.read_parquet('{path}')['text'].tolist()).",
     ),
     "whole.json": ("[]", f"Expected {SHAPES}; {{path}} is an empty list."),
     "plain.json": (

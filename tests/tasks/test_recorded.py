@@ -1,7 +1,9 @@
 """What tasks refuse, and a user's own sequences as a task."""
 
+import io
 import os
 import re
+import zipfile
 
 import equinox as eqx
 import jax
@@ -326,6 +328,15 @@ def test_what_was_read_is_said(tmp_path):
     assert Recorded(sequences=((0, 1),)).in_words() == "2 symbols, 1 sequences of 2 steps"
 
 
+def zipped(*names, content=""):
+    """A zip archive of files of those names."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
 REFUSED = {
     "empty cell": (b"0,1\n0,,1\n", "line 2 .* has an empty one at place 2"),
     "last cell empty": (b"0;1\n0;1;\n", "line 2 .* has an empty one at place 3"),
@@ -389,9 +400,18 @@ REFUSED = {
     "slashes": (b"0/1\n1/1/0\n", "'/' stands between others"),
     "colons of words": (b"12:3\n3:12\n", "':' stands between others"),
     "gzip": (b"\x1f\x8b\x08\0", "is compressed by gzip. Unpack"),
-    "a spreadsheet": (b"PK\x03\x04\x14\0", "is a zip archive"),
-    "NumPy": (b"\x93NUMPY\1\0", r"In Python: Recorded\(sequences=np.load\('.*it'\)\)\. As text"),
-    "several arrays": (b"PK\3\4" + bytes(22) + b"\5\0\0\0a.npy", r"NumPy arrays.*\)\['a'\]"),
+    "a zip archive": (zipped("it.csv"), r"is a zip archive\. Unpack"),
+    "Excel": (
+        zipped("[Content_Types].xml", "xl/workbook.xml"),
+        r"spreadsheet\. In Python: Recorded\(sequences=pd.read_excel\('.*it', header=None\)\)\. As",
+    ),
+    "OpenDocument": (
+        zipped("mimetype", content="application/vnd.oasis.opendocument.spreadsheet"),
+        "is a spreadsheet",
+    ),
+    "PyTorch": (zipped("it/data.pkl"), r"Recorded\(sequences=torch.load\('.*it'\)\)\.$"),
+    "NumPy": (b"\x93NUMPY\1\0", r"In Python: Recorded\(sequences=np.load\('.*it'\)\)\.$"),
+    "several arrays": (zipped("a.npy", "b.npy"), r"NumPy arrays\..*\)\['a'\]\)\.$"),
     "a pickle": (b"\x80\5\x95", "is a pickle of Python"),
     "binary data": (b"01\n\1\xff", "line 2 .* Export it as text"),
     "a table": (b"PAR1\x15\x04\x15", "is a Parquet table"),
