@@ -81,7 +81,7 @@ def remarks(rows: Rows, separator: str) -> str:
     numbers at least some; else the sign is a symbol like others.
     """
     signs = {symbol for symbol in distinct(rows) if symbol.startswith(COMMENTS)}
-    if separator == "" or not signs:
+    if separator not in (" ", "\t") or not signs:
         return ""
     marked = {number: row for number, row in rows.items() if not signs.isdisjoint(row)}
     ends = {

@@ -291,6 +291,7 @@ READ = {
     "minus one within": (b"0,-1,1\n1,0,-1\n", ("-1", "0", "1"), "commas"),
     "signs of comments": (b"a # b\na b #\nb # a\n", ("#", "a", "b"), "spaces"),
     "the same sign first": (b"# a b\n# b a\n", ("#", "a", "b"), "spaces"),
+    "a sign among commas": (b"a,#,c\nb,a\n", ("#", "a", "b", "c"), "commas"),
     "gaps in some lines": (b"A-C\nAC\n", ("-", "A", "C"), "nothing"),
     "dots at the ends": (b".A.\nA.\n", (".", "A"), "nothing"),
     "fractions": (b"0.5 1.5\n1.5 1.5\n", ("0.5", "1.5"), "spaces"),
