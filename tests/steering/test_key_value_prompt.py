@@ -121,7 +121,7 @@ def test_numbers_at_the_start_are_as_named():
             "Expected initial_tokens with initial='tokens' alone; got them with initial='zeros'.",
         ),
         (
-            lambda: SoftPrompt(initial_tokens=(1,)),
+            lambda: SoftPrompt(initial="one_hot", initial_tokens=(1,)),
             "Expected initial_tokens with initial='tokens' alone; got them with initial='one_hot'",
         ),
         (
