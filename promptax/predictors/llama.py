@@ -130,8 +130,7 @@ class Llama(Architecture):
     def from_safetensors(
         folder: str | os.PathLike, dtype: Literal["float32", "bfloat16"] = "float32"
     ) -> Network:
-        """The llama in a folder in the Hugging Face format: config.json and safetensors, sharded
-        too.
+        """The llama in a folder as Hugging Face writes it: config.json, safetensors (or shards).
 
         Raises:
             FileNotFoundError: files are missing.
@@ -315,16 +314,19 @@ class LlamaTorso(Torso):
     def _read(self, state: LlamaMemory, rows: Array) -> tuple[LlamaMemory, Array, Internals]:
         spec = self.spec
         turn = rotation(state.rows_read(), rows.shape[-2], spec.head_width, spec.rotary_base)
+        stacks, grows = (state.keys, state.values), state.filled is None
 
-        def layer(hidden: Array, given: tuple[LlamaLayer, Array, Array]) -> tuple:
-            weights, keys, values = given
-            hidden, *new = one_layer(spec, weights, hidden, turn, (keys, values, state.filled))
+        def layer(hidden: Array, given: tuple) -> tuple:
+            weights, (keys, values), number = given
+            past = Past(keys, values, None) if grows else Past(*stacks, state.filled, number)
+            hidden, *new = one_layer(spec, weights, hidden, turn, past)
             return hidden, tuple(new)
 
         # for the gradient, keep products with weights; what lies between them is soon made again
         products = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, policy=None if spec.rematerialise else products)
-        given = self.layers, state.keys, state.values
+        # a scan copies each layer's part of a stack, however few rows of a fixed shape count
+        given = self.layers, stacks if grows else (None, None), jnp.arange(spec.depth)
         hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
         outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
         return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}

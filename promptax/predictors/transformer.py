@@ -204,8 +204,8 @@ class Memory(KeptRows):
         return self.keys[0].shape[-2] if self.filled is None else self.filled
 
     def of_block(self, index: int) -> Past:
-        """Keys and values of one block, and how many of their rows count (None: all)."""
-        return self.keys[index], self.values[index], self.filled
+        """What one block looks back at."""
+        return Past(self.keys[index], self.values[index], self.filled)
 
 
 class TransformerTorso(Torso):
@@ -331,7 +331,7 @@ class TransformerTorso(Torso):
         weights, writes = [], []
         for block in self.blocks:
             query, key, value = self._turned(block.projections(hidden, self.heads), 0)
-            past = empty, empty, None
+            past = Past(empty, empty, None)
             seen = attention(query, key, identity, past, distance=self._distance)
             seen = jnp.swapaxes(seen.reshape(count, self.heads, count), 0, 1)
             alone = jnp.einsum("htv,hg->htgv", seen @ value, jnp.eye(self.heads))

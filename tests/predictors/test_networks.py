@@ -237,17 +237,23 @@ def test_the_known_distribution_is_the_coin():
 @pytest.mark.parametrize("filled", [0, 3, 8, 14, 15])
 @pytest.mark.parametrize("batch", [(), (2,)])
 def test_a_long_past_is_attended_to_block_by_block_with_the_same_result(filled, batch, monkeypatch):
-    """Two heads, two groups of queries of three rows; blocks of 4 do not divide a past of 15."""
+    """Two heads, two groups of queries of three rows; blocks of 4 do not divide a past of 15, which
+    may lie in a stack of layers."""
     shapes = (*batch, 2, 6, 4), (*batch, 2, 3, 4), (*batch, 2, 3, 4), (2, 15, 4), (2, 15, 4)
     arrays = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes)]
 
-    def attended(arrays):
+    def attended(arrays, layer=None):
         query, key, value, *past = arrays
-        out = attention.attention(query, key, value, (*past, jnp.array(filled)), groups=2)
+        if layer is not None:
+            past = [jnp.stack([rows + 1, rows]) for rows in past]
+        past = attention.Past(*past, jnp.array(filled), layer)
+        out = attention.attention(query, key, value, past, groups=2)
         return jnp.sum(jnp.sin(out)), out
 
     both = jax.value_and_grad(attended, has_aux=True)
     expected = both(arrays)
+    stacked = both(arrays, 1)
     monkeypatch.setattr(attention, "BLOCK", 4)
-    for mine, theirs in zip(jax.tree.leaves(both(arrays)), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    for found in (stacked, both(arrays), both(arrays, 1)):
+        for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 Heads = Float[Array, "*batch head time head_width"]
 Values = Float[Array, "*batch head time value_width"]
 Queries = Float[Array, "*batch head row head_width"]
-Past = tuple[Array, Array, Array | None]
 Scores = Float[Array, "*head row other"]
 Turn = tuple[Float[Array, "time half"], Float[Array, "time half"]]  # cosines and sines
 
@@ -37,6 +36,39 @@ class Distance(NamedTuple):
 
 
 ANY_DISTANCE = Distance()
+
+
+class Past(NamedTuple):
+    """Rows that were read before, which all sequences share: their keys and values."""
+
+    keys: Float[Array, "*layer head row head_width"]
+    values: Float[Array, "*layer head row value_width"]
+    filled: Int[Array, ""] | None
+    """How many of the rows count; None: all."""
+    layer: Int[Array, ""] | None = None
+    """Which of stacked layers is meant: only the rows that are looked at are taken from the stack.
+    None: there is no axis of layers."""
+
+    @property
+    def room(self) -> int:
+        """How many rows there are, whether they count or not."""
+        return self.keys.shape[-2]
+
+    def rows(self, first: int | Array, count: int) -> tuple[Heads, Values]:
+        """Keys and values of so many rows."""
+        return self._part(self.keys, first, count), self._part(self.values, first, count)
+
+    def _part(self, kept: Array, first: int | Array, count: int) -> Array:
+        if self.layer is None:
+            return jax.lax.dynamic_slice_in_dim(kept, first, count, axis=-2)
+        starts, sizes = (self.layer, 0, first, 0), (1, kept.shape[1], count, kept.shape[-1])
+        return jax.lax.dynamic_slice(kept, starts, sizes)[0]
+
+    def every_row(self) -> tuple[Heads, Values]:
+        """Keys and values of all rows."""
+        if self.layer is None:
+            return self.keys, self.values
+        return self.rows(0, self.room)
 
 
 class PartialAttention(NamedTuple):
@@ -72,25 +104,22 @@ def attention(
     """Causal attention of new rows to the past rows and to each other.
 
     So many `groups` of queries may share a head (grouped-query attention, Ainslie et al. 2023):
-    queries are [head, group × time, head_width] then. `past`, which all sequences share: keys and
-    values [head, row, head_width], and how many of the rows count (None: all). A long past is
-    attended to block by block, as far as its rows count (partial sums as in Milakov and Gimelshein
-    2018). Distances are counted in rows, for one group alone. `partial` is what the queries find in
-    the past rows, where that is known.
+    queries are [head, group × time, head_width] then. A long past is attended to block by block,
+    as far as its rows count (partial sums as in Milakov and Gimelshein 2018). Distances are
+    counted in rows, for one group alone. `partial` is what the queries find in the past rows, where
+    that is known.
     """
     new = key.shape[-2]
     products = query @ jnp.swapaxes(key, -1, -2)
     earlier = jnp.tile(jnp.tril(jnp.ones((new, new), bool)), (groups, 1))
     products = products + jnp.where(earlier, 0.0, -jnp.inf)  # no derivative
-    rows, filled = past[0].shape[-2], past[2]
     if distance != ANY_DISTANCE:
         products = products + distance.change(jnp.arange(new)[:, None] - jnp.arange(new))
-    if rows == 0:
+    if past.room == 0:
         return _side_by_side(jax.nn.softmax(products) @ value, groups)
-    if filled is not None and rows > BLOCK:
-        return _side_by_side(
-            _block_by_block(query, products, value, past, filled, distance), groups
-        )
+    if past.filled is not None and past.room > BLOCK:
+        mixed = _block_by_block(query, products, value, past, past.filled, distance)
+        return _side_by_side(mixed, groups)
     if partial is None:
         scores = _past_scores(query, past, distance)
         partial = _weighted(scores, _top(products, scores), past)
@@ -106,24 +135,22 @@ def attention(
 
 def _places(time: int, past: Past) -> Int[Array, "time 1"]:
     """Where new rows stand, counted from the first past row."""
-    rows, filled = past[0].shape[-2], past[2]
-    return jnp.arange(time)[:, None] + (rows if filled is None else filled)
+    return jnp.arange(time)[:, None] + (past.room if past.filled is None else past.filled)
 
 
 def _past_scores(query: Queries, past: Past, distance: Distance) -> Array:
     """Scores of the past rows, -inf for those that do not count."""
-    rows, filled = past[0].shape[-2], past[2]
-    scores = jnp.einsum("...htd,hsd->...hts", query, past[0])
+    scores = jnp.einsum("...htd,hsd->...hts", query, past.every_row()[0])
     if distance != ANY_DISTANCE:
-        scores = scores + distance.change(_places(query.shape[-2], past) - jnp.arange(rows))
-    if filled is not None:
-        scores = jnp.where(jnp.arange(rows) < filled, scores, -jnp.inf)
+        scores = scores + distance.change(_places(query.shape[-2], past) - jnp.arange(past.room))
+    if past.filled is not None:
+        scores = jnp.where(jnp.arange(past.room) < past.filled, scores, -jnp.inf)
     return scores
 
 
 def _weighted(scores: Array, top: Array, past: Past) -> PartialAttention:
     weights = jnp.exp(scores - top)
-    mixed = jnp.einsum("...hts,hsd->...htd", weights, past[1])
+    mixed = jnp.einsum("...hts,hsd->...htd", weights, past.every_row()[1])
     return PartialAttention(top, jnp.sum(weights, axis=-1, keepdims=True), mixed)
 
 
@@ -137,8 +164,7 @@ def _block_by_block(
 ) -> Queries:
     """The mean of values that `attention` computes, block by block. Blocks without a row that
     counts are skipped."""
-    keys, values, _ = past
-    rows, places = keys.shape[-2], _places(query.shape[-2], past)
+    places = _places(query.shape[-2], past)
     wide = jnp.promote_types(products.dtype, jnp.float32)  # sums of many blocks
     products = products.astype(wide)
     top = _top(products)
@@ -146,11 +172,9 @@ def _block_by_block(
 
     def add(sums: tuple[Array, Array, Array], first: Array) -> tuple[Array, Array, Array]:
         top, total, mixed = sums
-        start = jnp.minimum(first, rows - BLOCK)  # the last block may overlap the one before
+        start = jnp.minimum(first, past.room - BLOCK)  # the last block may overlap the one before
         at = start + jnp.arange(BLOCK)
-        block_keys, block_values = (
-            jax.lax.dynamic_slice_in_dim(array, start, BLOCK, axis=-2) for array in (keys, values)
-        )
+        block_keys, block_values = past.rows(start, BLOCK)
         scores = jnp.einsum("...htd,hsd->...hts", query, block_keys).astype(wide)
         if distance != ANY_DISTANCE:
             scores = scores + distance.change(places - at)
@@ -165,7 +189,7 @@ def _block_by_block(
         return jax.lax.cond(first < filled, add, lambda sums, _: sums, sums, first), None
 
     sums = top, jnp.sum(products, axis=-1, keepdims=True), products @ value
-    _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, rows, BLOCK))[0]
+    _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, past.room, BLOCK))[0]
     return (mixed / total).astype(value.dtype)
 
 

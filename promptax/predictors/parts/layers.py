@@ -95,9 +95,16 @@ def rows_times(
 def _rows_times_transposed(
     rows: Float[Array, "*rows input"], matrix: Float[Array, "output input"]
 ) -> Float[Array, "*rows output"]:
-    """rows @ matrix.T, without a transpose that a scan's derivative would keep for every layer."""
+    """rows @ matrix.T, without a transpose that a scan's derivative would keep for every layer.
+
+    A single row takes the transpose all the same: XLA then multiplies it by the matrix where it
+    lies in a stack, and by a copy of it otherwise, which takes as long as the product.
+    """
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
-    product = jax.lax.dot_general(flat, matrix, (((1,), (1,)), ((), ())))
+    if len(flat) == 1:
+        product = flat @ matrix.T
+    else:
+        product = jax.lax.dot_general(flat, matrix, (((1,), (1,)), ((), ())))
     return product.reshape(*rows.shape[:-1], matrix.shape[0])
 
 
