@@ -32,7 +32,7 @@ from promptax.predictors.parts.attention import (
     rotated,
     rotation,
 )
-from promptax.predictors.parts.layers import Dense, Layer, Transposed, check_depth, rms_norm
+from promptax.predictors.parts.layers import Dense, Layer, Stack, Transposed, check_depth, rms_norm
 from promptax.predictors.torso import (
     BatchOutputs,
     BatchRows,
@@ -44,7 +44,7 @@ from promptax.predictors.torso import (
 )
 from promptax.protocol.outcomes import Outcome, as_outcome
 from promptax.protocol.prompted import AnyPredictor, with_innermost
-from promptax.specs import Record, check, check_whole_numbers, later
+from promptax.specs import check, check_whole_numbers, later
 
 NORMS = ("before_attention", "before_mlp")  # layers' vectors; all else is a matrix
 LARGE = 256  # width from which micro-batches and several programs pay
@@ -239,7 +239,7 @@ def _changed(predictor: Any, **changes: Any) -> Any:
     return dataclasses.replace(predictor, architecture=spec, torso=torso)
 
 
-class LlamaLayer(Record):
+class LlamaLayer(Stack):
     """One layer's weights, or those of all layers with a leading `layer` axis."""
 
     before_attention: Float[Array, "*layer width"]
@@ -314,19 +314,18 @@ class LlamaTorso(Torso):
     def _read(self, state: LlamaMemory, rows: Array) -> tuple[LlamaMemory, Array, Internals]:
         spec = self.spec
         turn = rotation(state.rows_read(), rows.shape[-2], spec.head_width, spec.rotary_base)
-        stacks, grows = (state.keys, state.values), state.filled is None
+        grows, kept = state.filled is None, Past(state.keys, state.values, state.filled)
 
-        def layer(hidden: Array, given: tuple) -> tuple:
-            weights, (keys, values), number = given
-            past = Past(keys, values, None) if grows else Past(*stacks, state.filled, number)
+        def layer(hidden: Array, given: Any) -> tuple:
+            weights, past = given if grows else (self.layers.in_stack(given), kept.of_layer(given))
             hidden, *new = one_layer(spec, weights, hidden, turn, past)
             return hidden, tuple(new)
 
         # for the gradient, keep products with weights; what lies between them is soon made again
         products = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, policy=None if spec.rematerialise else products)
-        # a scan copies each layer's part of a stack, however few rows of a fixed shape count
-        given = self.layers, stacks if grows else (None, None), jnp.arange(spec.depth)
+        # a scan copies each layer's part of a stack, which costs single rows half of their time
+        given = (self.layers, kept) if grows else jnp.arange(spec.depth)
         hidden, (keys, values) = jax.lax.scan(layer, rows.astype(spec.dtype), given)
         outputs = rms_norm(hidden, self.norm, spec.epsilon).astype(jnp.float32)
         return state.with_rows(keys, values), outputs, {"residual": hidden.astype(jnp.float32)}

@@ -13,6 +13,7 @@ from support.judges import build
 from promptax import protocol
 from promptax.predictors import LSTM, Transformer
 from promptax.predictors.parts import attention
+from promptax.predictors.parts.layers import Transposed
 from promptax.protocol import Embedded
 from promptax.tasks import Categorical, DirichletCategorical
 
@@ -257,3 +258,34 @@ def test_a_long_past_is_attended_to_block_by_block_with_the_same_result(filled, 
     for found in (stacked, both(arrays), both(arrays, 1)):
         for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [5, 96, 40])  # whole, in one piece, in several of 16 to 96
+def test_a_layer_of_a_stack_equals_the_layer_alone_in_every_transformation(outputs):
+    keys = jax.random.split(jax.random.key(0), 4)
+    weight = jax.random.normal(keys[0], (3, 2 * outputs, 7))
+    bias, rows = jax.random.normal(keys[1], (3, 2 * outputs)), jax.random.normal(keys[2], (4, 1, 7))
+
+    def product(weight, rows, stacked):
+        of = Transposed(weight, bias)
+        layer = of.in_stack(jnp.array(1)) if stacked else Transposed(weight[1], bias[1])
+        return layer(rows)
+
+    several = jax.vmap(product, (None, 0, None))
+    models = jax.vmap(product, (0, 0, None))
+    ways = {
+        "one row": lambda stacked: product(weight, rows[0], stacked),
+        "rows": lambda stacked: product(weight, rows[:, 0], stacked),
+        "a batch": lambda stacked: several(weight, rows, stacked),
+        "models": lambda stacked: models(jnp.stack([weight, 2 * weight]), rows[:2], stacked),
+        "forward": lambda stacked: jax.jvp(
+            lambda *given: several(*given, stacked), (weight, rows), (weight + 1, rows + 1)
+        ),
+        "reverse": lambda stacked: jax.grad(
+            lambda given: jnp.sum(jnp.sin(several(*given, stacked)))
+        )((weight, rows)),
+    }
+    for way, of in ways.items():
+        found, expected = jax.tree.leaves(of(True)), jax.tree.leaves(of(False))
+        for mine, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5, err_msg=way)

@@ -49,6 +49,10 @@ class Past(NamedTuple):
     """Which of stacked layers is meant: only the rows that are looked at are taken from the stack.
     None: there is no axis of layers."""
 
+    def of_layer(self, layer: Int[Array, ""]) -> "Past":
+        """The past of one of stacked layers."""
+        return self._replace(layer=layer)
+
     @property
     def room(self) -> int:
         """How many rows there are, whether they count or not."""

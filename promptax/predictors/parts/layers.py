@@ -6,7 +6,7 @@ chain of intermediates, and stay safe under `vmap` because no weights are inside
 
 import abc
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -14,13 +14,32 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int, Key
 
+from promptax import platforms
 from promptax.specs import Record, check
 
 MOST_LAYERS = 1000  # each is made by itself, and a part of the program
+CACHED_OUTPUTS = 16, 97  # range of rows of a matrix that are copied into a cache at a time
 MOST_HEADS_SHOWN = 256  # a width of billions has too many divisors to look for
 
 
-class Layer(Record):
+class Stack(Record):
+    """Layers and arrays, of one layer or of a stack of them: every leaf has a leading `layer` axis
+    then."""
+
+    def in_stack(self, number: Int[Array, ""]) -> Any:
+        """The layer of that number, where this is a stack. To override where single rows can be
+        multiplied without a copy of a matrix."""
+
+        def of_layer(part: Any) -> Any:
+            return part.in_stack(number) if isinstance(part, Stack) else part[number]
+
+        return jax.tree.map(of_layer, self, is_leaf=self._is_part)
+
+    def _is_part(self, node: Any) -> bool:
+        return isinstance(node, Stack) and node is not self
+
+
+class Layer(Stack):
     """A linear map with a matrix: what a low-rank tuner can replace. Stacked layers, for a scan,
     have a leading `layer` axis in every leaf. `bias` [output]: what is added; None: nothing."""
 
@@ -63,8 +82,8 @@ class Dense(Layer):
 
 
 class Transposed(Layer):
-    """rows @ weight.T + bias. Trained models come like this; and in a scan over stacked layers a
-    CPU multiplies a single row by such a matrix where it lies, where it copies one of `Dense`."""
+    """rows @ weight.T + bias. Trained models come like this; and a CPU multiplies a single row by
+    such a matrix where it lies in a stack (`in_stack`)."""
 
     weight: Float[Array, "*layer output input"]
     bias: Float[Array, "*layer output"] | None = None
@@ -72,11 +91,34 @@ class Transposed(Layer):
     def matrix(self) -> Float[Array, "*layer input output"]:
         return jnp.swapaxes(self.weight, -1, -2)
 
+    def in_stack(self, number: Int[Array, ""]) -> "InStack":
+        return InStack(self.weight, number, None if self.bias is None else self.bias[number])
+
     def part(self, outputs: Int[Array, " output"]) -> "Transposed":
         return Transposed(self.weight[outputs], None if self.bias is None else self.bias[outputs])
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         return _plus(_rows_times_transposed(rows, self.weight), self.bias)
+
+
+class InStack(Layer):
+    """The layer `number` of a stack of `Transposed`, whose matrix stays where it is: a scan over a
+    stack copies it first, which takes a CPU as long as its product with a few rows."""
+
+    weight: Float[Array, "layer output input"]
+    number: Int[Array, ""]
+    bias: Float[Array, " output"] | None = None
+
+    def matrix(self) -> Float[Array, "input output"]:
+        return self.weight[self.number].T
+
+    def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
+        if math.prod(rows.shape[:-1]) == 1:
+            product = _row_times(rows.reshape(-1), self.weight, self.number)
+            product = product.reshape(*rows.shape[:-1], -1)
+        else:
+            product = _rows_times_transposed(rows, self.weight[self.number])
+        return _plus(product, self.bias)
 
 
 def _plus(product: Array, bias: Array | None) -> Array:
@@ -95,17 +137,52 @@ def rows_times(
 def _rows_times_transposed(
     rows: Float[Array, "*rows input"], matrix: Float[Array, "output input"]
 ) -> Float[Array, "*rows output"]:
-    """rows @ matrix.T, without a transpose that a scan's derivative would keep for every layer.
-
-    A single row takes the transpose all the same: XLA then multiplies it by the matrix where it
-    lies in a stack, and by a copy of it otherwise, which takes as long as the product.
-    """
+    """rows @ matrix.T, without a transpose that a scan's derivative would keep for every layer."""
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
-    if len(flat) == 1:
-        product = flat @ matrix.T
-    else:
-        product = jax.lax.dot_general(flat, matrix, (((1,), (1,)), ((), ())))
+    product = jax.lax.dot_general(flat, matrix, (((1,), (1,)), ((), ())))
     return product.reshape(*rows.shape[:-1], matrix.shape[0])
+
+
+@jax.custom_jvp
+def _row_times(
+    row: Float[Array, " input"], stack: Float[Array, "layer output input"], number: Int[Array, ""]
+) -> Float[Array, " output"]:
+    """row @ stack[number].T."""
+    return _row_times_where_it_lies(row, stack, number)
+
+
+@_row_times.defjvp
+def _row_times_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (row, stack, number), (change, stack_change, _) = primals, tangents
+    changed = change @ stack[number].T + row @ stack_change[number].T
+    return _row_times(row, stack, number), changed
+
+
+@jax.custom_batching.custom_vmap
+def _row_times_where_it_lies(row: Array, stack: Array, number: Array) -> Array:
+    """Written like this, slice, transpose and product are one loop of XLA, for all cores."""
+    return row @ stack[number].T
+
+
+@_row_times_where_it_lies.def_vmap
+def _rows_times_cached(
+    rows: int, batched: list[bool], *given: Array
+) -> tuple[Float[Array, "row output"], bool]:
+    """What several rows are multiplied by, XLA copies: on a CPU so little at a time that the copy
+    stays in a core's cache, which takes half of the time."""
+    if batched != [True, False, False] or not platforms.on_cpu():
+        axes = [0 if mapped else None for mapped in batched]
+        return jax.vmap(_row_times_where_it_lies.fun, axes)(*given), True
+    row, stack, number = given
+    outputs, inputs = stack.shape[1:]
+    fitting = (size for size in range(*CACHED_OUTPUTS) if outputs % size == 0)
+    size = max(fitting, default=outputs)
+
+    def some(_: None, first: Array) -> tuple[None, Array]:
+        return None, row @ jax.lax.dynamic_slice(stack, (number, first, 0), (1, size, inputs))[0].T
+
+    _, products = jax.lax.scan(some, None, jnp.arange(0, outputs, size))
+    return jnp.swapaxes(products, 0, 1).reshape(rows, outputs), True
 
 
 def dense(
