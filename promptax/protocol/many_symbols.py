@@ -1,4 +1,5 @@
-"""Losses over many symbols, a few rows at a time: never sequences × length × symbols of anything.
+"""Losses over many symbols, some rows and symbols at a time: never sequences × length × symbols of
+anything.
 
 The derivative for the rows is computed beside the losses, from the same products; the derivative
 for the matrix, if anybody asks for it, by computing them again.
@@ -11,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from promptax import platforms
 from promptax.specs import Record
 
-PIECE_BYTES = 2**25  # of log probabilities at a time
+CPU_TILE = 512, 1024  # rows and symbols whose scores stay in a core's cache
+TILE = 2048, 8192  # on an accelerator
 
 Rows = Float[Array, "row width"]
 PerRow = Float[Array, " row"]
@@ -33,53 +36,88 @@ class Unembedded(Record):
         return _of(flat, self.layer, tokens.reshape(-1)).reshape(tokens.shape)
 
 
-def _pieces(layer: Layer, *arrays: Array) -> tuple[Array, ...]:
-    """Arrays [row, ...] as [piece, row, ...], with zeros after the last row."""
-    count, symbols = len(arrays[0]), layer.shape()[-1]
-    size = min(2 ** int(math.log2(max(1, PIECE_BYTES // (4 * symbols)))), max(1, count))
-    missing = -count % size
-    padded = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays)
-    return tuple(a.reshape(-1, size, *a.shape[1:]) for a in padded)
+def _tile() -> tuple[int, int]:
+    return CPU_TILE if platforms.on_cpu() else TILE
 
 
-def _log_probs(logits: Float[Array, "row symbol"], tokens: Tokens) -> tuple[PerRow, Array]:
-    """Log probabilities of the tokens, and their derivative for the logits [row, symbol]."""
-    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    chosen = jnp.take_along_axis(logits - total, tokens[:, None], axis=-1)[:, 0]
-    hit = tokens[:, None] == jnp.arange(logits.shape[-1])
-    return chosen, hit - jnp.exp(logits - total)
+def _pieces(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays [row, ...] as [piece, row, ...]: as few pieces as a tile has rows for, and as few
+    zeros after the last row."""
+    count = len(arrays[0])
+    pieces = math.ceil(count / _tile()[0])
+    each = math.ceil(count / max(1, pieces))
+    padded = (jnp.pad(a, [(0, pieces * each - count)] + [(0, 0)] * (a.ndim - 1)) for a in arrays)
+    return tuple(a.reshape(pieces, each, *a.shape[1:]) for a in padded)
+
+
+def _by_symbols(
+    rows: Rows, layer: Layer, tokens: Tokens, slopes: bool
+) -> tuple[PerRow, PerRow, Rows | None]:
+    """Log probabilities of the tokens, the logarithms of what they are divided by, and, where
+    `slopes`, the derivative for the rows: some symbols at a time, with sums of exponentials
+    relative to the highest score so far, as in Milakov and Gimelshein 2018."""
+    symbols = layer.shape()[-1]
+    size = min(_tile()[1], symbols)
+
+    def some(sums: tuple, first: Array) -> tuple[tuple, None]:
+        top, total, chosen, mixed = sums
+        start = jnp.minimum(first, symbols - size)  # the last ones may overlap those before
+        logits, pull = jax.vjp(layer.block(start, size), rows)
+        logits = jnp.where(start + jnp.arange(size) >= first, logits, -jnp.inf)
+        higher = jnp.maximum(top, jnp.max(logits, axis=-1))
+        before, weights = jnp.exp(top - higher), jnp.exp(logits - higher[:, None])
+        total = total * before + jnp.sum(weights, axis=-1)
+        place = jnp.clip(tokens - start, 0, size - 1)
+        is_here = (tokens >= first) & (tokens < start + size)
+        score = jnp.take_along_axis(logits, place[:, None], axis=-1)[:, 0]
+        if slopes:
+            mixed = mixed * before[:, None] + pull(weights)[0]
+        return (higher, total, jnp.where(is_here, score, chosen), mixed), None
+
+    nothing = jnp.zeros(len(rows), rows.dtype)
+    least = jnp.full_like(nothing, jnp.finfo(rows.dtype).min)
+    begin = least, nothing, nothing, jnp.zeros_like(rows) if slopes else None
+    (top, total, chosen, mixed), _ = jax.lax.scan(some, begin, jnp.arange(0, symbols, size))
+    divisor = top + jnp.log(total)
+    if mixed is None:
+        return chosen - divisor, divisor, None
+    return chosen - divisor, divisor, layer.part(tokens).matrix().T - mixed / total[:, None]
 
 
 @jax.custom_vjp
 def _of(rows: Rows, layer: Layer, tokens: Tokens) -> PerRow:
-    values = jax.lax.map(
-        lambda part: _log_probs(layer(part[0]), part[1])[0], _pieces(layer, rows, tokens)
+    return _values(rows, layer, tokens, False)[0]
+
+
+def _values(
+    rows: Rows, layer: Layer, tokens: Tokens, slopes: bool
+) -> tuple[PerRow, PerRow, Rows | None]:
+    """`_by_symbols`, some rows at a time."""
+    found = jax.lax.map(
+        lambda part: _by_symbols(part[0], layer, part[1], slopes),
+        _pieces(rows, tokens),
     )
-    return values.reshape(-1)[: len(rows)]
+    return jax.tree.map(lambda of: of.reshape(-1, *of.shape[2:])[: len(rows)], found)
 
 
 def _of_forward(rows: Rows, layer: Layer, tokens: Tokens) -> tuple[PerRow, tuple]:
-    def piece(part: tuple[Rows, Tokens]) -> tuple[PerRow, Rows]:
-        logits, pull = jax.vjp(layer, part[0])
-        values, slopes = _log_probs(logits, part[1])
-        return values, *pull(slopes)
-
-    values, slopes = jax.lax.map(piece, _pieces(layer, rows, tokens))
-    values, slopes = values.reshape(-1)[: len(rows)], slopes.reshape(-1, rows.shape[1])[: len(rows)]
-    return values, (slopes, rows, layer, tokens)
+    values, divisors, slopes = _values(rows, layer, tokens, True)
+    return values, (slopes, rows, layer, tokens, divisors)
 
 
 def _of_backward(saved: tuple, change: PerRow) -> tuple[Rows, Layer, None]:
-    slopes, rows, layer, tokens = saved
+    slopes, rows, layer, tokens, divisors = saved
 
     def piece(total: Layer, part: tuple[Array, ...]) -> tuple[Layer, None]:
-        rows, tokens, change = part
+        rows, tokens, divisors, change = part
         logits, pull = jax.vjp(lambda layer: layer(rows), layer)
-        (for_layer,) = pull(_log_probs(logits, tokens)[1] * change[:, None])
-        return jax.tree.map(jnp.add, total, for_layer), None
+        hit = tokens[:, None] == jnp.arange(logits.shape[-1])
+        log_probs = jnp.minimum(logits - divisors[:, None], 0)  # also of rows that only fill up
+        slopes = (hit - jnp.exp(log_probs)) * change[:, None]
+        return jax.tree.map(jnp.add, total, *pull(slopes)), None
 
     zeros = jax.tree.map(jnp.zeros_like, layer)
-    for_layer, _ = jax.lax.scan(piece, zeros, _pieces(layer, rows, tokens, change))
+    for_layer, _ = jax.lax.scan(piece, zeros, _pieces(rows, tokens, divisors, change))
     return slopes * change[:, None], for_layer, None
 
 

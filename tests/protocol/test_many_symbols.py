@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import promptax as px
-from promptax.predictors.parts.layers import Dense
+from promptax.predictors.parts.layers import Dense, Transposed
 from promptax.protocol import many_symbols
 from promptax.protocol.exchangeable import Uniform
 
@@ -33,7 +33,7 @@ def at_once(rows, layer, tokens):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (1, 1), (2, 0)])
 def test_values_and_derivatives_equal_those_of_all_symbols_at_once(shape, monkeypatch):
-    monkeypatch.setattr(many_symbols, "PIECE_BYTES", 4 * 4 * SYMBOLS)  # four rows at a time
+    monkeypatch.setattr(many_symbols, "CPU_TILE", (4, 256))  # neither divides what there is
     rows, layer, tokens = given(shape)
     weights = jnp.cos(jnp.arange(tokens.size)).reshape(shape)
 
@@ -50,10 +50,10 @@ def test_values_and_derivatives_equal_those_of_all_symbols_at_once(shape, monkey
 
 def test_a_layer_without_a_bias_has_none():
     rows, layer, tokens = given((4,))
-    bare = Dense(layer.weight)
-    np.testing.assert_allclose(
-        in_pieces(rows, bare, tokens), at_once(rows, bare, tokens), atol=1e-5
-    )
+    for bare in (Dense(layer.weight), Transposed(layer.weight.T)):
+        np.testing.assert_allclose(
+            in_pieces(rows, bare, tokens), at_once(rows, bare, tokens), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("token", [2**31, 2**32, -(2**32)])

@@ -63,6 +63,11 @@ class Layer(Stack):
         hand."""
         return Dense(self.matrix()[:, outputs], None if self.bias is None else self.bias[outputs])
 
+    def block(self, first: Int[Array, ""], count: int) -> "Layer":
+        """The layer of so many of its outputs, one beside the other. To override where a slice is
+        all that it takes."""
+        return self.part(first + jnp.arange(count))
+
     def shape(self) -> tuple[int, ...]:
         """The shape [input, output] of the matrix."""
         return jax.eval_shape(self.matrix).shape
@@ -76,6 +81,10 @@ class Dense(Layer):
 
     def matrix(self) -> Float[Array, "*layer input output"]:
         return self.weight
+
+    def block(self, first: Int[Array, ""], count: int) -> "Dense":
+        weight = jax.lax.dynamic_slice_in_dim(self.weight, first, count, axis=-1)
+        return Dense(weight, _slice(self.bias, first, count))
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         return _plus(rows_times(rows, self.weight), self.bias)
@@ -96,6 +105,9 @@ class Transposed(Layer):
 
     def part(self, outputs: Int[Array, " output"]) -> "Transposed":
         return Transposed(self.weight[outputs], None if self.bias is None else self.bias[outputs])
+
+    def block(self, first: Int[Array, ""], count: int) -> "Transposed":
+        return Transposed(_slice(self.weight, first, count), _slice(self.bias, first, count))
 
     def __call__(self, rows: Float[Array, "*rows input"]) -> Float[Array, "*rows output"]:
         return _plus(_rows_times_transposed(rows, self.weight), self.bias)
@@ -119,6 +131,10 @@ class InStack(Layer):
         else:
             product = _rows_times_transposed(rows, self.weight[self.number])
         return _plus(product, self.bias)
+
+
+def _slice(array: Array | None, first: Array, count: int) -> Any:
+    return None if array is None else jax.lax.dynamic_slice_in_dim(array, first, count)
 
 
 def _plus(product: Array, bias: Array | None) -> Array:
