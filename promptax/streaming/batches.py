@@ -156,7 +156,8 @@ def _padded(state: State, texts: int) -> State:
 
 
 def _side_by_side(predictor: Predictor, capacity: int, prompts: Sequence[np.ndarray]) -> State:
-    """`states_after` of a predictor that forgets: prompts are padded to the longest of them."""
+    """`states_after` of a predictor that forgets: piece by piece, for the prompts that go on, which
+    are padded to the longest of them."""
     longest, read = max(map(len, prompts)), 0
     if longest == 0:
         starts = [stepping.start(predictor, capacity) for _ in prompts]
@@ -164,15 +165,24 @@ def _side_by_side(predictor: Predictor, capacity: int, prompts: Sequence[np.ndar
     state = None
     padded = np.stack([np.pad(prompt, (0, longest - len(prompt))) for prompt in prompts])
     for size, count in stepping.padded_sizes(longest):
-        piece = np.pad(padded[:, read : read + count], ((0, 0), (0, size - count)))
-        counts = np.clip([len(prompt) - read for prompt in prompts], 0, count)
+        which = list(range(len(prompts))) if state is None else _that_go_on(prompts, read)
+        piece = np.pad(padded[which, read : read + count], ((0, 0), (0, size - count)))
+        counts = np.clip([len(prompts[number]) - read for number in which], 0, count)
         rows = jnp.asarray(piece), jnp.asarray(counts)
         if state is None:
             state = _open_all((predictor, *rows), capacity + stepping.PADDED)
         else:
-            state = _read_all((predictor, *rows), state)
+            state = _read_some((predictor, *rows, jnp.asarray(which)), state)
         read += count
     return state
+
+
+def _that_go_on(prompts: Sequence[np.ndarray], read: int) -> list[int]:
+    """The numbers of the prompts of more tokens than were read, as many as a power of two: the
+    first of them again where some are missing, which reads the same and changes nothing."""
+    longer = [number for number, prompt in enumerate(prompts) if len(prompt) > read]
+    missing = (1 << (len(longer) - 1).bit_length()) - len(longer)
+    return longer + longer[:1] * missing
 
 
 @eqx.filter_jit
@@ -182,9 +192,11 @@ def _open_all(given: tuple[Predictor, Array, Array], capacity: int) -> State:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _read_all(given: tuple[Predictor, Array, Array], state: State) -> State:
-    predictor, tokens, counts = given
-    return jax.vmap(predictor.advance_first)(state, tokens, counts)
+def _read_some(given: tuple[Predictor, Array, Array, Array], states: State) -> State:
+    predictor, tokens, counts, which = given
+    some = jax.tree.map(lambda leaf: leaf[which], states)
+    some = jax.vmap(predictor.advance_first)(some, tokens, counts)
+    return jax.tree.map(lambda leaf, new: leaf.at[which].set(new), states, some)
 
 
 @eqx.filter_jit

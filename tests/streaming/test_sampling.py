@@ -227,9 +227,10 @@ def test_a_padded_piece_is_read_as_single_tokens_are(name, length):
     half, room = length // 2, stepping.room_for(length + 3)
     state = stepping.after(ready, room, tokens[:half])
     state = stepping.read(ready, state, tokens[half:-3])
-    several = batches.states_after(ready, room, [tokens[:0], tokens[:half], tokens[:-3]])
+    steps = 0, length, length - length // 4, length - length // 8, half  # four at once, three of
+    several = batches.states_after(ready, room, [tokens[:step] for step in steps])  # them long
     rows = px.predict(predictor, tokens)
-    for place, step in enumerate((0, half, length)):
+    for place, step in enumerate(steps):
         one = jax.tree.map(lambda leaf, place=place: leaf[place], several)
         np.testing.assert_allclose(stepping.upcoming(ready, one), rows[step], atol=1e-5)
     for step in range(length, length + 3):
