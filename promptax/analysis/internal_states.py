@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 import xarray as xr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from promptax.axes import labelled
 from promptax.checks import door
@@ -196,6 +196,9 @@ def state_map(
     background_tokens: Int[Any, "sequence time"],
     target_tokens: Int[Any, "target_sequence target_time"],
     name: str | None = None,
+    *,
+    background_steps: Any = None,
+    target_steps: Any = None,
 ) -> xr.Dataset:
     """Two components of one internal state, for the figure of internal states.
 
@@ -206,9 +209,12 @@ def state_map(
         target_tokens: sequences of the target, read by every predictor after its prompt.
         name: which internal state; by default the first by name that every predictor has, which is
             the cell of an LSTM's first layer, the attention output of a Transformer's first block.
+        background_steps, target_steps [sequence]: how many steps of each count, where sequences end
+            before their array does; None: all.
 
     Returns:
-        `trajectory` [predictor, sequence, time, component]; `prompt_trajectory` [predictor, prompt,
+        `trajectory` [predictor, sequence, time, component], NaN past a sequence's end;
+        `prompt_trajectory` [predictor, prompt,
         component], NaN past a prompt's end; `background` [sample, component]; all in standard
         deviations of the background. `distance` [predictor, time], the median over sequences, and
         `prompt_distance` [predictor, prompt]: from the nearest state of the background, in full
@@ -219,8 +225,16 @@ def state_map(
         (empty).
 
     Raises:
-        ValueError: no predictors, no internal state in common, or states of another width.
+        ValueError: no predictors, no internal state in common, states of another width, or steps
+            that are not one number for each sequence, from 1 to its length.
     """
+    counted, read = (
+        _counted(name, tokens, steps)
+        for name, tokens, steps in (
+            ("background_steps", background_tokens, background_steps),
+            ("target_steps", target_tokens, target_steps),
+        )
+    )
     check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
     widths = {"the reference": widths_of_states(reference, background_tokens)}
     for word, predictor in predictors.items():
@@ -230,7 +244,7 @@ def state_map(
     seen = {
         word: internal_states(predictor, target_tokens) for word, predictor in predictors.items()
     }
-    cloud = behind[name].values.reshape(-1, behind[name].shape[-1])
+    cloud = behind[name].values[counted]
     plane = principal_components(cloud)
     prompts = [
         plane.project(states[f"prompt.{name}"].values)
@@ -244,8 +258,9 @@ def state_map(
         for prompt in prompts
     ]
     paths = np.stack([plane.project(states[name].values) for states in seen.values()])
-    usual, ordinary = _ordinary(behind[name].values)
-    distances = [_nearest(states[name].values, cloud) / usual for states in seen.values()]
+    usual, ordinary = _ordinary(behind[name].values, counted)
+    distances = np.stack([_nearest(states[name].values, cloud) / usual for states in seen.values()])
+    distances = np.ma.array(distances, mask=np.broadcast_to(~read, distances.shape))
     from_prompt = np.full((len(seen), longest), np.nan)
     for index, states in enumerate(seen.values()):
         if f"prompt.{name}" in states:
@@ -253,14 +268,17 @@ def state_map(
             from_prompt[index, : len(rows)] = rows / usual
     return labelled(
         {
-            "distance": (("predictor", "time"), np.median(np.stack(distances), axis=1)),
+            "distance": (("predictor", "time"), np.ma.median(distances, axis=1).filled(np.nan)),
             "prompt_distance": (("predictor", "prompt"), from_prompt),
             "ordinary_distance": ((), ordinary / usual),
             "tracks": (
                 ("component", "quantity"),
-                _tracked(plane.project(cloud), np.asarray(background_tokens)),
+                _tracked(plane.project(cloud), np.asarray(background_tokens), counted),
             ),
-            "trajectory": (("predictor", "sequence", "time", "component"), paths),
+            "trajectory": (
+                ("predictor", "sequence", "time", "component"),
+                np.where(read[..., None], paths, np.nan),
+            ),
             "prompt_trajectory": (("predictor", "prompt", "component"), np.stack(padded)),
             "background": (("sample", "component"), plane.project(cloud)),
         },
@@ -277,17 +295,31 @@ def state_map(
     )
 
 
+def _counted(name: str, tokens: Any, steps: Any) -> Bool[np.ndarray, "sequence time"]:
+    """Which steps of the sequences count."""
+    count, length = np.shape(tokens)[:2]
+    steps = np.full(count, length) if steps is None else np.asarray(steps)
+    check(
+        steps.shape == (count,) and steps.min() >= 1 and steps.max() <= length,
+        f"Expected {name}: for each of the {count} sequences a number from 1 to {length}; got "
+        f"shape {steps.shape}, {steps.min(initial=length)} to {steps.max(initial=0)}.",
+    )
+    return np.arange(length) < steps[:, None]
+
+
 QUANTITIES = ("time", "share of symbol 0", "estimate of symbol 0")
 
 
 def _tracked(
-    points: Float[np.ndarray, "sample component"], tokens: Int[np.ndarray, "sequence time"]
+    points: Float[np.ndarray, "sample component"],
+    tokens: Int[np.ndarray, "sequence time"],
+    counted: Bool[np.ndarray, "sequence time"],
 ) -> Float[np.ndarray, "component quantity"]:
     """Spearman's correlation of each component with each of the quantities."""
     time = np.broadcast_to(np.arange(1, tokens.shape[1] + 1), tokens.shape)
     zeros = np.cumsum(tokens == 0, axis=1)
     quantities = (time, zeros / time, (zeros + 1) / (time + 2))
-    correlations = [[scipy.stats.spearmanr(p, q.ravel())[0] for q in quantities] for p in points.T]
+    correlations = [[scipy.stats.spearmanr(p, q[counted])[0] for q in quantities] for p in points.T]
     return np.array(correlations, float)
 
 
@@ -305,14 +337,16 @@ def _nearest(
     return distances.reshape(points.shape[:-1])
 
 
-def _ordinary(states: Float[np.ndarray, "sequence time state"]) -> tuple[float, float]:
+def _ordinary(
+    states: Float[np.ndarray, "sequence time state"], counted: Bool[np.ndarray, "sequence time"]
+) -> tuple[float, float]:
     """How far states are from the nearest one of other sequences: median and 95 % quantile.
 
     A tenth of the sequences, at least one, is compared with the others.
     """
     count = max(1, len(states) // 10)
-    others = states[count:] if len(states) > count else states
-    distances = _nearest(states[:count], others.reshape(-1, states.shape[-1]))
+    others = slice(count, None) if len(states) > count else slice(None)
+    distances = _nearest(states[:count][counted[:count]], states[others][counted[others]])
     usual = float(np.median(distances))
     return usual if usual > 0 else 1.0, float(np.quantile(distances, 0.95))
 

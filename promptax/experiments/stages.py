@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from promptax import platforms
 from promptax.analysis import effective_priors, state_map
@@ -25,10 +25,10 @@ from promptax.experiments.plan import Plan
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import pretrain
 from promptax.progress import Together
+from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.steering import Search
-from promptax.tasks import Task
 from promptax.tasks.base import batch_to_measure
 
 STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
@@ -229,13 +229,26 @@ def _states(
             predictor = tuned[method]
             prompts[method] = predictor[0] if isinstance(predictor, Repeated) else predictor
 
-    def draw(key: Key[Array, ""], task: Task, count: int) -> Array:
-        return batch_to_measure(task, key, count, length).tokens
-
+    background, target = (
+        batch_to_measure(task, key, count, length)
+        for task, key, count in (
+            (plan.prior, background_key, BACKGROUND_SEQUENCES),
+            (plan.targets[name], target_key, STATE_SEQUENCES),
+        )
+    )
     states = state_map(
         prompts,
         base,
-        draw(background_key, plan.prior, BACKGROUND_SEQUENCES),
-        draw(target_key, plan.targets[name], STATE_SEQUENCES),
+        background.tokens,
+        target.tokens,
+        background_steps=_steps(background),
+        target_steps=_steps(target),
     )
     return states.assign_attrs(target=name)
+
+
+def _steps(batch: Episode) -> Int[np.ndarray, " sequence"] | None:
+    """How many steps of each sequence there are: up to the last that is scored."""
+    if batch.scored is None:
+        return None
+    return batch.scored.shape[1] - np.asarray(batch.scored)[:, ::-1].argmax(axis=1)

@@ -272,6 +272,30 @@ def test_the_map_has_the_report_s_schema(states, network):
     assert np.isfinite(states["trajectory"]).all()
 
 
+def test_steps_past_an_end_are_left_out_of_the_map(network, states):
+    """What stands behind an end changes nothing; without ends all steps count."""
+    background = np.random.default_rng(0).integers(0, 2, (6, 7))
+    steps = {"background_steps": [7, 7, 3, 7, 2, 7], "target_steps": [5, 1, 2]}
+    found, other = (
+        state_map({"it": network}, network, past[0], past[1], **steps)
+        for past in (
+            (background, TOKENS),
+            [
+                np.where(np.arange(rows.shape[1]) < np.array(count)[:, None], rows, 1 - rows)
+                for rows, count in zip((background, TOKENS), steps.values(), strict=True)
+            ],
+        )
+    )
+    xr.testing.assert_allclose(found, other)
+    assert found.sizes["sample"] == sum(steps["background_steps"])
+    read = np.isfinite(found["trajectory"][0, :, :, 0]).sum("time")
+    assert read.values.tolist() == steps["target_steps"]
+    everything = state_map({"untuned": network}, network, background, TOKENS, target_steps=[5] * 3)
+    xr.testing.assert_allclose(everything, states.sel(predictor=["untuned"]).isel(prompt=[]))
+    with pytest.raises(ValueError, match="3 sequences a number from 1 to 5; got shape"):
+        state_map({"it": network}, network, background, TOKENS, target_steps=[0, 1, 2])
+
+
 def test_a_prompt_of_tokens_stays_among_ordinary_states(states):
     """Some sequences of the background begin with the prompt's first symbol; rows of ones are no
     symbol's."""
