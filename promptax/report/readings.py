@@ -144,7 +144,10 @@ def internal_states(states: xr.Dataset) -> str:
     paths = states["trajectory"].transpose("predictor", "sequence", "time", "component").values
     everyone = [str(name) for name in states["predictor"].values]
     prompted = _distances(dict(zip(everyone, prompts, strict=True)), background)
-    arrived = _distances(dict(zip(everyone, paths[:, :, -1], strict=True)), background)
+    is_step = np.isfinite(paths).all(axis=-1).any(axis=0)  # [sequence, time]: some end early
+    last = np.maximum(is_step.sum(axis=-1) - 1, 0)
+    ends = paths[:, np.arange(len(last)), last]
+    arrived = _distances(dict(zip(everyone, ends, strict=True)), background)
     clauses = []
     if prompted:
         clauses.append(_farthest("while reading the prompt", prompted))
