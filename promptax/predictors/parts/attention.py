@@ -167,7 +167,7 @@ def _block_by_block(
     distance: Distance,
 ) -> Queries:
     """The mean of values that `attention` computes, block by block. Blocks without a row that
-    counts are skipped."""
+    counts, in any sequence of a batch, are skipped."""
     places = _places(query.shape[-2], past)
     wide = jnp.promote_types(products.dtype, jnp.float32)  # sums of many blocks
     products = products.astype(wide)
@@ -189,12 +189,27 @@ def _block_by_block(
         mixed = mixed * before + jnp.einsum("...hts,hsd->...htd", scores, block_values)
         return higher, total, mixed
 
+    most = _most(filled)
+
     def block(sums: tuple[Array, Array, Array], first: Array) -> tuple[tuple, None]:
-        return jax.lax.cond(first < filled, add, lambda sums, _: sums, sums, first), None
+        return jax.lax.cond(first < most, add, lambda sums, _: sums, sums, first), None
 
     sums = top, jnp.sum(products, axis=-1, keepdims=True), products @ value
     _, total, mixed = jax.lax.scan(block, sums, jnp.arange(0, past.room, BLOCK))[0]
     return (mixed / total).astype(value.dtype)
+
+
+@jax.custom_batching.custom_vmap
+def _most(filled: Array) -> Array:
+    """The largest of a batch's numbers. With a number for each sequence, a condition would compute
+    both of its branches."""
+    return filled
+
+
+@_most.def_vmap
+def _most_of_a_batch(size: int, batched: list[bool], filled: Array) -> tuple[Array, bool]:
+    del size
+    return (jnp.max(filled, axis=0), False) if batched[0] else (filled, False)
 
 
 def _top(*scores: Array) -> Array:
