@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float, Int
 
 from promptax.axes import labelled
-from promptax.checks import door
+from promptax.checks import as_numbers, door
 from promptax.evaluation.losses import as_rows
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted
@@ -216,7 +216,8 @@ def state_map(
         `trajectory` [predictor, sequence, time, component], NaN past a sequence's end;
         `prompt_trajectory` [predictor, prompt,
         component], NaN past a prompt's end; `background` [sample, component]; all in standard
-        deviations of the background. `distance` [predictor, time], the median over sequences, and
+        deviations of the background. `distance` [predictor, time], the median over the sequences
+        that go on until then (NaN: none does), and
         `prompt_distance` [predictor, prompt]: from the nearest state of the background, in full
         width, as multiples of what is usual within it; `ordinary_distance`: what 95 % of its own
         states stay below. `tracks` [component, quantity]: rank correlation (Spearman) of the
@@ -228,18 +229,13 @@ def state_map(
         ValueError: no predictors, no internal state in common, states of another width, or steps
             that are not one number for each sequence, from 1 to its length.
     """
-    counted, read = (
-        _counted(name, tokens, steps)
-        for name, tokens, steps in (
-            ("background_steps", background_tokens, background_steps),
-            ("target_steps", target_tokens, target_steps),
-        )
-    )
     check(len(predictors) > 0, "Expected at least one predictor to map; got none.")
     widths = {"the reference": widths_of_states(reference, background_tokens)}
     for word, predictor in predictors.items():
         widths[word] = widths_of_states(predictor, target_tokens)
     name = _common(name, widths)
+    counted = _counted("background_steps", background_tokens, background_steps)
+    read = _counted("target_steps", target_tokens, target_steps)
     behind = internal_states(reference, background_tokens)
     seen = {
         word: internal_states(predictor, target_tokens) for word, predictor in predictors.items()
@@ -295,16 +291,17 @@ def state_map(
     )
 
 
-def _counted(name: str, tokens: Any, steps: Any) -> Bool[np.ndarray, "sequence time"]:
+def _counted(argument: str, tokens: Any, steps: Any) -> Bool[np.ndarray, "sequence time"]:
     """Which steps of the sequences count."""
     count, length = np.shape(tokens)[:2]
-    steps = np.full(count, length) if steps is None else np.asarray(steps)
+    numbers = np.full(count, length) if steps is None else as_numbers(argument, steps)
     check(
-        steps.shape == (count,) and steps.min() >= 1 and steps.max() <= length,
-        f"Expected {name}: for each of the {count} sequences a number from 1 to {length}; got "
-        f"shape {steps.shape}, {steps.min(initial=length)} to {steps.max(initial=0)}.",
+        numbers.shape == (count,)
+        and bool(((numbers >= 1) & (numbers <= length) & (numbers == np.round(numbers))).all()),
+        f"Expected {argument}: for each of the {count} sequences a whole number from 1 to "
+        f"{length}; got {steps!r:.60}.",
     )
-    return np.arange(length) < steps[:, None]
+    return np.arange(length) < numbers[:, None]
 
 
 QUANTITIES = ("time", "share of symbol 0", "estimate of symbol 0")

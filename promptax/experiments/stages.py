@@ -29,6 +29,7 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.steering import Search
+from promptax.tasks import Task
 from promptax.tasks.base import batch_to_measure
 
 STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
@@ -241,14 +242,16 @@ def _states(
         base,
         background.tokens,
         target.tokens,
-        background_steps=_steps(background),
-        target_steps=_steps(target),
+        background_steps=_steps(plan.prior, background),
+        target_steps=_steps(plan.targets[name], target),
     )
     return states.assign_attrs(target=name)
 
 
-def _steps(batch: Episode) -> Int[np.ndarray, " sequence"] | None:
-    """How many steps of each sequence there are: up to the last that is scored."""
-    if batch.scored is None:
+def _steps(task: Task, batch: Episode) -> Int[np.ndarray, " sequence"] | None:
+    """How many steps of each sequence there are, where sequences of the task end: up to the last
+    that is scored. None: all of them."""
+    if task.longest is None or batch.scored is None:
         return None
-    return batch.scored.shape[1] - np.asarray(batch.scored)[:, ::-1].argmax(axis=1)
+    steps = np.arange(1, batch.scored.shape[1] + 1)
+    return np.maximum(1, np.max(np.where(batch.scored, steps, 0), axis=1))

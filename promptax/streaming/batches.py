@@ -2,8 +2,8 @@
 
 A large network spends a token's time on fetching its weights, which serve every text of a batch: 8
 texts take far less than 8 times as long as one. Prompts are read side by side, too, where a state
-can drop what was read last: all are padded to the length of the longest. Other predictors read them
-one after the other.
+can drop what was read last: in pieces, with padding where one has ended within a piece. Other
+predictors read them one after the other.
 
 A text that has ended waits until all others have. Batches have one of few sizes, so that another
 number of texts rarely compiles anything: rows that fill a batch up have ended from the start.
@@ -83,8 +83,7 @@ def _rows_for(texts: int) -> int:
     """How many texts are sampled side by side: the next of 1, 2, 3, 4, 6, 8, 12, 16, …, so that few
     batch sizes are compiled.
 
-    On a thread of a CPU a step of SmolLM2 takes 9 texts 0.62 s and 12 as long, 5 texts 0.40 s and 6
-    no longer; powers of two alone would cost a quarter: 16 take 0.66 s where 9 took 0.53 s.
+    Powers of two alone would cost a quarter: 16 texts where 9 are asked for, not 12.
     """
     power = 1 << (texts - 1).bit_length()
     three_quarters = max(1, 3 * power // 4)
@@ -165,24 +164,32 @@ def _side_by_side(predictor: Predictor, capacity: int, prompts: Sequence[np.ndar
     state = None
     padded = np.stack([np.pad(prompt, (0, longest - len(prompt))) for prompt in prompts])
     for size, count in stepping.padded_sizes(longest):
-        which = list(range(len(prompts))) if state is None else _that_go_on(prompts, read)
-        piece = np.pad(padded[which, read : read + count], ((0, 0), (0, size - count)))
-        counts = np.clip([len(prompts[number]) - read for number in which], 0, count)
+        going_on = _going_on(prompts, read)
+        numbers = list(range(len(prompts))) if going_on is None else going_on
+        piece = np.pad(padded[numbers, read : read + count], ((0, 0), (0, size - count)))
+        counts = np.clip([len(prompts[number]) - read for number in numbers], 0, count)
         rows = jnp.asarray(piece), jnp.asarray(counts)
         if state is None:
             state = _open_all((predictor, *rows), capacity + stepping.PADDED)
+        elif going_on is None:
+            state = _read_all((predictor, *rows), state)
         else:
-            state = _read_some((predictor, *rows, jnp.asarray(which)), state)
+            state = _read_some((predictor, *rows, jnp.asarray(numbers)), state)
         read += count
     return state
 
 
-def _that_go_on(prompts: Sequence[np.ndarray], read: int) -> list[int]:
-    """The numbers of the prompts of more tokens than were read, as many as a power of two: the
-    first of them again where some are missing, which reads the same and changes nothing."""
+def _going_on(prompts: Sequence[np.ndarray], read: int) -> list[int] | None:
+    """The numbers of the prompts that have more tokens than were read; None: as many as all.
+
+    Their number is a power of two, so that few programs are compiled: where some are missing, the
+    first of them is read several times, with one and the same result.
+    """
     longer = [number for number, prompt in enumerate(prompts) if len(prompt) > read]
-    missing = (1 << (len(longer) - 1).bit_length()) - len(longer)
-    return longer + longer[:1] * missing
+    needed = 1 << (len(longer) - 1).bit_length()
+    if read == 0 or needed >= len(prompts):
+        return None
+    return longer + longer[:1] * (needed - len(longer))
 
 
 @eqx.filter_jit
@@ -192,11 +199,18 @@ def _open_all(given: tuple[Predictor, Array, Array], capacity: int) -> State:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _read_some(given: tuple[Predictor, Array, Array, Array], states: State) -> State:
-    predictor, tokens, counts, which = given
-    some = jax.tree.map(lambda leaf: leaf[which], states)
-    some = jax.vmap(predictor.advance_first)(some, tokens, counts)
-    return jax.tree.map(lambda leaf, new: leaf.at[which].set(new), states, some)
+def _read_all(given: tuple[Predictor, Array, Array], state: State) -> State:
+    predictor, tokens, counts = given
+    return jax.vmap(predictor.advance_first)(state, tokens, counts)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _read_some(given: tuple[Predictor, Array, Array, Array], state: State) -> State:
+    """`_read_all` for the texts of these numbers alone."""
+    predictor, tokens, counts, numbers = given
+    part = jax.tree.map(lambda leaf: leaf[numbers], state)
+    part = jax.vmap(predictor.advance_first)(part, tokens, counts)
+    return jax.tree.map(lambda leaf, new: leaf.at[numbers].set(new), state, part)
 
 
 @eqx.filter_jit

@@ -292,7 +292,7 @@ def test_steps_past_an_end_are_left_out_of_the_map(network, states):
     assert read.values.tolist() == steps["target_steps"]
     everything = state_map({"untuned": network}, network, background, TOKENS, target_steps=[5] * 3)
     xr.testing.assert_allclose(everything, states.sel(predictor=["untuned"]).isel(prompt=[]))
-    with pytest.raises(ValueError, match="3 sequences a number from 1 to 5; got shape"):
+    with pytest.raises(ValueError, match="3 sequences a whole number from 1 to 5; got"):
         state_map({"it": network}, network, background, TOKENS, target_steps=[0, 1, 2])
 
 

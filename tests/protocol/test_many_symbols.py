@@ -56,6 +56,27 @@ def test_a_layer_without_a_bias_has_none():
         )
 
 
+@pytest.mark.parametrize("dtypes", [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_rows_and_matrices_may_have_fewer_digits(dtypes):
+    rows, layer, tokens = given((4,))
+    rows, layer = rows.astype(dtypes[0]), Dense(layer.weight.astype(dtypes[1]))
+
+    def summed(how):
+        return jax.value_and_grad(lambda rows: jnp.sum(how(rows, layer, tokens).astype("float32")))
+
+    for mine, expected in zip(summed(in_pieces)(rows), summed(at_once)(rows), strict=True):
+        assert mine.dtype == expected.dtype
+        np.testing.assert_allclose(
+            np.asarray(mine, float), np.asarray(expected, float), rtol=0.02, atol=0.02
+        )
+
+
+def test_a_token_outside_the_alphabet_has_no_log_probability():
+    rows, layer, _ = given((3,))
+    found = in_pieces(rows, layer, jnp.array([SYMBOLS, -SYMBOLS - 1, -1]))
+    assert np.isnan(found).tolist() == [True, True, False]  # -1: the last symbol, as in NumPy
+
+
 @pytest.mark.parametrize("token", [2**31, 2**32, -(2**32)])
 def test_tokens_that_32_bits_cannot_hold_are_named(token):
     with pytest.raises(ValueError, match=rf"Expected tokens from 0 to 1; got {min(token, 1)} to"):

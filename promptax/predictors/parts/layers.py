@@ -1,16 +1,20 @@
 """The parts that networks are made of: dense layers, layer norm, GELU, sine-cosine positions.
 
-Only the elementwise pieces have derivatives of their own: they save one array each instead of the
-chain of intermediates, and stay safe under `vmap` because no weights are inside them.
+The elementwise pieces have derivatives of their own, which save one array each instead of the chain
+of intermediates, and stay safe under `vmap` because no weights are inside them. So has the product
+of a single row with a matrix of a stack, whose rule under `vmap` is its own, too.
 """
 
 import abc
+import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int, Key
 
@@ -23,8 +27,7 @@ MOST_HEADS_SHOWN = 256  # a width of billions has too many divisors to look for
 
 
 class Stack(Record):
-    """Layers and arrays, of one layer or of a stack of them: every leaf has a leading `layer` axis
-    then."""
+    """Weights of one layer, or of several: then every array has a leading `layer` axis."""
 
     def in_stack(self, number: Int[Array, ""]) -> Any:
         """The layer of that number, where this is a stack. To override where single rows can be
@@ -159,46 +162,66 @@ def _rows_times_transposed(
     return product.reshape(*rows.shape[:-1], matrix.shape[0])
 
 
-@jax.custom_jvp
 def _row_times(
     row: Float[Array, " input"], stack: Float[Array, "layer output input"], number: Int[Array, ""]
 ) -> Float[Array, " output"]:
-    """row @ stack[number].T."""
-    return _row_times_where_it_lies(row, stack, number)
+    """row @ stack[number].T, in the precision of products that holds here."""
+    precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    return _row_product(precision)(row, stack, number)
 
 
-@_row_times.defjvp
-def _row_times_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (row, stack, number), (change, stack_change, _) = primals, tangents
-    changed = change @ stack[number].T + row @ stack_change[number].T
-    return _row_times(row, stack, number), changed
+@functools.cache
+def _row_product(precision: str | None) -> Callable[[Array, Array, Array], Array]:
+    """What multiplies a row by a matrix of a stack. Rules of transformations are traced later,
+    where another precision may hold: they all keep the given one."""
 
+    def times(rows: Array, matrix: Array) -> Array:
+        return jnp.matmul(rows, matrix.T, precision=precision)
 
-@jax.custom_batching.custom_vmap
-def _row_times_where_it_lies(row: Array, stack: Array, number: Array) -> Array:
-    """Written like this, slice, transpose and product are one loop of XLA, for all cores."""
-    return row @ stack[number].T
+    @jax.custom_batching.custom_vmap
+    def multiply_row(row: Array, stack: Array, number: Array) -> Array:
+        # slice, transpose and product, written like this, are one loop of XLA, for all cores
+        return times(row, stack[number])
 
+    @multiply_row.def_vmap
+    def multiply_rows(
+        size: int, batched: list[bool], row: Array, stack: Array, number: Array
+    ) -> tuple[Float[Array, "row output"], bool]:
+        # what several rows are multiplied by, XLA copies: on a CPU so little at a time that the
+        # copy stays in a core's cache, which takes half of the time
+        if batched != [True, False, False] or not platforms.on_cpu():
+            axes = [0 if mapped else None for mapped in batched]
 
-@_row_times_where_it_lies.def_vmap
-def _rows_times_cached(
-    rows: int, batched: list[bool], *given: Array
-) -> tuple[Float[Array, "row output"], bool]:
-    """What several rows are multiplied by, XLA copies: on a CPU so little at a time that the copy
-    stays in a core's cache, which takes half of the time."""
-    if batched != [True, False, False] or not platforms.on_cpu():
-        axes = [0 if mapped else None for mapped in batched]
-        return jax.vmap(_row_times_where_it_lies.fun, axes)(*given), True
-    row, stack, number = given
-    outputs, inputs = stack.shape[1:]
-    fitting = (size for size in range(*CACHED_OUTPUTS) if outputs % size == 0)
-    size = max(fitting, default=outputs)
+            def multiply(row: Array, stack: Array, number: Array) -> Array:
+                return times(row, stack[number])
 
-    def some(_: None, first: Array) -> tuple[None, Array]:
-        return None, row @ jax.lax.dynamic_slice(stack, (number, first, 0), (1, size, inputs))[0].T
+            return jax.vmap(multiply, axes)(row, stack, number), True
+        outputs, inputs = stack.shape[1:]
+        fitting = (count for count in range(*CACHED_OUTPUTS) if outputs % count == 0)
+        count = max(fitting, default=outputs)
 
-    _, products = jax.lax.scan(some, None, jnp.arange(0, outputs, size))
-    return jnp.swapaxes(products, 0, 1).reshape(rows, outputs), True
+        def multiply_block(_: None, first: Array) -> tuple[None, Array]:
+            block = jax.lax.dynamic_slice(stack, (number, first, 0), (1, count, inputs))[0]
+            return None, times(row, block)
+
+        _, products = jax.lax.scan(multiply_block, None, jnp.arange(0, outputs, count))
+        return jnp.swapaxes(products, 0, 1).reshape(size, outputs), True
+
+    @jax.custom_jvp
+    def product(row: Array, stack: Array, number: Array) -> Array:
+        return multiply_row(row, stack, number)
+
+    def derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        (row, stack, number), (change, stack_change, _) = primals, tangents
+        changed = jnp.zeros(stack.shape[1], jnp.result_type(row, stack))
+        if not isinstance(change, SymbolicZero):
+            changed = changed + times(change, stack[number])
+        if not isinstance(stack_change, SymbolicZero):
+            changed = changed + times(row, stack_change[number])
+        return product(row, stack, number), changed
+
+    product.defjvp(derivative, symbolic_zeros=True)
+    return product
 
 
 def dense(

@@ -90,8 +90,7 @@ def prompt_distances(states: xr.Dataset) -> Figure:
         curves[name] = x, np.concatenate([row, later])
     most = max(float(np.nanmax(y)) for _, y in curves.values())
     ends = [
-        canvas.EndLabel(name, "", float(y[-1]), looks[name].color)
-        for name, (_, y) in curves.items()
+        canvas.EndLabel(name, "", _last(y), looks[name].color) for name, (_, y) in curves.items()
     ]
     title = f"Distance from ordinary states · {summaries.target_name(states)}"
     notes = ["Left of the dotted line: the rows of the prompt. Grey line: 95 % of ordinary states."]
@@ -113,3 +112,9 @@ def prompt_distances(states: xr.Dataset) -> Figure:
         panel.set_ylabel("distance")
         canvas.label_ends(panel, ends)
     return figure
+
+
+def _last(values: Float[np.ndarray, " time"]) -> float:
+    """The last one that is finite."""
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if len(finite) else float("nan")
