@@ -260,6 +260,7 @@ def test_a_long_past_is_attended_to_block_by_block_with_the_same_result(filled, 
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [5, 40, 96])  # twice: a whole matrix, one block, two blocks
 def test_a_layer_of_a_stack_equals_the_layer_alone_in_every_transformation(outputs):
     keys = jax.random.split(jax.random.key(0), 4)
