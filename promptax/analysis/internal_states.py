@@ -214,10 +214,9 @@ def state_map(
 
     Returns:
         `trajectory` [predictor, sequence, time, component], NaN past a sequence's end;
-        `prompt_trajectory` [predictor, prompt,
-        component], NaN past a prompt's end; `background` [sample, component]; all in standard
-        deviations of the background. `distance` [predictor, time], the median over the sequences
-        that go on until then (NaN: none does), and
+        `prompt_trajectory` [predictor, prompt, component], NaN past a prompt's end; `background`
+        [sample, component]; all in standard deviations of the background. `distance` [predictor,
+        time], the median over the sequences that go on until then (NaN: none does), and
         `prompt_distance` [predictor, prompt]: from the nearest state of the background, in full
         width, as multiples of what is usual within it; `ordinary_distance`: what 95 % of its own
         states stay below. `tracks` [component, quantity]: rank correlation (Spearman) of the

@@ -32,9 +32,11 @@ class Unembedded(Record):
     layer: Layer
 
     def log_probs_of(self, tokens: Int[Array, "*batch time"]) -> Float[Array, "*batch time"]:
-        """Log probability of each token, nats."""
+        """Log probability of each token, nats; NaN of a number that is no token. Numbers below 0
+        count from the alphabet's end, as in NumPy."""
         flat = self.rows.reshape(-1, self.rows.shape[-1])
-        return _of(flat, self.layer, tokens.reshape(-1)).reshape(tokens.shape)
+        numbers = jnp.where(tokens < 0, tokens + self.layer.shape()[-1], tokens)
+        return _of(flat, self.layer, numbers.reshape(-1)).reshape(tokens.shape)
 
 
 def _tile() -> tuple[int, int]:
@@ -66,7 +68,6 @@ def _by_symbols(
     relative to the highest score so far, as in Milakov and Gimelshein 2018."""
     symbols = layer.shape()[-1]
     size = _symbols_at_once(len(rows), symbols)
-    tokens = jnp.where(tokens < 0, tokens + symbols, tokens)  # counted from the end, as in NumPy
 
     def add_tile(sums: tuple, first: Array) -> tuple[tuple, None]:
         top, total, chosen, mixed = sums
