@@ -225,9 +225,10 @@ def repetitions_at_once(repetitions: int) -> int:
 
 
 def tunings_at_once() -> int:
-    """How many tunings of a small network to run at the same time, in threads: one step of it
-    cannot keep two cores busy. Several devices must be asked in one order."""
-    return 2 if on_cpu() and len(jax.devices()) == 1 else 1
+    """How many tunings of a small network to run at the same time, in threads: one is compiled
+    while another computes. Threads of one process ask its cores in one order, as JAX sees to;
+    several processes would each have an order of their own."""
+    return 2 if on_cpu() and jax.process_count() == 1 else 1
 
 
 def free_bytes() -> int | None:

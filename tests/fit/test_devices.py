@@ -52,6 +52,24 @@ def test_several_devices_give_what_one_gives(one_device, tmp_path):
     same(load(path), one_device)
 
 
+THREADS = (
+    WORK
+    + """
+from concurrent.futures import ThreadPoolExecutor
+jax.config.update("jax_num_cpu_devices", 4)
+with ThreadPoolExecutor(2) as pool:
+    px.save(sys.argv[1], list(pool.map(lambda _: work(), range(2))))
+"""
+)
+
+
+def test_threads_share_several_devices(one_device, tmp_path):
+    """Devices that wait for each other are all asked in one order, or they would wait for ever."""
+    run_code(tmp_path, THREADS, tmp_path / "threads.safetensors")
+    for result in load(tmp_path / "threads.safetensors"):
+        same(result, one_device)
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
