@@ -1,8 +1,10 @@
-"""What the documents show runs, and every public name says what it is."""
+"""What the documents show runs, what they name exists, and every public name says what it is."""
 
 import doctest
+import functools
 import importlib
 import inspect
+import re
 
 import pytest
 from support.processes import ROOT
@@ -62,6 +64,46 @@ def test_a_block_can_be_left_out(tmp_path):
 
 
 imported_members()  # with every room
+NAME = re.compile(r"\b(?:px|promptax)(?:\.[A-Za-z_]\w*)+")
+FILE = re.compile(r"(?<![\w./<-])(?:benchmarks|docs|examples|promptax|tests)/[\w./-]*\w")
+PLACEHOLDERS = {"px.NAME", "promptax.tasks.sticky_chain", "promptax/tasks/sticky_chain.py"}
+SOURCES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(path for room in ("promptax", "examples") for path in (ROOT / room).rglob("*.py")),
+]
+
+
+def test_what_prose_names_exists():
+    """Dotted names and the repository's files, in documents and in the package's docstrings."""
+    named = [
+        (path.relative_to(ROOT).as_posix(), name, exists)
+        for path in SOURCES
+        for pattern, exists in ((NAME, _resolves), (FILE, lambda name: (ROOT / name).exists()))
+        for name in sorted(set(pattern.findall(path.read_text(encoding="utf-8"))) - PLACEHOLDERS)
+    ]
+    missing = [f"{path}: {name}" for path, name, exists in named if not exists(name)]
+    assert not missing, "\n".join(missing)
+    assert not _resolves("promptax.fit.Nothing") and not _resolves("px.FitSettings.nothing")
+
+
+@functools.cache
+def _resolves(name):
+    """Whether a name can be reached from promptax, fields without a default included."""
+    thing = promptax
+    for part in name.split(".")[1:]:
+        if inspect.ismodule(thing) and not hasattr(thing, part):
+            try:
+                importlib.import_module(f"{thing.__name__}.{part}")
+            except ModuleNotFoundError:
+                return False
+        elif not hasattr(thing, part) and part not in getattr(thing, "__annotations__", ()):
+            return False
+        thing = getattr(thing, part, None)
+    return True
+
+
 PACKAGES = {base.__module__.rpartition(".")[0] for base, _ in specs.open_sets.values()}
 OTHERS = {f"promptax.{name}" for name in ("analysis", "front_door", "language.adapters", "report")}
 DOORS = sorted(PACKAGES | OTHERS)

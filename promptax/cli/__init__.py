@@ -1,6 +1,6 @@
 """The command line: the only room that prints, bars aside.
 
-`promptax demo · list · pretrain · tune · evaluate · diagnose · report · study · bench`, and
+`promptax demo · list · pretrain · tune · evaluate · diagnose · report · study · bench · watch`, and
 `promptax lm` for language models. A command is a file of `commands`: its flags, and its deed.
 `overview` finds it without importing the others, and `arguments` reads its flags.
 """

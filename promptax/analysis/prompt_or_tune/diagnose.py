@@ -38,10 +38,10 @@ class Diagnosis:
     component, symbol], the same for the best Bayes mixture of prompts (NaN and -1 where not tried);
     scalar `floor`: the regret of the target's own exact predictor, the least that any predictor
     has; scalars `approached`, `least`, `mixture_approached`, `mixture_least`: what is known of
-    prompts of any length (`promptax.analysis.limits`). Attributes: `steps`, `length`, `tolerance`,
-    `shown` (lengths worth a row), `possible` (whether the prior ever produces the best prompt: what
-    follows one that it never produces is a convention of its exact predictor), `status`,
-    `remedy`, `verdict`, `limit`, `prior`, `target`.
+    prompts of any length (`promptax.analysis.prompt_or_tune.limits`). Attributes: `steps`,
+    `length`, `tolerance`, `shown` (lengths worth a row), `possible` (whether the prior ever
+    produces the best prompt: what follows one that it never produces is a convention of its exact
+    predictor), `status`, `remedy`, `verdict`, `limit`, `prior`, `target`.
     """
 
     table: xr.Dataset
@@ -68,7 +68,7 @@ class Diagnosis:
 
     @property
     def status(self) -> str:
-        """What a prompt can do: one of the words of `promptax.analysis.verdict`."""
+        """What a prompt can do: one of the words of `promptax.analysis.prompt_or_tune.verdict`."""
         return str(self.table.attrs["status"])
 
     @property

@@ -1,7 +1,7 @@
 """Prompt or tune? The verdict in words, read off the numbers of a diagnosis.
 
 The rules, with *excess* for the regret above the target's floor, and numbers on prompts of any
-length from `promptax.analysis.limits`:
+length from `promptax.analysis.prompt_or_tune.limits`:
 
 - *already optimal*: the excess without any prompt is at most the tolerance.
 - *a prompt suffices*: so is that of the best prompt that was tried.
