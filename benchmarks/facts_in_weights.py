@@ -6,7 +6,7 @@
     python benchmarks/facts_in_weights.py capitals      # the same of a language model on capitals
 
 Every part is a short run, and prints its numbers with their standard errors. The last one needs
-SmolLM2-135M (`promptax lm fetch`) and the words (`pip install promptax[lm,words]`); all others are
+SmolLM2-135M (`promptax lm fetch`) and the words (`pip install '.[lm,words]'`); all others are
 on small networks.
 """
 

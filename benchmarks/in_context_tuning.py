@@ -11,7 +11,7 @@ with what choice and order of the demonstrations do. All ways read equally many 
 nothing is chosen by the tasks that judge. Every line also says, input by input, what is lost more
 than by the untuned model, if the file has that.
 
-Needs the weights (`promptax lm fetch`) and the words (`pip install promptax[lm,words]`).
+Needs the weights (`promptax lm fetch`) and the words (`pip install '.[lm,words]'`).
 """
 
 import argparse

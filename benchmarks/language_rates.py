@@ -1,6 +1,6 @@
 """Learning rates and starts on a language model: every gradient tuner at several of both.
 
-    promptax lm fetch && pip install 'promptax[lm,words]'
+    pip install '.[lm,words]' && promptax lm fetch
     python benchmarks/language_rates.py                   # some two hours of one core
     python benchmarks/language_rates.py --only soft       # one tuner
 

@@ -90,6 +90,12 @@ def compile_quickly() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+def how_to_install(extra: str) -> str:
+    """The end of a message about a package that is not there: the command that brings an extra of
+    promptax. In quotes, as zsh takes square brackets for a pattern."""
+    return f"In a clone of promptax: pip install '.[{extra}]'"
+
+
 def in_float32(function: F) -> F:
     """A function whose products keep the 24 bits of float32, unless `jax.default_matmul_precision`
     asks for something else.

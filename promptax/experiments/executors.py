@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from promptax import files, store
+from promptax import files, platforms, store
 from promptax.checks import warn
 from promptax.experiments.conditions import (
     Condition,
@@ -180,7 +180,8 @@ def by_ray(address: str = "local", plugins: Sequence[str] = (), cores: int = 1) 
         from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            "Expected Ray for --executor ray; it is not installed. pip install promptax[ray]"
+            "Expected Ray for --executor ray; it is not installed. "
+            f"{platforms.how_to_install('ray')}"
         ) from error
 
     def run(conditions: dict[str, dict], announce: Announce = silent) -> Outcomes:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from promptax import platforms
 from promptax.files import StoreError, expect
 from promptax.formats import fetch, gguf
 from promptax.formats.settings import Settings, shown
@@ -238,5 +239,5 @@ def package(name: str) -> Any:
     except ImportError as error:
         raise ValueError(
             f"Expected the package {name.split('.')[0]} for text; it is not installed. "
-            "pip install promptax[lm]"
+            f"{platforms.how_to_install('lm')}"
         ) from error

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from promptax import files
+from promptax import files, platforms
 from promptax.files import StoreError, expect
 from promptax.formats import fetch, gguf
 from promptax.formats.settings import (
@@ -64,8 +64,8 @@ def read_gguf(path: Path) -> tuple[Settings, Tensors]:
         from gguf import GGMLQuantizationType, quants
     except ImportError as error:
         raise ValueError(
-            f"Expected the package gguf to read {path.name}; it is not installed. pip install "
-            "promptax[lm]"
+            f"Expected the package gguf to read {path.name}; it is not installed. "
+            f"{platforms.how_to_install('lm')}"
         ) from error
     raw = np.memmap(path, np.uint8, "r")
     pieces: dict[str, tuple[Any, Shape]] = {}  # a tensor's type, and its shape in bytes

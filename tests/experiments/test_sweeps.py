@@ -220,7 +220,7 @@ cluster.shutdown()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install promptax[ray]")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install '.[ray]'")
 def test_a_machine_lost_in_the_middle_loses_no_condition(tmp_path):
     alone = ["unshare", "-rn", "bash", "-c", 'ip link set lo up; exec "$@"', "bash"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"]).returncode:

@@ -211,5 +211,5 @@ def test_a_log_that_fails_costs_no_step(tmp_path):
 )
 def test_a_package_that_is_not_there_is_named(make, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"{module} .* pip install promptax\[{extra}\]"):
+    with pytest.raises(ImportError, match=rf"{module} .* pip install '\.\[{extra}\]'"):
         make()

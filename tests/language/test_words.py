@@ -74,7 +74,7 @@ def test_sentiments_of_common_words():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "countryinfo", None)
-    with pytest.raises(ValueError, match=r"package countryinfo, .* pip install promptax\[words\]$"):
+    with pytest.raises(ValueError, match=r"package countryinfo, .* pip install '\.\[words\]'$"):
         words.capitals()
 
 

