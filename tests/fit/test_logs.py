@@ -104,6 +104,8 @@ def test_tensorboard_reads_the_means(tmp_path):
 def test_weights_and_biases_keeps_a_run_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")  # it would send them to its makers
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
     log = WeightsAndBiases(project="coins", mode="offline", dir=str(tmp_path))
     log.hear(some_metrics(0, 2))
     log.hear(some_metrics(2, 3))
