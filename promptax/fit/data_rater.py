@@ -167,7 +167,7 @@ class DataRater(Spec):
         if not isinstance(reader, Network):
             raise TypeError(f"Expected a network that rates; got {kind_of(reader)}.")
         platforms.expect_room(
-            self.kept_bytes(shape, settings),
+            self.kept_bytes(shape, settings.batch, steps_to_read(task, settings.length, 100)),
             f"{self.inner_steps} inner steps of {self.models} models,",
             "Choose fewer inner steps or models, or a smaller batch.",
         )
@@ -190,12 +190,12 @@ class DataRater(Spec):
             f"{settings.clip_over!r}.",
         )
 
-    def kept_bytes(self, model: Predictor, settings: FitSettings) -> int:
+    def kept_bytes(self, model: Predictor, batch: int, length: int) -> int:
         """A lower bound in bytes on what an update keeps for the rater's derivative: of every model
-        and inner step the leaves, and the activations of its batch."""
+        and inner step the leaves, and the activations of its batch of sequences of that length."""
         leaves = jax.tree.leaves(eqx.filter(model, _is_leaf, is_leaf=_is_leaf))
         numbers = sum(leaf.size for leaf in leaves)
-        reading = model.reading_bytes(settings.length or 100) * settings.batch
+        reading = model.reading_bytes(length) * batch
         return self.models * self.inner_steps * (4 * numbers + reading)
 
 

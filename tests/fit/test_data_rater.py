@@ -11,13 +11,14 @@ import pytest
 from support.logits import Coin, OneLogit
 
 import promptax as px
+from promptax import platforms
 from promptax.evaluation.exact import enumeration
 from promptax.fit.data_rater import DataRater, RaterRun
 from promptax.fit.objectives import BestRated, LogLoss
 from promptax.fit.rater import Rater
 from promptax.predictors import RNN
 from promptax.protocol.outcomes import Episode
-from promptax.tasks import Categorical, Mixture
+from promptax.tasks import Categorical, Mixture, Recorded
 
 KEY = jax.random.key(5)
 CLEAN, NOISE = Categorical((0.1, 0.9)), Categorical((0.5, 0.5))
@@ -136,6 +137,15 @@ def test_fewer_steps_reach_the_loss_when_the_lowest_are_dropped():
     plain, best = logits(LogLoss()), logits(BestRated(learned().rater))
     assert plain[-1] < np.log(0.7 / 0.3) + 0.2  # the mixture's coin
     assert np.argmax(best >= plain[-1]) <= 8 and best[-1] > np.log(0.8 / 0.2)
+
+
+def test_memory_is_refused_for_sequences_as_long_as_they_are(monkeypatch):
+    """A file's sequences may be longer than the 100 steps that are read where they go on."""
+    model, lines = RNN(width=2), Recorded(sequences=np.arange(4000).reshape(2, 2000) % 2)
+    needed = DataRater().kept_bytes(model.build(KEY, 2), RATING.batch, 2000)
+    monkeypatch.setattr(platforms, "free_bytes", lambda: needed - 1)
+    with pytest.raises(ValueError, match="fit into memory; they take .* Choose fewer inner steps"):
+        DataRater().learn(KEY, model, model, lines, dataclasses.replace(RATING, length=None))
 
 
 def test_what_cannot_be_rated_is_refused():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from promptax.report.figures import style
 
@@ -206,12 +206,12 @@ def linear_then_log(panel: Axes, low: float, high: float) -> None:
 
 
 def plain_numbers(panel: Axes, high: float) -> None:
-    """Ticks of a logarithmic axis in plain numbers: 0, 1, 2, 5, 10, …, or powers of ten alone."""
+    """Ticks of an axis that is linear up to 1 and logarithmic above in plain numbers: 0, 1, 2, 5,
+    10, …, or powers of ten alone; where `high` is below 1, of an ordinary axis."""
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(high, 1.0))) + 1)
     steps = powers if len(powers) > 3 else np.outer(powers, [1, 2, 5]).ravel()
-    panel.yaxis.set_major_locator(
-        FixedLocator([0.0, *(float(s) for s in steps if s <= 1.3 * high)])
-    )
+    marks = FixedLocator([0.0, *(float(s) for s in steps if s <= 1.3 * high)])
+    panel.yaxis.set_major_locator(marks if high >= 1 else MaxNLocator(4))
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(_tick))
 
