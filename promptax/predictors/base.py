@@ -33,6 +33,7 @@ from promptax.protocol.predictor import (
     KeyValues,
     Predictor,
     check_context,
+    check_keys_and_values,
     real_rows,
     rows_in,
 )
@@ -278,6 +279,8 @@ class Network(Predictor):
         """`advance` without predictions. The log probabilities of a few symbols cost less than
         those of all."""
         if isinstance(inputs, KeyValues):
+            own = eqx.filter_eval_shape(self.remembered, state)
+            check_keys_and_values(inputs, own.keys.shape, type(self.architecture).__name__)
             torso = self.torso.remember(state.torso, inputs.keys, inputs.values)
             nothing = jnp.zeros((0, *state.last.shape), state.last.dtype)
             return Reading(NetworkState(torso, state.last), nothing, {})

@@ -5,6 +5,7 @@ its leaves, each of them once; and in what `predict` gives back. The compiled lo
 -inf is a log probability like any other.
 """
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -153,9 +154,16 @@ def checked(predictor: Predictor | Repeated, inputs: Any) -> Any:
     """The inputs as arrays, after a look at their shape and, where values are known, at them."""
     if isinstance(inputs, Embedded | KeyValues):
         check_reads(predictor, kind_of(inputs, predictor.outcome), " " + WHO_READS_ROWS)
-        for array in jax.tree.leaves(inputs):
-            _check_finite(array, "rows")
-        return inputs
+        arrays = [_numbers(getattr(inputs, field.name)) for field in dataclasses.fields(inputs)]
+        shapes = [array.shape for array in arrays]
+        if isinstance(inputs, Embedded):
+            wanted, axes = "embedding rows of one sequence [time, embedding]", 2
+        else:
+            wanted, axes = "keys and values [layer, head, time, head_width] alike", 4
+        if len(shapes[0]) != axes or shapes.count(shapes[0]) != len(shapes):
+            got = " and ".join(map(str, shapes))
+            raise ValueError(f"Expected {wanted}; got {got}. For a batch use jax.vmap.")
+        return type(inputs)(*arrays)
     if isinstance(inputs, Tracer):
         return inputs
     inputs = _as_array(inputs)
@@ -216,6 +224,15 @@ def _as_array(inputs: Any) -> Any:
         raise ValueError(
             f"Expected one array, or lists of equal lengths; got {type(inputs).__name__}: {error}"
         ) from error
+
+
+def _numbers(rows: Any) -> Array:
+    """Rows of finite numbers, on the device."""
+    rows = rows if isinstance(rows, Tracer) else _as_array(rows)
+    if not jnp.issubdtype(rows.dtype, jnp.number):
+        raise TypeError(f"Expected rows of numbers; got {rows.dtype}.")
+    _check_finite(rows, "rows")
+    return rows if isinstance(rows, Array | Tracer) else on_device(np.asarray(rows, np.float32))
 
 
 def _check_finite(numbers: Any, what: str) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from promptax import platforms
 from promptax.protocol.outcomes import Outcome, Symbols
 from promptax.protocol.predictions import AnyPrediction
-from promptax.specs import Record
+from promptax.specs import Record, check
 
 State = Any
 """A belief: any tree of arrays. Only the predictor that made it knows what it contains."""
@@ -156,6 +156,26 @@ def check_context(rows: int, context_length: int) -> None:
             "after the other: what opens a sequence, prompts and the sequence together; got "
             f"{rows:,}. Take shorter sequences (length) or shorter prompts. {WAY_BEYOND}"
         )
+
+
+def check_keys_and_values(given: KeyValues, wanted: tuple[int, ...], whose: str) -> None:
+    """Complain about keys and values that a network could not have made.
+
+    Args:
+        wanted: the shape of what it has itself [layer, head, time, head_width], of any time.
+        whose: the network, for the message.
+
+    Raises:
+        ValueError: with both shapes.
+    """
+    layers, heads, _, width = wanted
+    keys, values = (tuple(array.shape) for array in (given.keys, given.values))
+    check(
+        keys == values and len(keys) == 4 and (*keys[:2], keys[3]) == (layers, heads, width),
+        f"Expected keys and values [layer, head, time, head_width] alike: [{layers}, {heads}, "
+        f"time, {width}], as this {whose} makes them; got {keys} and {values}. Those of another "
+        "network mean nothing to this one: tune a KeyValuePrompt on it.",
+    )
 
 
 class Predictor(Record):

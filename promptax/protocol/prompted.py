@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 from jaxtyping import Array, Int
 
+from promptax.checks import kind_of
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictions import AnyPrediction
 from promptax.protocol.predictor import (
@@ -112,6 +113,14 @@ class Prompted(Wrapper):
 
     predictor: Predictor
     context: Prompt = eqx.field(metadata=renamed_from("reads"))
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.context, Prompt):
+            raise TypeError(
+                f"Expected a prompt, such as a tuned predictor's context; got "
+                f"{kind_of(self.context)}. Tokens, weights, and rows are read by "
+                "promptax.condition(predictor, inputs)."
+            )
 
     @property
     def prompt(self) -> Array:

@@ -144,7 +144,7 @@ def test_memory_is_refused_for_sequences_as_long_as_they_are(monkeypatch):
     model, lines = RNN(width=2), Recorded(sequences=np.arange(4000).reshape(2, 2000) % 2)
     needed = DataRater().kept_bytes(model.build(KEY, 2), RATING.batch, 2000)
     monkeypatch.setattr(platforms, "free_bytes", lambda: needed - 1)
-    with pytest.raises(ValueError, match="fit into memory; they take .* Choose fewer inner steps"):
+    with pytest.raises(ValueError, match=r"fit into memory; they take .* Choose fewer inner steps"):
         DataRater().learn(KEY, model, model, lines, dataclasses.replace(RATING, length=None))
 
 

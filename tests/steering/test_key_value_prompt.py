@@ -11,6 +11,7 @@ from support import judges as laws
 
 from promptax import FitSettings, condition, mix, predict
 from promptax.predictors import LSTM, Llama, Transformer
+from promptax.protocol import Embedded, KeyValues
 from promptax.protocol.prompted import Prompted
 from promptax.steering import KeyValuePrompt, PromptMixture, SoftPrompt
 from promptax.tasks import Categorical
@@ -85,6 +86,41 @@ def test_without_attention_there_are_no_keys():
     text = "Expected a network with attention; LSTM has no keys and values. SoftPrompt works"
     with pytest.raises(TypeError, match=text):
         KeyValuePrompt().tune(KEY, LSTM(width=4).build(KEY, 3), DIE, SHORT)
+
+
+OTHER_SHAPES = {  # of a Transformer's [2, 2, time, 4]
+    "another depth": ((3, 2, 3, 4), (3, 2, 3, 4)),
+    "other heads": ((2, 1, 3, 4), (2, 1, 3, 4)),
+    "another width": ((2, 2, 3, 2), (2, 2, 3, 2)),
+    "unlike lengths": ((2, 2, 3, 4), (2, 2, 5, 4)),
+    "a batch": ((2, 2, 1, 3, 4), (2, 2, 1, 3, 4)),
+}
+
+
+def _unchecked(inputs, *parts):
+    """The same with other parts, whatever they are: tests look at the types of arguments."""
+    return eqx.tree_at(lambda whole: tuple(vars(whole).values()), inputs, parts)
+
+
+@pytest.mark.parametrize("shapes", OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_those_of_another_network_are_refused(shapes):
+    keys, values = map(jnp.zeros, shapes)
+    given = _unchecked(KeyValues(jnp.zeros((1,) * 4), jnp.zeros((1,) * 4)), keys, values)
+    with pytest.raises(ValueError, match=r"keys and values \[layer, .*\] alike.*; got \("):
+        predict(condition(network("Transformer"), given), DATA)
+
+
+def test_what_is_no_prompt_is_refused_and_lists_are_rows():
+    base = network("Transformer")
+    wrong = eqx.tree_at(lambda steered: steered.context, condition(base, DATA), DATA)
+    with pytest.raises(TypeError, match=r"Expected a prompt, .* promptax.condition\("):
+        wrong.__check_init__()
+    rows = [[0.5] * 8, [0.25] * 8]
+    same = Embedded(jnp.array(rows))
+    given, same = condition(base, _unchecked(same, rows)), condition(base, same)
+    np.testing.assert_array_equal(predict(given, DATA), predict(same, DATA))
+    with pytest.raises(ValueError, match="rows of one sequence"):
+        condition(base, _unchecked(Embedded(jnp.zeros((2, 8))), jnp.zeros((1, 2, 8))))
 
 
 @pytest.mark.slow
