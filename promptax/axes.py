@@ -63,12 +63,14 @@ AXES = {
 NATS = "nats"
 
 Tokens = Int[Array, " time"]
+"""Symbols, counted from 0: [time]."""
 Weights = Float[Array, "time symbol"]
 LogProbs = Float[Array, "time symbol"]
 Counts = Float[Array, " symbol"]
 Mask = Bool[Array, " time"]
 Losses = Float[Array, " time"]
 AnyKey = Key[Array, ""] | UInt[Array, " _numbers"]  # jax.random.key, or the older PRNGKey
+"""A random key: of `jax.random.key`, or of the older `jax.random.PRNGKey`."""
 
 
 def as_key(key: Any) -> jax.Array:

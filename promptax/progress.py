@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 Callback = Callable[..., Any]
+"""Is told how far the work is; each function says what it passes."""
 
 METRICS = "metrics.jsonl"  # in a run folder: the numbers of its fits, a line for each step
 RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work

@@ -1,12 +1,15 @@
 """Which names are public, and what they say of themselves; read from the source, nothing imported.
 
 A name is public if somebody is sent to it: `promptax/front_door.py` offers it as `px.NAME`, the
-`__init__.py` of a folder offers it there, or the code of a document imports it. Everything else may
-change without a word. The command line has its own help, and no page here.
+`__init__.py` of a folder offers it there, the code of a document imports it, the prose of a
+document names it (`promptax.specs.later`, or a class by its name alone), or it stands in the
+signature of a public function. Everything else may change without a word. The command line has its
+own help, and no page here.
 """
 
 import ast
 import re
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +19,9 @@ FRONT_DOOR = "promptax.front_door"
 ROOMS_WITHOUT_PAGE = ("cli",)
 MEMBERS_WITHOUT_WORDS = ("examples",)  # for the contract tests; `mkdocs.yml` leaves it out, too
 CODE_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ANY_BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+CODE_SPAN = re.compile(r"`([^`\n(]+)(?:\([^`]*\))?`")  # `name` or `name(arguments)`
+CLASS_STATEMENT = re.compile(r"^class (\w+)", re.MULTILINE)
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign | ast.Import
 
 
@@ -38,12 +44,24 @@ class PublicName(NamedTuple):
         is_package = file_of(self.module).name == "__init__.py"
         return ".".join(places[:2] if is_package or len(places) > 2 else places[:1])
 
+    @property
+    def import_line(self) -> str:
+        """How a user gets it: by the front door, the shortest other door, or its own module."""
+        if FRONT_DOOR in self.doors:
+            return f"import promptax as px  # px.{self.name}"
+        door = min(self.doors, key=lambda door: (door.count("."), door), default=self.module)
+        return f"from {door} import {self.name}"
+
 
 def public_names() -> list[PublicName]:
     """Every public name once, in the order in which doors and documents offer them."""
     doors: dict[tuple[str, str], list[str]] = {}
-    for door, module, name in [*_offered_by_doors(), *_imported_by_documents()]:
+    sources = [*_offered_by_doors(), *_imported_by_documents(), *_named_in_prose()]
+    for door, module, name in sources:
         doors.setdefault(_home_of(module, name), []).append(door)
+    for home in list(doors):
+        for named in _in_signature(*home):
+            doors.setdefault(named, [])
     return [
         PublicName(module, name, tuple(dict.fromkeys(filter(None, offered))))
         for (module, name), offered in doors.items()
@@ -163,10 +181,9 @@ def _imports_of(tree: ast.Module) -> list[tuple[str, str, bool]]:
 @cache
 def _home_of(module: str, name: str) -> tuple[str, str]:
     """The module that defines a name which `module` offers."""
-    tree = _parsed(file_of(module))
-    if any(name in _defined_by(statement) for statement in tree.body):
+    if name in _names_defined_in(module):
         return module, name
-    for source, imported, _ in _imports_of(tree):
+    for source, imported, _ in _imports_of(_parsed(file_of(module))):
         if imported == name and source != module:
             return _home_of(source, name)
     return module, name
@@ -201,10 +218,7 @@ def _listed_as_public(tree: ast.Module) -> list[str]:
 
 def _imported_by_documents() -> list[tuple[str, str, str]]:
     """What the code of documents imports, besides what is offered at the front door."""
-    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-    blocks = [
-        block for page in pages for block in CODE_BLOCK.findall(page.read_text(encoding="utf-8"))
-    ]
+    blocks = [block for text in _documents() for block in CODE_BLOCK.findall(text)]
     imported = dict.fromkeys(
         (module, name)
         for block in blocks
@@ -214,7 +228,75 @@ def _imported_by_documents() -> list[tuple[str, str, str]]:
     return [("", module, name) for module, name in imported if _exists(*_home_of(module, name))]
 
 
+def _named_in_prose() -> list[tuple[str, str, str]]:
+    """What documents name between backticks: by its path, or a class by its name alone, where no
+    other class is called so. A module that is named is a file to look at, and no name."""
+    spans = dict.fromkeys(
+        span for text in _documents() for span in CODE_SPAN.findall(ANY_BLOCK.sub("", text))
+    )
+    classes = _modules_of_classes()
+    named = []
+    for span in spans:
+        path, _, name = span.rpartition(".")
+        modules = [path] if path.startswith("promptax.") else [] if path else classes.get(span, [])
+        if len(modules) == 1 and file_of(modules[0]).exists():
+            module, name = _home_of(modules[0], name)
+            if name in _names_defined_in(module):
+                named.append(("", module, name))
+    return named
+
+
+def _documents() -> list[str]:
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    return [page.read_text(encoding="utf-8") for page in pages]
+
+
+def _modules_of_classes() -> dict[str, list[str]]:
+    """In which modules there is a class of a name."""
+    modules: dict[str, list[str]] = defaultdict(list)
+    for file in sorted((REPOSITORY / "promptax").rglob("*.py")):
+        module = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
+        for name in CLASS_STATEMENT.findall(file.read_text(encoding="utf-8")):
+            modules[name].append(module.removesuffix(".__init__"))
+    return modules
+
+
+def _in_signature(module: str, name: str) -> list[tuple[str, str]]:
+    """The names of promptax in the annotations of a function: where each is defined, and itself."""
+    statements = _parsed(file_of(module)).body
+    function = next(
+        (node for node in statements if isinstance(node, ast.FunctionDef) and node.name == name),
+        None,
+    )
+    if function is None:
+        return []
+    annotated = [node.annotation for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+    found = dict.fromkeys(
+        _home_of(module, node.id)
+        for annotation in [*annotated, function.returns]
+        for node in ast.walk(annotation or ast.Constant(None))
+        if isinstance(node, ast.Name) and not node.id.startswith("_")
+    )
+    return [
+        (home, name)
+        for home, name in found
+        if name in _names_defined_in(home) and not _is_type_variable(home, name)
+    ]
+
+
+def _is_type_variable(module: str, name: str) -> bool:
+    """Whether a name stands for any type, `T = TypeVar("T")`: it is nothing to look up."""
+    return any(
+        name in _defined_by(statement) and "TypeVar" in ast.unparse(statement.value)
+        for statement in _parsed(file_of(module)).body
+        if isinstance(statement, ast.Assign)
+    )
+
+
+def _names_defined_in(module: str) -> set[str]:
+    return {name for statement in _parsed(file_of(module)).body for name in _defined_by(statement)}
+
+
 def _exists(module: str, name: str) -> bool:
     """Whether a name is defined there; `promptax.tasks.Texts` is found elsewhere when asked for."""
-    defined = any(name in _defined_by(statement) for statement in _parsed(file_of(module)).body)
-    return defined or file_of(f"{module}.{name}").exists()
+    return name in _names_defined_in(module) or file_of(f"{module}.{name}").exists()

@@ -95,13 +95,20 @@ def _page_of_group(group: str, names: list[PublicName]) -> str:
     if group == ROOT_PAGE:
         title, introduction = "Files, checks, devices", "What lies beside the packages."
     else:
-        title, introduction = f"promptax.{group}", docstring_of_room(group)
+        title, introduction = folder_path(group), docstring_of_room(group)
     blocks = [f"::: {name.path}\n{_options(name)}" for name in names]
     return "\n\n".join([f"# {title}", introduction, _table(names), *blocks])
 
 
+def folder_path(group: str) -> str:
+    """The folder that a page is about, `promptax/steering/searches`: a place to look at, which need
+    not be what its names are imported from."""
+    return f"promptax/{group.replace('.', '/')}"
+
+
 def _options(name: PublicName) -> str:
     options = ["heading_level: 2", f"toc_label: {name.name}"]
+    options.append(f'extra: {{import_line: "{name.import_line}"}}')
     if is_module(name):
         options += ["members: true", "show_root_full_path: true"]
     return "\n".join(["    options:", *(f"      {option}" for option in options)]) + "\n"
@@ -135,7 +142,7 @@ def _index(groups: dict[str, list[PublicName]]) -> str:
             if group != ROOT_PAGE
             else "What lies beside the packages."
         )
-        label = f"promptax.{group}" if group != ROOT_PAGE else "files, checks, devices"
+        label = folder_path(group) if group != ROOT_PAGE else "files, checks, devices"
         rows.append(f"| [{label}]({group}.md) | {about} | {len(groups[group])} |")
     return "\n".join(
         [INDEX_INTRODUCTION, "| package | what it is | names |", "|---|---|---|", *rows, ""]
@@ -145,8 +152,9 @@ def _index(groups: dict[str, list[PublicName]]) -> str:
 INDEX_INTRODUCTION = """# Reference
 
 Every public name, from its docstring: what it is, what it returns, shapes in axis words, units,
-errors, and the paper or equation behind it. Names are grouped by the package that they live in, a
-folder of `promptax`; `px.NAME` is a shorter way to what is used most.
+errors, and the paper or equation behind it. Names are grouped by the folder of `promptax` that they
+live in; the line below a name says from where to import it. `px.NAME` is a shorter way to what is
+used most.
 
 - [What `px` offers](px.md)
 - The command line says what it takes: `promptax --help`, `promptax tune --help`, `promptax list`.
@@ -155,5 +163,6 @@ Shapes use one word for each axis, everywhere: *time* counts symbols, *symbol* r
 alphabet, *repetition* over seeds, *prompt* over the rows of a prompt. Losses and regrets are in
 nats.
 
-Public is what a package's `__init__.py` offers, what `px` offers, and what these documents import.
+Public is what a package's `__init__.py` offers, what `px` offers, what these documents import or
+name, and what stands in the signatures of public functions.
 """

@@ -19,6 +19,7 @@ from promptax.checks import as_numbers, door
 from promptax.specs import check
 
 Grid = Float[np.ndarray, "pool_size step"]
+"""A number for each size of the pool and each number of updates: [pool_size, step]."""
 STARTS = tuple((a, b) for a in (0.1, 0.4, 0.7) for b in (0.3, 0.6, 0.9))  # of discount, simplicity
 SCALES = np.exp(np.linspace(np.log(1e-4), np.log(1e4), 25))  # of how strongly evidence counts
 BEST_STARTS = 5  # whose search goes on

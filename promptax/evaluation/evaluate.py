@@ -57,6 +57,7 @@ SHARPENED_STEPS = 10_000  # of such an expectation: each takes a millisecond or 
 
 
 Progress = Callable[[int, int], Any]
+"""Is told how many chunks of sequences were read, and of how many."""
 
 
 @door

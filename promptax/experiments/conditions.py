@@ -52,7 +52,7 @@ class Condition(Spec):
 
 
 class Failure(NamedTuple):
-    """A condition that could not be measured, and why."""
+    """A condition that could not be measured, and the `reason`."""
 
     reason: str
 

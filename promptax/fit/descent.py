@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import optax  # takes long to import
 
 DescentRule = Literal["sgd", "momentum", "adam"]
+"""How a gradient becomes a step: as it is, with momentum, or scaled by Adam."""
 
 MOMENTUM = 0.9
 ROOT_EPSILON = 1e-8  # √ε = 1e-4: gradients below it are not scaled up

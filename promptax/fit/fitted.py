@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
 
 Tree = Any
+"""Any tree of arrays."""
 
 
 class Fitted(Record):

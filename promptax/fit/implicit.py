@@ -31,6 +31,7 @@ from promptax.checks import check_whole_numbers, door
 from promptax.specs import check
 
 Tree = Any
+"""Any tree of arrays."""
 Loss = Callable[[Tree, Tree], Float[Array, ""]]
 """f(x, λ): a number, from a point and from what the minimum depends on."""
 

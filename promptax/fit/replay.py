@@ -49,6 +49,7 @@ Weigh = Callable[[Episode], Float[Array, " sequence"]]
 """Weights [sequence] of the episodes [sequence, time] of an update, with their latents."""
 
 Tree = Any
+"""Any tree of arrays."""
 
 
 @door

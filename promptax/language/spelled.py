@@ -27,6 +27,7 @@ from promptax.protocol.prompted import Wrapper
 from promptax.specs import check
 
 Word = Sequence[int]
+"""The tokens of one word, in their order."""
 
 
 def spelled(network: Network, words: Sequence[Word], opening: Word = ()) -> "Spelled":

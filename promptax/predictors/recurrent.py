@@ -41,7 +41,7 @@ class Cell(Record):
 
     A member owes `gates`, `move` and, if it remembers more than its hidden state, `remembers`.
     The columns of both matrices are the gates, one after the other, each of the layer's width.
-    There is one bias: `recurrent` holds it, and the drive contains it.
+    There is one bias: `recurrent` holds it, and the drive contains it; `inputs` has none.
     """
 
     gates: ClassVar[int]  # how many blocks of columns the matrices have

@@ -25,7 +25,8 @@ from promptax.protocol.repeated import Repeated
 from promptax.specs import Spec, as_key, check, check_kind
 from promptax.tasks.base import Task, steps_to_read
 
-Mask = Any  # a tree of booleans, one for each leaf of a predictor
+Mask = Any
+"""A tree of booleans, one for each leaf of a predictor."""
 
 
 class Tuning(NamedTuple):

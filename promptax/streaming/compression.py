@@ -46,6 +46,7 @@ GIVEN = -1  # in place of a point
 UNUSABLE = -1  # in place of a width
 
 Progress = Callable[[int, int], Any]
+"""Is told how many symbols are done, and of how many."""
 HostTokens = Int[np.ndarray, " time"]
 Given = Int[Array, " time"] | HostTokens
 Pair = Int[Array, "two"] | Int[np.ndarray, "two"]

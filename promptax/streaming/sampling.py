@@ -68,7 +68,8 @@ class Wanted(NamedTuple):
 
 
 class Picking(TypedDict, total=False):
-    """How tokens are picked: the settings of `generate`, which says what each means."""
+    """How tokens are picked: `temperature`, `top_k`, `top_p`, `typical_p` and `stop`, the settings
+    of `generate`, which says what each means."""
 
     temperature: float
     top_k: int | None

@@ -27,7 +27,7 @@ NAME = re.compile(r"[A-Za-z]+( [A-Za-z]+)?")  # one word or two, without accents
 
 
 class Pair(NamedTuple):
-    """An input and its answer."""
+    """An input, `given`, and its `answer`."""
 
     given: str
     answer: str

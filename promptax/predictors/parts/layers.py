@@ -77,7 +77,7 @@ class Layer(Stack):
 
 
 class Dense(Layer):
-    """A dense layer: rows @ weight + bias."""
+    """A dense layer: rows @ `weight` + `bias`, where there is one."""
 
     weight: Float[Array, "*layer input output"]
     bias: Float[Array, "*layer output"] | None = None

@@ -12,6 +12,7 @@ from promptax.report.pages.pointer import pointer
 from promptax.report.table import table
 
 Target = tuple[xr.Dataset, xr.Dataset | None]
+"""The results on one target, and the internal states there, None: not shown."""
 
 _INTRODUCTION = """\
 A *sequence predictor* reads tokens one by one and gives a probability to each possible next one; \

@@ -11,8 +11,8 @@ from promptax.tasks.programs.machine import INSTRUCTIONS, Status
 
 
 class ProgramRun(NamedTuple):
-    """What became of a program: the symbols that it wrote, why it ended, how many of its
-    instructions it needed, and how many steps it took."""
+    """What became of a program: the symbols that it wrote (`output`), why it ended (`status`), how
+    many of its instructions it needed (`read`), and how many `steps` it took."""
 
     output: tuple[int, ...]
     status: Status
