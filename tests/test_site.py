@@ -5,11 +5,14 @@
 
 import importlib
 import inspect
+import re
 import sys
 
 import pytest
 from support.browser import CHROMIUM, inspect_file
 from support.processes import ROOT
+
+import promptax
 
 sys.path.insert(0, str(ROOT / "docs" / "site"))
 import public_names
@@ -57,6 +60,80 @@ def test_every_name_of_the_front_door_has_a_page():
     ours = {path for path in offered if path.startswith("promptax.")} - NOT_OFFERED
     assert {"promptax.fit.loop.pretrain", "promptax.tasks.markov.markov_chain.MarkovChain"} <= ours
     assert [path for path in sorted(ours) if f"::: {path}\n" not in pages] == []
+    for public in public_names.public_names():  # the line below a name imports it
+        line, (_, door, *_) = public.import_line, public.import_line.split()
+        assert hasattr(importlib.import_module(door), public.name), line
+
+
+PROSE = """Use `promptax.specs.later("a")`, a `Cell`, `promptax.fit.Probe`, `promptax.axes`, `Exam`.
+
+```python
+from promptax.progress import Bar  # `promptax.files.StoreError`
+```
+"""
+
+
+def test_names_in_prose_are_public(monkeypatch):
+    monkeypatch.setattr(public_names, "_documents", lambda: [PROSE])
+    named = {".".join(path) for _, *path in public_names._named_in_prose()}
+    assert named == {
+        "promptax.specs.later",
+        "promptax.predictors.recurrent.Cell",
+        "promptax.fit.probes.Probe",
+        "promptax.language.word_tasks.exam.Exam",
+    }
+
+
+def test_names_in_signatures_are_public():
+    found = public_names._in_signature("promptax.fit.implicit", "minimise")
+    assert {name for _, name in found} == {"Loss", "Tree", "Minimum"}
+    generic = public_names._in_signature("promptax.protocol.prompted", "with_innermost")
+    assert "AnyPredictor" not in {name for _, name in generic}
+
+
+NOTEBOOK = """# Title
+
+[A page](../tasks.md#coins), [its notebook](coins.ipynb), [elsewhere](https://example.org/a.md).
+
+```python
+print("first")
+```
+"""
+
+
+@pytest.mark.parametrize("needs", ["", "<!-- needs: smollm2 -->\n"], ids=["plain", "with weights"])
+def test_a_notebook_can_be_opened_elsewhere(needs):
+    pytest.importorskip("nbclient")
+    import nbformat
+    import notebooks
+
+    notebook = notebooks.notebook_of(needs + NOTEBOOK)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    stderr = {"output_type": "stream", "name": "stderr", "text": "a bar"}
+    code[1].outputs = [nbformat.from_dict(stderr | part) for part in ({"name": "stdout"}, {})]
+    notebooks.leave_out_stderr(notebook, "page.md")
+    text = notebooks.written(notebook)  # which validates it
+    assert "(../tasks.html#coins), [its notebook](coins.ipynb)" in text
+    assert "(https://example.org/a.md)" in text
+    assert [output.name for output in code[1].outputs] == ["stdout"]
+    assert f"promptax-{promptax.__version__}-py3" in code[0].source
+    for_weights = ['"{SOURCE}[lm]"' in code[0].source, "!promptax lm fetch" in code[0].source]
+    assert for_weights == [bool(needs)] * 2
+
+
+def test_a_kept_figure_leads_to_code():
+    pytest.importorskip("nbclient")
+    import gallery
+
+    for figure in gallery.KEPT_FIGURES:
+        text = (ROOT / "docs" / figure.page).read_text(encoding="utf-8")
+        sections = {
+            title.lower().replace(":", "").replace(",", "").replace(" ", "-"): body
+            for title, body in re.findall(
+                r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE
+            )
+        }
+        assert re.search(r"^(    |```python)", sections[figure.anchor], re.MULTILINE), figure
 
 
 SPOKEN = "A class, whose `text` is said here."

@@ -9,7 +9,7 @@ KEPT_FIGURES = (  # figures that took long, and the page that says how each was 
         "demo.png",
         "Every method on one coin and on two coins: what the demo draws.",
         "how_to/demo.md",
-        "what-it-printed",
+        "run-the-demo",
     ),
     Figure(
         "word_task_past_tenses.png",

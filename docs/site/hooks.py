@@ -40,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             {
                 file.src_uri: file.content_string
                 for file in files.documentation_pages()
-                if file.src_uri.startswith("tutorials/") or file.src_uri == gallery.ADDRESS
+                if notebooks.is_tutorial(file.src_uri, file.content_string)
             }
         )
     )

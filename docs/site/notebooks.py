@@ -1,18 +1,22 @@
 """Tutorials: Markdown whose code runs, as a notebook, while the site is built.
 
-A tutorial is a file of `docs/tutorials`, or the gallery. Its Python blocks run from top to bottom
-in one kernel; what they print and draw is put behind them. The same notebook lies beside the page
-for Jupyter and Colab. Nothing else runs it: an error or a warning ends the build.
+A tutorial is a file of `docs/tutorials`, or any other page that draws a figure. Its Python blocks
+run from top to bottom in one kernel; what they print and draw is put behind them. The same notebook
+lies beside the page for Jupyter and Colab. Nothing else runs it: an error or a warning ends the
+build.
 
 A comment above a block says what its figure shows, which is its caption and its text for those
 who cannot see it: `<!-- figure: Regret of every method -->`. A first line `<!-- needs: smollm2 -->`
-says that the page is shown without outputs where the language model's weights are not at hand.
+says that the page is shown without outputs where the language model's weights are not at hand, and
+that the notebook's first cell fetches them.
 """
 
 import base64
+import copy
 import os
 import re
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,28 +28,38 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from public_names import REPOSITORY
 
+import promptax
 from promptax.platforms import compile_quickly
 
 AT_ONCE = 2  # kernels, a core each
 SECONDS_FOR_A_CELL = 300
+WIDTH = 88  # of what is printed, in characters: about what a page shows without scrolling
 CODE = re.compile(
     r"(?:^<!-- figure: (?P<caption>.*?) -->\n)?^```python\n(?P<code>.*?)^```\n",
     re.DOTALL | re.MULTILINE,
 )
+FIGURE = "<!-- figure: "
 NEEDS_WEIGHTS = re.compile(r"\A<!-- needs: smollm2 -->\n")
 TABLE = re.compile(r'<table border="1" class="dataframe">(.*?)</table>', re.DOTALL)
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-FIRST_CELL = """\
+FIRST_CELL = f"""\
 # promptax is installed here if it is missing. SOURCE is a clone of the repository, or a wheel made
 # in one by `python -m pip wheel --no-deps .`; in Colab, upload the wheel to the session first.
-SOURCE = "promptax-0.1.0-py3-none-any.whl"
+SOURCE = "promptax-{promptax.__version__}-py3-none-any.whl"
 
 %matplotlib inline
 try:
     import promptax
 except ImportError:
-    %pip install --quiet {SOURCE}
+    %pip install --quiet "{{SOURCE}}"
 """
+FIRST_CELL_WITH_WEIGHTS = (
+    FIRST_CELL.replace("import promptax\n", "import gguf, jinja2, promptax, tokenizers\n").replace(
+        "{SOURCE}", "{SOURCE}[lm]"
+    )
+    + "    !promptax lm fetch\n"
+)
+LINK_TO_PAGE = re.compile(r"(\]\((?!\w+:)[^)#\s]*)\.md(?=[)#])")  # of Markdown, in these documents
 
 
 class Figure(NamedTuple):
@@ -63,6 +77,11 @@ class Tutorial(NamedTuple):
     page: str
     notebook: str
     figures: dict[Figure, bytes]
+
+
+def is_tutorial(address: str, text: str) -> bool:
+    """Whether the blocks of a page run while the site is built."""
+    return address.startswith("tutorials/") or FIGURE in text
 
 
 def run_all(sources: dict[str, str]) -> dict[str, Future]:
@@ -97,14 +116,13 @@ def run(address: str, text: str, compiled: Path) -> Tutorial:
     `compiled` is a folder of compiled programs, which all of them share.
     """
     runs_here = not NEEDS_WEIGHTS.match(text) or weights_are_here()
-    text = NEEDS_WEIGHTS.sub("", text)
     notebook = notebook_of(text)
     begin = time.perf_counter()
     if runs_here:
         _execute(notebook, address, compiled)
     note = _note(address, time.perf_counter() - begin if runs_here else None)
     page, figures = _page_of(notebook, address, note)
-    return Tutorial(page, nbformat.writes(notebook), figures)
+    return Tutorial(page, written(notebook), figures)
 
 
 def weights_are_here() -> bool:
@@ -115,14 +133,16 @@ def weights_are_here() -> bool:
 
 
 def notebook_of(text: str) -> nbformat.NotebookNode:
-    """A notebook without outputs: its first cell sets up, the others are the page's."""
+    """A notebook without outputs: its first cell of code sets up, the others are the page's."""
+    first_cell = FIRST_CELL_WITH_WEIGHTS if NEEDS_WEIGHTS.match(text) else FIRST_CELL
+    text = NEEDS_WEIGHTS.sub("", text)
     cells, place = [], 0
     for block in CODE.finditer(text):
         cells.append(new_markdown_cell(text[place : block.start()].strip()))
         cells.append(new_code_cell(block["code"].strip(), metadata={"caption": block["caption"]}))
         place = block.end()
     cells.append(new_markdown_cell(text[place:].strip()))
-    setup = new_code_cell(FIRST_CELL.strip(), metadata={"tags": ["setup"]})
+    setup = new_code_cell(first_cell.strip(), metadata={"tags": ["setup"]})
     cells.insert(1, setup)
     notebook = new_notebook(cells=[cell for cell in cells if cell.source])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
@@ -131,11 +151,25 @@ def notebook_of(text: str) -> nbformat.NotebookNode:
     return notebook
 
 
+def written(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as JSON. Its links lead to the pages of the site, beside which it lies.
+
+    Raises:
+        nbformat.ValidationError: it is no notebook, and Jupyter would refuse or repair it.
+    """
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK_TO_PAGE.sub(r"\1.html", cell.source)
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook)
+
+
 def _execute(notebook: nbformat.NotebookNode, address: str, compiled: Path) -> None:
     compile_quickly()
     environment = os.environ | {
         "PYTHONPATH": str(REPOSITORY),
-        "COLUMNS": "88",
+        "COLUMNS": str(WIDTH),
         "JAX_COMPILATION_CACHE_DIR": str(compiled),  # tutorials share programs
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # most of their time is compiling
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -152,11 +186,22 @@ def _execute(notebook: nbformat.NotebookNode, address: str, compiled: Path) -> N
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=environment)
+    leave_out_stderr(notebook, address)
+
+
+def leave_out_stderr(notebook: nbformat.NotebookNode, address: str) -> None:
+    """Keep of a notebook that ran what readers should see.
+
+    Raises:
+        RuntimeError: a cell warned.
+    """
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
             if _complains(output):
                 raise RuntimeError(f"{address} warned: {output.text}\nin\n{cell.source}")
-        cell["outputs"] = [output for output in cell.get("outputs", []) if not _on_stderr(output)]
+        cell.outputs = [output for output in cell.outputs if not _on_stderr(output)]
 
 
 def _on_stderr(output: nbformat.NotebookNode) -> bool:
@@ -170,7 +215,9 @@ def _complains(output: nbformat.NotebookNode) -> bool:
 
 def _note(address: str, seconds: float | None) -> str:
     file = Path(address).with_suffix(".ipynb").name
-    where = f"[notebook]({file}) for Jupyter, or for Colab by *File → Upload notebook*"
+    where = (
+        f"[notebook]({file}) for Jupyter and Colab, whose first cell says how to install promptax"
+    )
     if seconds is None:
         return (
             '!!! warning "Not run"\n    The language model\'s weights were not here when this page '
@@ -222,4 +269,12 @@ def _shown(
 
 
 def _printed(text: str) -> str:
-    return f'<div class="output" markdown>\n\n```text\n{text.rstrip()}\n```\n\n</div>'
+    lines = "\n".join(folded(line) for line in text.rstrip().split("\n"))
+    return f'<div class="output" markdown>\n\n```text\n{lines}\n```\n\n</div>'
+
+
+def folded(line: str) -> str:
+    """A long line of prose on several lines; one with columns, which have more than one space
+    between them, as it is."""
+    is_prose = "  " not in line
+    return textwrap.fill(line, WIDTH, break_on_hyphens=False) if is_prose else line
