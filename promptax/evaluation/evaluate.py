@@ -306,10 +306,10 @@ def _expected_log_loss(
 
 
 def _loss_if_affordable(expectations: Expectations, reader: Reader) -> Float[np.ndarray, " time"]:
-    """Expected losses in nats; NaN where they would take too long."""
+    """Expected losses in nats; NaN where they would take too long, or nobody wrote the oracle's."""
     try:
         return expectations.oracle_loss if isinstance(reader, Task) else expectations.loss(reader)
-    except ValueError:  # the message says how many beliefs there are; sampled losses suffice here
+    except (ValueError, NotImplementedError):  # the message says why; sampled losses suffice here
         return np.full(expectations.length, np.nan)
 
 

@@ -145,7 +145,8 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
     def latent_quadrature(self, degree: int) -> tuple[Any, Float[Array, " node"]]:
         """Latents [node, ...] and weights [node] that integrate the likelihoods of all sequences
         of up to `degree` symbols exactly. Optional: `log_evidence` uses it, nothing else does."""
-        raise self._lacks("quadrature over the latent")
+        remedy = "log_evidence(tokens) or latent_quadrature(degree)"
+        raise self._to_write("way to sum over what is hidden", remedy)
 
     def oracle_entropy(self, length: int) -> Float[Array, " time"]:
         """The oracle's expected log loss at each of the first `length` steps, in nats.
@@ -153,6 +154,8 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         H_t = E[-log p(x_t | τ, x_<t)], the expectation over τ and sequences. It is one number for
         all steps only if each step is like the first, as for independent symbols.
         """
+        if self.has_oracle:
+            raise self._to_write("expected loss of its oracle", "oracle_entropy(length)")
         raise self._lacks("oracle")
 
     def log_evidence(self, tokens: Tokens) -> Float[Array, ""]:
@@ -189,7 +192,8 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         """
         back = self.lookback
         if self.outcome.alphabet is None or back is None or not self.scores_every_step:
-            raise self._lacks("way to draw an episode of a given latent (sample_given)")
+            remedy = "sample_given(key, latent, length), or, of symbols, lookback"
+            raise self._to_write("way to draw an episode of a given latent", remedy)
 
         def step(seen: Array, key: Key[Array, ""]) -> tuple[Array, Array]:
             read = jnp.concatenate([seen, jnp.zeros(1, jnp.int32)])
@@ -202,12 +206,20 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
 
     def oracle_entropy_given(self, latent: Any, length: int) -> Float[Array, " time"]:
         """`oracle_entropy` where the latent is given: E[-log p(x_t | τ, x_<t)] over sequences."""
-        raise self._lacks("loss of the oracle for a given latent (oracle_entropy_given)")
+        remedy = "oracle_entropy_given(latent, length)"
+        raise self._to_write("expected loss of its oracle for a given latent", remedy)
 
     def _lacks(self, what: str) -> NotImplementedError:
         return NotImplementedError(
             f"{type(self).__name__} has no {what}. Compare predictors with each other "
             "(promptax.regret with reference=NAME), or use a task that has one."
+        )
+
+    def _to_write(self, what: str, method: str) -> NotImplementedError:
+        """What a task lacks that its author may add; whoever only uses it takes another one."""
+        return NotImplementedError(
+            f"{type(self).__name__} has no {what}. In a class of your own, write {method}; "
+            "otherwise use a task that has one."
         )
 
     @property

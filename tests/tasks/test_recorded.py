@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from promptax import specs, tasks
+from promptax.evaluation.evaluate import _loss_if_affordable
+from promptax.evaluation.exact.expectations import Expectations
+from promptax.protocol.exchangeable import Uniform
 from promptax.tasks import (
     Categorical,
     CategoricalMixture,
     DirichletCategorical,
     Recorded,
+    Task,
 )
 
 # --- words ----------------------------------------------------------------------------------
@@ -137,6 +141,26 @@ def test_a_task_without_oracle_says_so():
         "Recorded has no exact predictor. Compare predictors with each other (promptax.regret with "
         "reference=NAME), or use a task that has one."
     )
+
+
+def test_a_task_says_which_of_its_exact_parts_nobody_wrote():
+    class Unweighed(Task):
+        symbols: int = 2
+        oracle = Categorical.oracle
+
+        def sample(self, key, length):
+            raise NotImplementedError
+
+        def bayes(self):
+            return Uniform(2)
+
+    lacks = "Unweighed has no expected loss of its oracle. In a class of your own, write oracle_ent"
+    with pytest.raises(NotImplementedError, match=lacks):
+        Unweighed().oracle_entropy(2)
+    with pytest.raises(NotImplementedError, match=r"write log_evidence\(tokens\) or latent_q"):
+        Unweighed().log_evidence(jnp.zeros(2, jnp.int32))
+    expectations = Expectations(Unweighed(), 2)
+    assert np.isnan(_loss_if_affordable(expectations, Unweighed())).all()  # evaluate goes on
 
 
 # --- recorded sequences ---------------------------------------------------------------------

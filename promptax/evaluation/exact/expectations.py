@@ -123,7 +123,7 @@ class Expectations:
         """The oracle's expected log loss at each step.
 
         Raises:
-            NotImplementedError: the target has no oracle.
+            NotImplementedError: the target has no oracle, or no `oracle_entropy`.
         """
         with enumeration.double_precision():
             return np.asarray(self.target.oracle_entropy(self.length))
