@@ -100,11 +100,14 @@ def save(path: str | os.PathLike, thing: Any) -> Path:
 def load(path: str | os.PathLike) -> Any:
     """Read what `save` wrote. The content of the file says what it is, not its name.
 
+    A run folder stands for its predictor: `promptax pretrain --out runs/base`, `load("runs/base")`.
+
     Raises:
         FileNotFoundError: with the names that come close.
-        StoreError: the file is truncated, foreign, or of a class that is not known here.
+        StoreError: the file is truncated, foreign, or of an unknown class; a folder holds none.
     """
     path = path_of(path)
+    path = _predictor_in(path) if path.is_dir() else path
     expect_file(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -120,6 +123,18 @@ def load(path: str | os.PathLike) -> Any:
         f"Expected a file that promptax.save wrote; got {path} with {path.stat().st_size} bytes "
         "that are neither safetensors, netCDF nor JSON. It is foreign or truncated; save it again."
     )
+
+
+def _predictor_in(folder: Path) -> Path:
+    """The file of a run folder's predictor: that of its fit, or else the only one."""
+    if (of_fit := folder / "predictor.safetensors").exists():
+        return of_fit
+    there = {*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")}
+    names = sorted(f.relative_to(folder).as_posix() for f in there if f.stem != "checkpoint")
+    if len(names) == 1:
+        return folder / names[0]
+    which = f"holds {', '.join(names)}. Name one of them" if names else "is a folder without one"
+    raise StoreError(f"Expected a file, or a run folder with one predictor; {folder} {which}.")
 
 
 def _load_labelled(path: Path) -> "xr.Dataset | xr.DataTree | xr.DataArray":
@@ -195,7 +210,8 @@ def _read(path: Path, kind: str) -> tuple[Any, dict]:
     expect(
         ENTRY in metadata,
         f"Expected a file that promptax wrote; got {path}, safetensors without a {ENTRY!r} entry "
-        f"in its metadata ({len(arrays)} arrays). It comes from another program.",
+        f"in its metadata ({len(arrays)} arrays). It comes from another program, or is an adapter, "
+        "which promptax.language.adapters.load_adapter reads.",
     )
     note = _json(path, metadata[ENTRY])
     _check_note(path, note)

@@ -164,12 +164,18 @@ def _reference(
     """The index of the reference row."""
     check_reference(reference, dict(zip(names, repetitions.tolist(), strict=True)))
     index = names.index(reference)
-    bad = int(np.sum(~np.isfinite(losses[index, 0])))
-    check(
-        bad == 0,
-        f"Expected a reference with finite losses; got {bad} in {reference!r} that are not. Choose "
-        "another reference.",
-    )
+    bad = ~np.isfinite(losses[index, 0])
+    if bad.any():
+        step = int(np.argmax(bad.any(axis=0)))
+        sequence = int(np.argmax(bad[:, step]))
+        is_impossible = bool(np.isposinf(losses[index, 0, sequence, step]))
+        why = ", where what came has probability 0 by it" if is_impossible else ""
+        what = "how sequences begin" if step == 0 else "what can come"
+        raise ValueError(
+            f"Expected a reference with finite losses; got {int(bad.sum())} in {reference!r} that "
+            f"are not, the first at step {step + 1} of sequence {sequence} (from 0){why}. Choose "
+            f"another reference, or correct what this one says of {what}."
+        )
     return index
 
 

@@ -57,8 +57,16 @@ def test_a_missing_file_names_the_near_misses(tmp_path):
         store.load(tmp_path / "netwrok.safetensors")
     with pytest.raises(FileNotFoundError, match="Check the path"):
         store.load(tmp_path / "no folder" / "it")
-    with pytest.raises(files.StoreError, match="is a folder"):
+    assert store.load(tmp_path) == 1  # what a folder holds is meant, if it is one thing
+    store.save(tmp_path / "coin" / "soft.safetensors", jnp.ones(1))
+    store.save(tmp_path / "checkpoint.safetensors", jnp.ones(1))
+    with pytest.raises(files.StoreError, match=r"holds coin/soft\.safetensors, network\.saf"):
         store.load(tmp_path)
+    store.save(tmp_path / "predictor.safetensors", jnp.zeros(1))
+    assert store.load(tmp_path) == 0
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(files.StoreError, match="is a folder without one"):
+        store.load(tmp_path / "empty")
 
 
 def rewritten(path, change):

@@ -26,7 +26,8 @@ class KnownChain(Task):
     in base S, the size of the alphabet, and the most recent symbol is its last digit: with two
     symbols and order 2 the rows follow 00, 01, 10, 11, each read in the order of time. The number
     of rows tells the order: S rows are order 1, S² rows order 2. Every sequence follows k symbols
-    0, which are context and are not scored.
+    0, which are context and are not scored. A chain of order 1 with another start is a
+    `HiddenMarkov`, whose `initial` says it, with the identity as `emission`.
     """
 
     transition: Annotated[tuple[tuple[float, ...], ...], JSON_ARGUMENT] = eqx.field(
