@@ -56,7 +56,7 @@ for name, lines in {"tune.txt": 300, "test.txt": 300}.items():
 # Symbols are those found, sorted: R is 0, S is 1. Lines may differ in length.
 mine = Recorded(path=str(folder / "tune.txt"))
 held_out = Recorded(path=str(folder / "test.txt"), alphabet=mine.alphabet)
-print(f"{len(mine.sequences)} sequences over {mine.alphabet}, e.g. {mine.sequences[0][:12]}")
+print(f"{mine.in_words()}, e.g. {mine.sequences[0][:12]}")
 
 keys = jax.random.split(jax.random.key(0), 4)
 coins = DirichletCategorical()  # pretrained on sequences without any memory

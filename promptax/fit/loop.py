@@ -252,12 +252,14 @@ def check_outcome(make: Callable, key: Key[Array, ""], task: Task) -> Predictor:
     predictor with shapes in place of its arrays."""
     predictor = eqx.filter_eval_shape(make, key)
     outcome = predictor.outcome
-    check(
-        outcome == task.outcome,
-        f"Expected a task over the predictor's {outcome.words()}; got {type(task).__name__} over "
-        f"{task.outcome.words()}. Pretrain on a task over {task.outcome.words()}, or change the "
-        "task.",
-    )
+    if outcome != task.outcome:
+        data = task.in_words()  # such as the symbols that were found in a file
+        read = f" Its data: {data}." * bool(data)
+        raise ValueError(
+            f"Expected a task over the predictor's {outcome.words()}; got {type(task).__name__} "
+            f"over {task.outcome.words()}.{read} Pretrain on a task over {task.outcome.words()}, "
+            "or change the task."
+        )
     return predictor
 
 

@@ -7,7 +7,7 @@ fit is refused by the number of its line.
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import equinox as eqx
@@ -20,16 +20,16 @@ from jaxtyping import Array, Int, Key
 from promptax.checks import as_tuple, check_fields, shown
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
-from promptax.tasks import symbol_files, symbol_lines
+from promptax.tasks import symbol_files, symbol_lines, symbol_tables
 from promptax.tasks.base import Task
+from promptax.tasks.symbol_tables import PAD, pieces
 
-PAD = -1
 MOST_TOKENS = 2**29  # 2 GB, the padding included
 MOST_PADDED = 2**25  # tokens, 128 MB: up to here nobody asks how many of them are padding,
 LEAST_SHARE = 16  # and beyond, one in so many is none
-TOKENS_AT_ONCE = 2**22  # to look at
 MOST_SYMBOLS = 2**20  # of an alphabet that nobody named
-MOST_NAMES = 20  # symbols in a message
+MOST_NAMES = 20  # symbols in a message,
+MOST_LONE = 10  # and of those of one sequence alone: beyond, as in texts, they are nothing odd
 # rows: in fewer, a symbol that comes at their ends alone may be a matter of chance
 LEAST_PADDED = 10
 
@@ -76,14 +76,14 @@ def as_rows(sequences: Any, path: str = "", of_texts: str = "") -> Any:
     if sequences is None:
         return None
     if hasattr(sequences, "__array__"):  # of JAX, PyTorch, pandas, …
-        sequences = np.asarray(sequences)
+        sequences = _as_array(sequences)
     if isinstance(sequences, np.ndarray) and sequences.dtype.kind in "OUS" and sequences.ndim > 0:
         sequences = sequences.tolist()
     if not isinstance(sequences, np.ndarray):
         if not isinstance(sequences, Sequence) or isinstance(sequences, str | bytes):
             got = f"{sequences!r:.60}"
             raise ValueError(f"Expected sequences, a row of whole numbers each; got {got}.")
-        rows = [np.asarray(row) for row in sequences]
+        rows = [_as_array(row) for row in sequences]
         check(len(rows) > 0, "Expected at least one sequence; got none.")
         for index, row in enumerate(rows):
             whole = np.issubdtype(row.dtype, np.integer) or row.size == 0
@@ -121,6 +121,17 @@ def as_rows(sequences: Any, path: str = "", of_texts: str = "") -> Any:
     return sequences.astype(np.int32, copy=False)
 
 
+def _as_array(sequences: Any) -> np.ndarray:
+    """An array of it; what is masked is past the end, or NaN among fractions."""
+    if not isinstance(sequences, np.ma.MaskedArray) or sequences.dtype.kind not in "iuf":
+        return np.asarray(sequences)
+    if sequences.dtype.kind == "f":
+        return sequences.filled(np.nan)
+    if not np.any(sequences.mask):
+        return sequences.data
+    return np.where(sequences.mask, np.int64(PAD), sequences.data)  # -1 is none of uint8
+
+
 def _as_whole(row: np.ndarray, rows: Sequence = (), of_texts: str = "") -> str:
     """How to make rows of whole numbers of others, in words; "" if nobody knows."""
     if row.dtype.kind in "USO" and of_texts:
@@ -141,24 +152,19 @@ def _as_whole(row: np.ndarray, rows: Sequence = (), of_texts: str = "") -> str:
                 f" NaN is no symbol. Past the end of a row write {PAD} in its place: in pandas "
                 f".fillna({PAD}).astype(int), in NumPy np.nan_to_num(array, nan={PAD}).astype(int)."
             )
+    if row.dtype.kind == "O" and any(symbol_lines.is_missing(str(entry)) for entry in row.flat):
+        return f" A missing value is no symbol. Past the end of a row write {PAD} in its place."
     if row.dtype.kind in "bf":
         return " Make whole numbers of them, such as by astype(int)."
     one_row = row.dtype.kind in "iu" and row.ndim < 2 and row.size > 0
     return " Write a single sequence as [sequence]." * one_row
 
 
-def _pieces(sequences: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Some rows at a time, with the index of their first, since they may fill the memory."""
-    at_once = max(1, TOKENS_AT_ONCE // sequences.shape[1])
-    for first in range(0, len(sequences), at_once):
-        yield first, sequences[first : first + at_once]
-
-
 def _check_numbering(sequences: np.ndarray, largest: int) -> None:
     """Complain about numbers of which nobody knows that each is a symbol: nobody named them."""
     seen = np.zeros(largest + 2, bool)
     is_padded = largest > 1 and len(sequences) >= LEAST_PADDED
-    for _, rows in _pieces(sequences):
+    for _, rows in pieces(sequences):
         seen[rows] = True  # the last one: -1
         goes_on = (rows[:, :-1] == 0) & (rows[:, 1:] != 0)
         is_padded = is_padded and not goes_on.any() and bool((rows[:, 0] != 0).all())
@@ -184,7 +190,7 @@ def _check_numbering(sequences: np.ndarray, largest: int) -> None:
 
 def _check_ends(sequences: np.ndarray) -> None:
     """Complain about a token behind a -1."""
-    for first, rows in _pieces(sequences):
+    for first, rows in pieces(sequences):
         again = (np.maximum.accumulate(rows == PAD, axis=1) & (rows != PAD)).any(axis=1)
         check(
             not again.any(),
@@ -224,8 +230,9 @@ class Recorded(Task):
     A file has one sequence a line. Its symbols are separated by commas, semicolons, tabs or spaces,
     by the same in all lines; in a file without any of these, every character is a symbol. A mark at
     its beginning (BOM) and lines without text do not count. There is no header: what looks like
-    one, like a table or like measured numbers is refused, unless `alphabet` says that each is a
-    symbol. `in_words` says how the file was read.
+    one, like a table, texts in quotes, missing values, measured numbers or a column with one symbol
+    a line is refused, unless `alphabet` says that each is a symbol; so are rows of arrays with
+    names of rows or one symbol each. `in_words` says how the file was read.
     """
 
     path: str = eqx.field(default="", static=True)
@@ -234,7 +241,7 @@ class Recorded(Task):
     """The symbols in order, as they are written in the file; by default those found, sorted. In
     an array, symbols are numbers from 0 on: by default to the largest, and each must occur."""
     sequences: Annotated[Any, tyro.conf.Suppress] = None
-    """Tokens [sequence, time], -1 past the end; read from `path` if not given."""
+    """Tokens [sequence, time], -1 past the end, or masked there; read from `path` if not given."""
 
     def __post_init__(self) -> None:
         self.path = as_path_text(self.path, "Recorded")
@@ -244,9 +251,12 @@ class Recorded(Task):
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")
             separator, rows = symbol_files.read(self.path, self.alphabet)
+            is_named = bool(self.alphabet)
             self.alphabet = self.alphabet or symbol_files.find_alphabet(self.path, separator, rows)
             tokens = symbol_files.encode(self.path, rows, self.alphabet)
             self.sequences = as_rows(tokens, self.path)
+            if not is_named:
+                self._check_rows(f"line of {self.path}", symbol_files.naming(self.alphabet))
         largest = int(self.sequences.max())
         if not self.alphabet:
             check(
@@ -256,16 +266,30 @@ class Recorded(Task):
             )
             _check_numbering(self.sequences, largest)
             self.alphabet = _numbers(max(2, largest + 1))
+            self._check_rows("row", f"alphabet=range({self.symbols})")
         if largest >= len(self.alphabet):
             least = min(
                 int(np.min(rows, initial=largest, where=rows != PAD))
-                for _, rows in _pieces(self.sequences)
+                for _, rows in pieces(self.sequences)
             )
             way = f"If yours count from {least}, subtract {least}; else give" if least else "Give"
             raise ValueError(
                 f"Expected tokens from 0 to {len(self.alphabet) - 1} (and {PAD} past the end); got "
                 f"{int(self.sequences.min())} to {largest}. {way} the whole alphabet."
             )
+
+    def _check_rows(self, where: str, naming: str) -> None:
+        """Complain about rows that look like no sequences, of symbols that nobody named."""
+
+        def names(tokens: np.ndarray) -> str:
+            return symbol_lines.shorten([self.alphabet[token] for token in tokens[:3]])
+
+        doubt = symbol_tables.doubt(self.sequences, self.symbols, names)
+        check(
+            doubt == "",
+            f"Expected one sequence in each {where}; {doubt}; or name the alphabet if each is a "
+            f"symbol: {naming}.",
+        )
 
     @property
     def symbols(self) -> int:
@@ -280,7 +304,7 @@ class Recorded(Task):
         lengths = np.sum(np.asarray(self.sequences) != PAD, axis=1)
         least, most = int(lengths.min()), int(lengths.max())
         steps = f"{most:,}" if least == most else f"{least:,} to {most:,}"
-        read = f"{self.symbols:,} symbols, {len(lengths):,} sequences of {steps} steps"
+        read = f"{self._symbols_in_words()}, {len(lengths):,} sequences of {steps} steps"
         if self.path == "":
             return read
         try:
@@ -288,6 +312,18 @@ class Recorded(Task):
         except (OSError, ValueError):  # the file has gone or changed, the sequences have not
             return read
         return f"{read}, separated by {symbol_lines.SEPARATORS[separator]}"
+
+    def _symbols_in_words(self) -> str:
+        """How many symbols there are, which, and which of them one sequence alone has."""
+        number = f"{self.symbols:,} symbols"
+        if not self.symbol_names:
+            return number
+        shown = " ".join(symbol[:MOST_NAMES] for symbol in self.symbol_names[:MOST_NAMES])
+        number = f"{number} ({shown}{' ...' * (self.symbols > MOST_NAMES)})"
+        lone = symbol_tables.of_one_row(np.asarray(self.sequences), self.symbols)
+        if not 0 < len(lone) <= MOST_LONE:
+            return number
+        return f"{number[:-1]}; one sequence alone has {' '.join(self.alphabet[t] for t in lone)})"
 
     @property
     def longest(self) -> int:

@@ -6,7 +6,7 @@ symbol.
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from promptax import files
 from promptax.files import StoreError, expect
@@ -43,7 +43,7 @@ def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
         odd = odd or symbol_lines.odd_lines(lines, rows, separator)
         named = "add its symbols to" if alphabet else "if each is a symbol, name"
         expect(odd == "", f"Expected sequences alone in {path}; {odd}; or {named} the alphabet.")
-    bad = {symbol for symbol in symbols if not _is_bare(symbol, separator)}
+    bad = {symbol for symbol in symbols - set(alphabet) if not _is_bare(symbol, separator)}
     _expect_bare(path, rows, bad, separator)
     return separator, rows
 
@@ -100,34 +100,38 @@ def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:
     """The symbols that were found, sorted; where they may mean something else, nobody guesses."""
     symbols = _sorted(distinct(rows))
     # first, since line 1 of a file of measured numbers is like all others
-    measurements = symbol_lines.measurements(symbols, rows)
-    odd, header = ([], "") if measurements else symbol_lines.header(rows)
+    doubt = symbol_lines.blocks(symbols, rows) if separator else ""
+    doubt = doubt or symbol_lines.measurements(symbols, rows)
+    odd, header = ([], "") if doubt else symbol_lines.header(rows)
     expect(
         header == "",
         f"Expected sequences; {in_words(odd)} of {path} {header}. If {it_is(odd)} a header or a "
         f"comment, delete {'it' if len(odd) == 1 else 'them'}; else name the alphabet: "
-        f"{_naming(symbols)}.",
+        f"{naming(symbols)}.",
     )
-    doubt = measurements or symbol_lines.doubt(set(symbols), rows)
-    doubt = doubt or (
-        symbol_lines.table(rows) if separator else symbol_lines.sign_between(set(symbols), rows)
-    )
+    doubt = doubt or symbol_lines.doubt(set(symbols), rows)
+    if separator:
+        doubt = doubt or symbol_lines.table(rows)
+    else:
+        doubt = doubt or symbol_lines.quotes(rows) or symbol_lines.sign_between(set(symbols), rows)
+        doubt = doubt or symbol_lines.words(rows)
     expect(
         doubt == "",
         f"Expected symbols whose meaning is clear in {path}; {doubt}; or name the alphabet if each "
-        f"is a symbol: {_naming(symbols)}.",
+        f"is a symbol: {naming(symbols)}.",
     )
     check(
         len(symbols) >= 2,
         f"Expected at least 2 different symbols; {path} has only {symbols}. Name the whole "
-        f"alphabet: {_naming(symbols)}.",
+        f"alphabet: {naming(symbols)}.",
     )
     return tuple(symbols)
 
 
-def _naming(symbols: list[str]) -> str:
+def naming(symbols: Sequence[str]) -> str:
     """How an alphabet is named that has these symbols, of one also another one; on the command
     line, where the flag begins with the task's own name (target, task, …), and in Python."""
+    symbols = list(symbols)
     if len(symbols) == 1:
         others = "01" if symbols[0].isdecimal() else "ab"
         symbols = [*symbols, next(symbol for symbol in others if symbol != symbols[0])]

@@ -4,6 +4,7 @@ Every function looks at all lines, and says in words what it found and what to d
 that is nothing. A word that may mean two things is refused, never guessed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +25,16 @@ def is_number(symbol: str) -> bool:
 
 
 MOST_DIGITS = 100  # whole numbers of thousands are not read, not even by Python
-MISSING = ("nan", "na", "n/a", "null", "none", "inf", "-inf", "?", ".", "-")  # among numbers
+# among numbers
+MISSING = ("nan", "na", "n/a", "<na>", "#n/a", "nat", "null", "none", "inf", "-inf", "?", ".", "-")
+# among words, as Python, R, pandas, databases and spreadsheets write it
+MISSING_WORDS = ("NaN", "nan", "NA", "N/A", "#N/A", "None", "NULL", "null", "<NA>", "NaT")
+MOST_WORDS = 50  # symbols: beyond, as in texts, these are words like others
+
+
+def is_missing(symbol: str) -> bool:
+    """Whether it is how programs write a value that is missing."""
+    return symbol in MISSING_WORDS
 
 
 def distinct(rows: Rows) -> set[str]:
@@ -141,8 +151,9 @@ def header(rows: Rows) -> tuple[list[int], str]:
     if odd and len(odd) + len(number_lines) == len(rows) > 1 and few:
         has = "has" if len(odd) == 1 else "have"
         return odd, f"{has} words ({shorten(rows[odd[0]])}), and all others have numbers"
+    among_numbers = words if words | numbers == symbols else set()
     for number in (min(rows), max(rows)):
-        if names := _names(rows, number):
+        if names := _names(rows, number) or _rare(rows, number, among_numbers):
             return [number], names
     return [], ""
 
@@ -166,6 +177,30 @@ def _names(rows: Rows, number: int) -> str:
     are_names = are_names and (is_first or len(only) > 1)  # a rare word may be a sequence
     noun = "1 symbol that occurs" if len(only) == 1 else f"{len(only)} symbols that occur"
     return f"has {noun} nowhere else ({shorten(only)})" if are_names else ""
+
+
+LEAST_REST = 10  # times the entries of a line: so seldom a rare symbol is in it by chance
+
+
+def _rare(rows: Rows, number: int, among_numbers: set[str]) -> str:
+    """Whether a line has symbols, not all, that occur nowhere else, as names of columns have whose
+    letters partly are symbols: at least 2, at least half of its own, and no other line has so
+    many. Or it has all `among_numbers`, the words of a file that has else numbers alone. In words;
+    "" if it has none."""
+    line, others = rows[number], [row for other, row in rows.items() if other != number]
+    if len(others) < 2 or sum(map(len, others)) < LEAST_REST * len(line):
+        return ""
+    alone = set(line).difference(*others)
+    if not alone:
+        return ""
+    if alone != among_numbers:
+        counts = Counter(symbol for row in others for symbol in set(row))
+        most = max(sum(counts[symbol] == 1 for symbol in set(row)) for row in others)
+        if len(alone) < 2 or 2 * len(alone) < len(set(line)) or most > 1:
+            return ""
+    only = [symbol for symbol in dict.fromkeys(line) if symbol in alone]
+    occur = "symbol that occurs" if len(only) == 1 else "symbols that occur"
+    return f"has {len(only)} {occur} nowhere else ({shorten(only)})"
 
 
 def _kind(symbol: str) -> str:
@@ -207,7 +242,8 @@ def table(rows: Rows) -> str:
 
 MANY = 10  # symbols of which each should come again
 LEAST_REPEATS = 1.25  # entries for each symbol: of words in a short text there are more
-LEAST_REPEATS_OF_FRACTIONS = 10  # of numbers on a grid there are more
+LEAST_REPEATS_OF_FRACTIONS = 10  # of numbers on a grid there are more,
+MOST_FRACTIONS = 30  # and fewer of them than of measured numbers
 
 
 def measurements(symbols: list[str], rows: Rows) -> str:
@@ -216,7 +252,8 @@ def measurements(symbols: list[str], rows: Rows) -> str:
     fractions = sum(is_number(symbol) and not float(symbol).is_integer() for symbol in symbols)
     are_fractions = 2 * fractions > len(symbols)
     least = LEAST_REPEATS_OF_FRACTIONS if are_fractions else LEAST_REPEATS
-    if len(symbols) <= MANY or entries >= least * len(symbols):
+    is_grid = not are_fractions or fractions <= MOST_FRACTIONS
+    if len(symbols) <= MANY or (entries >= least * len(symbols) and is_grid):
         return ""
     return (
         f"its {entries:,} entries are {len(symbols):,} different ones ({shorten(symbols)}). "
@@ -244,6 +281,12 @@ def doubt(symbols: set[str], rows: Rows) -> str:
     others = symbols - set(missing)
     if missing and others and all(map(is_number, others)):
         return f"{missing[0]!r} among numbers says that one is missing. Cut the line there"
+    missing = sorted(filter(is_missing, symbols))
+    # the only sign among letters, and not only at ends: texts have others, and there
+    is_only = [symbol for symbol in symbols if not symbol.isalnum()] == ["?"]
+    missing += ["?"] * (is_only and any("?" in row[:-1] for row in rows.values()))
+    if missing and len(symbols) <= MOST_WORDS:
+        return f"{missing[0]!r} says that a symbol is missing. Cut the line there"
     tokens = [number for symbol, number in numbers.items() if symbol != "-1"]
     if "-1" not in symbols or len(tokens) < max(2, len(symbols) - 1) or min(tokens) < 0:
         return ""
@@ -268,3 +311,66 @@ def sign_between(symbols: set[str], rows: Rows) -> str:
         if apart and lines and len(symbols) > 2:
             return f"{sign!r} stands between others in every line. Write commas"
     return ""
+
+
+QUOTES = ('""', "''", "``", "“”", "„“", "«»", "‘’", "[]")  # how lists of texts are written
+
+
+def quotes(rows: Rows) -> str:
+    """Quotes around every line, as JSON and Python write texts, in words; "" if there are none."""
+    for begin, end in QUOTES:
+        # b'...' is how Python writes bytes
+        if all(
+            len(row) > 1
+            and begin in row[:2]
+            and row[-1] == end
+            and row.count(begin) + row.count(end) == (4 if begin == end else 2)
+            for row in rows.values()
+        ):
+            return f"every line is between {begin} and {end}, as texts of JSON are. Remove these"
+    return ""
+
+
+LEAST_BLOCK = 5  # letters
+MOST_LETTERS = 8  # in blocks; words of so long a text have more of them
+
+
+def blocks(symbols: list[str], rows: Rows) -> str:
+    """Symbols that are pieces of sequences, all of one length and hardly any twice, in words."""
+    (length, count), *_ = Counter(map(len, symbols)).most_common(1)
+    letters = set("".join(symbol for symbol in symbols if len(symbol) == length))
+    are_few = len(letters) <= MOST_LETTERS < len(symbols)
+    hardly_again = sum(map(len, rows.values())) < LEAST_AGAIN * len(symbols)
+    if length >= LEAST_BLOCK and are_few and hardly_again and 5 * count >= 4 * len(symbols):
+        return (
+            f"its {len(symbols):,} symbols are mostly of {length} letters ({shorten(symbols)}), as "
+            "blocks are. If each letter is a symbol, remove what is between the blocks"
+        )
+    return ""
+
+
+LEAST_AGAIN = 3  # entries for each symbol
+LEAST_WORDS = 50  # lines: so many numbers of which none begins with 0 are not read by digits
+MOST_DIGITS_A_LINE = 4
+
+
+def words(rows: Rows) -> str:
+    """Lines that look like one word or one number each, read by their letters, in words."""
+    if len(rows) < LEAST_WORDS:
+        return ""
+    lines, letters = {"".join(row) for row in rows.values()}, distinct(rows)
+    are_numbers = letters == set("0123456789") and all(
+        len(line) <= MOST_DIGITS_A_LINE and (line == "0" or line[0] != "0") for line in lines
+    )
+    # each often, and so few that sequences over so many letters would differ more
+    are_few = 2 <= len(lines) <= min(len(rows) // LEAST_REST, len(letters) // 2)
+    are_words = are_few and all(len(line) > 1 and line.isalpha() for line in lines)
+    # sequences that go round have the same letters
+    are_words = are_words and len(set(map(frozenset, lines))) == len(lines)
+    if not (are_numbers or are_words):
+        return ""
+    return (
+        f"each line looks like a {'number' if are_numbers else 'word'} of its own "
+        f"({shorten(sorted(lines))}). If it is one symbol, write several in a line, with spaces or "
+        "commas between them, such as by xargs -n 50 < FILE > NEW"
+    )

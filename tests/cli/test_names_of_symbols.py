@@ -65,7 +65,7 @@ def test_names_of_symbols_must_match(base, tmp_path, capsys):
         px.regret(px.load(kept / "results.nc"), "base")
     run("evaluate", base, *named, *sizes)
     said = capsys.readouterr()
-    assert "Recorded: 2 symbols, 1 sequences of 3 steps" in said.err
+    assert "Recorded: 2 symbols (a b), 1 sequences of 3 steps" in said.err
     # the coin of unknown bias: (1/2)·(1/3)·(2/4); and 3 log 2
     assert "base: log loss 2.485 nats" in said.out and "(± 2 errors)" in said.out
     assert "uniform over 2 symbols: log loss 2.079 nats" in said.out

@@ -121,6 +121,29 @@ BAD = {
         "Subtract 1, so that it becomes -1 and symbols count from 0; or name the alphabet: "
         "alphabet=range(3).",
     ),
+    "one symbol a row": (
+        lambda: Recorded(sequences=np.array([[0], [1]] * 9)),
+        "Expected one sequence in each row; all 18 have one symbol alone. If they are one "
+        "sequence, write it in one row, or cut it into rows of like length: by xargs -n 50 < FILE "
+        "> NEW, in NumPy by array[: len(array) // 50 * 50].reshape(-1, 50); or name the alphabet "
+        "if each is a symbol: alphabet=range(2).",
+    ),
+    "names of rows": (
+        lambda: Recorded(sequences=[[(7 * n) % 30, *[0, 1, 2] * 9] for n in range(30)]),
+        "Expected one sequence in each row; column 1 of 28 has 27 symbols (3, 4, ...) that no "
+        "other one has, as names of rows do. Write the symbols of each sequence alone, without "
+        "names, times and labels; or name the alphabet if each is a symbol: alphabet=range(30).",
+    ),
+    "missing": (
+        lambda: Recorded(sequences=[[0, None, 1]]),
+        "Expected whole numbers, one row for each sequence; got shape (3,), object in row 0. A "
+        "missing value is no symbol. Past the end of a row write -1 in its place.",
+    ),
+    "masked within": (
+        lambda: Recorded(sequences=np.ma.masked_equal([[0, 2, 1], [1, 0, 1]], 2)),
+        "Expected -1 only past the end of a sequence; got a token after one in row 0. Cut the "
+        "sequence there, or give a token.",
+    ),
     "outside the alphabet": (
         lambda: Recorded(sequences=((0, 1, 2),), alphabet=("a", "b")),
         "Expected tokens from 0 to 1 (and -1 past the end); got 0 to 2. Give the whole alphabet.",
@@ -169,7 +192,8 @@ def test_a_task_says_which_of_its_exact_parts_nobody_wrote():
 def test_recorded_from_an_array_and_from_ragged_rows():
     array = np.array([[0, 1, 1], [1, 0, -1]])
     rows = ((0, 1, 1), (1, 0))
-    for given in (array, jnp.asarray(array), [[0, 1, 1], [1, 0]], rows):
+    masked = np.ma.masked_equal(np.array([[0, 1, 1], [1, 0, 9]], np.uint8), 9)
+    for given in (array, jnp.asarray(array), [[0, 1, 1], [1, 0]], rows, masked, list(masked)):
         task = Recorded(sequences=given)
         np.testing.assert_array_equal(task.sequences, array)
         assert task.symbols == 2 and task.alphabet == ("0", "1")

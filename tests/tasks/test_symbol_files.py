@@ -1,6 +1,7 @@
 """Files of sequences: how they are read, and what is refused by its line."""
 
 import io
+import itertools
 import os
 import zipfile
 
@@ -141,6 +142,29 @@ READ = {
         tuple(f"{n / 10}" for n in range(30)),
         "commas",
     ),
+    # what looks a little like something else
+    "a rare symbol in line 1": (b"aNb\n" + b"abba\n" * 9, ("N", "a", "b"), "nothing"),
+    "rare symbols in other lines": (b"xyab\nztab\n" + b"abba\n" * 9, tuple("abtxyz"), "nothing"),
+    "quoted within": (b"'a'b'\n'b'\nab\n", ("'", "a", "b"), "nothing"),
+    "brackets": (b"[[]]\n[]\n[[][]]\n", ("[", "]"), "nothing"),
+    "questions": (b"ab?\nb?\n", ("?", "a", "b"), "nothing"),
+    "dice of two kinds": (b"1,20\n2,17\n1,4\n" * 5, ("1", "2", "4", "17", "20"), "commas"),
+    "all sequences": (
+        "\n".join(map(" ".join, itertools.product("0123", repeat=3))).encode(),
+        tuple("0123"),
+        "spaces",
+    ),
+    "rows that begin alike": (
+        "\n".join(f"s {'abcdefghijkl'[n % 12]}" for n in range(20)).encode(),
+        tuple("abcdefghijkls"),
+        "spaces",
+    ),
+    "periodic": (b"abcdab\nbcdabc\n" * 30, tuple("abcd"), "nothing"),
+    "digits that begin with 0": (
+        "\n".join(f"{n * 37 % 1000:03d}" for n in range(60)).encode(),
+        tuple("0123456789"),
+        "nothing",
+    ),
     "words of commas and dots": ("naïve,日本\n日本\n".encode(), ("naïve", "日本"), "commas"),
 }
 
@@ -160,10 +184,15 @@ def test_one_format_holds_for_a_whole_file(tmp_path, monkeypatch, name):
 def test_what_was_read_is_said(tmp_path):
     (tmp_path / "it").write_text("a,b,c\nc\n")
     task = Recorded(path=str(tmp_path / "it"))
-    assert task.in_words() == "3 symbols, 2 sequences of 1 to 3 steps, separated by commas"
+    assert task.in_words() == "3 symbols (a b c), 2 sequences of 1 to 3 steps, separated by commas"
     (tmp_path / "it").unlink()
-    assert task.in_words() == "3 symbols, 2 sequences of 1 to 3 steps"
+    assert task.in_words() == "3 symbols (a b c), 2 sequences of 1 to 3 steps"
     assert Recorded(sequences=((0, 1),)).in_words() == "2 symbols, 1 sequences of 2 steps"
+    (tmp_path / "it").write_text("aNb\n" + "abba\n" * 9)
+    assert (
+        "3 symbols (N a b; one sequence alone has N)"
+        in Recorded(path=str(tmp_path / "it")).in_words()
+    )
 
 
 def zipped(*names, content=""):
@@ -173,6 +202,15 @@ def zipped(*names, content=""):
         for name in names:
             archive.writestr(name, content)
     return data.getvalue()
+
+
+ROWS = "abcab\nbbacacba\ncabbacbb\ncaabcabc\n"
+LETTERS = str.maketrans("01", "ab")
+
+
+def table(name):
+    """Twenty lines of three symbols that begin with a name each."""
+    return "\n".join(f"{name(n)},{','.join('abcab')}" for n in range(20)).encode()
 
 
 REFUSED = {
@@ -237,6 +275,58 @@ REFUSED = {
     "dashes": (b"a-b-b\nb-a\n", "'-' stands between others"),
     "slashes": (b"0/1\n1/1/0\n", "'/' stands between others"),
     "colons of words": (b"12:3\n3:12\n", "':' stands between others"),
+    # names of columns that share letters with the symbols
+    **{
+        f"{name} over letters": (f"{name}\n{3 * ROWS}".encode(), "line 1 .* nowhere else .* delete")
+        for name in ("sequence", "Sequence", "data", "states", "obs", "column1")
+    },
+    "a name with a digit": (b"x1\n" + b"01101\n" * 9, r"line 1 .* 1 symbol that .* \(x\)"),
+    "a total": (f"{3 * ROWS}total\n".encode(), "line 13 .* 3 symbols that occur nowhere else"),
+    "JSON lines": (b'"aba"\n"bca"\n', 'every line is between " and ". .*Remove'),
+    "texts of Python": (b"'aba'\n'bca'\n", "every line is between ' and '"),
+    "bytes of Python": (b"b'aba'\nb'bca'\n", "every line is between ' and '"),
+    "names of lines": (
+        table(lambda n: f"s{n}"),
+        r"column 1 of 6 has 20 symbols \(s0, s1, \.\.\.\)",
+    ),
+    "dates": (table(lambda n: f"2026-01-{n:02d}"), "column 1 of 6 has 20 symbols"),
+    "whole numbers for names": (
+        "\n".join(f"{1000 + 3 * n},{n % 7 % 3},0,1,2,1" for n in range(20)).encode(),
+        "column 1 of 6 has 20 symbols",
+    ),
+    "names last": (
+        "\n".join(f"{','.join('abcab'[n % 4 :])},s{n}" for n in range(0, 80, 4)).encode(),
+        "column 6 of 6 has 20 symbols",
+    ),
+    "a long table of numbers": (
+        "\n".join(f"{n // 40},{n % 40},{n % 7 % 3}" for n in range(1600)).encode(),
+        "column 2 of 3 counts on from row to row",
+    ),
+    "times": (
+        "\n".join(f"{n % 8 * 10},{n // 8 % 2},{n % 7 % 3}" for n in range(48)).encode(),
+        "column 1 of 3 counts on from row to row",
+    ),
+    "blocks of ten": (
+        "\n".join(f"{n:010b} {n * 7:010b}" for n in range(30, 60)).translate(LETTERS).encode(),
+        "mostly of 10 letters .* remove what is between the blocks",
+    ),
+    **{
+        f"{word} for a letter": (f"a,b,{word}\nb,{word},a\n".encode(), "that a symbol is missing")
+        for word in ("NaN", "NA", "nan", "None", "null", "<NA>", "?")
+    },
+    "a question mark among letters": (b"ab?a\nbba\n", "'\\?' says that a symbol is missing"),
+    "decimals": (
+        "\n".join(
+            ",".join(f"{7 * n * m % 51 / 50}" for n in range(20)) for m in range(40)
+        ).encode(),
+        "its 800 entries are 51 different ones",
+    ),
+    "one symbol a line": (b"a\nb\n" * 9, "all 18 have one symbol alone. .* xargs"),
+    "one word a line": (b"heads\ntails\n" * 30, r"looks like a word of its own \(heads, tails\)"),
+    "numbers a line": (
+        "\n".join(str(60 + n * 37 % 100) for n in range(60)).encode(),
+        "looks like a number of its own",
+    ),
     "gzip": (b"\x1f\x8b\x08\0", "is compressed by gzip. Unpack"),
     "a zip archive": (zipped("it.csv"), r"is a zip archive\. Unpack"),
     "Excel": (
