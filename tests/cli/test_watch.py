@@ -124,7 +124,18 @@ def test_what_is_no_run_is_refused(case, tmp_path, capsys):
     for name, text in contents.items():
         files.write_text(tmp_path / name, text)
     assert expected in complaint(capsys, "watch", tmp_path)
-    assert "is not there" in complaint(capsys, "watch", tmp_path / "nowhere")
+    assert "is not there" in complaint(capsys, "watch", tmp_path / "nowhere", "--once")
+
+
+def test_a_run_that_is_about_to_begin_is_waited_for(finished, capsys, monkeypatch):
+    here = finished.rename(finished.with_name("elsewhere"))
+    timer = threading.Timer(0.3, here.rename, [finished])
+    timer.start()
+    assert "step 100 of 100" in run("watch", finished, capsys=capsys)
+    timer.join()
+    monkeypatch.setattr(watch, "PATIENCE", 0.2)
+    said = complaint(capsys, "watch", finished.with_name("nowhere"))
+    assert "is not there yet; waiting 0.2 seconds" in said and "is not there. `promptax" in said
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "3601"])

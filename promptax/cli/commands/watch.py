@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.live import Live
 
 from promptax.cli.charts import draw_curve
-from promptax.cli.printing import plain, say
+from promptax.cli.printing import note, plain, say
 from promptax.cli.watching import Metrics, Watched, is_in_work, watched_folder
 from promptax.cli.words import expect
 from promptax.progress import METRICS
 
 RECENT = 20  # steps; the loss in words is the mean over them
 LONGEST_WAIT = 3600.0  # seconds between two looks
+PATIENCE = 30.0  # seconds for a run that was just started to make its folder: JAX loads first
 MOST_ROWS = 22  # of a picture; in a high terminal the others are for the list of fits
 
 
@@ -34,20 +35,44 @@ class Flags:
 
 
 def run(flags: Flags, command: str) -> None:
-    """Draw until the run ends. Where nobody sees a screen, such as in a pipe, draw once."""
+    """Draw until the run ends. Where nobody sees a screen, such as in a pipe, draw once. A folder
+    that is not there yet is waited for, unless with --once."""
     del command
     expect(
         0 < flags.every <= LONGEST_WAIT,
         f"Expected --every of more than 0 and at most {LONGEST_WAIT:,.0f} seconds; got "
         f"{flags.every}.",
     )
-    folder = watched_folder(flags.folder)
+    try:
+        folder = watched_folder(flags.folder) if flags.once else _awaited(flags.folder)
+    except KeyboardInterrupt:  # the usual way to end it
+        return
     metrics, console = Metrics(folder / METRICS), Console()
     if console.is_terminal and not console.is_dumb_terminal and not flags.once:
         with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
             _follow(folder, metrics, console, flags.every)
     for line in picture(folder, metrics.read(), console.width, MOST_ROWS, _is_ascii(console)):
         say(line)
+
+
+def _awaited(path: str) -> Path:
+    """The folder of a run, which may be about to begin.
+
+    Raises:
+        ValueError: it is no run folder, or none came.
+    """
+    try:
+        return watched_folder(path)
+    except ValueError:
+        if Path(path).expanduser().exists():
+            raise
+    note(f"{path} is not there yet; waiting {PATIENCE:g} seconds for a run to make it")
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        with contextlib.suppress(ValueError):
+            return watched_folder(path)
+    return watched_folder(path)
 
 
 def _follow(folder: Path, metrics: Metrics, console: Console, seconds: float) -> None:
