@@ -57,6 +57,9 @@ def use_cores() -> None:
     anything; the command line does. The largest power of two of the cores that this process may
     use, at most 16, is taken; a number in JAX_NUM_CPU_DEVICES is left as it is. Nothing changes on
     accelerators, nor where JAX has already started, which a warning says.
+
+    Warns:
+        UserWarning: JAX has started already, with other devices.
     """
     if not spread_over_cores():
         count = len(jax.devices())

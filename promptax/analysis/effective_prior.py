@@ -187,6 +187,11 @@ def effective_priors(
     Returns `pseudo_counts` [predictor, repetition, symbol], `fit_error` and
     `fit_error_standard_error` [predictor, repetition] in nats; NaN for repetitions that a predictor
     does not have. `callbacks` are called as callback(done, total).
+
+    Raises:
+        TypeError: no dict from names to predictors, no task, or callbacks that cannot be called.
+        ValueError: alphabets differ, sizes below 1 or too large for memory, or no key where
+            sequences must be sampled.
     """
     callbacks = as_callbacks(callbacks)
     by_name = {n: p if isinstance(p, Repeated) else [p] for n, p in predictors.items()}

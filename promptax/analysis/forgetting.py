@@ -45,6 +45,12 @@ def forgetting(
         right after the sequence was learned than before the first one; `forgotten`, how much higher
         it is at the stream's end than right after.
 
+    Raises:
+        TypeError: no single predictor, no `OML`, or no task.
+        ValueError: one of the predictor's numbers is NaN; a task over other symbols; no streams; a
+            `support` that leaves nothing of `length` to predict; leaves to adapt that the predictor
+            does not have; or streams that do not fit into memory.
+
     Example: `forgetting(key, network, OML(stream=5, support=10), task).forgotten`
     """
     key = as_key(key)

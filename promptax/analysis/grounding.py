@@ -35,7 +35,13 @@ class Grounding(NamedTuple):
 @door
 def own_answers(predictor: Predictor, task: ContextFacts) -> tuple[int, ...]:
     """What a predictor says of each subject without a context: the labels for contexts that should
-    change nothing. To be asked before tuning."""
+    change nothing. To be asked before tuning.
+
+    Raises:
+        TypeError: no single predictor, or no `ContextFacts`.
+        ValueError: the predictor has another alphabet than the task, or NaN among its numbers; or
+            all contexts of all questions do not fit into memory.
+    """
     _check_fit(predictor, task)
     subjects = np.arange(task.subjects)
     blanks = np.full(task.subjects, task.blank)
@@ -49,6 +55,11 @@ def grounding(predictor: Predictor, task: ContextFacts) -> Grounding:
     Args:
         predictor: over the task's symbols.
         task: whose `table` is what the model should say by itself; `shares` play no part.
+
+    Raises:
+        TypeError: no single predictor, or no `ContextFacts`.
+        ValueError: the predictor has another alphabet than the task, or NaN among its numbers; or
+            all contexts of all questions do not fit into memory.
 
     Example: `grounding(network, ContextFacts(answers=own_answers(before, ContextFacts())))`.
     """

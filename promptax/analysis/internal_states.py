@@ -209,8 +209,9 @@ def state_map(
         target_tokens: sequences of the target, read by every predictor after its prompt.
         name: which internal state; by default the first by name that every predictor has, which is
             the cell of an LSTM's first layer, the attention output of a Transformer's first block.
-        background_steps, target_steps [sequence]: how many steps of each count, where sequences end
-            before their array does; None: all.
+        background_steps: how many steps of each background sequence count [sequence], where
+            sequences end before their array does; None: all.
+        target_steps: the same of the target's sequences.
 
     Returns:
         `trajectory` [predictor, sequence, time, component], NaN past a sequence's end;

@@ -61,7 +61,11 @@ def relative_position(
 
 @door
 def compressed_bits(numbers: Float[np.ndarray, "*shape"]) -> float:
-    """How many bits numbers take in float32, compressed: what a learner has to write down."""
+    """How many bits numbers take in float32, compressed: what a learner has to write down.
+
+    Raises:
+        TypeError: no numbers, or rows of several lengths.
+    """
     empty = len(lzma.compress(b""))
     written = as_numbers("numbers", numbers).astype(np.float32).tobytes()
     return 8.0 * (len(lzma.compress(written)) - empty)

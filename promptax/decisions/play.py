@@ -55,8 +55,11 @@ def play(
     between them are paired, and a policy plays the same whoever else plays. More repetitions or
     rounds go on where fewer end, for policies that do not plan for a number of rounds.
 
-    Raises TypeError for what is no policy or no environment; ValueError for sizes below 1, and for
-    a policy that does not fit the environment. All of that before anything is played.
+    Raises:
+        TypeError: what is no policy or no environment; no policy at all.
+        ValueError: sizes below 1, or too large; a policy that does not fit the environment.
+
+    All of that comes before anything is played.
 
     Example:
 

@@ -62,8 +62,10 @@ def regret(
     With fewer than 10 sequences for each column of X, only m = t-1 and m = t are used; if that is
     still too many, or with `controls=False`, the estimate is the plain one.
 
-    Raises ValueError for a reference that is unknown, repeated, or not finite throughout, and for
-    results of something else than `evaluate`.
+    Raises:
+        TypeError: no Dataset.
+        ValueError: results of something else than `evaluate`; a reference that is unknown,
+            repeated, or not finite throughout.
     """
     check_results(results)
     check(

@@ -95,9 +95,13 @@ def evaluate(
     Memory beyond the result is that of `chunk` sequences, of all of them at most. `callbacks` are
     called as callback(done, total).
 
-    Raises TypeError for what is no predictor; ValueError for sizes below 1, an alphabet that is
-    not the target's, a name that would be added, a predictor with NaN among its numbers, and a best
-    prompt that cannot be found exactly. Losses that come out as NaN are warned of by name.
+    Raises:
+        TypeError: no task, no dict from words to predictors, or callbacks that cannot be called.
+        ValueError: sizes below 1, or too large; an alphabet that is not the target's, of
+            a predictor or of the prior; a name that would be added; a predictor with NaN among its
+            numbers; a best prompt without a prior, or one that cannot be found exactly.
+
+    Losses that come out as NaN are warned of by name.
 
     Example: `evaluate(key, {"prior bayes": coins.bayes()}, Categorical((0.2, 0.8)), length=50)`.
     """

@@ -79,6 +79,13 @@ def minimise(
         damping: what is added to the diagonal of the Hessian when the derivative is solved for.
         solver_steps: the most steps of conjugate gradients, in each Newton step and derivative.
 
+    Raises:
+        TypeError: the loss is no function, or returns more than one number.
+        ValueError: steps below 1 or above 10⁶; a tolerance or a damping below 0; a start that is no
+            tree of float arrays.
+
+    A search that ends before the minimum raises nothing: look at `Minimum.residual`.
+
     Example, the hypergradient of ridge regression: `jax.grad(lambda log_strength: validation(
     minimise(ridge, zeros, log_strength).point))`, with `ridge(w, log_strength)`.
     """
@@ -128,6 +135,11 @@ def hypergradient(
         start: where its search begins.
         parameters: what the derivative is taken for. Python floats count as arrays.
         **options: those of `minimise`.
+
+    Raises:
+        TypeError: an option that `minimise` does not have, or a loss that returns more than one
+            number.
+        ValueError: `outer` or `loss` is no function; and what `minimise` refuses.
     """
     check(callable(outer) and callable(loss), "Expected functions, outer and loss; got others.")
     parameters = jax.tree.map(_as_array, parameters)

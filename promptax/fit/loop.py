@@ -79,6 +79,14 @@ def pretrain(
         checkpoint: where to save while running, and to resume from (`promptax.Checkpoint`).
         callbacks: called as callback(done, total, note); a true answer stops the run. None shows
             a progress bar.
+
+    Raises:
+        TypeError: no architecture, task, objective or settings; what is no probe, checkpoint or
+            series of callbacks; nothing in the network that the objective could move.
+        ValueError: settings that speak of searches alone; no length, and a task whose longest
+            sequence has more than 2,048 steps; an update that does not fit into memory; two probes
+            that measure the same name.
+        StoreError: the checkpoint is of another run, truncated or damaged.
     """
     if not isinstance(architecture, Architecture):
         raise TypeError(
@@ -141,6 +149,14 @@ def fit(
         probes: what to measure along the way; kept in `Fitted.probes`.
         watched: which frozen leaves also count in the norm that is clipped.
         is_fresh: `make` makes all of its arrays, and shares none that are there already.
+
+    Raises:
+        TypeError: no task, objective or settings; what is no probe, checkpoint or series of
+            callbacks; nothing in the predictor that the objective could move.
+        ValueError: `make` or `where` is no function; a task over other symbols than the predictor;
+            settings without length or learning rate, or that speak of searches alone; an update or
+            repetitions that do not fit into memory; two probes that measure the same name.
+        StoreError: the checkpoint is of another run, truncated or damaged.
     """
     key = as_key(key)
     check_kind(objective, Objective, "LogLoss()")
@@ -148,6 +164,11 @@ def fit(
     check_keeping(checkpoint, callbacks, probes)
     check(callable(make) and callable(where), "Expected functions, make and where; got others.")
     settings.refuse_search()
+    check(
+        settings.length is not None and settings.learning_rate is not None,
+        "Expected settings with a length and a learning rate; got settings that leave one open. "
+        "Fill it in: settings.filled(length=50, learning_rate=1e-3).",
+    )
     platforms.drop_programs()
     shapes = check_outcome(make, key, task)
     bytes_of_update = _bytes_of_update(task, settings, objective)

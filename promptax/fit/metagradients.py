@@ -174,6 +174,10 @@ def rates_between(log_rates: Float[Array, " knot"], steps: int) -> Float[Array, 
     """The learning rate of every step, from the logarithms of rates at evenly spaced knots.
 
     The first knot is the first step, the last one the last; between them the logarithm is straight.
+
+    Raises:
+        TypeError: no numbers, or steps that are no whole number.
+        ValueError: not a row of log rates [knot], or no step.
     """
     log_rates = jnp.asarray(log_rates)
     check(

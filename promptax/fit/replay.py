@@ -83,6 +83,13 @@ def replay(
         root_epsilon: what is added inside Adam's root.
         levels: how often the steps are cut into parts, for memory: see the module's docstring.
 
+    Raises:
+        TypeError: no predictor, task, objective or settings; a rule of another name.
+        ValueError: a task over other symbols than the predictor; settings that a replay does not
+            follow, such as several repetitions or another precision; rates or weights that are not
+            finite, or of other shapes; no tuned leaves of 32 bits or more; states that do not fit
+            into memory, before the first step.
+
     Example, the slope of a validation loss for a schedule of 100 rates:
 
         jax.grad(lambda rates: loss(replay(key, network, task, settings, rates=rates)))(rates)
@@ -159,7 +166,11 @@ def _check_settings(settings: FitSettings, frozen: Tree) -> None:
 
 @door
 def states_kept(steps: int, levels: int = 2) -> int:
-    """How many states a replay of so many steps keeps at most, at any one time."""
+    """How many states a replay of so many steps keeps at most, at any one time.
+
+    Raises:
+        ValueError: steps or levels that are no whole number of at least 1.
+    """
     check_whole_numbers(steps=steps, levels=levels)
     check(steps >= 1 and levels >= 1, "Expected at least 1 step and 1 level.")
     return sum(_parts(steps, levels))
@@ -175,7 +186,12 @@ def replay_bytes(
     levels: int = 2,
 ) -> int:
     """A lower bound in bytes on what a replay keeps for its derivative: the states, each of them
-    the tuned leaves and what the rule remembers, and the activations of one update."""
+    the tuned leaves and what the rule remembers, and the activations of one update.
+
+    Raises:
+        TypeError: no predictor or settings; a rule of another name.
+        ValueError: settings without a step, or levels below 1.
+    """
     mask = jax.tree.map(eqx.is_inexact_array, predictor) if where is None else where(predictor)
     copies = {"sgd": 1, "momentum": 2, "adam": 3}[rule]
     state = copies * platforms.size(eqx.filter(predictor, mask))

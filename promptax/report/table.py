@@ -23,15 +23,21 @@ def table(results: xr.Dataset, lengths: Sequence[int] | None = None) -> list[dic
     counts those started, `diverged` those that diverged. `found` is the prompt that was found,
     where the results carry such a coordinate; `cost_tokens_forward` and its like say what a
     repetition's tuning cost, where the results know it.
+
+    Raises:
+        TypeError: no Dataset.
+        KeyError: it lacks regrets, as what `evaluate` returns does: take `promptax.regret` of it.
+        ValueError: a length that was not evaluated.
     """
     wanted = summaries.evaluated_lengths(results, lengths)
     summary = summaries.summarise(results)
-    group_of = dict(zip(summaries.names(results), results["group"].values, strict=True))
+    groups = summaries.groups(results)
+    group_of = {name: group for group, members in groups.items() for name in members}
     costs = [str(name) for name in results.data_vars if str(name).startswith("cost_")]
     rows: list[dict[str, object]] = []
     for index, name in enumerate(summaries.names(results)):
         predictor_summary = summary.isel(predictor=index)
-        row: dict[str, object] = {"predictor": name, "group": str(group_of[name])}
+        row: dict[str, object] = {"predictor": name, "group": group_of[name]}
         for length in wanted:
             at = predictor_summary.sel(time=length)
             row |= {f"{column}_{length}": float(at[part]) for column, part in _COLUMNS.items()}
@@ -51,6 +57,9 @@ def to_csv(rows: Sequence[dict[str, object]]) -> str:
     """Rows as comma-separated text with a header; an undefined number is an empty field.
 
     A word that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Raises:
+        TypeError: no series of dicts.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()

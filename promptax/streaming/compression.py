@@ -145,7 +145,13 @@ def decompress(
 @door
 def code_length(predictor: Predictor, tokens: Any, *, context: int | None = None) -> float:
     """The predictor's log loss on the tokens [time] in bits, Σ -log2 p: what `compress` needs for
-    them, without its header. Infinite if one of them has probability zero."""
+    them, without its header. Infinite if one of them has probability zero.
+
+    Raises:
+        TypeError: no single predictor, or one without an alphabet.
+        ValueError: one of its numbers is NaN; tokens that are no whole numbers [time] of its
+            alphabet; a context below 1; or more tokens at a time than it was trained to read.
+    """
     predictor = stepping.ready(predictor)
     tokens = stepping.whole_numbers(predictor, tokens)
     check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")

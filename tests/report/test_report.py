@@ -236,6 +236,8 @@ def test_table_and_csv_keep_full_precision() -> None:
     assert float(parsed[1]["regret_200"]) == rows[1]["regret_200"]
     assert parsed[2]["regret_200"] == ""
     assert to_csv([]).strip() == ""
+    ungrouped = table(results.drop_vars("group"), lengths=[10])  # as `px.regret` returns them
+    assert {row["group"] for row in ungrouped} == {"predictors", "baselines"}
 
 
 def test_lengths_that_were_not_evaluated_are_refused() -> None:

@@ -37,7 +37,11 @@ class Continued(Log):
 
 
 def continued(callbacks: Sequence[Callback] | None, steps: int) -> Sequence[Callback] | None:
-    """The callbacks of several fits with so many steps together, each log as a `Continued`."""
+    """The callbacks of several fits with so many steps together, each log as a `Continued`.
+
+    Raises:
+        TypeError: callbacks that are no series.
+    """
     if callbacks is None:
         return None
     return [

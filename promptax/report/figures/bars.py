@@ -25,6 +25,11 @@ def regret_bars(
     or two standard errors for a single repetition; the dashed line is the target's Bayes optimum.
     Dots are the medians of each pretrained network, where repetitions have the coordinate
     `pretraining`; diamonds what a paper printed, by predictor and length.
+
+    Raises:
+        KeyError: the results lack regrets, as what `evaluate` returns does: take
+            `promptax.regret` of it.
+        ValueError: a length that was not evaluated.
     """
     printed = printed or {}
     summary = summaries.summarise(results)

@@ -21,6 +21,10 @@ def regret_over_time(results: xr.Dataset) -> Figure:
 
     One panel per group of predictors, with the baselines dashed in each; dotted lines mark the
     lengths of tuning and of pretraining.
+
+    Raises:
+        KeyError: the results lack regrets, as what `evaluate` returns does: take
+            `promptax.regret` of it.
     """
     summary = summaries.summarise(results)
     medians, times = summary["median"].values, summary["time"].values

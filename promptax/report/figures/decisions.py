@@ -16,6 +16,9 @@ def regret_over_rounds(played: xr.Dataset) -> Figure:
 
     Lines are means over repetitions, and bands two standard errors around them: regret is an
     expectation, and a median would hide the repetitions in which a policy never finds the best arm.
+
+    Raises:
+        KeyError: a Dataset that is not from `play`.
     """
     repetitions, rounds = played.sizes["repetition"], played["round"].values
     notes = [

@@ -21,6 +21,9 @@ def forgetting_curves(table: xr.Dataset) -> Figure:
     A task's curve is thin until its turn, has a mark where it was learned, and is strong from there
     on: as far as it rises behind the mark, the task is forgotten. The band is one standard error
     over streams. Beside the curve stands what was forgotten at the end, in nats.
+
+    Raises:
+        ValueError: what is not that table.
     """
     check(
         isinstance(table, xr.Dataset) and {"loss", "loss_error", "forgotten"} <= {*table},

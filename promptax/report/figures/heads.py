@@ -18,7 +18,11 @@ _COLORS = "Blues"
 
 def attention_heads(heads: xr.Dataset) -> Figure:
     """Previous token, prefix matching and copying of each head [layer, head], from
-    `promptax.analysis.induction_heads`; darker is more, from 0 to 1."""
+    `promptax.analysis.induction_heads`; darker is more, from 0 to 1.
+
+    Raises:
+        KeyError: a Dataset that is not from `induction_heads`.
+    """
     left, gap, top = 0.6, 0.25, 0.85
     side = (style.WIDTH - left - 2 * gap - 0.2) / len(_MEASURES)
     tall = min(max(0.5, side * heads.sizes["layer"] / heads.sizes["head"]), 2 * side)

@@ -19,6 +19,9 @@ def regret_by_length(diagnosis: xr.Dataset) -> Figure:
 
     Lines: `regret` of exactly that length, `best_up_to` it; marks: `mixture` where it was tried;
     dashed: the `floor`. The horizontal axis is logarithmic from one symbol on.
+
+    Raises:
+        KeyError: a Dataset that is not the `table` of a `Diagnosis`.
     """
     curves = [("this length", "regret", _EXACTLY), ("up to this length", "best_up_to", _UP_TO)]
     if "mixture" in diagnosis:

@@ -21,6 +21,9 @@ def internal_states(states: xr.Dataset) -> Figure:
     Grey: `background` [sample, component], the untuned network on its pretraining sequences.
     Lines: `trajectory` [predictor, sequence, time, component], coloured by time. Numbered marks:
     `prompt_trajectory` [predictor, prompt, component], in reading order.
+
+    Raises:
+        KeyError: a Dataset that is not from `promptax.analysis.state_map`.
     """
     predictors = [str(name) for name in states["predictor"].values]
     columns = 2 if len(predictors) <= 12 else 3

@@ -38,6 +38,10 @@ def page(title: str, summary: str, targets: Sequence[Target], details: Mapping[s
     - `details`: name → text (versions, seeds, command, durations), folded at the end of the page.
 
     All text is escaped; nothing in it can become markup.
+
+    Raises:
+        KeyError: a target's results lack regrets, as what `evaluate` returns does: take
+            `promptax.regret` of it.
     """
     anchors = [f"target-{index + 1}" for index in range(len(targets))]
     names = [summaries.target_name(results) for results, _ in targets]

@@ -41,11 +41,19 @@ def tune_start(
         settings: as for `fit`; `length` is 50 and `learning_rate` the prompt's if not given.
         prompt: how the prompt is made, and where it starts before it is tuned.
         objective: the inner steps; `gate=1` leaves their direction as it is.
-        probes, checkpoint, callbacks: as for `fit`.
+        probes: as for `fit`, and so are the next two.
+        checkpoint: where to save while running, and to resume from.
+        callbacks: whom to tell of progress.
 
     Returns:
         A `Fitted`. `objective.adapt(fitted.predictor, tokens)` is the predictor behind the prompt
         after inner steps on the tokens of one task, or of several sequences of it.
+
+    Raises:
+        TypeError: no single network, family, prompt tuner or `SUPMER`; and what `fit` refuses.
+        ValueError: one of the network's numbers is NaN; a family over other symbols; a `support`
+            that leaves nothing of the length to predict; and what `fit` refuses.
+        StoreError: the checkpoint is of another run, truncated or damaged.
 
     Example: `tune_start(key, base, DirichletCategorical((0.3,) * 4), FitSettings(steps=200))`.
     """

@@ -44,7 +44,12 @@ def effective_rank(values: Any) -> Float[np.ndarray, "*layer"]:
 @door
 def effective_ranks(base: Predictor, tuned: Predictor) -> dict[str, np.ndarray]:
     """The effective rank of what tuning changed, [*layer] by the place of the matrix in the
-    network. A low-rank change has at most its rank."""
+    network. A low-rank change has at most its rank.
+
+    Raises:
+        TypeError: one of them is no network, or they are different networks.
+        ValueError: one of their numbers is NaN.
+    """
     return {
         name: effective_rank(np.linalg.svd(_change(before, after), compute_uv=False))
         for name, (before, after) in _layer_pairs(base, tuned).items()
