@@ -174,6 +174,11 @@ def _check_numbering(sequences: np.ndarray, largest: int) -> None:
         "Expected symbols whose meaning is clear; 0 comes at ends of rows alone, as padding does. "
         f"Subtract 1, so that it becomes -1 and symbols count from 0; or {named}.",
     )
+    check(
+        not symbol_tables.counts_columns(sequences),
+        f"Expected sequences; row 0 counts its columns, and {sequences[0, -1]} comes nowhere else. "
+        f"Leave it out if it has the names of columns; or {named}.",
+    )
     missing = np.flatnonzero(~seen[:-1])
     if len(missing) == 0:
         return

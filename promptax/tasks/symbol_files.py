@@ -85,7 +85,8 @@ def _expect_bare(path: str, rows: Rows, bad: set[str], separator: str) -> None:
             raise StoreError(
                 f"Expected bare symbols, separated by {SEPARATORS[separator]}; line {number} of "
                 f"{path} has {words} at place {place}. Correct the line, delete it if it is a "
-                "header or a comment, or write symbols without spaces, quotes and brackets."
+                "header or a comment, or write symbols without spaces, quotes and brackets; or "
+                "name the alphabet, if each is a symbol."
             )
 
 

@@ -4,6 +4,7 @@ Every function looks at all lines, and says in words what it found and what to d
 that is nothing. A word that may mean two things is refused, never guessed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -267,8 +268,9 @@ def doubt(symbols: set[str], rows: Rows) -> str:
     by_number: dict[float, list[str]] = {}
     for symbol, number in sorted(numbers.items()):
         by_number.setdefault(number, []).append(symbol)
+    are_numbers = 2 * len(numbers) >= len(symbols)  # a text has "1" and "1."
     for alike in by_number.values():
-        if len(alike) > 1:
+        if len(alike) > 1 and are_numbers:
             return f"{alike} are the same number. Write it in one way"
     wholes = [int(number) for number in by_number if number.is_integer()]
     if len(wholes) == len(symbols) and any("." in s or "e" in s.lower() for s in symbols):
@@ -351,7 +353,8 @@ def blocks(symbols: list[str], rows: Rows) -> str:
 
 LEAST_AGAIN = 3  # entries for each symbol
 LEAST_WORDS = 50  # lines: so many numbers of which none begins with 0 are not read by digits
-MOST_DIGITS_A_LINE = 4
+NUMBER_A_LINE = re.compile(r"[1-9]\d{0,3}|0")
+NUMBERED = re.compile(r"[^\W\d]+[_-]?\d+")  # a word such as s1 or state_1
 
 
 def words(rows: Rows) -> str:
@@ -359,14 +362,13 @@ def words(rows: Rows) -> str:
     if len(rows) < LEAST_WORDS:
         return ""
     lines, letters = {"".join(row) for row in rows.values()}, distinct(rows)
-    are_numbers = letters == set("0123456789") and all(
-        len(line) <= MOST_DIGITS_A_LINE and (line == "0" or line[0] != "0") for line in lines
-    )
+    are_numbers = letters == set("0123456789") and all(map(NUMBER_A_LINE.fullmatch, lines))
     # each often, and so few that sequences over so many letters would differ more
-    are_few = 2 <= len(lines) <= min(len(rows) // LEAST_REST, len(letters) // 2)
+    are_few = 2 <= len(lines) <= len(rows) // LEAST_REST
     are_words = are_few and all(len(line) > 1 and line.isalpha() for line in lines)
     # sequences that go round have the same letters
-    are_words = are_words and len(set(map(frozenset, lines))) == len(lines)
+    are_words = are_words and len(set(map(frozenset, lines))) == len(lines) <= len(letters) // 2
+    are_words = are_words or (are_few and all(map(NUMBERED.fullmatch, lines)))
     if not (are_numbers or are_words):
         return ""
     return (

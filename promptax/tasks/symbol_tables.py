@@ -106,3 +106,11 @@ def of_one_row(
         new[rows.ravel()[::-1]] = numbers[::-1]
         first = np.where(first < 0, new, first)
     return np.flatnonzero(first[:-1] == last[:-1])  # the last one: -1
+
+
+def counts_columns(sequences: Int[np.ndarray, "sequence time"]) -> bool:
+    """Whether the first row is 0, 1, 2, ... or 1, 2, ..., up to what comes nowhere else."""
+    first = sequences[0]
+    if len(sequences) < 3 or len(first) < 3 or first[0] not in (0, 1) or any(np.diff(first) != 1):
+        return False
+    return sum(int(np.sum(rows == first[-1])) for _, rows in pieces(sequences)) == 1

@@ -128,6 +128,11 @@ BAD = {
         "> NEW, in NumPy by array[: len(array) // 50 * 50].reshape(-1, 50); or name the alphabet "
         "if each is a symbol: alphabet=range(2).",
     ),
+    "names of columns": (
+        lambda: Recorded(sequences=[[0, 1, 2, 3], [0, 2, 1, 1], [1, 0, 2, 0]]),
+        "Expected sequences; row 0 counts its columns, and 3 comes nowhere else. Leave it out if "
+        "it has the names of columns; or name the alphabet: alphabet=range(4).",
+    ),
     "names of rows": (
         lambda: Recorded(sequences=[[(7 * n) % 30, *[0, 1, 2] * 9] for n in range(30)]),
         "Expected one sequence in each row; column 1 of 28 has 27 symbols (3, 4, ...) that no "

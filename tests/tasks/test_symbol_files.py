@@ -159,7 +159,9 @@ READ = {
         tuple("abcdefghijkls"),
         "spaces",
     ),
+    "numbers in a text": (b"is it 1\nit was 1.\n", ("1", "1.", "is", "it", "was"), "spaces"),
     "periodic": (b"abcdab\nbcdabc\n" * 30, tuple("abcd"), "nothing"),
+    "letters and digits": (b"a1b\nb2a\n" * 30, tuple("12ab"), "nothing"),
     "digits that begin with 0": (
         "\n".join(f"{n * 37 % 1000:03d}" for n in range(60)).encode(),
         tuple("0123456789"),
@@ -323,6 +325,7 @@ REFUSED = {
     ),
     "one symbol a line": (b"a\nb\n" * 9, "all 18 have one symbol alone. .* xargs"),
     "one word a line": (b"heads\ntails\n" * 30, r"looks like a word of its own \(heads, tails\)"),
+    "numbered words a line": (b"s1\ns2\ns3\n" * 20, "looks like a word of its own"),
     "numbers a line": (
         "\n".join(str(60 + n * 37 % 100) for n in range(60)).encode(),
         "looks like a number of its own",
