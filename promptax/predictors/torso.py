@@ -112,7 +112,7 @@ class Torso(Record):
 
     @abc.abstractmethod
     def low_rank_layers(self) -> tuple[str, ...]:
-        """The names of the dense layers that a low-rank tuner adapts by default."""
+        """The names of the dense layers that a low-rank tuner adapts by default; () without any."""
 
     def reading_bytes(self, rows: int) -> int:
         """A lower bound on the memory for reading that many rows at once, in bytes."""

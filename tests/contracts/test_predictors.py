@@ -28,6 +28,7 @@ from support.reading import (
 
 from promptax import protocol, specs
 from promptax.predictors import LSTM, Transformer
+from promptax.predictors.parts.layers import Layer
 from promptax.protocol.predictor import WEIGHTS, Embedded, Predictor
 from promptax.protocol.prompted import Prompted
 
@@ -324,13 +325,12 @@ def test_the_same_key_builds_the_same_network(network):
 
 @every_network
 def test_the_layers_for_low_rank_tuning_exist(network):
-    fields = {
-        part.name
-        for path, _ in jax.tree_util.tree_flatten_with_path(network.torso)[0]
-        for part in path
-        if hasattr(part, "name")
-    }
-    assert network.torso.low_rank_layers() and set(network.torso.low_rank_layers()) <= fields
+    nodes = jax.tree_util.tree_leaves_with_path(
+        network.torso, is_leaf=lambda node: isinstance(node, Layer)
+    )
+    layers = {path[-1].name for path, node in nodes if isinstance(node, Layer)}
+    named = set(network.torso.low_rank_layers())
+    assert named <= layers and bool(named) == bool(layers)  # none where there are no layers
 
 
 # --- too much, and wrong --------------------------------------------------------------------
