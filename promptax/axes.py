@@ -69,6 +69,8 @@ LogProbs = Float[Array, "time symbol"]
 Counts = Float[Array, " symbol"]
 Mask = Bool[Array, " time"]
 Losses = Float[Array, " time"]
+Tree = Any
+"""Any tree of arrays."""
 AnyKey = Key[Array, ""] | UInt[Array, " _numbers"]  # jax.random.key, or the older PRNGKey
 """A random key: of `jax.random.key`, or of the older `jax.random.PRNGKey`."""
 

@@ -238,11 +238,15 @@ def _page_of(
         if cell.cell_type == "markdown":
             pieces.append(cell.source)
         elif "setup" not in cell.metadata.get("tags", []):
-            pieces.append(f"```python\n{cell.source}\n```")
+            drawn, said = {}, []
             for output in cell.outputs:
-                piece, figure = _shown(output, cell, address, len(figures) + 1)
-                pieces.append(piece)
-                figures |= figure
+                piece, figure = _shown(output, cell, address, len(figures | drawn) + 1)
+                said.append(piece)
+                drawn |= figure
+            # links lead to the code, not past it
+            pieces += [f'<a id="{figure.anchor}"></a>' for figure in drawn]
+            pieces += [f"```python\n{cell.source}\n```", *said]
+            figures |= drawn
     title, _, below = "\n\n".join(pieces).partition("\n")
     return f"{title}\n\n{note}\n{below}\n", figures
 
@@ -261,7 +265,7 @@ def _shown(
         file = f"{Path(address).stem}-{number}.png"
         figure = Figure(str(Path(address).with_name(file)), caption, address, f"figure-{number}")
         picture = base64.b64decode(output.data["image/png"])
-        return f"![{caption}]({file}){{#figure-{number}}}\n\n*{caption}*", {figure: picture}
+        return f"![{caption}]({file})\n\n*{caption}*", {figure: picture}
     table = TABLE.search(output.data.get("text/html", ""))
     if table:
         return f"<table>{table[1]}</table>", {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import xarray as xr
 
 from promptax import files, platforms, store
+from promptax.axes import Tree
 from promptax.checks import warn
 from promptax.experiments.conditions import (
     Condition,
@@ -20,7 +21,6 @@ from promptax.experiments.conditions import (
     unfinished_path,
 )
 from promptax.experiments.measurement import Announce, keep_nothing, silent
-from promptax.fit.fitted import Tree
 from promptax.specs import check, from_json, import_plugin
 
 TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.axes import NATS, labelled
+from promptax.axes import NATS, Tree, labelled
 from promptax.checks import kind_of
 from promptax.fit.cost import Cost
 from promptax.fit.probes import Probe
@@ -16,9 +16,6 @@ from promptax.specs import Record, check, check_kind, later
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here
-
-Tree = Any
-"""Any tree of arrays."""
 
 
 class Fitted(Record):

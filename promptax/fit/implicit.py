@@ -27,11 +27,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
+from promptax.axes import Tree
 from promptax.checks import check_whole_numbers, door
 from promptax.specs import check
 
-Tree = Any
-"""Any tree of arrays."""
 Loss = Callable[[Tree, Tree], Float[Array, ""]]
 """f(x, λ): a number, from a point and from what the minimum depends on."""
 

@@ -22,10 +22,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.axes import AnyKey
+from promptax.axes import AnyKey, Tree
 from promptax.checks import door, kind_of, warn
 from promptax.fit.cost import Cost, cost_of_updates, nothing
-from promptax.fit.fitted import Checkpoint, Fitted, Tree, check_keeping
+from promptax.fit.fitted import Checkpoint, Fitted, check_keeping
 from promptax.fit.identity import identity_of
 from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.masters import low_precision, rounded, wide_copies

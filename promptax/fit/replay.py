@@ -35,7 +35,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.axes import AnyKey
+from promptax.axes import AnyKey, Tree
 from promptax.checks import check_kind, check_whole_numbers, door
 from promptax.fit.descent import ROOT_EPSILON, DescentRule, descent
 from promptax.fit.objectives import LogLoss, Objective
@@ -47,9 +47,6 @@ from promptax.tasks.base import Task, steps_to_read
 
 Weigh = Callable[[Episode], Float[Array, " sequence"]]
 """Weights [sequence] of the episodes [sequence, time] of an update, with their latents."""
-
-Tree = Any
-"""Any tree of arrays."""
 
 
 @door
