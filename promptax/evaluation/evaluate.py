@@ -23,6 +23,7 @@ from promptax.evaluation.control_variates import regret as regret
 from promptax.evaluation.control_variates import warn_of_nan
 from promptax.evaluation.exact.expectations import Expectations, can_be_expected
 from promptax.evaluation.losses import Reader, _at_once, _losses, as_rows
+from promptax.evaluation.own_members import check_own
 from promptax.predictors.base import Architecture
 from promptax.progress import as_callbacks
 from promptax.protocol.entries import check_no_nan, condition
@@ -355,6 +356,8 @@ def _stream(
         for index, repetitions in enumerate(readers):
             for repetition in range(len(repetitions)):
                 reader, read = repetitions[repetition], episodes
+                if first == repetition == 0:
+                    check_own(reader, read, target.outcome)
                 if not isinstance(reader, Task):
                     reader, read = as_rows(reader), observed
                 at_once = _at_once(reader, chunk, length, mesh)
