@@ -25,7 +25,7 @@ from promptax.language.word_tasks.pairs import capitals
 from promptax.predictors import LSTM, Llama, Transformer
 from promptax.steering import FullWeights, LowRank, intern_prompt
 from promptax.tasks import Categorical, ContextFacts, DirichletCategorical, NamedCoins
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 from promptax.tasks.facts.context_facts import KINDS
 
 KEY = jax.random.key(0)

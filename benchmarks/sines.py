@@ -38,7 +38,8 @@ from promptax.protocol.predictions import Normal
 from promptax.protocol.repeated import Repeated
 from promptax.specs import traced
 from promptax.tasks import SineRegression
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
+from promptax.tasks.batches import sample_batch
 
 SHOTS, POINTS = (10, 5), 20  # points of a support, and of a task
 TUNED, JUDGED = 300, 1000  # tasks to tune rates on, and to judge on

@@ -25,7 +25,8 @@ from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
-from promptax.tasks.base import Task, batch_to_measure
+from promptax.tasks.base import Task
+from promptax.tasks.batches import batch_to_measure
 
 
 @door

@@ -32,7 +32,8 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise
 from promptax.specs import as_key, check, check_kind, check_whole_numbers
-from promptax.tasks.base import Task, batch_to_measure
+from promptax.tasks.base import Task
+from promptax.tasks.batches import batch_to_measure
 
 STRENGTHS = (1.0, 10.0, 100.0)  # where the search for pseudo-counts begins
 LEAST, MOST = 1e-4, 1e6  # pseudo-counts that are tried

@@ -30,7 +30,8 @@ from promptax.protocol.entries import check_no_nan, condition
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
-from promptax.tasks.base import Task, held_batch, held_rows, sample_batch, steps_to_read
+from promptax.tasks.base import Task, steps_to_read
+from promptax.tasks.batches import held_batch, held_rows, sample_batch
 
 if TYPE_CHECKING:
     import xarray as xr  # takes long to import; annotations alone need it here

@@ -30,7 +30,7 @@ from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.steering import Search
 from promptax.tasks import Task
-from promptax.tasks.base import batch_to_measure
+from promptax.tasks.batches import batch_to_measure
 
 STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 2
 

@@ -34,7 +34,8 @@ from promptax.predictors.base import Architecture, Network
 from promptax.protocol.outcomes import Episode, Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
-from promptax.tasks.base import Task, sample_batch, steps_to_read
+from promptax.tasks.base import Task, steps_to_read
+from promptax.tasks.batches import sample_batch
 
 Tree = Any
 

@@ -16,7 +16,8 @@ from promptax.evaluation.exact.all_sequences import all_sequences
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import on_device, traced
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
+from promptax.tasks.batches import sample_batch
 
 LAST = 2**32 - 1  # the last numbers that a key can be folded with: no repetition has them
 

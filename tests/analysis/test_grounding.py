@@ -10,7 +10,7 @@ from promptax.protocol import Prediction, Predictor
 from promptax.protocol.exchangeable import Uniform
 from promptax.specs import traced
 from promptax.tasks import ContextFacts
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 WORLD = ContextFacts(4, 3, answers=(2, 0, 1, 1))
 SUBJECTS, BLANK = range(3, 7), 7

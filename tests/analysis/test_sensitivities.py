@@ -6,7 +6,7 @@ import pytest
 
 from promptax.analysis import answer_gradients, mean_cosine
 from promptax.tasks import DirichletCategorical, LinearRegression
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 from promptax.tasks.regression.references import GradientDescent
 
 TASK = LinearRegression(2)

@@ -28,7 +28,7 @@ import promptax.tasks as tasks
 from promptax import protocol, specs
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
-from promptax.tasks.base import batch_to_measure
+from promptax.tasks.batches import batch_to_measure
 
 every_task = pytest.mark.parametrize("task", laws.examples(tasks.Task))
 FIRST = laws.firsts(laws.examples(tasks.Task))

@@ -18,7 +18,7 @@ from promptax.predictors import LSTM, Transformer
 from promptax.protocol import Prediction, Predictor
 from promptax.steering import EmbeddingWeights, FullWeights, SoftPrompt
 from promptax.tasks import Categorical, CategoricalMixture, DirichletCategorical
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(11)
 COIN, COINS = Categorical((0.2, 0.8)), DirichletCategorical()

@@ -18,7 +18,7 @@ from promptax.language.word_tasks.exam import Exam
 from promptax.language.word_tasks.pairs import Pair, WordTask
 from promptax.language.word_tasks.spread import order_and_choice, summarise_spread
 from promptax.tasks import DirichletCategorical
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 NUMBERS = WordTask("numbers", tuple(Pair(str(n), pairs.in_words(n)) for n in range(24)))
 (EXAMPLE,) = Demonstrated.examples()

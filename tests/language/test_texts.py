@@ -90,7 +90,7 @@ def test_prompts_and_what_comes_after_the_end_are_not_scored():
     task = Texts(sequences=((0, 1, 2, 2), (1, 0)), prompt_lengths=(3, 1), vocabulary=3)
     keys = jax.random.split(jax.random.key(0), 50)
     for length in (6, task.longest, 2):
-        episodes = tasks.base.sample_batch(specs.traced(task), keys, length)
+        episodes = tasks.batches.sample_batch(specs.traced(task), keys, length)
         first = np.asarray(episodes.latent) == 0
         assert first.any() and not first.all()
         np.testing.assert_array_equal(

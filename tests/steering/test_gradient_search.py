@@ -23,7 +23,7 @@ from promptax.steering import GradientSearch, HardPrompt, search_problem
 from promptax.steering.search_problem import Sizes
 from promptax.steering.searches import gradient_search
 from promptax.tasks import Categorical, DirichletCategorical
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(3)
 DIE, DICE = Categorical((0.2, 0.3, 0.5)), DirichletCategorical((1.0, 1.0, 1.0))

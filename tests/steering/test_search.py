@@ -17,7 +17,7 @@ from promptax.steering.search_loop import run_search
 from promptax.steering.search_problem import Readings, SearchProblem, Sizes
 from promptax.steering.searches.hard_prompt import pairwise_sum
 from promptax.tasks import Categorical, DirichletCategorical
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(5)
 DIE, DICE = Categorical((0.2, 0.3, 0.5)), DirichletCategorical((1.0, 1.0, 1.0))

@@ -29,7 +29,7 @@ from promptax.steering import (
 from promptax.steering.gradient import mark
 from promptax.steering.weights.low_rank import LowRankDense
 from promptax.tasks import Categorical, DirichletCategorical
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(7)
 COIN, DIE = Categorical(), Categorical((0.5, 0.3, 0.2))

@@ -13,7 +13,7 @@ from support import judges as laws
 from promptax import predict
 from promptax.evaluation.exact import enumeration
 from promptax.tasks import Mixture, PrototypeClassification
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(2)
 TASK = PrototypeClassification(3, 6, 3, noise=0.8, zipf=1.0, burstiness=0.6)

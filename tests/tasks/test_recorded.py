@@ -215,7 +215,7 @@ def test_recorded_from_an_array_and_from_ragged_rows():
 def test_recorded_steps_past_the_end_are_not_scored():
     task = Recorded(sequences=((0, 1, 1, 1), (1, 0)))
     keys = jax.random.split(jax.random.key(0), 50)
-    episodes = tasks.base.sample_batch(specs.traced(task), keys, 6)
+    episodes = tasks.batches.sample_batch(specs.traced(task), keys, 6)
     lengths = np.where(np.asarray(episodes.latent) == 0, 4, 2)
     assert set(lengths) == {2, 4}
     np.testing.assert_array_equal(episodes.scored, np.arange(6) < lengths[:, None])

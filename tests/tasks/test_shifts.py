@@ -7,7 +7,7 @@ import pytest
 from support import judges as laws
 
 from promptax.tasks import LiveAndDie, PartitionTree, RandomShifts, RegularShifts, UniformShifts
-from promptax.tasks.base import sample_batch
+from promptax.tasks.batches import sample_batch
 
 KEY = jax.random.key(3)
 

@@ -16,7 +16,8 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode, Outcome
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import Spec
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
+from promptax.tasks.batches import sample_batch
 
 
 class Objective(Spec, open_as="objective", default="LogLoss"):

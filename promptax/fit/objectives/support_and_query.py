@@ -13,7 +13,8 @@ from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import check, later
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
+from promptax.tasks.batches import sample_batch
 
 
 class SupportAndQuery(InnerSteps):

@@ -17,7 +17,8 @@ from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
 from promptax.steering.base import check_length, check_one
-from promptax.tasks.base import Task, sample_batch
+from promptax.tasks.base import Task
+from promptax.tasks.batches import sample_batch
 
 
 class SharedPrompt(NamedTuple):
