@@ -330,7 +330,7 @@ class Checkpoint:
             raise OtherRun(
                 f"Expected a checkpoint of this run at {self.path}; got one of another run: "
                 f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
-                "start anew: another --out, or --overwrite.",
+                "start anew: in another file (--out), or over it (--overwrite).",
                 note["identity"],
                 identity,
             )

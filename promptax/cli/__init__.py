@@ -96,12 +96,14 @@ def _prepare_devices(processes: dict[str, str | None]) -> None:
 
 
 def _use_compilation_cache() -> None:
-    """Compile nothing twice, from one command to the next: JAX's cache in the user's folder."""
+    """Compile nothing twice, from one command to the next: JAX's cache in the user's folder, unless
+    JAX_COMPILATION_CACHE_DIR names another."""
     import jax
 
     from promptax.formats import fetch
 
-    jax.config.update("jax_compilation_cache_dir", str(fetch.cache_folder() / "xla"))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(fetch.cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
