@@ -77,7 +77,13 @@ def predict(predictor: Predictor, tokens: Any) -> Float[Array, "time parameter"]
 @door
 def condition(predictor: Predictor, prompt: Any) -> Prompted:
     """The predictor after reading `prompt`: tokens [prompt], weights [prompt, symbol], rows
-    [prompt, input] of an outcome without an alphabet, or lists."""
+    [prompt, input] of an outcome without an alphabet, or lists.
+
+    Raises:
+        TypeError: no single predictor, or inputs of a kind that it does not read.
+        ValueError: one of its numbers is NaN; tokens outside of its alphabet; weights or rows that
+            are not finite, or of unequal lengths.
+    """
     predictor, inputs = one(predictor), checked(predictor, prompt)
     check_readable(predictor, inputs)
     return Prompted(predictor, GivenPrompt(inputs))
