@@ -14,7 +14,7 @@ KEY, DIE = jax.random.key(2), Categorical((0.2, 0.3, 0.5))
 SHORT = px.FitSettings(steps=1, batch=4, length=5)
 
 
-class Drawn(Task):
+class DrawnAsTold(Task):
     """Draws symbols as it is told."""
 
     how: str = "from 1"
@@ -32,9 +32,9 @@ class Drawn(Task):
 
 
 TASKS = {
-    "from 1": r"Drawn.sample to draw symbols from 0 to 2; got 1 to 3. If yours count from 1",
-    "too long": r"Drawn.sample\(key, 5\) to draw whole numbers of shape \(5,\).* \(6,\)",
-    "floats": r"Drawn.sample\(key, 5\) to draw whole numbers .* got float32",
+    "from 1": r"DrawnAsTold.sample to draw symbols from 0 to 2; got 1 to 3. If yours count from 1",
+    "too long": r"DrawnAsTold.sample\(key, 5\) to draw whole numbers of shape \(5,\).* \(6,\)",
+    "floats": r"DrawnAsTold.sample\(key, 5\) to draw whole numbers .* got float32",
 }
 
 
@@ -42,23 +42,23 @@ TASKS = {
 def test_what_a_task_draws_is_of_its_outcome(how):
     network = RNN(width=2).build(KEY, 3)
     with pytest.raises(ValueError, match=TASKS[how]):
-        px.pretrain(KEY, RNN(width=2), Drawn(how=how), SHORT, callbacks=())
+        px.pretrain(KEY, RNN(width=2), DrawnAsTold(how=how), SHORT, callbacks=())
     with pytest.raises(ValueError, match=TASKS[how]):
-        px.evaluate(KEY, {"network": network}, Drawn(how=how), sequences=4, length=5)
+        px.evaluate(KEY, {"network": network}, DrawnAsTold(how=how), sequences=4, length=5)
 
 
 def test_what_stands_in_a_mixture_is_looked_at_too():
     with pytest.raises(ValueError, match=r"Mixture.sample to draw symbols from 0 to 2; got . to 3"):
-        px.evaluate(KEY, {"a": Says()}, Mixture((Drawn(), DIE)), sequences=16, length=5)
+        px.evaluate(KEY, {"a": SaysAsTold()}, Mixture((DrawnAsTold(), DIE)), sequences=16, length=5)
 
 
 def test_who_draws_without_the_key_is_warned():
-    with pytest.warns(UserWarning, match="Drawn.sample does not use its key"):
-        px.evaluate(KEY, {"a": Says()}, Drawn(how="by NumPy"), sequences=4, length=5)
+    with pytest.warns(UserWarning, match="DrawnAsTold.sample does not use its key"):
+        px.evaluate(KEY, {"a": SaysAsTold()}, DrawnAsTold(how="by NumPy"), sequences=4, length=5)
 
 
-class Says(px.Predictor):
-    """Says what it is told of each symbol."""
+class SaysAsTold(px.Predictor):
+    """SaysAsTold what it is told of each symbol."""
 
     what: str = "thirds"
     symbols: int = 3
@@ -79,7 +79,7 @@ class Says(px.Predictor):
         return state, px.Prediction(rows[self.what])
 
 
-class Told(Categorical):
+class OracleTold(Categorical):
     """An oracle that knows what comes."""
 
     def oracle(self, latent, inputs):
@@ -87,19 +87,19 @@ class Told(Categorical):
 
 
 PREDICTORS = {
-    "probabilities": "log probabilities of Says, .* of step 1 sum to 4.19. .* take jnp.log",
-    "scores": "log probabilities of Says, .* of step 1 sum to 3. .* jax.nn.log_softmax",
-    "what comes": r"row t of Says to predict inputs\[t\] .*; row 4 changes with inputs\[4\]",
-    "an array": "Expected Says.advance to return its state and a prediction, .* got an array",
+    "probabilities": "log probabilities of SaysAsTold, .* of step 1 sum to 4.19. .* take jnp.log",
+    "scores": "log probabilities of SaysAsTold, .* of step 1 sum to 3. .* jax.nn.log_softmax",
+    "what comes": r"row t of SaysAsTold to predict inputs\[t\] .*; row 4 changes with inputs\[4\]",
+    "an array": "Expected SaysAsTold.advance to return its state and a prediction, .* got an array",
 }
 
 
 @pytest.mark.parametrize("what", PREDICTORS)
 def test_what_a_predictor_says_are_predictions(what):
     with pytest.raises((TypeError, ValueError), match=PREDICTORS[what]):
-        px.evaluate(KEY, {"own": Says(what)}, DIE, sequences=4, length=5)
+        px.evaluate(KEY, {"own": SaysAsTold(what)}, DIE, sequences=4, length=5)
 
 
 def test_an_oracle_does_not_know_what_comes():
-    with pytest.raises(ValueError, match="row t of Told to predict"):
-        px.evaluate(KEY, {"own": Says()}, Told((0.2, 0.3, 0.5)), sequences=4, length=5)
+    with pytest.raises(ValueError, match="row t of OracleTold to predict"):
+        px.evaluate(KEY, {"own": SaysAsTold()}, OracleTold((0.2, 0.3, 0.5)), sequences=4, length=5)
