@@ -37,12 +37,13 @@ def check_own(reader: Any, episodes: Episode, outcome: Outcome) -> None:
         TypeError: `advance` returns no state and prediction.
         ValueError: probabilities do not sum to 1, or a step is predicted by what comes at it.
     """
-    if outcome.alphabet is None or episodes.inputs.size == 0 or not _own_parts(reader):
+    own = _own_parts(reader)
+    if outcome.alphabet is None or episodes.inputs.size == 0 or not own:
         return
     first = jax.tree.map(lambda leaf: leaf[0], episodes)
     latent, inputs = first.latent if isinstance(reader, Task) else None, first.inputs[:STEPS]
     said = _log_probs(reader, latent, inputs, outcome)
-    name = _own_parts(reader)[0]
+    name = own[0]
     sums = np.asarray(jax.nn.logsumexp(said, axis=-1))
     off = np.flatnonzero(np.isfinite(sums) & (np.abs(sums) > MOST_OFF))
     check(

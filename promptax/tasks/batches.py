@@ -55,14 +55,14 @@ def _check_shape(task: Task, drawn: Array, length: int) -> None:
 
 
 _LOOKED_AT: set[tuple] = set()
-"""Classes of tasks, with their alphabets, of which symbols were looked at once."""
+"""Structures of tasks, with their alphabets, of which symbols were looked at once."""
 
 
 def _look_at_drawn(task: Task, episodes: Episode) -> None:
     """Look at what a task draws for the first time: symbols outside of its alphabet are refused,
     for a network would read them as nothing; and who draws without the key is warned."""
     drawn, alphabet = episodes.observations, task.outcome.alphabet
-    seen = (type(task), alphabet)
+    seen = (jax.tree.structure(task), alphabet)  # and what it is made of
     if seen in _LOOKED_AT or drawn.size == 0 or isinstance(drawn, Tracer):
         return
     drawn = np.asarray(drawn)

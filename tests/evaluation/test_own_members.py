@@ -48,6 +48,8 @@ def test_what_a_task_draws_is_of_its_outcome(how):
 
 
 def test_what_stands_in_a_mixture_is_looked_at_too():
+    fine = Mixture((DIE, DIE))  # says nothing of other mixtures
+    px.evaluate(KEY, {"a": SaysAsTold()}, fine, sequences=4, length=5)
     with pytest.raises(ValueError, match=r"Mixture.sample to draw symbols from 0 to 2; got . to 3"):
         px.evaluate(KEY, {"a": SaysAsTold()}, Mixture((DrawnAsTold(), DIE)), sequences=16, length=5)
 
