@@ -9,7 +9,7 @@ import re
 import sys
 
 import pytest
-from support.browser import CHROMIUM, inspect_file
+from support.browser import CHROMIUM, inspect_file, opened_file
 from support.processes import ROOT
 
 import promptax
@@ -45,6 +45,37 @@ def test_a_page_keeps_to_itself(address, width, dark):
     assert seen["console"] == []
     assert [url for url in seen["requests"] if not url.startswith(SITE.as_uri())] == []
     assert seen["scroll_width"] <= seen["inner_width"] == width
+
+
+SEARCH = """(async () => {
+  const field = document.querySelector(".md-search__input");
+  field.focus();
+  field.value = %r;
+  for (let tries = 0; tries < 100; tries += 1) {
+    field.dispatchEvent(new Event("keyup"));
+    await new Promise(wait => setTimeout(wait, 100));
+    const links = [...document.querySelectorAll("a.md-search-result__link")];
+    if (links.length) return links.map(link => link.href.split("?")[0]);
+  }
+  return [];
+})()"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium found: apt-get install chromium")
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [("MarkovChain", "reference/tasks"), ("your own prior", "tutorials/own_prior")],
+    ids=["a name", "words"],
+)
+def test_the_search_works_from_a_folder(words, page):
+    if not (SITE / "index.html").exists():
+        pytest.skip("no site here: `make docs` builds it")
+    with opened_file(SITE / "index.html", 1280) as browser:
+        found = browser.evaluate(SEARCH % words)
+        requests = [event["request"]["url"] for event in browser.seen("Network.requestWillBeSent")]
+    assert any(f"/{page}" in link for link in found), found
+    assert [url for url in requests if not url.startswith((SITE.as_uri(), "data:"))] == []
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def watched_folder(path: str) -> Path:
         f"Expected a run folder; promptax did not make {path}. Watch what was given as --out.",
     )
     expect(
-        (folder / METRICS).exists() or is_in_work(folder),
+        (folder / METRICS).is_file() or (is_in_work(folder) and not (folder / METRICS).exists()),
         f"Expected {METRICS} in {path}, which pretrain, tune and demo write there; got none: the "
         "run took no step, was made by another command, or before there was such a file.",
     )

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from promptax.axes import labelled, quartiles
+from promptax.checks import check
 
 GROUPS = ("prompts", "weights", "baselines")
 TARGET_BAYES = ("target bayes", "bayes")
@@ -179,6 +180,10 @@ def evaluated_lengths(results: xr.Dataset, lengths: Sequence[int] | None = None)
     if lengths is None:
         wanted = [int(results.attrs.get("tuning_length", times[-1])), times[-1]]
         return sorted({length for length in wanted if length in times})
+    check(
+        len(lengths) > 0,
+        "Expected at least one length; got none. Leave out `lengths` for the usual ones.",
+    )
     missing = [length for length in lengths if length not in times]
     if missing:
         raise ValueError(

@@ -109,6 +109,7 @@ def test_a_file_that_grows_is_read_on_and_one_that_is_new_anew(finished):
 REFUSED = {
     "a folder of others": ({"thesis.tex": "years"}, "promptax did not make"),
     "a run without metrics": ({RUN_MARK: ""}, f"Expected {METRICS} in"),
+    "a folder of that name": ({RUN_MARK: "", f"{METRICS}/inside": ""}, f"Expected {METRICS} in"),
     "another file of that name": ({RUN_MARK: "", METRICS: "hello\n"}, "in line 1 of"),
     "a list": ({RUN_MARK: "", METRICS: some_lines([1]) + "[1]\n"}, "in line 2 of"),
     "words for numbers": (
@@ -122,6 +123,7 @@ REFUSED = {
 def test_what_is_no_run_is_refused(case, tmp_path, capsys):
     contents, expected = REFUSED[case]
     for name, text in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         files.write_text(tmp_path / name, text)
     assert expected in complaint(capsys, "watch", tmp_path)
     assert "is not there" in complaint(capsys, "watch", tmp_path / "nowhere", "--once")

@@ -83,6 +83,8 @@ def test_the_charts_answer_pointer_keyboard_and_legend(html: str) -> None:
         assert value(browser, "untuned") == pytest.approx(1.55 + 0.84 / 3, abs=0.02)
         assert value(browser, "untuned", 2) == pytest.approx(1.48 + 1.01 / 3, abs=0.02)
         browser.evaluate("document.querySelector('.chart').focus()")
+        browser.press("Home")
+        assert place() == "after 1 token"
         browser.press("End")
         assert place() == "after 200 tokens" and value(browser, "soft prompt") == 0.23
         browser.press("ArrowLeft")

@@ -243,6 +243,9 @@ def test_table_and_csv_keep_full_precision() -> None:
 def test_lengths_that_were_not_evaluated_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected lengths between 1 and 200; got \[300\]"):
         table(some_results(), lengths=[50, 300])
+    for door in (table, figures.regret_bars, readings.regret_bars):
+        with pytest.raises(ValueError, match=r"Expected at least one length; got none"):
+            door(some_results(), lengths=[])
 
 
 def test_labels_never_overlap_and_stay_near() -> None:

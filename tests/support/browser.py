@@ -107,6 +107,16 @@ def opened(html: str, width: int, dark: bool = False, scripts: bool = True) -> I
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "page.html"
         file.write_text(html, encoding="utf-8")
+        with opened_file(file, width, dark, scripts) as browser:
+            yield browser
+
+
+@contextlib.contextmanager
+def opened_file(
+    file: Path, width: int, dark: bool = False, scripts: bool = True
+) -> Iterator["_Browser"]:
+    """The same of a page that lies on disk, beside the files that it reads."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         browser = _Browser(Path(folder) / "profile")
         try:
             browser.call("Emulation.setScriptExecutionDisabled", value=not scripts)

@@ -54,7 +54,8 @@ const answer = (section, part) => {
     const told = Number(label?.replaceAll(",", "").replace("−", "-"));
     const isNamed = label && !(Math.abs(told - value) <= 0.05 * Math.abs(value));
     const place = isNamed ? label : value.toLocaleString("en", {maximumSignificantDigits: 6});
-    if (!view.exact) return `after ${place} ${view.across}`;
+    const unit = place === "1" ? view.across.replace(/s$/, "") : view.across;
+    if (!view.exact) return `after ${place} ${unit}`;
     return view.across ? `${view.across}: ${place}` : place;
   };
   const tell = (target, index) => {
