@@ -6,7 +6,9 @@ from pathlib import Path
 import tyro
 
 from promptax import files
+from promptax.cli.speaking import opened
 from promptax.formats import fetch
+from promptax.language.text_model import TextModel
 from promptax.language.tokenizer import SMOLLM2
 
 
@@ -20,6 +22,13 @@ class Coding:
     """File to write."""
     model: str = SMOLLM2
     """smollm2, a folder in the Hugging Face format, or a GGUF file."""
+    opened_by: str = ""
+    """The token that opens the text, the same for both ways, such as "<|endoftext|>" for prose; by
+    default the model's own."""
+
+    def text_model(self) -> TextModel:
+        """The model, behind that token."""
+        return opened(TextModel.named(self.model), self.opened_by)
 
     def expect_apart(self) -> None:
         """Complain if nothing can be written there, or it replaces what is read: the text, or a

@@ -1,4 +1,4 @@
-"""What `promptax lm write` and `promptax lm chat` share: flags, the model, how text is shown."""
+"""What commands share that speak as a language model: flags, the model, how text is shown."""
 
 import dataclasses
 import sys
@@ -42,6 +42,11 @@ class Speaking:
         """How tokens are picked, as `promptax.generate` takes it."""
         names = ("temperature", "top_k", "top_p", "typical_p")
         return {name: getattr(self, name) for name in names}
+
+
+def opened(model: TextModel, token: str) -> TextModel:
+    """The model behind another begin token, or as it is where none was named."""
+    return model.opened_by(token) if token else model
 
 
 def print_pieces(pieces: Iterator[str]) -> str:

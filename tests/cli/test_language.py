@@ -176,6 +176,23 @@ def test_a_file_is_compressed_from_the_command_line(folder, capsys, tmp_path, mo
     assert back.read_bytes() == TEXT.encode()
 
 
+def test_a_text_may_be_opened_by_another_token(model, folder, capsys, tmp_path):
+    opened = ["--model", folder, "--opened-by", "<|endoftext|>"]
+    prose = model.opened_by("<|endoftext|>")
+    told = ["".join(each.write(KEY, "the cat", 8, temperature=0.0)) for each in (model, prose)]
+    said = run("lm", "write", "the cat", *opened, "--length", 8, "--temperature", 0, capsys=capsys)
+    assert said.rstrip("\n") == "the cat" + told[1] and told[0] != told[1]
+    text, small, back = (tmp_path / name for name in ("text.txt", "small", "back.txt"))
+    text.write_bytes(TEXT.encode())
+    run("lm", "compress", text, "--out", small, *opened)
+    assert small.read_bytes() == prose.compress(TEXT, 1024)
+    complaint(capsys, "lm", "decompress", small, "--out", back, "--model", folder)
+    run("lm", "decompress", small, "--out", back, *opened)
+    assert back.read_bytes() == TEXT.encode()
+    assert "one token" in complaint(capsys, "lm", "write", "a", "--model", folder,
+                                    "--opened-by", "the cat sat")  # fmt: skip
+
+
 def test_what_is_tuned_from_the_command_line_is_kept_as_an_adapter(folder, capsys, tmp_path):
     lines = [json.dumps({"prompt": "the", "completion": f" {word}"}) for word in ("cat", "mat")]
     (tmp_path / "pairs.jsonl").write_text("\n".join(lines))

@@ -8,7 +8,6 @@ import lzma
 from promptax import files
 from promptax.cli.coding import Coding
 from promptax.cli.printing import print_rows
-from promptax.language.text_model import TextModel
 from promptax.progress import Bar
 
 
@@ -32,7 +31,7 @@ def run(flags: Flags, command: str) -> None:
             f"Expected a text in UTF-8; {flags.file} is none at byte {error.start:,}. Other "
             "files are for xz."
         ) from error
-    model = TextModel.named(flags.model)
+    model = flags.text_model()
     data = model.compress(text, flags.context, callbacks=(Bar("compressing"),))
     files.write_bytes(flags.out, data)
     sizes = {

@@ -5,7 +5,6 @@ import dataclasses
 from promptax import files
 from promptax.cli.coding import Coding
 from promptax.cli.printing import say
-from promptax.language.text_model import TextModel
 from promptax.progress import Bar
 
 
@@ -19,7 +18,7 @@ def run(flags: Flags, command: str) -> None:
     del command
     flags.expect_apart()
     data = files.read_bytes(flags.file)
-    model = TextModel.named(flags.model)
+    model = flags.text_model()
     try:
         text = model.decompress(data, callbacks=(Bar("decompressing"),))
     except ValueError as error:

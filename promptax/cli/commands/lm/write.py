@@ -6,7 +6,7 @@ import jax
 import tyro
 
 from promptax.cli.printing import write
-from promptax.cli.speaking import Speaking, print_pieces
+from promptax.cli.speaking import Speaking, opened, print_pieces
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,12 +15,14 @@ class Flags(Speaking):
 
     text: tyro.conf.Positional[str]
     """The text."""
+    opened_by: str = ""
+    """The token that opens it, such as "<|endoftext|>" for prose; by default the model's own."""
 
 
 def run(flags: Flags, command: str) -> None:
     """Print the text, and what the model writes after it."""
     del command
-    model = flags.text_model()
+    model = opened(flags.text_model(), flags.opened_by)
     write(flags.text)
     key = jax.random.key(flags.seed)
     print_pieces(model.write(key, flags.text, flags.length, **flags.filters()))
