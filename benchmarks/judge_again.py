@@ -7,8 +7,9 @@ At the paper's sizes conditions are run over days, in several folders that nobod
 kept of them is numbers.csv: regret of every repetition after 50 and after 200 steps. This adds the
 rows of further runs, and writes claims.csv and printed.csv from all of them. A row is kept already
 if it has the same condition, predictor and repetition; it must have the same numbers then, and the
-runs the same seed, scale and settings, but for the number of pretraining seeds. Claims that rest on
-more than those regrets (internal states, losses, what is forgotten) keep the rows they have.
+runs the same seed, scale and settings, but for the numbers of pretraining seeds and repetitions,
+each of which is the same however many there are. Claims that rest on more than those regrets
+(internal states, losses, what is forgotten) keep the rows they have.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from promptax.studies.study_folder import check_rows
 
 Row = dict[str, str]
 STEPS = (50, 200)
+COUNTS = {"pretraining_seeds", "repetitions"}  # of what is the same however many there are
 NAMES = ("condition", "predictor", "repetition")
 
 
@@ -42,7 +44,7 @@ def read(path: Path) -> list[Row]:
 def settings_of(folder: Path) -> dict[str, Any]:
     """What numbers depend on, of what a run folder says of itself."""
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    study = {name: value for name, value in spec["study"].items() if name != "pretraining_seeds"}
+    study = {name: value for name, value in spec["study"].items() if name not in COUNTS}
     return {"seed": spec["seed"], "scale": spec["scale"], "study": study}
 
 
