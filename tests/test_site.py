@@ -116,10 +116,27 @@ def test_names_in_prose_are_public(monkeypatch):
 
 
 def test_names_in_signatures_are_public():
-    found = public_names._in_signature("promptax.fit.implicit", "minimise")
+    found = public_names._in_signatures("promptax.fit.implicit", "minimise")
     assert {name for _, name in found} == {"Loss", "Tree", "Minimum"}
-    generic = public_names._in_signature("promptax.protocol.prompted", "with_innermost")
+    race = public_names._in_signatures("promptax.steering.races.base", "Race")
+    assert {name for _, name in race} == {"Standing"}  # `Read` is no class: it is spelled out
+    generic = public_names._in_signatures("promptax.protocol.prompted", "with_innermost")
     assert "AnyPredictor" not in {name for _, name in generic}
+
+
+@pytest.mark.slow
+def test_signatures_spell_out_what_has_no_page():
+    griffe = pytest.importorskip("griffe")
+    import spelled_out
+
+    extensions = griffe.load_extensions(spelled_out.SpelledOut)
+    read = griffe.load("promptax", search_paths=[ROOT], extensions=extensions)
+    advance = read["predictors.torso.Torso.advance"]
+    assert str(advance.parameters["rows"].annotation) == "Float[Array, 'time embedding']"
+    assert "'time width'" in str(advance.returns) and "Outputs" not in str(advance.returns)
+    nested = read["tasks.hidden.hidden_markov_mixture.HiddenMarkovMixture.transition"]
+    assert str(nested.annotation) == "tuple[tuple[tuple[float, ...], ...], ...]"
+    assert str(read["fit.implicit.minimise"].parameters["loss"].annotation) == "Loss"  # has one
 
 
 NOTEBOOK = """# Title

@@ -2,9 +2,9 @@
 
 A name is public if somebody is sent to it: `promptax/front_door.py` offers it as `px.NAME`, the
 `__init__.py` of a folder offers it there, the code of a document imports it, the prose of a
-document names it (`promptax.specs.later`, or a class by its name alone), or it stands in the
-signature of a public function. Everything else may change without a word. The command line has its
-own help, and no page here.
+document names it (`promptax.specs.later`, or a class by its name alone), it stands in the signature
+of a public function, or it is a class in that of a member of a public class. Everything else may
+change without a word. The command line has its own help, and no page here.
 """
 
 import ast
@@ -59,9 +59,12 @@ def public_names() -> list[PublicName]:
     sources = [*_offered_by_doors(), *_imported_by_documents(), *_named_in_prose()]
     for door, module, name in sources:
         doors.setdefault(_home_of(module, name), []).append(door)
-    for home in list(doors):
-        for named in _in_signature(*home):
-            doors.setdefault(named, [])
+    unread = list(doors)
+    while unread:
+        home = unread.pop(0)
+        new = [named for named in _in_signatures(*home) if named not in doors]
+        doors.update((named, []) for named in new)
+        unread += new
     return [
         PublicName(module, name, tuple(dict.fromkeys(filter(None, offered))))
         for (module, name), offered in doors.items()
@@ -261,19 +264,48 @@ def _modules_of_classes() -> dict[str, list[str]]:
     return modules
 
 
-def _in_signature(module: str, name: str) -> list[tuple[str, str]]:
-    """The names of promptax in the annotations of a function: where each is defined, and itself."""
+def _in_signatures(module: str, name: str) -> list[tuple[str, str]]:
+    """The names of promptax in the annotations of a function; or the classes of promptax in those
+    of a class's members, as far as something is said of them: where each is defined, and itself.
+    Another type is spelled out there (`spelled_out`)."""
     statements = _parsed(file_of(module)).body
-    function = next(
-        (node for node in statements if isinstance(node, ast.FunctionDef) and node.name == name),
-        None,
-    )
-    if function is None:
-        return []
-    annotated = [node.annotation for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+    found: dict[tuple[str, str], None] = {}
+    for node in statements:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            found |= dict.fromkeys(_ours(module, _annotations(node)))
+        elif isinstance(node, ast.ClassDef) and node.name == name:
+            said = {member for member, text in _members(node).items() if text}
+            shown = [part for part in _parts(node) if _name_of(part) in said]
+            named = _ours(module, [each for part in shown for each in _annotations(part)])
+            found |= dict.fromkeys(home for home in named if _class_of(*home) is not None)
+    return list(found)
+
+
+def _parts(node: ast.ClassDef) -> list[ast.stmt]:
+    """The statements of a class, those that only type checkers see included."""
+    bodies = [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]
+    return [part for body in bodies for part in body]
+
+
+def _name_of(statement: ast.stmt) -> str:
+    """What a method or a field is called; "" of anything else."""
+    names = _defined_by(statement) if not isinstance(statement, ast.ClassDef) else []
+    return names[0] if names else ""
+
+
+def _annotations(statement: ast.stmt) -> list[ast.expr | None]:
+    """Of a function's parameters and result, or of a field."""
+    if isinstance(statement, ast.FunctionDef):
+        arguments = (node for node in ast.walk(statement.args) if isinstance(node, ast.arg))
+        return [*(argument.annotation for argument in arguments), statement.returns]
+    return [statement.annotation] if isinstance(statement, ast.AnnAssign) else []
+
+
+def _ours(module: str, annotations: list[ast.expr | None]) -> list[tuple[str, str]]:
+    """The names of promptax in annotations, as (where it is defined, name)."""
     found = dict.fromkeys(
         _home_of(module, node.id)
-        for annotation in [*annotated, function.returns]
+        for annotation in annotations
         for node in ast.walk(annotation or ast.Constant(None))
         if isinstance(node, ast.Name) and not node.id.startswith("_")
     )

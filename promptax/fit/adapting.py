@@ -26,11 +26,12 @@ Read = Int[Array, " _time"] | Float[Array, "_time _input"]  # tokens, or rows wi
 
 
 class Seen(eqx.Module):
-    """What was read: the first `count` of the observations [time], or [time, input]."""
+    """What was read: the first `count` of the `observations` [time], or [time, input], which has a
+    fixed size unless it `grows`."""
 
     observations: Array
     count: Int[Array, "*batch"]
-    grows: bool = eqx.field(static=True)  # or it has the room that it has
+    grows: bool = eqx.field(static=True)
 
 
 class Adapting(Predictor):

@@ -72,6 +72,9 @@ def check_words(words: Sequence[Word], opening: Word, alphabet: int) -> None:
 class Spelled(Wrapper):
     """A network over many symbols as a predictor over a few; `spelled` makes and checks it.
 
+    `words` [symbol, piece]: the tokens that spell each symbol; `opening` [time]: those that stand
+    before the first one.
+
     Prompts enter as they do in the network: embedding rows, and tokens spelled out, after the
     opening; keys and values before the begin token. Internal states are those after a word's last
     token.

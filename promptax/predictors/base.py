@@ -116,7 +116,7 @@ class Architecture(Spec, open_as="network", default="Transformer"):
 
 
 class NetworkState(eqx.Module):
-    """The torso's state, and its output after the last row [width]."""
+    """The state of the `torso`, and its output after the `last` row [width]."""
 
     torso: Any
     last: Float[Array, "*batch width"]
@@ -125,8 +125,8 @@ class NetworkState(eqx.Module):
 class Reading(NamedTuple):
     """What a network makes of inputs, before it predicts.
 
-    `before` [time, width]: row t is the output that predicts inputs[t]; `internals`: as in
-    `Prediction`.
+    `state`: after all of them; `before` [time, width]: row t is the output that predicts inputs[t];
+    `internals`: as in `Prediction`.
     """
 
     state: NetworkState

@@ -118,7 +118,8 @@ class Cell(Record):
 
 
 class RecurrentTorso(Torso):
-    """Cells one above the other: each reads the hidden states of the one below."""
+    """Cells one above the other, `layers` from the lowest up: each reads the hidden states of the
+    one below."""
 
     layers: tuple[Cell, ...] = eqx.field(converter=as_tuple)
 

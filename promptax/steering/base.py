@@ -30,7 +30,12 @@ Mask = Any
 
 
 class Tuning(NamedTuple):
-    """One request to a tuner: the arguments of `Tuner.tune`, all open choices made."""
+    """One request to a tuner: the arguments of `Tuner.tune`, all open choices made.
+
+    `key` makes every draw; `predictor` is steered to `target`, as `settings` say; `probes` look at
+    it on the way; `checkpoint` is where it can go on (None: it is not kept); `callbacks` hear of
+    progress (None: a bar).
+    """
 
     key: Key[Array, ""]
     predictor: Predictor

@@ -84,7 +84,7 @@ def can_be_expected(target: Task) -> bool:
 
 
 class BestPrompt(NamedTuple):
-    """A prompt's tokens, and the expected cumulative regret behind it in nats."""
+    """The `tokens` of a prompt, and the expected cumulative `regret` behind it in nats."""
 
     tokens: tuple[int, ...]
     regret: float

@@ -34,7 +34,8 @@ class Pair(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Pairs on three sides, none on two: to show, to tune to, and to judge by."""
+    """Pairs on three sides, none on two: to show (`demonstrations`), to tune to (`training`), and
+    to judge by (`held_out`)."""
 
     demonstrations: tuple[Pair, ...]
     training: tuple[Pair, ...]

@@ -17,7 +17,8 @@ Row = Mapping[str, object]
 
 
 class Part(NamedTuple):
-    """Figures under one heading, each with the sentence that says what it shows; and a table."""
+    """The `figures` under one `heading`, each with the sentence that says what it shows; `text`,
+    which stands above them; and a table."""
 
     heading: str
     text: str

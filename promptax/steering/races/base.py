@@ -24,10 +24,10 @@ losses [reader, part], nats per sequence; +inf for a candidate that does not cou
 
 
 class Standing(NamedTuple):
-    """How a race stands. Each field [candidate]: the sum of the losses read, nats; of how many
-    sequences; and how often the candidate's prompt was read before some of them. `winner`: who has
-    won; None: who leads among those that have read most. `looks`: after each round, how many
-    sequences those that took part had read by then, and the sums."""
+    """How a race stands, three fields [candidate] first. `sums`: of the losses read, nats;
+    `numbers`: of how many sequences; `turns`: how often the candidate's prompt was read before some
+    of them. `winner`: who has won; None: who leads among those that have read most. `looks`: after
+    each round, how many sequences those that took part had read by then, and the sums."""
 
     sums: Any
     numbers: Any

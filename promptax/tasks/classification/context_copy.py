@@ -27,7 +27,8 @@ class ContextCopy(Predictor):
 
         p(y | x, past) ∝ Σ_{s: y_s = y} count_s N(x; x_s / (1 + ε²), ε² (2 + ε²) / ((1 + ε²)² D) I),
 
-    where the normal distribution is that of another point of the class of x_s, whose prototype is
+    where the normal distribution, with ε = `noise` and the D features of `points`, is that of
+    another point of the class of x_s, whose prototype is
     N(0, I / D) a priori. This is the "copying" predictor of Wurgaft et al. 2025 (arXiv 2506.17859).
     It knows no pool, and labels that the context does not show have probability 0: an answer with
     such a label costs infinitely much. Without a context it predicts uniformly. Each row costs O(n)

@@ -12,8 +12,8 @@ from promptax.specs import Record
 
 
 class Pool(Record):
-    """The prototypes μ [class, feature] of all classes, their frequencies [class], and the standard
-    deviation ε within a class, where points are (μ + ε η) / √(1 + ε²)."""
+    """The `prototypes` μ [class, feature] of all classes, their `frequencies` [class], and `noise`,
+    the standard deviation ε within a class, where points are (μ + ε η) / √(1 + ε²)."""
 
     prototypes: Float[Array, "class feature"]
     frequencies: Float[Array, " class"]

@@ -27,12 +27,14 @@ class Shown(NamedTuple):
 class PoolPosterior(Predictor):
     """Exact prediction from a known pool: Bayes over which classes the sequence shows.
 
-    Let c be all classes, or a set of `kinds` of them, and p(k | c) the frequency of class k in it:
+    Let c be all classes of the `pool`, or a set of `kinds` of them, and p(k | c) the frequency of
+    class k in it:
 
         p(y | x, past) ∝ Σ_c w_c Σ_{k with label y} p(k | c) p(x | k),
         w_c ← w_c (Σ_{k with label y} p(k | c) p(x | k))^count
 
-    for each answer y to x that counts. Costs O(sets · classes) a row. A question alone teaches
+    for each answer y to x that counts, a label of `points`. A set, and no longer all classes, is
+    shown with probability `burstiness`. Costs O(sets · classes) a row. A question alone teaches
     nothing: its x counts with its answer. After an answer that no set allows it predicts uniformly.
     Internal state: "classes shown" [time, set], the posterior w_c after each row; all of them 0
     after such an answer.
@@ -103,8 +105,8 @@ def _counted(evidence: Float[Array, " set"], count: Float[Array, ""]) -> Float[A
 
 
 class PoolMemory(Predictor):
-    """The answer of the pool to the question, whatever stood before: p(y | x) ∝ Σ p_k p(x | k) over
-    the classes with label y.
+    """The answer of the `pool` to the question, whatever stood before: p(y | x) ∝ Σ p_k p(x | k)
+    over the classes with label y, a label of `points`.
 
     It is the "memorising" predictor of the literature. It is no Bayes predictor of sequences that
     show few classes, since it does not read the context.

@@ -23,7 +23,8 @@ class PartBelief(NamedTuple):
 
 
 class PartPosterior(Predictor):
-    """Exact prediction of a mixture: what each part predicts, weighted by the part's posterior.
+    """Exact prediction of a mixture: what each of its `parts` predicts, weighted by the part's
+    posterior, which begins with `weights` [part].
 
         p(x_t | x_<t) = Σ_k w_k(t) p_k(x_t | x_<t),    w_k(t+1) ∝ w_k(t) p_k(x_t | x_<t)
 

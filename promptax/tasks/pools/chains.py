@@ -29,7 +29,8 @@ Tables = Float[np.ndarray, "component context symbol"] | Float[Array, "component
 
 
 class Chains(NamedTuple):
-    """What a pool of tables of transitions draws and knows; order 0 has one context."""
+    """What a pool of `tables` of transitions [component, context, symbol] draws and knows; order 0
+    has one context."""
 
     tables: Tables
 
@@ -41,6 +42,7 @@ class Chains(NamedTuple):
         return Episode(histories.draw_chain(key, table, length), latent=component)
 
     def oracle(self, component: Int[Array, ""], tokens: Tokens) -> LogProbs:
+        """What the table of that number predicts, nats."""
         return histories.log_rows(jnp.asarray(self.tables)[component], tokens)
 
     def oracle_entropy(self, length: int) -> Float[Array, "component time"]:

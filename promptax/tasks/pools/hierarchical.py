@@ -16,7 +16,8 @@ from promptax.tasks.combined.part_posterior import PartBelief, PartPosterior
 
 
 class HierarchicalMixture(Predictor):
-    """The Bayes mixture of what memorises a pool and what generalises beyond it:
+    """The Bayes mixture of what memorises a pool, M (`memorising`), and what generalises beyond it,
+    G (`generalising`):
 
         p(x_n | x_<n)  =  v_n M(x_n | x_<n) + (1 - v_n) G(x_n | x_<n),
         v_n / (1 - v_n)  =  share / (1 - share) · Π_{m<n} M(x_m | x_<m) / G(x_m | x_<m).

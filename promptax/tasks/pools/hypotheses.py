@@ -88,7 +88,8 @@ class FiniteHypotheses(Predictor):
 
 
 class KnownLatents(FiniteHypotheses):
-    """The exact posterior over given latents of a task, by the task's own oracle.
+    """The exact posterior over given `latents` [component, …] of a task, the `source`, by its own
+    oracle; `weights` [component] are their probabilities before anything is read.
 
     Of regression with weights w_k this is the discrete minimum mean squared error estimator, dMMSE
     (Raventós et al. 2023), with its whole density: w_k ∝ exp(-Σ (y - x · w_k)² / 2σ²).
@@ -122,7 +123,8 @@ class KnownLatents(FiniteHypotheses):
 
 
 class Latents(NamedTuple):
-    """What a pool of latents of any task draws and knows, by what the task says of a given one."""
+    """What a pool of `latents` [component, …] of any task, the `source`, draws and knows, by what
+    the source says of a given one."""
 
     source: Task
     latents: Any
@@ -134,6 +136,7 @@ class Latents(NamedTuple):
         return Episode(drawn.observations, component, drawn.scored)
 
     def oracle(self, component: Int[Array, ""], inputs: Array) -> Float[Array, "time parameter"]:
+        """What the source's oracle predicts that knows the latent of that number."""
         latent = jax.tree.map(lambda leaf: jnp.asarray(leaf)[component], self.latents)
         return self.source.oracle(latent, inputs)
 

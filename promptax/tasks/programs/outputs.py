@@ -91,9 +91,11 @@ class Consistent(NamedTuple):
 class ProgramPosterior(Predictor):
     """The exact posterior over programs, all equally likely before anything is read.
 
-    `filler` is what follows the last symbol that a program writes. Where it is no symbol of the
-    alphabet, but the number behind the last one, what is predicted is the next symbol given that
-    there is one. After what no program writes, all symbols are equally likely.
+    `rows` [output, column]: what programs write, each output once, sorted; `before` [output + 1]:
+    how many programs write one of the outputs before. `filler` is what follows the last symbol that
+    a program writes. Where it is no symbol of the alphabet, but the number behind the last one,
+    what is predicted is the next symbol given that there is one. After what no program writes, all
+    symbols are equally likely.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({TOKENS})

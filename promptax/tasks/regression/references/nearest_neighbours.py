@@ -17,7 +17,8 @@ NEVER = 2**30  # a place that no state has
 
 
 class Memory(NamedTuple):
-    """All rows so far, and how many slots are used; None: all of them, in a state that grows."""
+    """All `rows` so far [slot, input], and how many slots are `used`; None: all of them, in a state
+    that grows."""
 
     rows: Float[Array, "slot input"]
     used: Int[Array, ""] | None
