@@ -74,14 +74,18 @@ def spread_over_cores() -> bool:
     """`use_cores` without its warning. Returns False where JAX has started with other devices."""
     if "JAX_NUM_CPU_DEVICES" in os.environ:
         return True
-    allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    devices = 1 << (min(cores, MOST_CORES).bit_length() - 1)
+    devices = 1 << (min(_cores(), MOST_CORES).bit_length() - 1)
     try:
         jax.config.update("jax_num_cpu_devices", devices)
     except RuntimeError:  # JAX has started
         return not on_cpu() or len(jax.devices()) == devices
     return True
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def compile_quickly() -> None:
@@ -235,9 +239,9 @@ def repetitions_at_once(repetitions: int) -> int:
 
 def tunings_at_once() -> int:
     """How many tunings of a small network to run at the same time, in threads: one is compiled
-    while another computes. Threads of one process ask its cores in one order, as JAX sees to;
-    several processes would each have an order of their own."""
-    return 2 if on_cpu() and jax.process_count() == 1 else 1
+    while another computes, for which it takes more than one core. Threads of one process ask its
+    cores in one order, as JAX sees to; several processes would each have an order of their own."""
+    return 2 if on_cpu() and _cores() > 1 and jax.process_count() == 1 else 1
 
 
 def free_bytes() -> int | None:

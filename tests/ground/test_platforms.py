@@ -36,6 +36,13 @@ def test_cores_that_come_too_late_are_told(monkeypatch):
     px.use_cores()  # it has them
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="accelerators tune one at a time")
+@pytest.mark.parametrize("cores", [1, 2, 16])
+def test_one_core_tunes_one_at_a_time(monkeypatch, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
+    assert platforms.tunings_at_once() == min(cores, 2)
+
+
 @pytest.mark.skipif(platforms._mappings() == 0, reason="mappings are not known here")
 def test_programs_are_dropped_before_they_are_too_many(monkeypatch):
     dropped = []
