@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
-from promptax.axes import AnyKey
+from promptax.axes import AnyKey, Tree
 from promptax.checks import door, kind_of, warn
 from promptax.fit.cost import Cost, cumulative
 from promptax.fit.descent import DescentRule, descent
@@ -36,8 +36,6 @@ from promptax.protocol.predictor import Predictor
 from promptax.specs import Spec, as_key, check, check_kind, traced
 from promptax.tasks.base import Task, steps_to_read
 from promptax.tasks.batches import sample_batch
-
-Tree = Any
 
 REFERENCE = 1024  # scores that say where a sequence stands: quantiles are within 2 of a hundred
 

@@ -23,12 +23,11 @@ import numpy as np
 from jaxtyping import Array
 
 from promptax import files
+from promptax.axes import Tree
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
 from promptax.specs import Arrays, plugins, to_json
 from promptax.tasks.base import Task
-
-Tree = Any
 
 
 def identity_of(

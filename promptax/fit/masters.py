@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Tree = Any
+from promptax.axes import Tree
 
 
 def low_precision(tree: Tree) -> Tree:

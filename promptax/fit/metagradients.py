@@ -35,10 +35,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from promptax.axes import Tree
 from promptax.checks import ARRAYS, door
 from promptax.specs import Spec, check
-
-Tree = Any
 
 MOST_RUNS = 100_000  # the numbers of all of them are kept
 

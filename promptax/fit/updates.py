@@ -17,6 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
+from promptax.axes import Tree
 from promptax.fit.masters import rounded
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.protocol.outcomes import Episode
@@ -24,8 +25,6 @@ from promptax.protocol.predictor import Predictor
 
 if TYPE_CHECKING:
     import optax  # takes long to import; a fit needs it, a list of members does not
-
-Tree = Any
 
 
 def adam() -> "optax.GradientTransformation":

@@ -23,8 +23,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
-
-Prompt = Int[Array, " prompt"]
+from promptax.steering.searches.moves import Prompt
 
 
 class Walk(NamedTuple):

@@ -46,9 +46,8 @@ from promptax.steering.gradient import check_tokens, initial_inputs
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts, Slopes
 from promptax.steering.searches.duplicates import first_of_equals
+from promptax.steering.searches.moves import Prompt
 from promptax.tasks.base import Task
-
-Prompt = Int[Array, " prompt"]
 
 STARTS = 64  # random prompts among which one that survives is looked for
 

@@ -28,8 +28,7 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
 from promptax.steering.searches.duplicates import first_of_equals
-
-Prompt = Int[Array, " prompt"]
+from promptax.steering.searches.moves import Prompt
 
 HALVINGS = 0.1, 0.2, 0.4, 0.6, 0.8  # shares of the steps
 

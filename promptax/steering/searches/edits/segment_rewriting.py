@@ -30,9 +30,8 @@ from promptax.specs import check
 from promptax.steering.search import Search, SearchProblem
 from promptax.steering.search_problem import Prompts
 from promptax.steering.searches.duplicates import first_of_equals
+from promptax.steering.searches.moves import Prompt
 from promptax.steering.searches.pruning.demonstrations import in_any_order
-
-Prompt = Int[Array, " prompt"]
 
 
 class SegmentRewriting(Search):
