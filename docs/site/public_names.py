@@ -126,7 +126,7 @@ def _class_of(module: str, name: str) -> ast.ClassDef | None:
 def _members(node: ast.ClassDef) -> dict[str, str]:
     """What each public member that a class statement defines says of itself, "" if nothing."""
     said: dict[str, str] = {}
-    for body in [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]:
+    for body in _bodies(node):
         for statement, after in zip(body, [*body[1:], None], strict=True):
             if isinstance(statement, ast.FunctionDef):
                 name, text = statement.name, ast.get_docstring(statement) or ""
@@ -275,22 +275,16 @@ def _in_signatures(module: str, name: str) -> list[tuple[str, str]]:
             found |= dict.fromkeys(_ours(module, _annotations(node)))
         elif isinstance(node, ast.ClassDef) and node.name == name:
             said = {member for member, text in _members(node).items() if text}
-            shown = [part for part in _parts(node) if _name_of(part) in said]
+            parts = [part for body in _bodies(node) for part in body]
+            shown = [part for part in parts if said & set(_defined_by(part))]
             named = _ours(module, [each for part in shown for each in _annotations(part)])
             found |= dict.fromkeys(home for home in named if _class_of(*home) is not None)
     return list(found)
 
 
-def _parts(node: ast.ClassDef) -> list[ast.stmt]:
-    """The statements of a class, those that only type checkers see included."""
-    bodies = [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]
-    return [part for body in bodies for part in body]
-
-
-def _name_of(statement: ast.stmt) -> str:
-    """What a method or a field is called; "" of anything else."""
-    names = _defined_by(statement) if not isinstance(statement, ast.ClassDef) else []
-    return names[0] if names else ""
+def _bodies(node: ast.ClassDef) -> list[list[ast.stmt]]:
+    """The statements of a class, and those that only type checkers see."""
+    return [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]
 
 
 def _annotations(statement: ast.stmt) -> list[ast.expr | None]:
