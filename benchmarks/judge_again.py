@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 
 from promptax import files
-from promptax.report.table import to_csv
+from promptax.report.tables import to_csv
 from promptax.studies.genewein_2025 import Genewein2025
 from promptax.studies.judging import verdict_of
 from promptax.studies.study_folder import check_rows

@@ -230,6 +230,7 @@ HEAVY = {
 START = {
     "import promptax": HEAVY | {"jax", "numpy"},
     "import promptax.front_door": HEAVY - {"tyro", "rich.progress"},
+    "from promptax.cli.commands import diagnose, evaluate, pretrain, tune": {"matplotlib", "PIL"},
     "from promptax.cli import main; main(['--help'])": HEAVY | {"jax", "numpy"},
     "from promptax.cli import main; main(['list'])": HEAVY - {"tyro"} | {"jax", "numpy"},
 }

@@ -97,7 +97,7 @@ def print_rows(
 
 def print_regrets(results: Any) -> None:
     """Print the table of one target: a Dataset of regrets, as `promptax.report.table` takes it."""
-    from promptax.report import table  # brings matplotlib, which most commands do without
+    from promptax.report import table  # with xarray, which most commands do without
 
     rows = table(results)
     lengths = [key.split("_")[1] for key in rows[0] if key.startswith("regret_")]

@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from promptax import files, store
+from promptax import files, report, store
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
 from promptax.experiments.measurement import Announce, silent
@@ -23,7 +23,6 @@ from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
 from promptax.fit.logs.metrics_file import MetricsFile
 from promptax.progress import METRICS, Callback
-from promptax.report import figures, page, readings, table, to_csv
 from promptax.specs import check
 
 QUESTION = (
@@ -99,12 +98,12 @@ def write_page(folder: Path) -> Path:
     for results, states in targets:
         stem = slug(results.attrs["target"])
         drawn = {
-            "tuning": figures.tuning_curves(results),
-            "regret": figures.regret_over_time(results),
-            "bars": figures.regret_bars(results),
+            "tuning": report.figures.tuning_curves(results),
+            "regret": report.figures.regret_over_time(results),
+            "bars": report.figures.regret_bars(results),
         }
         if states is not None:
-            drawn["states"] = figures.internal_states(states)
+            drawn["states"] = report.figures.internal_states(states)
         for name, figure in drawn.items():
             store.write_figure(folder / "figures" / f"{stem}-{name}.png", figure)
     return files.write_text(folder / "page.html", _page(targets, spec))
@@ -114,16 +113,16 @@ def _page(targets: list, spec: dict) -> str:
     first = targets[0][0]
     network, prior = first.attrs["network"], first.attrs["pretraining"]
     title = f"{network}, pretrained on {prior}: nine ways to steer it"
-    summary = "\n\n".join([QUESTION, *(readings.gist(results) for results, _ in targets)])
-    return page(title, summary, targets, details_of(spec, "experiment"))
+    summary = "\n\n".join([QUESTION, *(report.readings.gist(results) for results, _ in targets)])
+    return report.page(title, summary, targets, details_of(spec, "experiment"))
 
 
 def tables_as_csv(results: list[xr.Dataset]) -> str:
     """The tables of all targets, one below the other. The first column is the target."""
-    return to_csv(
+    return report.to_csv(
         [
             {"target": target_results.attrs["target"], **row}
             for target_results in results
-            for row in table(target_results)
+            for row in report.table(target_results)
         ]
     )

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from promptax import files, store
+from promptax import files, report, store
 from promptax.analysis import EffectivePrior, diagnose, effective_prior, ledger
 from promptax.axes import NATS
 from promptax.cli import saved
@@ -28,7 +28,6 @@ from promptax.cli.arguments import choice
 from promptax.cli.printing import note, print_rows, say
 from promptax.experiments import run_folder
 from promptax.protocol.predictor import Predictor
-from promptax.report import figures, to_csv
 from promptax.report.wording import precise, precise_change, shown, spelled
 from promptax.specs import check
 from promptax.tasks import Task
@@ -187,15 +186,15 @@ def explain_predictors(
 def write(folder: Path, table: xr.Dataset, explanations: list[Explanation]) -> None:
     """The dataset, the figure and the tables."""
     store.save(folder / "diagnosis.nc", table)
-    store.write_figure(folder / "regret-by-length.png", figures.regret_by_length(table))
+    store.write_figure(folder / "regret-by-length.png", report.figures.regret_by_length(table))
     _, headings, rows = length_rows(table)
     records: list[dict[str, object]] = [dict(zip(headings, row, strict=True)) for row in rows]
-    files.write_text(folder / "table.csv", to_csv(records))
+    files.write_text(folder / "table.csv", report.to_csv(records))
     if explanations:
         terms = [row for explanation in explanations for row in _term_records(explanation)]
-        files.write_text(folder / "ledger.csv", to_csv(terms))
+        files.write_text(folder / "ledger.csv", report.to_csv(terms))
         priors = [_prior_record(explanation) for explanation in explanations]
-        files.write_text(folder / "priors.csv", to_csv(priors))
+        files.write_text(folder / "priors.csv", report.to_csv(priors))
 
 
 def _term_records(explanation: Explanation) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ import xarray as xr
 from promptax.report import figures, readings, summaries, wording
 from promptax.report.pages import html
 from promptax.report.pages.pointer import pointer
-from promptax.report.table import table
+from promptax.report.tables import table
 
 Target = tuple[xr.Dataset, xr.Dataset | None]
 """The results on one target, and the internal states there, None: not shown."""
