@@ -155,26 +155,27 @@ def evaluate(
 
 
 def _warn_of_drawn_lines(target: Task, sequences: int) -> None:
-    """Warn where a task is made of others one of which is a list: its lines are drawn again and
-    again, and errors shrink with the number of draws."""
-    lists = [] if target.held is not None else list(_lists_in(target))
-    if lists:
-        count = min(part.held or 0 for part in lists)
+    """Warn where lines of a list are drawn again and again, by a task that combines them or one
+    that is made of others: errors shrink with the number of draws."""
+    stocks = [] if target.held is not None else list(_stocks_of(target))
+    if stocks:
         warnings.warn(
-            f"{type(target).__name__} draws from a {type(lists[0]).__name__} of {count:,} "
-            f"sequences. Standard errors are those of {sequences:,} draws: they say nothing of how "
-            "far these sequences stand for others like them.",
+            f"{type(target).__name__} draws from {stocks[0]}. Standard errors are those of "
+            f"{sequences:,} draws: they say nothing of how far these stand for others like them.",
             stacklevel=4,
         )
 
 
-def _lists_in(task: Task) -> Iterator[Task]:
-    """The tasks inside a task that are lists of sequences."""
+def _stocks_of(task: Task) -> Iterator[str]:
+    """What a task, and those inside it, draw from, in words, where that is a list."""
+    if task.stock is not None:
+        yield task.stock
+        return
     for field in dataclasses.fields(task):
         value = getattr(task, field.name)
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, Task):
-                yield from [part] if part.held is not None else _lists_in(part)
+                yield from _stocks_of(part)
 
 
 def _check_sizes(

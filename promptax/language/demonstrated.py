@@ -39,6 +39,9 @@ class Demonstrated(Task):
 
     With `shots=0` there are no demonstrations: multi-task tuning, the control.
 
+    Pairs are drawn again and again: standard errors of `evaluate` are those of draws, and say
+    nothing of how far these pairs stand for others like them. It warns of that.
+
     `Demonstrated(tasks=("plurals", "gerunds"))` knows the names of `WORD_TASKS` and
     `FURTHER_TASKS`; of the first ones it leaves out what `WordTask.split(seed)` holds out.
     """
@@ -115,6 +118,11 @@ class Demonstrated(Task):
     @property
     def symbols(self) -> int:
         return self.vocabulary
+
+    @property
+    def stock(self) -> str:
+        tasks = len(np.unique(self.members))
+        return f"{len(self.pairs):,} pairs of {tasks} word task{'s' if tasks > 1 else ''}"
 
     @property
     def longest(self) -> int:

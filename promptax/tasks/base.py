@@ -245,6 +245,15 @@ class Task(Spec, open_as="task", default="DirichletCategorical"):
         )
 
     @property
+    def stock(self) -> str | None:
+        """What sequences are made of, in words, where that is a list: "a Recorded of 40 sequences".
+        None: they follow from a distribution. `evaluate` warns where such a list is drawn from
+        again and again: by a task that is not `held` itself, or by one that contains it."""
+        if self.held is None:
+            return None
+        return f"a {type(self).__name__} of {self.held:,} sequences"
+
+    @property
     def survivors(self) -> "Callable[[np.ndarray], np.ndarray] | None":
         """Which prompts of its symbols are what their own text is encoded to: a function of prompts
         [..., prompt] that gives booleans [...], equal to those of tasks with the same tokenizer.

@@ -12,11 +12,13 @@ from support import small_tokenizer
 
 from promptax import specs
 from promptax.axes import labelled
+from promptax.evaluation.evaluate import evaluate
 from promptax.language.demonstrated import Demonstrated, laid_out, pair_tokens
 from promptax.language.word_tasks import few_shot, further_pairs, pairs
 from promptax.language.word_tasks.exam import Exam
 from promptax.language.word_tasks.pairs import Pair, WordTask
 from promptax.language.word_tasks.spread import order_and_choice, summarise_spread
+from promptax.protocol.exchangeable import Uniform
 from promptax.tasks import DirichletCategorical
 from promptax.tasks.batches import sample_batch
 
@@ -83,6 +85,11 @@ def test_an_episode_reads_what_an_exam_reads(exam):
     )
     episode = last.sample(jax.random.key(3), task.longest)
     np.testing.assert_array_equal(np.asarray(episode.tokens)[episode.scored], answers[-1])
+
+
+def test_its_errors_are_said_to_be_those_of_draws():
+    with pytest.warns(UserWarning, match="draws from 6 pairs of 2 word tasks. Standard errors"):
+        evaluate(jax.random.key(0), {"uniform": Uniform(6)}, EXAMPLE, 8)
 
 
 @pytest.mark.parametrize(
