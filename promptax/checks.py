@@ -7,7 +7,7 @@ its name. So the fields of a spec are held against their annotations, and whoeve
 
 import dataclasses
 import functools
-import inspect
+import json
 import math
 import numbers
 import os
@@ -25,9 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from promptax.platforms import as_numpy_promotes
-
-Function = typing.TypeVar("Function", bound=Callable)
 ARRAYS = (np.ndarray, jax.Array, Tracer, jax.ShapeDtypeStruct)  # a traced spec's floats
 PLAIN = {
     int: ("a whole number", "whole numbers"),
@@ -37,7 +34,6 @@ PLAIN = {
     type(None): ("None", "Nones"),
 }
 """The plain kinds: one of them, and several, in the words of a message."""
-MISFITS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)
 
 LARGEST, SMALLEST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 """The largest float32, and the smallest that is not rounded to 0 where it is computed with."""
@@ -83,7 +79,7 @@ def check_whole_numbers(**values: Any) -> None:
     """Complain about arguments, given by their names, that are neither whole numbers nor None."""
     for name, value in values.items():
         check(
-            value is None or _fits(value, int),
+            value is None or fits(value, int),
             f"Expected {name}, a whole number; got {value!r}.",
         )
 
@@ -132,12 +128,12 @@ def check_fields(spec: Any) -> None:
     """
     for field, kind in _fields(type(spec)):
         value, name = getattr(spec, field.name), f"{type(spec).__name__}.{field.name}"
-        if isinstance(value, np.integer) and _fits(int(value), kind):
+        if isinstance(value, np.integer) and fits(int(value), kind):
             object.__setattr__(spec, field.name, int(value))
-        elif not _fits(value, kind):
+        elif not fits(value, kind):
             missing = field.default is dataclasses.MISSING
             hint = "" if missing else f" The default is {field.default!r}."
-            raise ValueError(f"Expected {_words(kind)} as {name}; got {shown(value)}.{hint}")
+            raise ValueError(f"Expected {kind_in_words(kind)} as {name}; got {shown(value)}.{hint}")
         endless = isinstance(field.default, float) and math.isinf(field.default)
         if not endless and not all(map(_is_held, _floats(value))):
             raise ValueError(  # words are made now: a spec that holds specs takes long to write
@@ -152,13 +148,13 @@ def check_plain_fields(thing: Any) -> None:
     measured may be NaN."""
     for field, kind in _fields(type(thing)):
         value = getattr(thing, field.name)
-        are_numbers = _is_of_arrays(kind)
+        are_numbers = is_of_arrays(kind)
         is_wrong = (
-            isinstance(value, str | dict) if are_numbers else not _fits(_without_nan(value), kind)
+            isinstance(value, str | dict) if are_numbers else not fits(_without_nan(value), kind)
         )
         if is_wrong and value is not None:
             name = f"{type(thing).__name__}.{field.name}"
-            raise ValueError(f"Expected {_words(kind)} as {name}; got {shown(value)}.")
+            raise ValueError(f"Expected {kind_in_words(kind)} as {name}; got {shown(value)}.")
 
 
 def _without_nan(value: Any) -> Any:
@@ -184,86 +180,10 @@ def behind_fields(check_init: Callable[[Any], None]) -> Callable[[Any], None]:
     return check_all
 
 
-def behind_door(
-    look: Callable[..., tuple[Any, ...]],
-    method: Callable[..., Any],
-    returns: tuple[type, str] | None = None,
-) -> Any:
-    """A method that gets its arguments after somebody looked at them: `look(self, …)` returns them,
-    or complains. `returns`: the class of what it must return, and a call that makes one."""
-
-    @functools.wraps(method)
-    def looked_at(self: Any, *arguments: Any, **named: Any) -> Any:
-        bound = signature.bind(self, *arguments, **named)
-        value = method(self, *look(*bound.args, **bound.kwargs))
-        if returns is not None and not isinstance(value, returns[0]):
-            got = "an array" if isinstance(value, ARRAYS) else kind_of(value)
-            called = f"{type(self).__name__}.{method.__name__}"
-            raise TypeError(f"Expected {called} to return {with_article(returns[1])}; got {got}.")
-        return value
-
-    signature = inspect.signature(method)
-    return looked_at
+# --- what functions are given ------------------------------------------------------------------
 
 
-# --- the arguments of a function --------------------------------------------------------------
-
-
-def door(function: Function) -> Function:
-    """A function for users: an error that an argument of another kind brought about names it.
-
-    What goes well is not looked at, and what the function refuses itself stays as it says.
-
-    Raises:
-        TypeError: from the error that the argument brought about.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        try:
-            with as_numpy_promotes():
-                return function(*arguments, **named)
-        except MISFITS as error:
-            wrong = "" if str(error).startswith("Expected") else _misfit(function, arguments, named)
-            if wrong == "":
-                raise
-            raise TypeError(wrong) from error
-
-    return typing.cast(Function, call)
-
-
-def _misfit(function: Callable, arguments: tuple, named: dict[str, Any]) -> str:
-    """Which argument is not what its annotation says, in words; "" if none is."""
-    signature = inspect.signature(function)
-    try:
-        given = signature.bind(*arguments, **named).arguments
-    except TypeError:  # Python says which argument is missing, or too many
-        return ""
-    for name, value in given.items():
-        kind = signature.parameters[name].annotation
-        is_known = kind is not inspect.Parameter.empty and not isinstance(kind, str)
-        if is_known and not _may_be(value, kind):
-            got = f"{value!r:.60}" if type(value) in PLAIN else f"a {type(value).__name__}"
-            return f"Expected {_words(kind)} as {name} of {function.__name__}; got {got}."
-    return ""
-
-
-def _may_be(value: Any, kind: Any) -> bool:
-    """Whether a value is of the kind of an argument: looser than that of a field."""
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return any(_may_be(value, part) for part in typing.get_args(kind))
-    if _is_of_arrays(kind):
-        return isinstance(value, (*ARRAYS, list, tuple, int, float)) and _makes_numbers(value)
-    if origin is Sequence and isinstance(value, np.ndarray | jax.Array) and _is_of_numbers(kind):
-        return value.ndim > 0  # most code takes them
-    if isinstance(origin, type) and origin is not tuple:  # Sequence[int], Callable[..., Any]
-        return isinstance(value, origin) and not isinstance(value, str | bytes)
-    is_class = isinstance(kind, type) and kind not in (*PLAIN, Any)
-    return isinstance(value, kind) if is_class else _fits(value, kind)
-
-
-def _makes_numbers(values: Any) -> bool:
+def makes_numbers(values: Any) -> bool:
     """Whether an array of numbers can be made of what may be nested lists of anything."""
     if isinstance(values, Tracer | jax.ShapeDtypeStruct | jax.Array):
         return True
@@ -273,19 +193,31 @@ def _makes_numbers(values: Any) -> bool:
         return False
 
 
+def unmasked(values: Any) -> Any:
+    """The values, unless some of a NumPy array are masked: read as they lie, what was put out of
+    sight would count."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise ValueError(
+            f"Expected an array without masked entries; got {np.ma.count_masked(values):,} of "
+            f"{values.size:,} masked. Leave them out (values.compressed()), or write numbers in "
+            "their place (values.filled(number))."
+        )
+    return values
+
+
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """An argument as an array of float64, whatever its shape; what holds no numbers is refused."""
-    if not _makes_numbers(values):
+    if not makes_numbers(values):
         got = f"{values!r:.60}" if type(values) in PLAIN else f"a {type(values).__name__}"
         raise TypeError(f"Expected numbers as {name}; got {got}.")
-    return np.asarray(values, float)
+    return np.asarray(unmasked(values), float)
 
 
 def as_tuple(values: Any) -> Any:
     """A list, an array or another sequence as a tuple; what is none stays what it is: the field is
     refused by its name."""
     is_sequence = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes)
-    return tuple(values) if is_sequence else values
+    return tuple(unmasked(values)) if is_sequence else values
 
 
 def floats(values: Any) -> Any:
@@ -294,7 +226,7 @@ def floats(values: Any) -> Any:
     if isinstance(values, Tracer | jax.ShapeDtypeStruct):
         return values
     if isinstance(values, np.ndarray | jax.Array):
-        values = np.asarray(values).tolist()
+        values = np.asarray(unmasked(values)).tolist()
     if isinstance(values, list | tuple):
         return tuple(floats(value) for value in values)
     if isinstance(values, bool) or (isinstance(values, int) and abs(values) > LARGEST):
@@ -312,18 +244,18 @@ def _fields(cls: type) -> tuple[tuple[dataclasses.Field, Any], ...]:
     return tuple((field, kinds[field.name]) for field in dataclasses.fields(cls))
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of a kind. Kinds of which nothing is known here take everything."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(fits(value, part) for part in parts)
     if origin is typing.Literal:
         return any(isinstance(value, type(part)) and value == part for part in parts)
     if origin is tuple:
-        return _fits_tuple(value, parts) or (isinstance(value, ARRAYS) and _is_of_numbers(kind))
+        return _fits_tuple(value, parts) or (isinstance(value, ARRAYS) and is_of_numbers(kind))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(
-            all(map(_fits, entry, parts or (Any, Any))) for entry in value.items()
+            all(map(fits, entry, parts or (Any, Any))) for entry in value.items()
         )
     if kind is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -335,18 +267,18 @@ def _fits(value: Any, kind: Any) -> bool:
     return True
 
 
-def _is_of_numbers(kind: Any) -> bool:
+def is_of_numbers(kind: Any) -> bool:
     """Whether a kind of sequences, however nested, has numbers in it, of which arrays are made."""
     parts = typing.get_args(kind)
-    return any(map(_is_of_numbers, parts)) if parts else kind in (int, float)
+    return any(map(is_of_numbers, parts)) if parts else kind in (int, float)
 
 
 def _fits_tuple(value: Any, parts: tuple[Any, ...]) -> bool:
     if not isinstance(value, tuple):
         return False
     if parts[-1] is Ellipsis:
-        return all(_fits(entry, parts[0]) for entry in value)
-    return len(value) == len(parts) and all(map(_fits, value, parts))
+        return all(fits(entry, parts[0]) for entry in value)
+    return len(value) == len(parts) and all(map(fits, value, parts))
 
 
 def _floats(value: Any) -> list[float]:
@@ -369,22 +301,22 @@ def _is_member(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, eqx.Module)
 
 
-def _is_of_arrays(kind: Any) -> bool:
+def is_of_arrays(kind: Any) -> bool:
     """Whether the kind is one of jaxtyping's, such as Float[Array, "time"]."""
     return getattr(kind, "array_type", None) is not None
 
 
-def _words(kind: Any) -> str:
+def kind_in_words(kind: Any) -> str:
     """A kind in the words of a message."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(part) for part in parts)
+        return " or ".join(kind_in_words(part) for part in parts)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(repr, parts))
     if origin is tuple:
         size = "" if parts[-1] is Ellipsis else f"{len(parts)} "
         return f"a tuple of {size}{_plural(parts[0])}"
-    if _is_of_arrays(kind):
+    if is_of_arrays(kind):
         return "numbers"
     if origin is dict and all(isinstance(part, type) for part in parts):
         return f"a dict from {_plural(parts[0])} to {_plural(parts[1])}"
@@ -397,3 +329,25 @@ def _plural(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f"tuples of {_plural(typing.get_args(kind)[0])}"
     return PLAIN[kind][1] if kind in PLAIN else f"instances of {kind.__name__}"
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, in which no object names a key twice: one of the values would not
+    count, and nobody can tell which.
+
+    Raises:
+        ValueError: it is no JSON, or names a key twice.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"two values for the key {repeated!r:.60}")
+    return values

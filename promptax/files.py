@@ -26,6 +26,7 @@ from typing import Any
 import safetensors
 
 from promptax import platforms
+from promptax.checks import parse_json
 
 MARKS = {  # at the beginning of a text; those of UTF-32 before those of UTF-16, which they contain
     codecs.BOM_UTF8: "utf-8-sig",
@@ -136,11 +137,10 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: naming the files that are there.
         StoreError: the file is no JSON object, or not what was written.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, StoreError):
-            raise
         raise StoreError(
             f"Expected a whole JSON file; got {path}, which is truncated or damaged ({error}). "
             "Copy it again or write it again."

@@ -34,7 +34,7 @@ from promptax import files
 from promptax.axes import as_key as as_key
 from promptax.axes import on_device as on_device
 from promptax.axes import traced as traced
-from promptax.checks import behind_door, behind_fields, check_fields, check_plain_fields
+from promptax.checks import behind_fields, check_fields, check_plain_fields, parse_json
 from promptax.checks import check as check
 from promptax.checks import check_concentration as check_concentration
 from promptax.checks import check_distribution as check_distribution
@@ -42,7 +42,9 @@ from promptax.checks import check_kind as check_kind
 from promptax.checks import check_whole_numbers as check_whole_numbers
 from promptax.checks import floats as floats
 from promptax.checks import kind_of as kind_of
+from promptax.checks import unmasked as unmasked
 from promptax.checks import with_article as with_article
+from promptax.doors import behind_door
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -256,7 +258,7 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
         }
         return {"class": type(thing).__name__, **fields}
     if isinstance(thing, np.ndarray | jax.Array):
-        return _array_to_json(np.asarray(thing), arrays, path.strip("/"))
+        return _array_to_json(np.asarray(unmasked(thing)), arrays, path.strip("/"))
     raise TypeError(
         f"Expected records, arrays, numbers, words, tuples or dicts; got {kind_of(thing)} at "
         f"{path or 'the top'}. Derive the class from promptax.specs.Record."
@@ -345,7 +347,7 @@ def _is_needed(field: dataclasses.Field) -> bool:
 JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="JSON",
-    instance_from_str=lambda words: from_json(json.loads(words[0])),
+    instance_from_str=lambda words: from_json(parse_json(words[0])),
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [json.dumps(to_json(value))],
 )
@@ -373,13 +375,13 @@ def parse(base: type[T]) -> Callable[[str], T]:
 def _parsed(base: type[T], text: str, hint: str = "") -> T:
     """The spec that is written there as JSON; the hint ends the message about what is no JSON."""
     try:
-        data = json.loads(text)
-        thing = from_json(files.as_written(data, "it") if isinstance(data, dict) else data)
-    except (json.JSONDecodeError, RecursionError) as error:
+        data = parse_json(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f'Expected JSON such as {{"class": "{next(iter(members(base)), base.__name__)}"}}; got '
             f"{text[:60]!r} ({error}).{hint}"
         ) from error
+    thing = from_json(files.as_written(data, "it") if isinstance(data, dict) else data)
     if not isinstance(thing, base):
         raise ValueError(
             f"Expected JSON of {with_article(base.__name__)}; got {type(thing).__name__}."

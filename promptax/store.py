@@ -37,7 +37,7 @@ from promptax.files import (
     write_bytes,
     write_json,
 )
-from promptax.formats.weights import add_to_digest, begun_digest, digest_of_arrays
+from promptax.formats.weights import add_to_digest, as_stored, begun_digest, digest_of_arrays
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
 if TYPE_CHECKING:
@@ -178,12 +178,9 @@ def _write(path: Path, kind: str, thing: Any, **extra: str) -> None:
     arrays: Arrays = {}
     described = to_json(_exchanged(thing, _is_key, StoredKey.of), arrays)
     note = {"format": FORMAT, "kind": kind, "environment": platforms.environment(), **extra}
-    note |= {
-        "digest": True,
-        "thing": described,
-        "arrays": {name: _look(content) for name, content in arrays.items()},
-    }
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    whole = {name: as_stored(name, array) for name, array in arrays.items()}
+    looks = {name: _look(content) for name, content in whole.items()}
+    note |= {"digest": True, "thing": described, "arrays": looks}
     text = json.dumps(note)
     metadata = {ENTRY: text, DIGEST: digest_of_arrays(text, whole)}
     with replacing(path) as temporary:
@@ -286,6 +283,8 @@ class OtherRun(StoreError):
         if not (isinstance(there, dict) and isinstance(wanted, dict)):
             return False
         anew = {"weights": None, "code": None}
+        if "structure" not in there:  # older ones did not say
+            anew["structure"] = None
         return {**there, **anew} == {**wanted, **anew}
 
 

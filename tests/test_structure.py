@@ -16,7 +16,7 @@ ROOT = REPOSITORY / "promptax"
 FILES = sorted(ROOT.rglob("*.py"))
 
 FRONT = ("__init__", "__main__", "front_door")  # they see everything, and nothing sees them
-MOST_FILES, MOST_FOLDERS = 10, 15  # in the root
+MOST_FILES, MOST_FOLDERS = 11, 15  # in the root
 BLIND_TO = {"predictors": {"tasks"}}  # a network knows no task
 MAY_PRINT = ("cli/", "progress.py")
 MAY_OPEN = {

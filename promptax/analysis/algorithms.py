@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.entries import check_no_nan
 from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed

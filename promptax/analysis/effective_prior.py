@@ -25,9 +25,10 @@ from jaxtyping import Array, Float, Int
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.evaluation.exact import enumeration
 from promptax.progress import as_callbacks
+from promptax.protocol.entries import one
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.report.wording import precise
@@ -127,11 +128,7 @@ def effective_prior(
     Example: `effective_prior(condition(DirichletCategorical().bayes(), [0, 1, 1, 1, 1, 1]),
     Categorical()).pseudo_counts` is (2, 6).
     """
-    if not isinstance(predictor, Predictor):
-        raise TypeError(
-            f"Expected one predictor; got {type(predictor).__name__}. Of repetitions pick one: "
-            "predictor[0]."
-        )
+    one(predictor)
     check_kind(target, Task, "Categorical((0.2, 0.8))")
     check_whole_numbers(length=length, sequences=sequences)
     check(
@@ -163,13 +160,15 @@ def effective_prior(
     episodes = batch_to_measure(target, as_key(key), sequences, length)
     tokens, sequences = episodes.tokens, len(episodes.tokens)
     scored = np.ones((sequences, length)) if episodes.scored is None else episodes.scored
+    scored = np.asarray(scored, float)
     counts, probs = map(np.asarray, _read(predictor, tokens))
     flat = counts.reshape(-1, target.symbols), probs.reshape(-1, target.symbols).astype(float)
-    fitted = fit(*flat, np.asarray(scored, float).ravel() / sequences)
+    fitted = fit(*flat, scored.ravel() / sequences)
     by_sequence = (divergences(fitted, *flat).reshape(sequences, length) * scored).sum(axis=1)
     spread = float(by_sequence.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else float("nan")
+    read = int(scored.sum(axis=1).max(initial=0))  # sequences may end before
     return EffectivePrior(
-        tuple(fitted.tolist()), float(by_sequence.mean()), spread, length, tolerance
+        tuple(fitted.tolist()), float(by_sequence.mean()), spread, read, tolerance
     )
 
 

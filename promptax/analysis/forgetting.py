@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.fit.objectives.oml import OML
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax import platforms
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind
 from promptax.steering.base import check_one

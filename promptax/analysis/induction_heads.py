@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.evaluation.control_variates import check_results
 from promptax.predictors.base import Network
 from promptax.predictors.torso import Attended

@@ -17,7 +17,8 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float, Int
 
 from promptax.axes import labelled
-from promptax.checks import as_numbers, door
+from promptax.checks import as_numbers
+from promptax.doors import door
 from promptax.evaluation.losses import as_rows
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.prompted import Prompted

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from promptax.analysis.internal_states import internal_states, widths_of_states
 from promptax.axes import labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check, check_kind
 

@@ -15,7 +15,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from promptax.axes import labelled
-from promptax.checks import as_numbers, door
+from promptax.checks import as_numbers
+from promptax.doors import door
 from promptax.specs import check
 
 Grid = Float[np.ndarray, "pool_size step"]

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.predictors.base import Network
 from promptax.protocol.predictor import Embedded, KeyValues
 from promptax.protocol.prompted import Prompted, Wrapper

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.entries import as_tokens
 from promptax.protocol.outcomes import Symbols
 from promptax.protocol.predictor import Predictor

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.checks import as_numbers, door
+from promptax.checks import as_numbers
+from promptax.doors import door
 from promptax.protocol.entries import one
 from promptax.protocol.outcomes import Gaussian, Points
 from promptax.protocol.predictor import Predictor

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from promptax.analysis.internal_states import internal_states, widths_of_states
 from promptax.axes import labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.predictor import Predictor
 from promptax.specs import check
 

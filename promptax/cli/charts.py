@@ -95,7 +95,8 @@ def _limits(
     start = steps[0] + (steps[-1] - steps[0]) / 10
     late = [value for step, value in zip(steps, values, strict=True) if step >= start]
     low, high = min(means), max(min(means), min(max(means), max(late)))
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    margin = max(0.5, abs(low) / 100)  # adding less changes nothing that large
+    return (low, high) if high > low else (low - margin, high + margin)
 
 
 def _dots(columns: Sequence[float | None], low: float, high: float, rows: int) -> set:

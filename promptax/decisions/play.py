@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from promptax.axes import AnyKey, labelled
-from promptax.checks import door, kind_of
+from promptax.checks import kind_of
 from promptax.decisions.base import Environment, Policy
+from promptax.doors import door
 from promptax.specs import as_key, check, check_whole_numbers, to_json, traced
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ import numpy as np
 from jaxtyping import Float
 
 from promptax.axes import NATS, labelled, quartiles
-from promptax.checks import door, warn
+from promptax.checks import warn
+from promptax.doors import door
 from promptax.specs import check, check_kind
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def regret(
 
     Raises:
         TypeError: no Dataset.
-        ValueError: results of something else than `evaluate`; a reference that is unknown,
-            repeated, or not finite throughout.
+        ValueError: results of something else than `evaluate`, or of which steps were left out;
+            names that are there twice; a reference that is unknown, repeated, or not finite
+            throughout.
     """
     check_results(results)
+    check_whole(results)
     check(
         "repetitions" in results, "Expected `repetitions` beside losses, as from promptax.evaluate."
     )
@@ -133,6 +136,31 @@ def check_results(results: "xr.Dataset") -> None:
         f"Expected log losses over {sorted(axes)}, from promptax.evaluate; got "
         f"{sorted(map(str, got)) if got else f'results of {list(results)}'}.",
     )
+
+
+def check_whole(results: "xr.Dataset") -> None:
+    """Complain about a table of which steps were left out, or that is several in one."""
+    times = results["time"].values
+    check(
+        np.array_equal(times, np.arange(1, len(times) + 1)),
+        f"Expected all steps from 1 on, whose losses are summed; got {len(times)} steps, "
+        f"{', '.join(map(str, times[:3]))}…. Take the regret of all first, then select: "
+        "promptax.regret(results).sel(time=[10, 20]).",
+    )
+    names = [str(name) for name in results["predictor"].values]
+    check(
+        len(set(names)) == len(names),
+        f"Expected predictors with names of their own; got {names}. What several evaluations added "
+        "is there twice: results.drop_duplicates('predictor').",
+    )
+    axes_of = {"expected_log_loss": {"predictor", "time"}, "repetitions": {"predictor"}}
+    for name in axes_of.keys() & set(results):
+        check(
+            set(results[name].dims) == axes_of[name],
+            f"Expected {name} over {' and '.join(sorted(axes_of[name]))}; got "
+            f"{results[name].dims}. Join evaluations by xarray.concat(…, 'sequence', "
+            "data_vars='minimal').",
+        )
 
 
 def regret_of_spans(

@@ -63,6 +63,11 @@ def matching(conditions: dict[str, Condition], only: str) -> dict[str, Condition
     if only in conditions:
         return {only: conditions[only]}
     texts = [text.strip() for text in only.split(",") if text.strip()]
+    check(
+        bool(texts) or not only,
+        f"Expected --only to name conditions, with commas between; got {only!r}, which names none. "
+        "Leave it out to measure all.",
+    )
     patterns = [re.compile(rf"(?<!\w){re.escape(text)}(?!\w)") for text in texts]
     chosen = {
         name: condition

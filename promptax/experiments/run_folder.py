@@ -22,9 +22,11 @@ from promptax import files, platforms, store
 from promptax.experiments.folder_swap import put_aside, replace_folder
 from promptax.experiments.groups import slug
 from promptax.files import expect
+from promptax.fit.settings import USUAL_LENGTH, FitSettings
 from promptax.progress import RUN_MARK, UNFINISHED
 from promptax.specs import from_json, to_json
 from promptax.steering import Tuner
+from promptax.tasks.base import Task, steps_to_read
 
 CHECKPOINT = "checkpoint.safetensors"  # of a run that is one fit
 FITS = "unfinished"  # the folder for checkpoints of a run that is several fits
@@ -201,18 +203,48 @@ def as_run_here(command: str) -> str:
     return shlex.join([sys.argv[0], *shlex.split(command)[1:]])
 
 
-def has_tuned_weights(path: Path) -> bool:
-    """Whether the run that made a predictor tuned its weights, by the spec.json of its folder."""
-    file = path if path.is_file() else path / "predictor.safetensors"
-    for folder in list(file.parents)[:2]:
-        if (folder / "spec.json").exists():
-            spec = files.read_json(folder / "spec.json")
-            methods = (spec.get("experiment") or {}).get("methods", {})
-            by_file = {slug(name): tuner for name, tuner in methods.items()}
-            description = spec.get("tuner") or by_file.get(file.stem)
-            tuner = from_json(description) if description else None
-            return isinstance(tuner, Tuner) and tuner.group == "weights"
-    return False
+class History(NamedTuple):
+    """How a predictor came about, as far as run folders say."""
+
+    prior: Task | None = None
+    """What it was pretrained on."""
+    trained_length: int | None = None
+    """Symbols in the sequences that it was pretrained on."""
+    has_tuned_weights: bool = False
+    """Whether a tuner moved weights after that."""
+
+
+def history_of(path: Path) -> History:
+    """What the spec.json of a predictor's folder says of it, and those of the folders that it was
+    made from. A file that was copied elsewhere has lost it."""
+    is_tuned = False
+    for _ in range(MOST_TUNINGS):
+        file = path if path.is_file() else path / "predictor.safetensors"
+        folder = next((place for place in list(file.parents)[:2] if _has_spec(place)), None)
+        if folder is None:
+            break
+        spec = files.read_json(folder / "spec.json")
+        experiment = spec.get("experiment") or {}
+        by_file = {slug(name): tuner for name, tuner in experiment.get("methods", {}).items()}
+        description = spec.get("tuner") or by_file.get(file.stem)
+        tuner = from_json(description) if description else None
+        is_tuned = is_tuned or (isinstance(tuner, Tuner) and tuner.group == "weights")
+        if "predictor" in spec:  # what was tuned
+            path = Path(str(spec["predictor"]))
+            continue
+        prior = from_json(spec.get("task", experiment.get("prior")))
+        settings = from_json(spec.get("fit", experiment.get("pretraining")))
+        if not (isinstance(prior, Task) and isinstance(settings, FitSettings)):
+            break
+        return History(prior, steps_to_read(prior, settings.length, USUAL_LENGTH), is_tuned)
+    return History(has_tuned_weights=is_tuned)
+
+
+def _has_spec(folder: Path) -> bool:
+    return (folder / "spec.json").exists()
+
+
+MOST_TUNINGS = 100  # one after the other; folders that name each other would never end
 
 
 def write_spec(folder: Path, command: str, seed: int, **what: Any) -> None:

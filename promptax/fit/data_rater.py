@@ -25,7 +25,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey, Tree
-from promptax.checks import door, kind_of, warn
+from promptax.checks import kind_of, warn
+from promptax.doors import door
 from promptax.fit.cost import Cost, cumulative
 from promptax.fit.descent import DescentRule, descent
 from promptax.fit.rater import Rater

@@ -37,8 +37,9 @@ def identity_of(
     settings: FitSettings,
     objective: Objective = LogLoss(),
 ) -> str:
-    """What makes a run this run: its key, data, settings, structure and initial weights; its
-    objective, if that is not the log loss; and the code of members that are not promptax's."""
+    """What makes a run this run: its key, data, settings, and what it starts from (classes and
+    fields as `structure`, numbers as `weights`); its objective, if that is not the log loss; and
+    the code of members that are not promptax's."""
     arrays: Arrays = {}  # a recorded task's sequences may be many
     described = to_json(task, arrays)
     key = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
@@ -47,6 +48,7 @@ def identity_of(
         "task": described,
         "data": _digest(arrays),
         "settings": to_json(settings),
+        "structure": _structure(start),
         "weights": _digest(start),
     }
     if type(objective) is not LogLoss:  # runs were stored before there were other objectives
@@ -62,6 +64,24 @@ def _digest(tree: Tree) -> str:
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
     return digest.hexdigest()
+
+
+def _structure(thing: Any) -> Any:
+    """Classes and fields of all records in a tree, as JSON, but for the numbers in its arrays: two
+    networks of the same shapes may cut them into other heads, or read a prompt elsewhere."""
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, Mapping):
+        return {str(key): _structure(part) for key, part in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_structure(part) for part in thing]
+    name = type(thing).__name__
+    if dataclasses.is_dataclass(thing):
+        fields = {
+            field.name: getattr(thing, field.name, None) for field in dataclasses.fields(thing)
+        }
+        return {"class": name, **_structure(fields)}
+    return "array" if eqx.is_array(thing) else name
 
 
 def code_of(thing: Any) -> dict[str, str]:

@@ -28,7 +28,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from promptax.axes import Tree
-from promptax.checks import check_whole_numbers, door
+from promptax.checks import check_whole_numbers
+from promptax.doors import door
 from promptax.specs import check
 
 Loss = Callable[[Tree, Tree], Float[Array, ""]]

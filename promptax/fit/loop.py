@@ -23,7 +23,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey, Tree
-from promptax.checks import door, kind_of, warn
+from promptax.checks import kind_of, warn
+from promptax.doors import door
 from promptax.fit.cost import Cost, cost_of_updates, nothing
 from promptax.fit.fitted import Checkpoint, Fitted, check_keeping
 from promptax.fit.identity import identity_of
@@ -31,7 +32,7 @@ from promptax.fit.logs.base import Logs, Metrics
 from promptax.fit.masters import low_precision, rounded, wide_copies
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.probes import Looks, Probe, Probed
-from promptax.fit.settings import FitSettings
+from promptax.fit.settings import USUAL_LENGTH, FitSettings
 from promptax.fit.updates import Block, Moving, Program, Span, adam, run_updates
 from promptax.predictors.base import Architecture
 from promptax.progress import Callback, reporting
@@ -98,7 +99,8 @@ def pretrain(
     check_kind(objective, Objective, "LogLoss()")
     settings = FitSettings() if settings is None else settings
     check_kind(settings, FitSettings, "FitSettings(steps=100)")
-    settings = settings.filled(length=steps_to_read(task, settings.length, 100), learning_rate=1e-3)
+    length = steps_to_read(task, settings.length, USUAL_LENGTH)
+    settings = settings.filled(length=length, learning_rate=1e-3)
     settings.refuse_search()
 
     def build(key: Key[Array, ""]) -> Predictor:

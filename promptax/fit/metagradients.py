@@ -36,7 +36,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from promptax.axes import Tree
-from promptax.checks import ARRAYS, door
+from promptax.checks import ARRAYS
+from promptax.doors import door
 from promptax.specs import Spec, check
 
 MOST_RUNS = 100_000  # the numbers of all of them are kept

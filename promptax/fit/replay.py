@@ -36,7 +36,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
 from promptax.axes import AnyKey, Tree
-from promptax.checks import check_kind, check_whole_numbers, door
+from promptax.checks import check_kind, check_whole_numbers
+from promptax.doors import door
 from promptax.fit.descent import ROOT_EPSILON, DescentRule, descent
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings

@@ -16,6 +16,10 @@ MOST_STEPS = 2**31 - 1  # what JAX counts with
 MOST_LOSSES = 2**26  # one is kept of each update and repetition, and copied now and then
 
 
+USUAL_LENGTH = 100
+"""Steps of a sequence that a network is pretrained on, unless somebody says otherwise."""
+
+
 class FitSettings(Spec):
     """How long and how fast a network is trained or tuned: updates, batches, learning rate.
 

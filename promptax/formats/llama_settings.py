@@ -39,7 +39,7 @@ FIXED_IN_CONFIG = {
     "hidden_act": ("silu", "swish"),
     "partial_rotary_factor": (1, 1.0),
     "rope_interleaved": (False,),
-    "layer_types": (),
+    "is_causal": (True,),
 }
 IN_CONFIG = "Remove it from config.json if it is a note; else this llama does not have it."
 QUANTISED = ("quantization_config", "compression_config", "quantization", "quant_config")
@@ -74,6 +74,11 @@ def from_config(settings: Settings) -> Fields:
         )
     for key, allowed in FIXED_IN_CONFIG.items():
         settings.require(key, allowed, SAME)
+    kinds = settings.get("layer_types", [])
+    expect(
+        isinstance(kinds, list) and set(map(str, kinds)) <= {"full_attention"},
+        f"Expected layer_types of full_attention in {settings.path}; got {shown(kinds)}, {SAME}",
+    )
     width, heads = settings.whole_number("hidden_size"), settings.whole_number(_HEADS)
     fields: Fields = dict(
         width=width,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promptax import files
+from promptax.checks import parse_json
 from promptax.files import expect
 
 MOST_JSON_BYTES = 2**28  # the largest tokenizer.json known has 34 MB
@@ -161,7 +162,7 @@ def parse_object(text: str, place: str) -> Object:
         StoreError: the text is something else, is nested without end, or names a key twice.
     """
     try:
-        value = json.loads(text, object_pairs_hook=without_repeats)
+        value = parse_json(text)
         if "\\ud" in text.lower():  # escapes of characters in two halves, or of half a one
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
@@ -174,13 +175,3 @@ def parse_object(text: str, place: str) -> Object:
         f"Expected a JSON object in {place}; got something else ({shown(value)}). Copy it again.",
     )
     return value
-
-
-def without_repeats(pairs: list[tuple[str, Any]]) -> Object:
-    """A JSON object of its keys and values, none of which may be there twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"two values for the key {shown(repeated)}")
-    return values

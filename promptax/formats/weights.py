@@ -277,6 +277,25 @@ def _digest_of_adapter(config: Mapping[str, Any], tensors: Weights) -> str:
     return digest_of_arrays(json.dumps(named, sort_keys=True), tensors)
 
 
+STORED = (  # dtypes that safetensors and NumPy both know, and bfloat16
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "bfloat16", "float32", "float64", "complex64",
+)  # fmt: skip
+
+
+def as_stored(name: str, array: Any) -> np.ndarray:
+    """An array with its bytes in the order that the file has, row by row."""
+    array = np.asarray(array, order="C")
+    if not array.dtype.isnative:  # such as the big-endian arrays of FITS and netCDF
+        array = array.astype(array.dtype.newbyteorder("="))
+    expect(
+        array.dtype.name in STORED,
+        f"Expected arrays of {', '.join(STORED)}; got {array.dtype} at {name!r}. Turn it into one "
+        "of these first: array.astype(...).",
+    )
+    return array
+
+
 def digest_of_arrays(note: str, arrays: Mapping[str, np.ndarray]) -> str:
     """A digest of a note and of all bytes of arrays by name, in whatever order they are."""
     digest = begun_digest(note)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from promptax import files
-from promptax.checks import door
+from promptax.doors import door
 from promptax.formats import gguf
 from promptax.language.language_model import weights_path
 from promptax.language.tokenizer import SMOLLM2, Message, Tokenizer

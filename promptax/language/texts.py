@@ -19,8 +19,8 @@ import tyro
 from jaxtyping import Array, Bool, Int, Key
 
 from promptax import files
-from promptax.checks import check_fields
-from promptax.formats.settings import shown, without_repeats
+from promptax.checks import check_fields, parse_json, unmasked
+from promptax.formats.settings import shown
 from promptax.language.tokenizer import SMOLLM2, Tokenizer
 from promptax.protocol.outcomes import Episode
 from promptax.specs import check
@@ -95,7 +95,7 @@ class Texts(Task):
         if self.prompt_lengths is None:
             self.prompt_lengths = np.zeros(len(rows), np.int32)
         try:
-            given = np.asarray(self.prompt_lengths)
+            given = np.asarray(unmasked(self.prompt_lengths))
         except ValueError:  # rows of different lengths
             given = np.empty(0, object)
         are_numbers = given.ndim == 1 and given.dtype.kind in "iuf"
@@ -266,7 +266,7 @@ def _listed(path: str, place: str, written: str) -> dict[str, Given] | None:
     """The objects or texts of a file that is one JSON value: a list of them, or one object over
     several lines; None if it is no JSON value."""
     try:
-        values = json.loads(written, object_pairs_hook=without_repeats)
+        values = parse_json(written)
     except (ValueError, RecursionError):
         return None
     if isinstance(values, dict):
@@ -282,7 +282,7 @@ def _listed(path: str, place: str, written: str) -> dict[str, Given] | None:
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(line, object_pairs_hook=without_repeats)
+        parsed = parse_json(line)
     except RecursionError as error:
         raise files.StoreError(
             f"Expected JSON such as {SHAPES}; {place} is nested too deeply."
@@ -297,6 +297,13 @@ def _object(place: str, line: str) -> dict[str, Any]:
     return parsed
 
 
+TEACHING = (  # keys of what belongs to a text, as others write it
+    "system", "messages", "conversations", "history", "context", "instruction", "input", "output",
+    "response", "tools",
+)  # fmt: skip
+JUDGING = ("label", "chosen", "rejected", "weight", "score", "reward")  # of a completion
+
+
 def _parts(place: str, given: Given) -> tuple[str | None, str]:
     """The prompt, if there is one, and what is scored."""
     if isinstance(given, str):
@@ -306,6 +313,13 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
         f"Expected texts or {SHAPES}, and no tokens among them; {place} is {given!r:.80}.",
     )
     keys = ("text",) if "text" in given else ("prompt", "completion")
+    meaningful = TEACHING if "text" in given else TEACHING + JUDGING
+    unread = [key for key in meaningful if given.get(key) not in (None, "", [], {})]
+    check(
+        not unread,
+        f"Expected {SHAPES}; {place} also has {', '.join(unread)}, of which nothing would be read. "
+        "Write into prompt and completion what the model should see, and leave the rest out.",
+    )
     is_ambiguous = "text" in given and not {"prompt", "completion"}.isdisjoint(given)
     check(
         all(isinstance(given.get(key), str) for key in keys) and not is_ambiguous,

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax import files
-from promptax.checks import door
+from promptax.doors import door
 from promptax.formats import evaluating, fetch, tokenizer_folders, tokenizers
 from promptax.formats.settings import shown
 from promptax.specs import check

@@ -17,8 +17,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from promptax import platforms
-from promptax.checks import door
 from promptax.checks import kind_of as class_of
+from promptax.checks import unmasked
+from promptax.doors import door
+from promptax.protocol import own_predictors
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import (
     ROWS,
@@ -94,7 +96,8 @@ def one(predictor: Any) -> Predictor:
 
     Raises:
         TypeError: several repetitions, or no predictor at all.
-        ValueError: one of its numbers is NaN.
+        ValueError: one of its numbers is NaN; or it is of the user's own, and what it says cannot
+            be right.
     """
     platforms.drop_programs()
     if isinstance(predictor, Repeated):
@@ -107,6 +110,7 @@ def one(predictor: Any) -> Predictor:
             "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
         )
     check_no_nan(predictor)
+    own_predictors.look_at(predictor)
     return predictor
 
 
@@ -224,6 +228,7 @@ def _as_array(inputs: Any) -> Any:
     """What was given as an array, if it has a shape."""
     if isinstance(inputs, Array):
         return inputs
+    inputs = unmasked(inputs)
     try:
         return np.asarray(inputs)
     except ValueError as error:  # rows of different lengths

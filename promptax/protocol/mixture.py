@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from promptax.checks import as_tuple, door
+from promptax.checks import as_tuple
+from promptax.doors import door
 from promptax.protocol.entries import condition
 from promptax.protocol.exchangeable import uniform_if
 from promptax.protocol.outcomes import Outcome

@@ -31,6 +31,12 @@ class Repeated(Record):
         return self.repetitions
 
     def __getitem__(self, index: int) -> Predictor:
+        is_whole = isinstance(index, int | np.integer) and not isinstance(index, bool)
+        if not is_whole:
+            raise TypeError(
+                f"Expected the number of one repetition, such as repeated[0]; got {index!r:.60}. "
+                "For several, take one after the other: [repeated[i] for i in range(2)]."
+            )
         if not -self.repetitions <= index < self.repetitions:
             raise IndexError(
                 f"Expected a repetition from 0 to {self.repetitions - 1}; got {index}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from promptax.checks import door
+from promptax.doors import door
 from promptax.report import summaries
 
 FORMULAS = tuple("=+-@\t\r")  # how formulas begin

@@ -13,13 +13,15 @@ import jax
 from jaxtyping import Array, Key
 
 from promptax.axes import AnyKey
-from promptax.checks import door, kind_of
+from promptax.checks import kind_of
+from promptax.doors import door
 from promptax.fit.fitted import Checkpoint, Fitted, check_keeping
 from promptax.fit.loop import check_outcome
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
 from promptax.protocol.entries import check_no_nan
+from promptax.protocol.own_predictors import look_at
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import Spec, as_key, check, check_kind
@@ -154,6 +156,7 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         """Raise, before any compute, if this cannot be tuned."""
         check_one(predictor)
+        look_at(predictor)
         self.check_alphabet(predictor)
         self.suits(predictor)
         check_outcome(lambda key: predictor, jax.random.key(0), target)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from promptax.axes import AnyKey, Tokens
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.predictor import Predictor, State
 from promptax.specs import as_key, check
 from promptax.streaming import sampling, stepping

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from promptax.axes import Tokens
-from promptax.checks import door
+from promptax.doors import door
 from promptax.progress import as_callbacks
 from promptax.protocol.predictor import Predictor, State, check_most_inputs
 from promptax.specs import check
@@ -38,6 +38,7 @@ from promptax.streaming.arithmetic_coding import TOTAL, Decoder, Encoder
 from promptax.streaming.stepping import Row
 
 MAGIC, VERSION = b"ptax", 1
+MOST_CONTEXT = 2**31 - 1
 MOST_SYMBOLS = 1 << 22  # so that S is close to 2^30
 MOST_TOKENS = 2**31 - 1  # years of decoding
 MOST_BYTES_OF_NUMBER = 10  # 64 bits, 7 in a byte
@@ -82,7 +83,7 @@ def compress(
     """
     predictor, callbacks = _checked(predictor), as_callbacks(callbacks)
     tokens = stepping.whole_numbers(predictor, tokens)
-    check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
+    _check_context(context)
     encoder, done = Encoder(), 0
     for part, state in _parts(predictor, tokens, context):
         for at in range(0, len(part), TOKENS_AT_ONCE):
@@ -154,11 +155,21 @@ def code_length(predictor: Predictor, tokens: Any, *, context: int | None = None
     """
     predictor = stepping.ready(predictor)
     tokens = stepping.whole_numbers(predictor, tokens)
-    check(context is None or context >= 1, f"Expected a context of at least 1; got {context}.")
+    _check_context(context)
     nats = 0.0
     for part, state in _parts(predictor, tokens, context):
         nats -= float(np.sum(stepping.score(predictor, state, part)[1], dtype=np.float64))
     return nats / math.log(2)
+
+
+def _check_context(context: int | None) -> None:
+    """Complain about a context that nobody can read, or that the header could not say."""
+    check(
+        context is None or 1 <= context <= MOST_CONTEXT,
+        f"Expected a context of at least 1; got {context}."
+        if context is not None and context < 1
+        else f"Expected a context of at most {MOST_CONTEXT:,} tokens; got {context}.",
+    )
 
 
 def _checked(predictor: Predictor) -> Predictor:

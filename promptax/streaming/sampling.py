@@ -18,7 +18,6 @@ compile nothing. A token is read only when another follows it.
 """
 
 import difflib
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -29,7 +28,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from promptax.axes import AnyKey, Tokens
-from promptax.checks import as_numbers, door
+from promptax.checks import as_numbers
+from promptax.doors import door
 from promptax.protocol.predictor import Predictor, State, check_most_inputs
 from promptax.specs import as_key, check, check_whole_numbers
 from promptax.streaming import stepping
@@ -345,6 +345,10 @@ def check_sampled(token: int | np.integer, number: int, whose: str = "") -> None
         )
 
 
+MOST_TEMPERATURE, LEAST_MASS = 2.0**126, 2.0**-126
+"""Beyond these float32 holds 0 for one of them, or for its inverse."""
+
+
 def filters_of(picking: Picking) -> Filters:
     """The filters that are on, as data, after a look at their names and numbers.
 
@@ -367,14 +371,15 @@ def filters_of(picking: Picking) -> Filters:
         is_one = is_one and not isinstance(number, bool | np.bool_)
         check(is_one, f"Expected one number as {name}; got {number!r:.60}.")
     check(
-        temperature >= 0 and math.isfinite(temperature),
-        f"Expected a temperature of at least 0 (0: greedy, 1: as predicted); got {temperature}.",
+        0 <= temperature <= MOST_TEMPERATURE,
+        "Expected a temperature of at least 0 (0: greedy, 1: as predicted), at most "
+        f"{MOST_TEMPERATURE:.3g}; got {temperature}.",
     )
     check_whole_numbers(top_k=top_k)
     check(top_k is None or top_k >= 1, f"Expected top_k of at least 1, or None; got {top_k}.")
     for name, mass in (("top_p", top_p), ("typical_p", typical_p)):
         check(
-            mass is None or 0 < mass <= 1,
+            mass is None or LEAST_MASS <= mass <= 1,  # less is 0 in float32
             f"Expected {name} above 0 and at most 1, or None; got {mass}.",
         )
     return {

@@ -110,7 +110,11 @@ def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:
     """
     spec = read_spec(folder, "command", "seed", "started", "environment", "study", "scale")
     study = from_json(spec["study"])
-    assert isinstance(study, Study)
+    check(
+        isinstance(study, Study) and isinstance(spec["scale"], str),
+        f"Expected a study and its scale in {folder}/spec.json; got {spec['study']!r:.60} and "
+        f"{spec['scale']!r:.60}. The file was edited, or is no study's: copy the folder again.",
+    )
     conditions = study.conditions(spec["scale"])
     results = Measurements(conditions, folder)
     claims, comparison = study.claims(results), study.comparison(results)

@@ -1,7 +1,6 @@
 """Episodes by the batch: one for each key, or one for each sequence that a task holds.
 
-What a task draws for the first time is looked at here, since everything that trains or measures
-draws here.
+What a task draws is looked at here, since everything that trains or measures draws here.
 """
 
 import warnings
@@ -55,15 +54,14 @@ def _check_shape(task: Task, drawn: Array, length: int) -> None:
 
 
 _LOOKED_AT: set[tuple] = set()
-"""Structures of tasks, with their alphabets, of which symbols were looked at once."""
+"""Structures of tasks, with their alphabets, of which it is known whether they draw by the key."""
 
 
 def _look_at_drawn(task: Task, episodes: Episode) -> None:
-    """Look at what a task draws for the first time: symbols outside of its alphabet are refused,
-    for a network would read them as nothing; and who draws without the key is warned."""
+    """Look at what a task draws: symbols outside of its alphabet are refused, for a network would
+    read them as nothing; and who draws without the key is warned, the first time."""
     drawn, alphabet = episodes.observations, task.outcome.alphabet
-    seen = (jax.tree.structure(task), alphabet)  # and what it is made of
-    if seen in _LOOKED_AT or drawn.size == 0 or isinstance(drawn, Tracer):
+    if drawn.size == 0 or isinstance(drawn, Tracer):
         return
     drawn = np.asarray(drawn)
     least, most = drawn.min(), drawn.max()
@@ -72,6 +70,9 @@ def _look_at_drawn(task: Task, episodes: Episode) -> None:
         f"Expected {type(task).__name__}.sample to draw symbols from 0 to {(alphabet or 0) - 1}; "
         f"got {least} to {most}. If yours count from 1, subtract 1 there.",
     )
+    seen = (jax.tree.structure(task), alphabet)  # and what it is made of
+    if seen in _LOOKED_AT:
+        return
     _LOOKED_AT.add(seen)
     rows = drawn.reshape(-1, int(np.prod(episodes.observations.shape[-1:])))
     if task.held is None and len(rows) > 1 and (rows == rows[0]).all() and not _uses_key(task):

@@ -7,6 +7,7 @@ fit is refused by the number of its line.
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -252,6 +253,11 @@ class Recorded(Task):
         self.path = as_path_text(self.path, "Recorded")
         self.alphabet = as_names(self.alphabet)
         check_fields(self)  # now, for files are read by them
+        twice = [name for name, count in Counter(self.alphabet).items() if count > 1]
+        check(
+            not twice,
+            f"Expected an alphabet that names each symbol once; got {twice[:3]} more than once.",
+        )
         self.sequences = as_rows(self.sequences)
         if self.sequences is None:
             check(self.path != "", "Expected sequences or the path of a text file; got neither.")

@@ -6,6 +6,7 @@ symbol.
 """
 
 import shlex
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from promptax import files
@@ -43,6 +44,13 @@ def read(path: str, alphabet: tuple[str, ...] = ()) -> tuple[str, Rows]:
         odd = odd or symbol_lines.odd_lines(lines, rows, separator)
         named = "add its symbols to" if alphabet else "if each is a symbol, name"
         expect(odd == "", f"Expected sequences alone in {path}; {odd}; or {named} the alphabet.")
+    parts = sorted(filter(_is_part, symbols - set(alphabet))) if separator == "" else []
+    expect(
+        not parts,
+        f"Expected one character for each symbol in {path}, where nothing separates them; got "
+        f"{', '.join(f'U+{ord(part):04X}' for part in parts[:3])}, a part of what is seen as one. "
+        "Separate the symbols by spaces, or name the alphabet if each is a symbol.",
+    )
     bad = {symbol for symbol in symbols - set(alphabet) if not _is_bare(symbol, separator)}
     _expect_bare(path, rows, bad, separator)
     return separator, rows
@@ -93,8 +101,16 @@ def _expect_bare(path: str, rows: Rows, bad: set[str], separator: str) -> None:
 def _is_bare(cell: str, separator: str) -> bool:
     """Whether it is a symbol without spaces, quotes and brackets."""
     is_quoted = separator != "" and cell[:1] in ('"', "'", "[", "{")
+    is_quoted = is_quoted or (len(cell) > 1 and cell[0] == "(")  # alone it may be a symbol
     has_space = any(letter.isspace() for letter in cell)
     return cell != "" and cell.isprintable() and not has_space and not is_quoted
+
+
+def _is_part(character: str) -> bool:
+    """Whether it is seen as part of another one: an accent or a vowel sign of its own, what selects
+    how an emoji looks, one of the two letters of a flag."""
+    is_modifier = 0x1F3FB <= ord(character) <= 0x1F3FF or 0x1F1E6 <= ord(character) <= 0x1F1FF
+    return is_modifier or character == "\u200d" or unicodedata.category(character)[0] == "M"
 
 
 def find_alphabet(path: str, separator: str, rows: Rows) -> tuple[str, ...]:

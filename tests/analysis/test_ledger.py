@@ -112,8 +112,8 @@ def test_terms_of_a_network_add_up_to_its_regret(network, target, prompt):
 @pytest.mark.slow
 def test_a_prompt_it_has_read_is_found(network):
     nested = condition(condition(network, jnp.array([0, 1])), jnp.array([1]))
-    one = ledger(KEY, nested, COINS, COIN, 10, sequences=64)
-    other = ledger(KEY, network, COINS, COIN, 10, prompt=[0, 1, 1], sequences=64)
+    one = ledger(KEY, nested, COINS, COIN, 10, 100, sequences=64)
+    other = ledger(KEY, network, COINS, COIN, 10, 100, prompt=[0, 1, 1], sequences=64)
     assert one.attrs["prompt"] == [0, 1, 1]
     np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-5)
 
@@ -125,7 +125,7 @@ def test_soft_prompts_and_tuned_weights_have_no_exact_counterpart(network):
     assert found["term"].values.tolist() == OTHERS and found.attrs["judged_length"] == 5
     assert "best_prompt" not in found.attrs and "prompt" not in found.attrs
     adds_up(found)
-    tuned = ledger(KEY, network, COINS, COIN, 10, tuned_weights=True, sequences=64)
+    tuned = ledger(KEY, network, COINS, COIN, 10, 100, tuned_weights=True, sequences=64)
     assert tuned["term"].values.tolist() == OTHERS
     np.testing.assert_allclose(tuned["nats"].sel(term="extrapolation"), 0, atol=1e-12)
     adds_up(tuned)
@@ -165,6 +165,13 @@ def test_spans_are_of_the_same_design(network):
     np.testing.assert_allclose(
         regret_of_spans(plain, "it", [20])[0], paired.sum("time").mean("sequence")[0], rtol=1e-5
     )
+
+
+def test_a_guess_of_how_a_network_was_trained_is_told(network):
+    with pytest.warns(UserWarning, match="pretrained on sequences of 100 symbols"):
+        guessed = ledger(KEY, condition(network, [1]), COINS, COIN, 5, sequences=8, longest=1)
+    said = ledger(KEY, condition(network, [1]), COINS, COIN, 5, 100, sequences=8, longest=1)
+    np.testing.assert_array_equal(guessed["nats"], said["nats"])
 
 
 def test_what_has_no_ledger_says_so(network):

@@ -1,6 +1,7 @@
 """A diagnosis as rows of words and as a figure."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from support.exact_tasks import Sticky
 from promptax import store
 from promptax.analysis import diagnose
 from promptax.cli.commands import diagnose as diagnosis
-from promptax.experiments.run_folder import has_tuned_weights
+from promptax.experiments.experiment import Experiment
+from promptax.experiments.run_folder import History, history_of
+from promptax.fit.settings import FitSettings
 from promptax.report import figures
 from promptax.specs import to_json
 from promptax.steering import FullWeights, SoftPrompt
@@ -55,30 +58,53 @@ def test_rows_show_prompts_and_bounds():
 def test_the_terms_of_a_predictor_as_rows():
     sizes = {"steps": 5, "trained_length": 10, "sequences": 32}
     flags = diagnosis.Flags(prior=COINS, target=COIN, **sizes)
-    (explanation,) = diagnosis.explain_predictors(flags, {"it": COINS.bayes()}, set())
+    (explanation,) = diagnosis.explain_predictors(flags, {"it": COINS.bayes()}, {"it": History()})
     title, _, rows = diagnosis.term_rows(explanation)
     assert title.startswith("it:") and rows[1] == ("prior mismatch", "+0.0000", "exact")
     assert rows[3] == ("search gap", "+0.0000", "exact")
     assert sum(float(row[1]) for row in rows[:-1]) == pytest.approx(float(rows[-1][1]), abs=3e-4)
 
 
-def test_what_a_run_tuned_is_read_from_its_spec(tmp_path):
+def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_path, capsys):
     def spec(folder, **what):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "spec.json").write_text(json.dumps(what))
+        (folder / "spec.json").write_text(json.dumps(to_json(what)))
+        return str(folder)
 
-    spec(tmp_path / "a", tuner=to_json(FullWeights()))
-    spec(tmp_path / "b", tuner=to_json(SoftPrompt()))
-    spec(tmp_path / "c", network={})
-    methods = {"full weights": to_json(FullWeights()), "soft prompt": to_json(SoftPrompt())}
-    spec(tmp_path / "demo", experiment={"methods": methods})
-    (tmp_path / "demo" / "coin").mkdir()
-    for name in ("full-weights", "soft-prompt"):
-        (tmp_path / "demo" / "coin" / f"{name}.safetensors").touch()
-    assert has_tuned_weights(tmp_path / "a")
-    assert has_tuned_weights(tmp_path / "demo" / "coin" / "full-weights.safetensors")
-    for path in ("b", "c", "nowhere", "demo/coin/soft-prompt.safetensors"):
-        assert not has_tuned_weights(tmp_path / path)
+    base = spec(tmp_path / "base", task=TWO, fit=FitSettings(length=30))
+    full = spec(tmp_path / "full", predictor=base, tuner=FullWeights())
+    soft = spec(tmp_path / "soft", predictor=base, tuner=SoftPrompt())
+    both = spec(tmp_path / "both", predictor=full, tuner=SoftPrompt())
+    lost = spec(tmp_path / "lost", predictor="nowhere", tuner=FullWeights())
+    usual = spec(tmp_path / "usual", task=COINS, fit=FitSettings())
+    circle = spec(tmp_path / "circle", predictor=str(tmp_path / "circle"), tuner=SoftPrompt())
+    methods = {"full weights": FullWeights(), "soft prompt": SoftPrompt()}
+    experiment = Experiment(prior=TWO, methods=methods, pretraining=FitSettings(length=40))
+    demo = Path(spec(tmp_path / "demo", experiment=experiment))
+    (demo / "coin").mkdir()
+    files = {
+        name: demo / "coin" / f"{name}.safetensors" for name in ("full-weights", "soft-prompt")
+    }
+    for file in files.values():
+        file.touch()
+    expected = {
+        base: (TWO, 30, False), full: (TWO, 30, True), soft: (TWO, 30, False),
+        both: (TWO, 30, True),
+        lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, False),
+        files["full-weights"]: (TWO, 40, True), files["soft-prompt"]: (TWO, 40, False),
+    }  # fmt: skip
+    assert {path: tuple(history_of(Path(path))) for path in expected} == expected
+    for flags, words in (
+        ({"prior": TWO}, ""),
+        ({"prior": COINS}, "was pretrained on CategoricalMixture"),
+        ({"prior": TWO, "trained_length": 50}, "of 30 symbols; --trained-length says 50"),
+    ):
+        found = diagnosis.history_of("it", Path(full), diagnosis.Flags(target=COIN, **flags))
+        said = " ".join(capsys.readouterr().err.split())
+        assert words in said and ("warning" in said) == (words != "")
+        assert found.trained_length == flags.get("trained_length", 30)
+    diagnosis.history_of("it", tmp_path / "nowhere", diagnosis.Flags(prior=COINS, target=COIN))
+    assert "assumed to be pretrained on sequences of 100 symbols" in capsys.readouterr().err
 
 
 def test_alphabets_are_compared_first():

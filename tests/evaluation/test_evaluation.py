@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+import xarray as xr
 
 from promptax.evaluation import Expectations
 from promptax.evaluation.evaluate import evaluate, regret
@@ -350,6 +351,24 @@ def test_infinite_and_missing_losses_stay_where_they_are():
 
 
 @pytest.mark.slow
+def test_regret_needs_all_steps_once_and_of_one_evaluation_or_of_several_joined():
+    one, other = (evaluate(jax.random.key(k), {"it": IMPERFECT}, COIN, 64, 6) for k in (0, 1))
+    with pytest.raises(ValueError, match=r"steps from 1 on.* got 2 steps, 1, 6.* then select"):
+        regret(one.sel(time=[1, 6]))
+    for selected in (one.isel(time=slice(2, None)), one.isel(time=slice(None, None, -1))):
+        with pytest.raises(ValueError, match="Expected all steps from 1 on"):
+            regret(selected)
+    first = regret(one.isel(time=slice(None, 3)))  # the beginning is whole
+    np.testing.assert_array_equal(first["time"], [1, 2, 3])
+    with pytest.raises(ValueError, match="names of their own"):
+        regret(xr.concat([one, other], "predictor", data_vars="minimal"))
+    with pytest.raises(ValueError, match="data_vars='minimal'"):
+        regret(xr.concat([one, other], "sequence", data_vars="all"))
+    joined = regret(xr.concat([one, other], "sequence", data_vars="minimal"))
+    errors = [r["standard_error"].sel(predictor="it")[0, -1] for r in (regret(one), joined)]
+    assert errors[1] <= errors[0]
+
+
 def test_references_that_cannot_be_used():
     given = {"sure": Sure(), "several": repeated([0.5, 1.0])}
     results = evaluate(KEY, given, COIN, 32, 6)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import promptax as px
+from promptax.analysis import effective_prior
 from promptax.predictors import RNN
 from promptax.protocol.outcomes import Episode
+from promptax.steering import HardPrompt
 from promptax.tasks import Categorical, Mixture, Task
 
 KEY, DIE = jax.random.key(2), Categorical((0.2, 0.3, 0.5))
@@ -76,6 +78,7 @@ class SaysAsTold(px.Predictor):
             "thirds": jnp.log(even),
             "probabilities": even,
             "scores": 0.0 * even,
+            "a row more": jnp.log(jnp.full((len(inputs) + 1, 3), 1 / 3)),
             "what comes": jnp.log(0.7 * jax.nn.one_hot(inputs, 3) + 0.1),
         }
         return state, px.Prediction(rows[self.what])
@@ -100,6 +103,24 @@ PREDICTORS = {
 def test_what_a_predictor_says_are_predictions(what):
     with pytest.raises((TypeError, ValueError), match=PREDICTORS[what]):
         px.evaluate(KEY, {"own": SaysAsTold(what)}, DIE, sequences=4, length=5)
+
+
+DOORS = {
+    "predict": lambda own: px.predict(own, [0, 1]),
+    "condition": lambda own: px.condition(own, [0]),
+    "code_length": lambda own: px.code_length(own, [0, 1]),
+    "generate": lambda own: px.generate(KEY, own, 2),
+    "effective_prior": lambda own: effective_prior(own, DIE, key=KEY, sequences=4),
+    "tune": lambda own: HardPrompt(length=1).tune(KEY, own, DIE, SHORT, callbacks=()),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_they_are_looked_at_wherever_they_come_in(door):
+    DOORS[door](SaysAsTold())
+    for what, words in {**PREDICTORS, "a row more": r"of 3 symbols; got shape \(9, 3\)"}.items():
+        with pytest.raises((TypeError, ValueError), match=words.replace("4", "[47]")):
+            DOORS[door](SaysAsTold(what))
 
 
 def test_an_oracle_does_not_know_what_comes():

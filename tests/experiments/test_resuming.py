@@ -16,7 +16,15 @@ from support.processes import start
 from promptax import Checkpoint, FitSettings, files, pretrain, store
 from promptax.files import StoreError
 from promptax.fit import MetricsFile
-from promptax.predictors import LSTM
+from promptax.fit.identity import identity_of
+from promptax.predictors import LSTM, Transformer
+from promptax.protocol.exchangeable import Uniform
+from promptax.protocol.prompted import Prompted
+from promptax.steering import HardPrompt
+from promptax.steering.prompts.simplex_prompt import SoftmaxRows
+from promptax.steering.prompts.soft_prompt import SoftRows
+from promptax.steering.races.successive_halving import SuccessiveHalving
+from promptax.steering.races.uniform_allocation import UniformAllocation
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(11)
@@ -103,6 +111,29 @@ def test_the_checkpoint_of_another_run_is_refused(settings, key, text, tmp_path)
     pretraining(FitSettings(steps=4, batch=2, length=4), checkpoint=Checkpoint(place))
     with pytest.raises(StoreError, match=f"got one of another run: .*{text}.* was .* and is"):
         pretraining(settings, key, checkpoint=Checkpoint(place))
+
+
+LINE, ROWS = Uniform(2), jnp.zeros((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Transformer(width=8, heads=4), Transformer(width=8, heads=2)),
+        (Transformer(width=8), Transformer(width=8, positions="rotary")),
+        (Prompted(LINE, SoftRows(ROWS)), Prompted(LINE, SoftRows(ROWS, before_begin=True))),
+        (Prompted(LINE, SoftRows(ROWS)), Prompted(LINE, SoftmaxRows(ROWS))),
+        (SuccessiveHalving(), UniformAllocation()),
+        ((HardPrompt(length=2), COIN), (HardPrompt(length=3), COIN)),
+    ],
+)
+def test_what_has_the_same_numbers_and_computes_something_else_is_another_run(one, other):
+    def described(thing):
+        built = thing.build(KEY, 2) if isinstance(thing, Transformer) else thing
+        return json.loads(identity_of(KEY, built, COINS, RESUMED))
+
+    assert described(one) == described(one)
+    assert described(one)["structure"] != described(other)["structure"]
 
 
 # --- checkpoints -----------------------------------------------------------------------------

@@ -197,6 +197,23 @@ SPECS = {
     "px.predict(COINS.bayes(), [[0], [0, 1]])": "Expected one array, or lists of equal lengths",
     "px.condition(COINS.bayes(), 'ab')": "Expected tokens of shape [time] (int) or weights [time,",
     "px.compress(COINS.bayes(), [[0], [0, 1]])": "Expected one array, or lists of equal lengths",
+    "px.predict(COINS.bayes(), MASKED)": "Expected an array without masked entries; got 1 of 2",
+    "px.condition(COINS.bayes(), prompt=MASKED)": "Expected an array without masked entries; got",
+    "px.code_length(COINS.bayes(), MASKED)": "Expected an array without masked entries; got 1 of",
+    "px.generate(key, COINS.bayes(), 3, MASKED)": "Expected an array without masked entries; got",
+    "COINS.log_evidence(MASKED)": "Expected an array without masked entries; got 1 of 2 masked.",
+    "DirichletCategorical(MASKED)": "Expected an array without masked entries; got 1 of 2 masked.",
+    "px.save('it', {'a': MASKED})": "Expected an array without masked entries; got 1 of 2 masked.",
+    "px.save('it', {'a': np.array([1, None], object)})": "Expected arrays of bool, int8, ",
+    "px.save('it', {'a': jax.numpy.zeros(1, 'float8_e4m3fn')})": "Expected arrays of bool, int8,",
+    "Recorded(sequences=[[0, 1]], alphabet=('R', 'R'))": "Expected an alphabet that names each sy",
+    "TWICE[0.9]": "Expected the number of one repetition, such as repeated[0]; got 0.9.",
+    "TWICE[True]": "Expected the number of one repetition, such as repeated[0]; got True.",
+    "TWICE[0:1]": "Expected the number of one repetition, such as repeated[0]; got slice(0, 1",
+    'specs.parse(Task)(\'{"class": "Categorical", "class": 1}\')': "Expected JSON such as",
+    "px.compress(COINS.bayes(), [0], context=2**31)": "Expected a context of at most 2,147,483,647",
+    "px.generate(key, COINS.bayes(), 3, top_p=1e-40)": "Expected top_p above 0 and at most 1, or",
+    "px.generate(key, COINS.bayes(), 3, temperature=1e38)": "Expected a temperature of at least 0",
     "px.generate(key, COINS.bayes(), 3, prompt=[0.5])": "Expected tokens of shape [time] (int) o",
 }
 HEAD = """
@@ -230,6 +247,12 @@ def sampled(*given):
     tasks = [task.examples()[0] for task in specs.members(Task).values()]
     messages = {said_by(lambda task=task: task.sample(*given)) for task in tasks}
     raise ValueError(*messages)
+MASKED = np.ma.array([0, 1], mask=[0, 1])
+TWICE = px.pretrain(key, LSTM(width=2), COINS, px.FitSettings(1, 2, 3, repetitions=2)).predictor
+THREE = np.int64(3)  # such as lengths.max()
+assert px.generate(key, COINS.bayes(), THREE).shape == (3,)
+assert px.compress(COINS.bayes(), [0, 1], context=THREE)
+assert px.evaluate(key, {}, COINS, THREE, THREE, chunk=THREE).sizes["time"] == 3
 assert px.FitSettings(steps=np.int64(3), learning_rate=np.float32(0.5)).steps == 3
 assert Symbols(np.int32(3)) == Symbols(3)
 class OfAPlugin(Genewein2025):

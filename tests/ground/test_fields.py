@@ -14,8 +14,8 @@ import pytest
 from support import judges as laws
 
 from promptax import FitSettings, specs
-from promptax.checks import door
 from promptax.decisions import BernoulliBandit
+from promptax.doors import door
 from promptax.fit import MAML
 from promptax.predictors import GRU
 from promptax.specs import Spec

@@ -86,6 +86,12 @@ def test_arrays_keep_every_bit(tmp_path, name):
         assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(got))
 
 
+def test_bytes_in_another_order_come_back_as_numbers(tmp_path):
+    numbers = np.arange(3, dtype=">i4")  # as FITS and netCDF have them
+    store.save(tmp_path / "it", {"a": numbers})
+    np.testing.assert_array_equal(store.load(tmp_path / "it")["a"], [0, 1, 2])
+
+
 @pytest.mark.parametrize("algorithm", ["threefry2x32", "rbg"])
 def test_keys_come_back_as_keys(tmp_path, algorithm):
     key = jax.random.split(jax.random.key(3, impl=algorithm), 4)

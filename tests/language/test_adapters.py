@@ -191,6 +191,12 @@ def test_adapters_of_other_kinds_are_named(tmp_path, base):
         ({"bias": "all"}, "got bias='all'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa' changes them"),
         ({"lora_alpha": None}, "Expected a number lora_alpha"),
+        ({"r": 8, "rank_pattern": {}}, "Expected factors of rank 8 of .* says; got"),
+        ({"target_modules": ["lm_head"]}, "which PEFT would pass over"),
+        ({"target_modules": "q_proj"}, "which PEFT would pass over"),  # of whole paths
+        ({"exclude_modules": ["q_proj"]}, r"got some of model\.layers\.0\.self_attn\.q_proj"),
+        ({"layers_to_transform": [5]}, "which PEFT would pass over"),
+        ({"target_modules": 3}, "Expected names of modules as target_modules of"),
         (
             {"alpha_pattern": {"*_proj": 3}},
             "regular expressions in alpha_pattern of .*adapter_conf",

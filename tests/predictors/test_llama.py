@@ -271,6 +271,10 @@ def test_folders_that_cannot_be_read_are_refused(tmp_path):
     folder = write(tmp_path / "biased", arrays, CONFIG | {"attention_bias": True})
     with pytest.raises(ValueError, match="Expected attention_bias False"):
         Llama.from_safetensors(folder)
+    for setting in ({"is_causal": False}, {"layer_types": ["sliding_attention"] * 2}):
+        folder = write(tmp_path / "masked otherwise", arrays, CONFIG | setting)
+        with pytest.raises(ValueError, match=rf"Expected {next(iter(setting))} .*got"):
+            Llama.from_safetensors(folder)
     less = {name: array for name, array in arrays.items() if "layers.1.mlp.gate" not in name}
     with pytest.raises(ValueError, match=r"Expected \['model.layers.1.mlp.gate_proj.weight'\]"):
         Llama.from_safetensors(write(tmp_path / "less", less))

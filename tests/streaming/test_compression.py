@@ -281,6 +281,20 @@ def test_wrong_tokens_are_named(function, tokens, settings, words):
         function(COINS, tokens, **settings)
 
 
+class RightAtFirst(px.Predictor):
+    """Predicts what sums to 1 for 20 steps: whoever looks at a few notices nothing."""
+
+    symbols: int = 3
+
+    def start(self, capacity=None):
+        return jnp.array(0)
+
+    def advance(self, state, inputs):
+        step = state + jnp.arange(len(inputs))
+        rows = jnp.where(step[:, None] < 20, -jnp.log(3.0), jnp.zeros(3))
+        return state + len(inputs), px.Prediction(rows)
+
+
 @pytest.mark.usefixtures("as_users_see_it")
 def test_what_is_no_predictor_or_predicts_nothing_is_named():
     with pytest.raises(TypeError, match="Expected a promptax Predictor; got LSTM"):
@@ -291,8 +305,10 @@ def test_what_is_no_predictor_or_predicts_nothing_is_named():
     infinite = jax.tree.map(lambda leaf: jnp.where(leaf < 0, -jnp.inf, jnp.inf), diverged)
     with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
         px.compress(infinite, [0, 1])
-    with pytest.raises(FloatingPointError, match="sum to 1 for token 0"):
+    with pytest.raises(ValueError, match="Expected log probabilities of Counted"):
         px.compress(assorted.Counted(jnp.zeros(3), []), [0, 1])
+    with pytest.raises(FloatingPointError, match="sum to 1 for token 20"):
+        px.compress(RightAtFirst(), [0] * 30)
 
 
 def test_the_format_stays_what_it_is():

@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from promptax.axes import NATS, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.expectations import MOST_PROMPTS, Expectations, check_word
 from promptax.protocol.entries import condition
@@ -112,8 +112,9 @@ def exact_expectations(prior: Task, target: Task, prompt_length: int, length: in
     )
     check(
         target.has_bayes and target.has_oracle,
-        "Expected a target with an oracle and an exact predictor; got "
-        f"{type(target).__name__}. Sample instead: promptax.evaluate.",
+        f"Expected a target with an oracle and an exact predictor; got {type(target).__name__}, of "
+        "which no exact answer is known. Tune, and compare on sequences that were held out "
+        "(docs/tutorials/own_sequences.md).",
     )
     expectations = Expectations(target, length)
     if expectations.counts_suffice(prior.bayes()):

@@ -19,7 +19,7 @@ from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.analysis.prompt_or_tune.prompt_mixtures import prompt_mixtures
 from promptax.analysis.prompt_or_tune.verdict import limit, verdict
 from promptax.axes import NATS
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.entries import predict
 from promptax.protocol.mixture import check_components
 from promptax.specs import check, check_whole_numbers, to_json

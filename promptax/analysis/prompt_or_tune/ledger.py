@@ -32,9 +32,12 @@ from promptax.analysis.prompt_or_tune.best_prompts import (
 from promptax.analysis.prompt_or_tune.limits import limits
 from promptax.analysis.prompt_or_tune.longer_prompts import longer_prompts
 from promptax.axes import NATS, AnyKey, labelled
-from promptax.checks import door
+from promptax.checks import warn
+from promptax.doors import door
 from promptax.evaluation.control_variates import regret_of_spans
 from promptax.evaluation.evaluate import evaluate, expect_few_losses
+from promptax.fit.settings import USUAL_LENGTH
+from promptax.predictors.base import Network
 from promptax.protocol.mixture import PromptedMixture
 from promptax.protocol.predictor import Predictor, rows_in
 from promptax.protocol.prompted import Prompted, Wrapper
@@ -59,7 +62,7 @@ def ledger(
     prior: Task,
     target: Task,
     steps: int = 50,
-    trained_length: int = 100,
+    trained_length: int | None = None,
     prompt: Sequence[int] | Int[Any, " prompt"] | None = None,
     *,
     tuned_weights: bool = False,
@@ -74,10 +77,13 @@ def ledger(
         prior: the pretraining task, with an exact predictor.
         target: the task that is judged on, with an oracle and an exact predictor.
         steps: N, steps over which regret is summed.
-        trained_length: T, symbols in a sequence that the predictor was pretrained on.
+        trained_length: T, symbols in a sequence that the predictor was pretrained on. A predictor
+            does not know it. None: 100, as `pretrain` has it; of a network that is a guess, of
+            which it warns.
         prompt: tokens that the predictor is to read first. None: it has read its own already, if it
             has any; its tokens are the prompt s then. A soft prompt's rows count as symbols.
-        tuned_weights: the predictor's weights were tuned to the target.
+        tuned_weights: the predictor's weights were tuned to the target, which it does not know
+            either. Say so, or what they gained passes for amortisation.
         sequences: how many to sample; all terms are of the same ones.
         longest: the exact predictor's prompts are tried up to that length, as by `diagnose`.
 
@@ -96,7 +102,7 @@ def ledger(
     key = as_key(key)
     check_whole_numbers(steps=steps, trained_length=trained_length, sequences=sequences)
     check(
-        steps >= 1 and trained_length >= 1,
+        steps >= 1 and (trained_length is None or trained_length >= 1),
         f"Expected at least 1 step and a trained length of at least 1; got {steps} and "
         f"{trained_length}.",
     )
@@ -108,6 +114,7 @@ def ledger(
     expect_few_losses(2, 1, sequences, steps)  # what comes next takes a while
     predictor, tokens, read = _prompted(predictor, prompt)
     tokens = None if tuned_weights else tokens
+    trained_length = _trained_length(predictor, trained_length)
     length = read if tokens is None else len(tokens)
     expectations = exact_expectations(prior, target, length, steps)
     table = longer_prompts(prior, expectations, length, max(length, longest))
@@ -139,6 +146,20 @@ def ledger(
         judged_length=judged,
         **prompts,
     )
+
+
+def _trained_length(predictor: Predictor, given: int | None) -> int:
+    """T, or the usual one; a warning if that is a guess about a network."""
+    inner = predictor
+    while isinstance(inner, Wrapper):
+        inner = inner.predictor
+    if given is None and isinstance(inner, Network):
+        warn(
+            f"ledger takes the network for one that was pretrained on sequences of {USUAL_LENGTH} "
+            "symbols, which says where extrapolation begins. Say how many they had: "
+            f"trained_length={USUAL_LENGTH}."
+        )
+    return given or USUAL_LENGTH
 
 
 def _prompted(predictor: Predictor, prompt: Any) -> tuple[Predictor, list[int] | None, int]:

@@ -23,7 +23,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from promptax.axes import NATS, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.evaluation.exact import enumeration
 from promptax.evaluation.exact.best_set import best_set
 from promptax.evaluation.exact.final_counts import Finals, finals, log_chances, mixed_regret

@@ -138,7 +138,8 @@ def _already(table: xr.Dataset) -> str:
     if last:
         return f"{text} A prompt such as {_prompt(table, last)} keeps it so."
     longest = int(table["prompt_length"][-1])
-    return text + (f" No prompt that was tried, up to {longest:,} symbols, does." * bool(longest))
+    lost = f" Every prompt that was tried, of 1 to {longest:,} symbols, raises it by more than "
+    return text + f"{lost}{precise(tolerance)}." * bool(longest)
 
 
 def _suffices(table: xr.Dataset) -> str:

@@ -1,5 +1,5 @@
-"""Prompt or tune? Say exactly, and in seconds, what the best prompts can do for a target, what a
-mixture of prompts could, and what a network's regret is made of.
+"""Prompt or tune? Say exactly what the best prompts can do for a target, what a mixture of prompts
+could, and what a network's regret is made of.
 
 It leaves behind, where a folder is named:
 
@@ -27,9 +27,10 @@ from promptax.cli.alphabets import check_names
 from promptax.cli.arguments import choice
 from promptax.cli.printing import note, print_rows, say
 from promptax.experiments import run_folder
+from promptax.fit.settings import USUAL_LENGTH
 from promptax.protocol.predictor import Predictor
 from promptax.report.wording import precise, precise_change, shown, spelled
-from promptax.specs import check
+from promptax.specs import check, to_json
 from promptax.tasks import Task
 
 
@@ -54,8 +55,9 @@ class Flags:
     """How many prompts a mixture has."""
     predictor: tuple[str, ...] = ()
     """Run folders or files of predictors to judge as well; NAME=PATH names one."""
-    trained_length: int = 100
-    """Symbols in the sequences that the predictors were pretrained on."""
+    trained_length: int | None = None
+    """Symbols in the sequences that the predictors were pretrained on; by default what their run
+    folders say, or 100."""
     sequences: int = 2048
     """Number of sequences to judge the predictors on."""
     seed: int = 0
@@ -72,7 +74,7 @@ def run(flags: Flags, command: str) -> None:
     predictors = {name: saved.one_predictor(path) for name, path in paths.items()}
     check_names(paths.values(), target=flags.target, prior=flags.prior)
     check_alphabets(predictors, flags.prior, flags.target)
-    tuned = {name for name, path in paths.items() if run_folder.has_tuned_weights(Path(path))}
+    histories = {name: history_of(name, Path(path), flags) for name, path in paths.items()}
     sizes = (flags.length, flags.steps, flags.longest, flags.mixture, flags.tolerance)
     with contextlib.ExitStack() as stack:
         folder = None
@@ -82,7 +84,7 @@ def run(flags: Flags, command: str) -> None:
             )
             folder = stack.enter_context(held).folder
         table = diagnose(flags.prior, flags.target, *sizes).table
-        explanations = list(explain_predictors(flags, predictors, tuned))
+        explanations = list(explain_predictors(flags, predictors, histories))
         if folder is not None:
             specs = {"prior": flags.prior, "target": flags.target}
             run_folder.write_spec(folder, command, flags.seed, **specs)
@@ -114,6 +116,29 @@ def check_alphabets(predictors: dict[str, Predictor], prior: Task, target: Task)
     sizes |= {name: predictor.symbols for name, predictor in predictors.items()}
     listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
     check(len(set(sizes.values())) == 1, f"Expected one alphabet; got symbols: {listed}.")
+
+
+def history_of(name: str, path: Path, flags: Flags) -> run_folder.History:
+    """How a predictor came about, by its folder or else by the flags; what is assumed of it, and
+    what contradicts the flags, is told."""
+    found = run_folder.history_of(path)
+    if found.prior is None:
+        what = f"sequences of {flags.trained_length or USUAL_LENGTH} symbols of the prior"
+        note(f"{name}: assumed to be pretrained on {what}, for no run folder says so")
+    elif to_json(found.prior) != to_json(flags.prior):
+        note(
+            f"warning: {name} was pretrained on {found.prior}; its terms take {flags.prior} for "
+            "its prior. Name that one: --prior.",
+            style="yellow",
+        )
+    length = flags.trained_length or found.trained_length
+    if found.trained_length not in (None, length):
+        note(
+            f"warning: {name} was pretrained on sequences of {found.trained_length} symbols; "
+            f"--trained-length says {length}.",
+            style="yellow",
+        )
+    return found._replace(trained_length=length)
 
 
 def length_rows(table: xr.Dataset) -> Rows:
@@ -162,9 +187,9 @@ def term_rows(explanation: Explanation) -> Rows:
 
 
 def explain_predictors(
-    flags: Flags, predictors: dict[str, Predictor], tuned: set[str]
+    flags: Flags, predictors: dict[str, Predictor], histories: dict[str, run_folder.History]
 ) -> Iterator[Explanation]:
-    """Each predictor's ledger and effective prior; `tuned`: those whose weights were tuned."""
+    """Each predictor's ledger and effective prior; `histories`: how each came about."""
     target, steps, sequences = flags.target, flags.steps, flags.sequences
     for name, predictor in predictors.items():
         first, second = jax.random.split(jax.random.key(flags.seed))
@@ -174,8 +199,8 @@ def explain_predictors(
             flags.prior,
             target,
             steps,
-            flags.trained_length,
-            tuned_weights=name in tuned,
+            histories[name].trained_length or USUAL_LENGTH,
+            tuned_weights=histories[name].has_tuned_weights,
             sequences=sequences,
             longest=flags.longest,
         )

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from promptax.checks import door
+from promptax.doors import door
 from promptax.evaluation.exact import beliefs, enumeration
 from promptax.evaluation.exact.beliefs import MOST_BELIEFS
 from promptax.protocol.entries import one

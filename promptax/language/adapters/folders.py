@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from promptax import files
-from promptax.checks import door
+from promptax.doors import door
 from promptax.files import expect
 from promptax.formats import weights
 from promptax.formats.settings import shown

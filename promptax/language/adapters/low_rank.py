@@ -22,6 +22,8 @@ from promptax.steering.weights.low_rank import LowRankDense
 
 Changes = dict[str, tuple[Float[Array, "layer input rank"], Float[Array, "layer rank output"]]]
 Factors = dict[int, dict[str, np.ndarray]]  # lora_A and lora_B by layer
+Place = tuple[int, str]  # a layer, and a module of it
+Places = dict[Place, str]  # with the path that PEFT's patterns are for
 
 FACTORS = ("lora_A", "lora_B")  # the transposes of down and up
 MODULES = {  # matrices alone: "self_attn.q_proj": "query"
@@ -146,7 +148,7 @@ def _factors(layers: LlamaLayer, tensors: Weights, place: Path) -> dict[str, Fac
 
 
 def _changed(
-    layers: LlamaLayer, module: str, factors: Factors, scales: dict[tuple[int, str], float]
+    layers: LlamaLayer, module: str, factors: Factors, scales: dict[Place, float]
 ) -> LowRankDense:
     """The module's stacked layers with their changes; zeros where a layer has none, and where its
     rank is less than that of another one."""
@@ -163,37 +165,94 @@ def _changed(
     return LowRankDense(base, jnp.asarray(down, dtype), jnp.asarray(up, dtype))
 
 
-def _scales(config: Settings, factors: dict[str, Factors]) -> dict[tuple[int, str], float]:
-    """The factor by which PEFT multiplies the change of each module of each layer.
-
-    Its patterns are regular expressions for a path's end; the first that fits counts. They are
-    foreign, so that another process matches them.
-    """
-    places = {
-        (layer, module): f"model.layers.{layer}.{module}"
+def _scales(config: Settings, factors: dict[str, Factors]) -> dict[Place, float]:
+    """The factor by which PEFT multiplies the change of each module of each layer, after a look
+    that the settings speak of these factors: PEFT passes over tensors of others."""
+    ranks = {
+        (layer, module): len(pair["lora_A"])
         for module, by_layer in factors.items()
-        for layer in by_layer
+        for layer, pair in by_layer.items()
     }
-    patterns = config.get("alpha_pattern") or {}
-    expect(
-        isinstance(patterns, dict),
-        f"Expected numbers by pattern in alpha_pattern of {config.path}; got {shown(patterns)}.",
-    )
-    try:
-        fits = evaluating.match([*patterns], [*places.values()]) if patterns else []
-    except evaluating.ForeignProblem as error:
-        raise StoreError(
-            f"Expected regular expressions in alpha_pattern of {config.path}; got {error}."
-        ) from error
+    places = {at: f"model.layers.{at[0]}.{at[1]}" for at in ranks}
+    _expect_targets(config, places)
+    alphas = _by_pattern(config, "alpha_pattern", places, config.get("lora_alpha"))
+    expected = _by_pattern(config, "rank_pattern", places, config.get("r"))
     scales = {}
-    for column, (layer, module) in enumerate(places):
-        chosen = (pattern for pattern, row in zip(patterns, fits, strict=True) if row[column])
-        pattern = next(chosen, None)
-        alpha = config.get("lora_alpha") if pattern is None else patterns[pattern]
+    for at, rank in ranks.items():
+        alpha = alphas[at]
         expect(
             type(alpha) in (int, float) and math.isfinite(alpha),
             f"Expected a number lora_alpha in {config.path}; got {shown(alpha)}.",
         )
-        rank = len(factors[module][layer]["lora_A"])
-        scales[layer, module] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        expect(
+            expected[at] in (None, rank),
+            f"Expected factors of rank {shown(expected[at])} of {places[at]}, as {config.path} "
+            f"says; got {rank}. The adapter was edited: copy the folder again.",
+        )
+        scales[at] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return scales
+
+
+def _by_pattern(config: Settings, key: str, places: Places, default: Any) -> dict[Place, Any]:
+    """What a setting says of each place: the first of its patterns that fits counts.
+
+    Patterns are regular expressions for a path's end. They are foreign, so that another process
+    matches them.
+    """
+    patterns = config.get(key) or {}
+    expect(
+        isinstance(patterns, dict),
+        f"Expected numbers by pattern in {key} of {config.path}; got {shown(patterns)}.",
+    )
+    fits = _fits(config, key, [*patterns], places) if patterns else []
+
+    def of(column: int) -> Any:
+        chosen = (value for value, row in zip(patterns.values(), fits, strict=True) if row[column])
+        return next(chosen, default)
+
+    return {at: of(column) for column, at in enumerate(places)}
+
+
+def _expect_targets(config: Settings, places: Places) -> None:
+    """Complain about factors of places that, by the settings, were not adapted."""
+    wanted = _named(config, "target_modules", places)
+    left_out = _named(config, "exclude_modules", places)
+    layers = config.get("layers_to_transform")
+    layers = [layers] if isinstance(layers, int) else layers
+    for at, path in places.items():
+        is_wanted = wanted is None or at in wanted
+        is_wanted = is_wanted and (left_out is None or at not in left_out)
+        expect(
+            is_wanted and (not layers or at[0] in layers),
+            f"Expected factors of what target_modules, exclude_modules and layers_to_transform of "
+            f"{config.path} name; got some of {path}, which PEFT would pass over. The adapter was "
+            "edited: copy the folder again.",
+        )
+
+
+def _named(config: Settings, key: str, places: Places) -> set[Place] | None:
+    """The places that a setting names: a list of ends of paths, or one regular expression for whole
+    paths; None: it names none, or all."""
+    named = config.get(key)
+    if not named or named == "all-linear":
+        return None
+    is_list = isinstance(named, list) and all(isinstance(end, str) for end in named)
+    expect(
+        is_list or isinstance(named, str),
+        f"Expected names of modules as {key} of {config.path}; got {shown(named)}.",
+    )
+    if is_list:
+        ends = tuple(f".{end}" for end in named)
+        return {at for at, path in places.items() if f".{path}".endswith(ends)}
+    fits = _fits(config, key, [f"^(?:{named})"], places)[0]
+    return {at for at, is_fit in zip(places, fits, strict=True) if is_fit}
+
+
+def _fits(config: Settings, key: str, patterns: list[str], places: Places) -> list[list[bool]]:
+    """Whether each pattern fits the end of each path [pattern][path]."""
+    try:
+        return evaluating.match(patterns, [*places.values()])
+    except evaluating.ForeignProblem as error:
+        raise StoreError(
+            f"Expected regular expressions in {key} of {config.path}; got {error}."
+        ) from error

@@ -69,6 +69,9 @@ def keys_and_values(spec: Llama, config: Settings, tensors: Weights) -> KeyValue
     shape = spec.depth, 2, spec.key_heads, spec.head_width
     what = f"{spec.depth} layers · 2 · {spec.key_heads} heads of keys · {spec.head_width}"
     rows = _rows(config, tensors, math.prod(shape), what)
+    cut = {"num_layers": spec.depth, "num_attention_heads": spec.key_heads}
+    for key, number in cut.items():  # other numbers may have the same product
+        config.require(key, (number,), "of another model, or edited.")
     parts = jnp.moveaxis(rows.reshape(-1, *shape), 0, 3)  # [layer, part, head, prompt, each]
     return KeyValueRows(parts[:, 0], parts[:, 1])
 

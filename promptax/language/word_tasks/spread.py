@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from promptax.axes import NATS, labelled
-from promptax.checks import door
+from promptax.doors import door
 from promptax.language.word_tasks.exam import Exam
 from promptax.language.word_tasks.few_shot import draw_demonstrations
 from promptax.progress import Callback, reporting

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from promptax import platforms
 from promptax.axes import AnyKey
-from promptax.checks import door
+from promptax.doors import door
 from promptax.protocol.entries import as_tokens
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Array, Key
 
 from promptax.axes import AnyKey
-from promptax.checks import door
+from promptax.doors import door
 from promptax.fit.fitted import Checkpoint, Fitted
 from promptax.fit.loop import fit
 from promptax.fit.objectives.supmer import SUPMER

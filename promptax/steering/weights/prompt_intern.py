@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from promptax.axes import AnyKey
-from promptax.checks import as_numbers, door
+from promptax.checks import as_numbers
+from promptax.doors import door
 from promptax.fit.fitted import Fitted, check_keeping
 from promptax.fit.logs import Logs, continued
 from promptax.fit.loop import fit

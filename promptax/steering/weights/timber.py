@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from promptax.checks import door
+from promptax.doors import door
 from promptax.predictors.base import Network
 from promptax.predictors.parts.layers import Dense, Layer, Transposed
 from promptax.protocol.predictor import Predictor
