@@ -6,6 +6,7 @@ takes JSON of the whole spec, or @FILE with it. `Task | None` is none unless one
 """
 
 import dataclasses
+import inspect
 import math
 import types
 import typing
@@ -142,6 +143,25 @@ def _chosen(
     default = options.default or open_set.default
     member = _member(open_set.base, default if word is None else word, options.make)
     _expect_unread(field.name, member, arguments)
+    return _with_parts(field.name, member, arguments)
+
+
+def _with_parts(name: str, member: Any, arguments: list[str]) -> tuple[Any, list[str]]:
+    """A member with the members inside it that flags choose, as `--tuner.search annealing` does
+    for `Restarted`, and the other arguments. What has flags of its own is a part; a field that
+    takes one word (`specs.argument`) is not."""
+    if isinstance(member, type):
+        return member, arguments
+    for field in dataclasses.fields(member):
+        if not (isinstance(field.type, type) and inspect.isabstract(field.type)):
+            continue
+        place = f"{name}.{field.name}"
+        word, arguments = take(f"--{place}", arguments)
+        before = getattr(member, field.name)
+        part = before if word is None else _member(field.type, word, _with_defaults)
+        part, arguments = _with_parts(place, part, arguments)
+        if part is not before:
+            member = dataclasses.replace(member, **{field.name: part})
     return member, arguments
 
 
@@ -188,7 +208,8 @@ def _names(field: dataclasses.Field, open_set: "OpenSet") -> str:
     usual = usual if _is_needed(field) else " (default: none)"
     return (
         f"--{field.name} NAME chooses among {names}{usual}, and --{field.name}.FIELD sets its "
-        "fields; or JSON of the whole spec, or @FILE with it."
+        "fields, of which some are chosen by a NAME in the same way; or JSON of the whole spec, or "
+        "@FILE with it."
     )
 
 

@@ -10,6 +10,8 @@ from promptax import specs
 from promptax.cli import commands, overview, sources
 from promptax.cli.arguments import choice, parse
 from promptax.cli.commands.list import imported_members
+from promptax.steering import Annealing, GradientSearch, Raced, Restarted, Tuner
+from promptax.steering.races.ucb import UCB
 from promptax.tasks import Categorical, DirichletCategorical, Task
 
 FROM_CLASSES, FROM_FILES = map(functools.cache, (imported_members, sources.members))
@@ -68,3 +70,30 @@ def test_a_role_has_its_own_default_and_making():
     assert flags.skewed == Categorical((0.3, 0.7))
     flags = parse(Flags, "it", ["--skewed", "dirichlet-categorical", "--task", "categorical"], "")
     assert flags.task == Categorical()
+
+
+def test_members_inside_a_member_are_chosen_by_name_too(capsys):
+    import dataclasses
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Flags:
+        """A tuner."""
+
+        tuner: Tuner
+        """Which."""
+
+    def chosen(*words):
+        return parse(Flags, "it", ["--tuner", *words], "").tuner
+
+    assert chosen("restarted") == Restarted()
+    nested = chosen("restarted", "--tuner.search=raced", "--tuner.search.search", "annealing")
+    assert nested == Restarted(search=Raced(search=Annealing()))
+    searched = chosen("raced", "--tuner.race", "ucb", "--tuner.search.length", "3")
+    assert searched == Raced(race=UCB(), search=GradientSearch(length=3))
+    spec = '{"class": "Annealing", "length": 2}'
+    assert chosen("restarted", "--tuner.search", spec) == Restarted(Annealing(length=2))
+    with pytest.raises(ValueError, match=r"Expected the name of a Search: .*got 'lstm'"):
+        chosen("restarted", "--tuner.search", "lstm")
+    with pytest.raises(SystemExit):  # has no part of that name
+        chosen("annealing", "--tuner.search", "raced")
+    assert "Unrecognized options" in capsys.readouterr().err
