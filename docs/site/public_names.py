@@ -175,7 +175,8 @@ def _imports_of(tree: ast.Module) -> list[tuple[str, str, bool]]:
     """What is imported from promptax: module, name, and whether it is offered on (`A as A`)."""
     return [
         (node.module, alias.name, alias.asname == alias.name)
-        for node in tree.body
+        for body in _bodies(tree)
+        for node in body
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("promptax")
         for alias in node.names
     ]
@@ -282,8 +283,8 @@ def _in_signatures(module: str, name: str) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _bodies(node: ast.ClassDef) -> list[list[ast.stmt]]:
-    """The statements of a class, and those that only type checkers see."""
+def _bodies(node: ast.ClassDef | ast.Module) -> list[list[ast.stmt]]:
+    """The statements of a class or a module, and those that only type checkers see."""
     return [node.body, *(part.body for part in node.body if isinstance(part, ast.If))]
 
 
