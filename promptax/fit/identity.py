@@ -75,13 +75,14 @@ def _structure(thing: Any) -> Any:
         return {str(key): _structure(part) for key, part in thing.items()}
     if isinstance(thing, list | tuple):
         return [_structure(part) for part in thing]
-    name = type(thing).__name__
-    if dataclasses.is_dataclass(thing):
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         fields = {
             field.name: getattr(thing, field.name, None) for field in dataclasses.fields(thing)
         }
-        return {"class": name, **_structure(fields)}
-    return "array" if eqx.is_array(thing) else name
+        return {"class": type(thing).__name__, **_structure(fields)}
+    if eqx.is_array(thing):
+        return "array"
+    return getattr(thing, "__qualname__", type(thing).__name__)  # a function, or a class, by name
 
 
 def code_of(thing: Any) -> dict[str, str]:

@@ -79,7 +79,8 @@ def test_a_falling_curve_falls():
 
 def test_one_step_and_equal_losses_are_drawn():
     assert "*" in "".join(draw_curve([1], [3.0], 40, 8, True))
-    assert "*" in "".join(draw_curve([1, 2], [3.0, 3.0], 40, 8, True))
+    for value in (3.0, 1e308, -1e300):
+        assert "*" in "".join(draw_curve([1, 2], [value, value], 40, 8, True))
 
 
 def test_a_finished_run_is_drawn_once(finished, capsys):

@@ -287,6 +287,19 @@ BAD_FILES = {
         "Expected text in UTF-8; {path} is a Parquet table. In Python: "
         "Texts(sequences=pd.read_parquet('{path}')['text'].tolist()).",
     ),
+    **{
+        f"{key}.jsonl": (
+            json.dumps({"prompt": "a", "completion": "b", "id": 3, key: value}),
+            f"Expected {SHAPES}; line 1 of {{path}} also has {key}, of which nothing would be "
+            "read. Write into prompt and completion what the model should see, and leave the rest out.",
+        )
+        for key, value in {"system": "be", "rejected": "c", "label": False}.items()
+    },
+    "messages.jsonl": (
+        '{"text": "a", "label": 1, "messages": [1]}',
+        f"Expected {SHAPES}; line 1 of {{path}} also has messages, of which nothing would be read. "
+        "Write into prompt and completion what the model should see, and leave the rest out.",
+    ),
     "whole.json": ("[]", f"Expected {SHAPES}; {{path}} is an empty list."),
     "plain.json": (
         "the cat",

@@ -79,6 +79,15 @@ def test_a_table_with_the_name_of_another_is_refused(name, tmp_path, monkeypatch
     assert not (tmp_path / "claims.csv").exists()
 
 
+@pytest.mark.parametrize("change", [{"study": None}, {"study": {"class": "LSTM"}}, {"scale": 3}])
+def test_a_spec_of_no_study_is_refused(change, tmp_path):
+    study_folder.begin(tmp_path, "command", GrauMoya2024(), "small")
+    spec = files.read_json(tmp_path / "spec.json")
+    files.write_json(tmp_path / "spec.json", spec | change)
+    with pytest.raises(ValueError, match=r"Expected a study and its scale in .*spec\.json; got"):
+        study_folder.write_page(tmp_path)
+
+
 OURS, THEIRS = '{"key": 1, "weights": "ours"}', '{"key": 1, "weights": "theirs"}'
 OTHER_KEY = '{"key": 2, "weights": "theirs"}'
 
