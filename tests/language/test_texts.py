@@ -218,6 +218,10 @@ def test_bad_texts_are_refused_with_the_way_out(word, fields, message):
 
 GOOD = '{"text": "the cat"}\n'
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
+UNREAD = (
+    "of which nothing would be read. Write into prompt and completion what the model should see, "
+    "and leave the rest out."
+)
 BAD_FILES = {
     "empty.txt": ("", "Expected one text a line; {path} has no line with text."),
     "blank.jsonl": (" \n\n", "Expected one text a line; {path} has no line with text."),
@@ -290,15 +294,13 @@ BAD_FILES = {
     **{
         f"{key}.jsonl": (
             json.dumps({"prompt": "a", "completion": "b", "id": 3, key: value}),
-            f"Expected {SHAPES}; line 1 of {{path}} also has {key}, of which nothing would be "
-            "read. Write into prompt and completion what the model should see, and leave the rest out.",
+            f"Expected {SHAPES}; line 1 of {{path}} also has {key}, {UNREAD}",
         )
         for key, value in {"system": "be", "rejected": "c", "label": False}.items()
     },
     "messages.jsonl": (
         '{"text": "a", "label": 1, "messages": [1]}',
-        f"Expected {SHAPES}; line 1 of {{path}} also has messages, of which nothing would be read. "
-        "Write into prompt and completion what the model should see, and leave the rest out.",
+        f"Expected {SHAPES}; line 1 of {{path}} also has messages, {UNREAD}",
     ),
     "whole.json": ("[]", f"Expected {SHAPES}; {{path}} is an empty list."),
     "plain.json": (
