@@ -24,7 +24,7 @@ from promptax.experiments.groups import slug
 from promptax.files import expect
 from promptax.fit.settings import USUAL_LENGTH, FitSettings
 from promptax.progress import RUN_MARK, UNFINISHED
-from promptax.specs import from_json, to_json
+from promptax.specs import check_kind, from_json, to_json
 from promptax.steering import Tuner
 from promptax.tasks.base import Task, steps_to_read
 
@@ -232,11 +232,14 @@ def history_of(path: Path) -> History:
         if "predictor" in spec:  # what was tuned
             path = Path(str(spec["predictor"]))
             continue
-        prior = from_json(spec.get("task", experiment.get("prior")))
-        settings = from_json(spec.get("fit", experiment.get("pretraining")))
-        if not (isinstance(prior, Task) and isinstance(settings, FitSettings)):
+        try:
+            prior = from_json(spec.get("task", experiment.get("prior")))
+            settings = from_json(spec.get("fit", experiment.get("pretraining")))
+            check_kind(prior, Task, "DirichletCategorical()")
+            check_kind(settings, FitSettings, "FitSettings()")
+            return History(prior, steps_to_read(prior, settings.length, USUAL_LENGTH), is_tuned)
+        except (OSError, TypeError, ValueError):  # a class, or a file, that is not here
             break
-        return History(prior, steps_to_read(prior, settings.length, USUAL_LENGTH), is_tuned)
     return History(has_tuned_weights=is_tuned)
 
 

@@ -77,6 +77,7 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
     both = spec(tmp_path / "both", predictor=full, tuner=SoftPrompt())
     lost = spec(tmp_path / "lost", predictor="nowhere", tuner=FullWeights())
     usual = spec(tmp_path / "usual", task=COINS, fit=FitSettings())
+    gone = spec(tmp_path / "gone", task={"class": "OfAPlugin"}, fit=FitSettings(length=30))
     circle = spec(tmp_path / "circle", predictor=str(tmp_path / "circle"), tuner=SoftPrompt())
     methods = {"full weights": FullWeights(), "soft prompt": SoftPrompt()}
     experiment = Experiment(prior=TWO, methods=methods, pretraining=FitSettings(length=40))
@@ -91,6 +92,7 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
         base: (TWO, 30, False), full: (TWO, 30, True), soft: (TWO, 30, False),
         both: (TWO, 30, True),
         lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, False),
+        gone: (None, None, False),
         files["full-weights"]: (TWO, 40, True), files["soft-prompt"]: (TWO, 40, False),
     }  # fmt: skip
     assert {path: tuple(history_of(Path(path))) for path in expected} == expected
