@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Int, Key
 
 from promptax.protocol.outcomes import Episode
+from promptax.protocol.own_predictors import own_parts
 from promptax.specs import check, traced
 from promptax.tasks.base import Task
 
@@ -54,14 +55,17 @@ def _check_shape(task: Task, drawn: Array, length: int) -> None:
 
 
 _LOOKED_AT: set[tuple] = set()
-"""Structures of tasks, with their alphabets, of which it is known whether they draw by the key."""
+"""Structures of tasks, with their alphabets, that were looked at."""
 
 
 def _look_at_drawn(task: Task, episodes: Episode) -> None:
     """Look at what a task draws: symbols outside of its alphabet are refused, for a network would
-    read them as nothing; and who draws without the key is warned, the first time."""
+    read them as nothing; and who draws without the key is warned, the first time. Tasks of
+    promptax are looked at once, those with a part of the user's own whenever they draw."""
     drawn, alphabet = episodes.observations, task.outcome.alphabet
-    if drawn.size == 0 or isinstance(drawn, Tracer):
+    seen = (jax.tree.structure(task), alphabet)  # and what it is made of
+    is_known = seen in _LOOKED_AT and not own_parts(task)  # ours keep to it; to look takes waiting
+    if is_known or drawn.size == 0 or isinstance(drawn, Tracer):
         return
     drawn = np.asarray(drawn)
     least, most = drawn.min(), drawn.max()
@@ -70,7 +74,6 @@ def _look_at_drawn(task: Task, episodes: Episode) -> None:
         f"Expected {type(task).__name__}.sample to draw symbols from 0 to {(alphabet or 0) - 1}; "
         f"got {least} to {most}. If yours count from 1, subtract 1 there.",
     )
-    seen = (jax.tree.structure(task), alphabet)  # and what it is made of
     if seen in _LOOKED_AT:
         return
     _LOOKED_AT.add(seen)

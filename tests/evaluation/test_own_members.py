@@ -49,6 +49,21 @@ def test_what_a_task_draws_is_of_its_outcome(how):
         px.evaluate(KEY, {"network": network}, DrawnAsTold(how=how), sequences=4, length=5)
 
 
+class Shifted(DrawnAsTold):
+    """Draws from `least` on, which is data: the same structure."""
+
+    least: int = 0
+
+    def sample(self, key, length):
+        return Episode(jax.random.randint(key, (length,), 0, 3) + self.least)
+
+
+def test_every_task_of_ones_own_is_looked_at_and_not_its_class_alone():
+    px.evaluate(KEY, {"a": SaysAsTold()}, Shifted(), sequences=4, length=5)
+    with pytest.raises(ValueError, match=r"Shifted.sample to draw symbols from 0 to 2; got 5 to 7"):
+        px.evaluate(KEY, {"a": SaysAsTold()}, Shifted(least=5), sequences=4, length=5)
+
+
 def test_what_stands_in_a_mixture_is_looked_at_too():
     fine = Mixture((DIE, DIE))  # says nothing of other mixtures
     px.evaluate(KEY, {"a": SaysAsTold()}, fine, sequences=4, length=5)
