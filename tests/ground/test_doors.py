@@ -115,6 +115,7 @@ SPECS = {
     "sampled(key, 2.5)": "Expected length, a whole number of at least 0; got 2.5.",
     "Genewein2025(pretraining_seeds=10**8)": "Expected pretraining_seeds of at most 10,000; got",
     "Genewein2025(repetitions=0)": "Expected repetitions of at least 1; got 0.",
+    "Genewein2025(methods=['soft'])": "Expected methods, each once, from ('hard prompt', 'simplex",
     "CoinsInLanguage(tuning_seeds=0)": "Expected tuning_seeds of at least 1; got 0.",
     "OfAPlugin(pretraining_seeds=0)": "Expected pretraining_seeds of at least 1; got 0.",
     "Reddy2023(seeds=0)": "Expected seeds of at least 1; got 0.",

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from promptax.experiments.groups import ON_PRIOR, PRETRAINING, STATES, slug
 from promptax.studies import Genewein2025
 from promptax.studies.genewein_2025.claims import CLAIMS
 from promptax.studies.genewein_2025.conditions import (
+    FULL,
     LARGE,
     LONG,
     LSTM_NAME,
@@ -289,6 +291,15 @@ def test_a_claim_is_as_good_as_its_worst_number():
     claim = lambda *checks: Claim("", "", "", checks).verdict  # noqa: E731
     assert claim(good) == "holds" and claim(good, missing) == "not run"
     assert claim(good, bad, missing) == "undecided" and claim(good, bad, worse) == "fails"
+
+
+def test_a_few_methods_leave_conditions_as_they_were_but_for_the_others():
+    few = Genewein2025(methods=(FULL,)).conditions("paper")
+    every = Genewein2025().conditions("paper")
+    assert {name for name in every if f" {OWN}" in name and LONG not in name} == set(few)
+    for name, condition in few.items():
+        theirs = every[name].experiment
+        assert condition.experiment == replace(theirs, methods={FULL: theirs.methods[FULL]})
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ def conditions(study: Spec, scale: str) -> dict[str, Condition]:
         )
         for seed in range(getattr(study, "pretraining_seeds", None) or sizes.seeds)
         for network, pretrained, change, target in variants
+        if make.methods(pretrained, change)
     }
 
 
@@ -110,6 +111,7 @@ class _Maker:
         self.smoke = sizes is SCALES["smoke"]
         self.published = getattr(study, "as_published", False)
         self.repetitions = getattr(study, "repetitions", None) or sizes.repetitions
+        self.only: tuple[str, ...] = getattr(study, "methods", ())
 
     def experiment(self, network: str, pretrained: bool, change: str, target: str) -> Experiment:
         """One network, one target, and the methods that the paper has for them."""
@@ -138,6 +140,11 @@ class _Maker:
         return Transformer(width=4 if narrow else width, depth=depth, heads=sizes.heads)
 
     def methods(self, pretrained: bool, change: str) -> dict[str, Tuner]:
+        """Those of the paper that were asked for."""
+        every = self.every_method(pretrained, change)
+        return {name: every[name] for name in every if not self.only or name in self.only}
+
+    def every_method(self, pretrained: bool, change: str) -> dict[str, Tuner]:
         """All; but no full weights without pretraining, prompts alone where they are longer."""
         if change == MORE_STEPS:
             return {SOFT: SoftPrompt(**PUBLISHED_START)}

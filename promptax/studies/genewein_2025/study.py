@@ -5,8 +5,11 @@ from typing import ClassVar
 
 import xarray as xr
 
+from promptax.checks import as_tuple
 from promptax.experiments.conditions import Condition
+from promptax.experiments.plan import METHODS
 from promptax.report.pages.study import Part
+from promptax.specs import check, later
 from promptax.studies.base import Study
 from promptax.studies.genewein_2025 import claims, conditions, figures, reading, theory
 from promptax.studies.judging import Claim
@@ -25,10 +28,20 @@ class Genewein2025(Study):
     as_published: bool = False
     """With the quirks of the authors' code: one update more, clipping over frozen weights too,
     hard prompts scored on 256 distinct sequences."""
+    methods: tuple[str, ...] = later((), converter=as_tuple)
+    """Methods to tune by, as tables name them: `"soft prompt" "full weights"`. Empty: all that the
+    paper has. Conditions that have none of them are left out."""
+
+    def __check_init__(self) -> None:
+        check(
+            set(self.methods) <= METHODS.keys() and len(set(self.methods)) == len(self.methods),
+            f"Expected methods, each once, from {tuple(METHODS)}; got {self.methods}.",
+        )
 
     @classmethod
     def examples(cls) -> "tuple[Genewein2025, ...]":
-        return (cls(pretraining_seeds=2, repetitions=2, as_published=True),)
+        few = cls(pretraining_seeds=2, repetitions=2, as_published=True)
+        return few, cls(pretraining_seeds=1, methods=("soft prompt",))
 
     def conditions(self, scale: str) -> dict[str, Condition]:
         return conditions.conditions(self, scale)
