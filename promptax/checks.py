@@ -193,13 +193,20 @@ def makes_numbers(values: Any) -> bool:
         return False
 
 
-def unmasked(values: Any) -> Any:
-    """The values, unless some of a NumPy array are masked: read as they lie, what was put out of
-    sight would count."""
+def unmasked(values: Any, where: str = "") -> Any:
+    """The values, unless some of a NumPy array, or of arrays in a list, are masked: read as they
+    lie, what was put out of sight would count.
+
+    Args:
+        where: whose argument it is, for the message.
+    """
+    if isinstance(values, list | tuple) and values and not isinstance(values[0], int | float | str):
+        for value in values:
+            unmasked(value, where)
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise ValueError(
-            f"Expected an array without masked entries; got {np.ma.count_masked(values):,} of "
-            f"{values.size:,} masked. Leave them out (values.compressed()), or write numbers in "
+            f"Expected an array without masked entries{where}; got {np.ma.count_masked(values):,} "
+            f"of {values.size:,} masked. Leave them out (values.compressed()), or write numbers in "
             "their place (values.filled(number))."
         )
     return values
@@ -210,7 +217,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     if not makes_numbers(values):
         got = f"{values!r:.60}" if type(values) in PLAIN else f"a {type(values).__name__}"
         raise TypeError(f"Expected numbers as {name}; got {got}.")
-    return np.asarray(unmasked(values), float)
+    return np.asarray(unmasked(values, f" as {name}"), float)
 
 
 def as_tuple(values: Any) -> Any:
@@ -347,7 +354,9 @@ def parse_json(text: str) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"two values for the key {repeated!r:.60}")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"two values for the key {key!r:.60}")
+            seen.add(key)
     return values

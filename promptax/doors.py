@@ -4,6 +4,7 @@ What goes well is not looked at, so that a call costs nothing more; an error tha
 brought about is said anew, with the argument's name.
 """
 
+import contextlib
 import functools
 import inspect
 import types
@@ -45,8 +46,12 @@ def door(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        arguments = tuple(map(_as_python, arguments))
-        named = {name: _as_python(value) for name, value in named.items()}
+        try:
+            arguments = tuple(map(_as_python, arguments))
+            named = {name: _as_python(value) for name, value in named.items()}
+        except ValueError:
+            _name_masked(function, arguments, named)
+            raise
         try:
             with as_numpy_promotes():
                 return function(*arguments, **named)
@@ -62,6 +67,14 @@ def door(function: Function) -> Function:
 def _as_python(value: Any) -> Any:
     """A whole number of NumPy as one of Python; an array after a look that it hides nothing."""
     return int(value) if isinstance(value, np.integer) else unmasked(value)
+
+
+def _name_masked(function: Callable, arguments: tuple, named: dict[str, Any]) -> None:
+    """Complain about an argument with masked entries by its name, where the arguments fit."""
+    with contextlib.suppress(TypeError):  # Python says which argument is missing, or too many
+        given = inspect.signature(function).bind(*arguments, **named).arguments
+        for name, value in given.items():
+            unmasked(value, f" as {name} of {function.__name__}")
 
 
 def _misfit(function: Callable, arguments: tuple, named: dict[str, Any]) -> str:

@@ -109,10 +109,8 @@ def later(default: Any, **options: Any) -> Any:
 
 
 def renamed_from(name: str) -> dict[str, str]:
-    """Metadata of a field that had another name when things were already stored.
-
-    What was stored under the old name is read into the field. Give it to `eqx.field(metadata=…)`.
-    """
+    """Metadata of a field, for `eqx.field(metadata=…)`, that had another name when things were
+    already stored: what was stored under that name is read into it."""
     return {"was": name}
 
 
@@ -254,7 +252,7 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
         fields = {
             field.name: to_json(getattr(thing, field.name), arrays, f"{path}/{field.name}")
             for field in dataclasses.fields(thing)
-            if not _left_out(field, getattr(thing, field.name))
+            if not left_out(field, getattr(thing, field.name))
         }
         return {"class": type(thing).__name__, **fields}
     if isinstance(thing, np.ndarray | jax.Array):
@@ -265,7 +263,8 @@ def to_json(thing: Any, arrays: Arrays | None = None, path: str = "") -> Any:
     )
 
 
-def _left_out(field: dataclasses.Field, value: Any) -> bool:
+def left_out(field: dataclasses.Field, value: Any) -> bool:
+    """Whether JSON leaves a field out: one that was added `later`, at its default."""
     is_array = isinstance(value, np.ndarray | jax.Array)  # == would compare its numbers
     return field.metadata.get("later", False) and not is_array and value == field.default
 
@@ -322,26 +321,21 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(cls)]
     now = {f.metadata["was"]: f.name for f in dataclasses.fields(cls) if "was" in f.metadata}
     fields = {now.get(name, name): value for name, value in fields.items()}
-    unknown = sorted(set(fields) - set(names))
-    if unknown:
+    if unknown := sorted(set(fields) - set(names)):
         near = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"Expected fields {names} for {cls.__name__}; got {unknown[0]!r}.{hint}")
-    missing = [f.name for f in dataclasses.fields(cls) if _is_needed(f) and f.name not in fields]
+    absent = [field for field in dataclasses.fields(cls) if field.name not in fields]
+    missing = [f.name for f in absent if f.default is f.default_factory is dataclasses.MISSING]
     check(not missing, f"Expected the field {missing[:1]} of {cls.__name__}; it is missing.")
     if issubclass(cls, Spec):
         return cls(**fields)
     # Built things are not built anew, and their leaves may be None (one half of a partition).
     thing = object.__new__(cls)
-    absent = {f.name: f.default for f in dataclasses.fields(cls) if f.name not in fields}
-    for name, value in (absent | fields).items():
+    for name, value in ({f.name: f.default for f in absent} | fields).items():
         object.__setattr__(thing, name, value)
     check_plain_fields(thing)
     return thing
-
-
-def _is_needed(field: dataclasses.Field) -> bool:
-    return field.default is field.default_factory is dataclasses.MISSING
 
 
 JSON_ARGUMENT = tyro.constructors.PrimitiveConstructorSpec(
@@ -381,7 +375,10 @@ def _parsed(base: type[T], text: str, hint: str = "") -> T:
             f'Expected JSON such as {{"class": "{next(iter(members(base)), base.__name__)}"}}; got '
             f"{text[:60]!r} ({error}).{hint}"
         ) from error
-    thing = from_json(files.as_written(data, "it") if isinstance(data, dict) else data)
+    try:
+        thing = from_json(files.as_written(data, "it") if isinstance(data, dict) else data)
+    except RecursionError as error:
+        raise ValueError(f"Expected JSON; {text[:60]!r} is nested too deeply.{hint}") from error
     if not isinstance(thing, base):
         raise ValueError(
             f"Expected JSON of {with_article(base.__name__)}; got {type(thing).__name__}."

@@ -5,7 +5,6 @@ carries a digest of its content, so that a flipped bit is noticed when it is rea
 """
 
 import codecs
-import io
 import json
 import os
 import time
@@ -276,16 +275,7 @@ class OtherRun(StoreError):
     def has_other_weights_alone(self) -> bool:
         """Whether the two differ in their first weights, or in the code of members that are not
         promptax's, and in nothing else."""
-        try:
-            there, wanted = (json.loads(identity) for identity in (self.there, self.wanted))
-        except json.JSONDecodeError:
-            return False
-        if not (isinstance(there, dict) and isinstance(wanted, dict)):
-            return False
-        anew = {"weights": None, "code": None}
-        if "structure" not in there:  # older ones did not say
-            anew["structure"] = None
-        return {**there, **anew} == {**wanted, **anew}
+        return _agree(self.there, self.wanted, but_for=("weights", "code"))
 
 
 class OtherArrays(StoreError):
@@ -325,7 +315,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         saved, note = _read(self.path, "checkpoint")
-        if note["identity"] != identity:
+        if not _agree(note["identity"], identity):
             raise OtherRun(
                 f"Expected a checkpoint of this run at {self.path}; got one of another run: "
                 f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
@@ -361,12 +351,28 @@ def _named_leaves(state: Any) -> dict[str, Any]:
     return {keystr(at): as_array(leaf) for at, leaf in named}
 
 
-def _difference(there: str, this_run: str) -> str:
-    """The first field in which two runs differ, if both are described as JSON."""
+def _agree(there: str, wanted: str, but_for: tuple[str, ...] = ()) -> bool:
+    """Whether two identities are those of the same run, but for some of its parts."""
+    was, now = ({**said, **dict.fromkeys(but_for)} for said in _compared(there, wanted))
+    return was == now
+
+
+def _compared(there: str, wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What two identities say, if both are JSON; of `wanted` as much as the other one says."""
     try:
-        was, now = (_named_leaves(json.loads(identity)) for identity in (there, this_run))
+        was, now = json.loads(there), json.loads(wanted)
     except json.JSONDecodeError:
-        return f"its identity is {there!r}, this run's is {this_run!r}"
+        was, now = there, wanted
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return {"identity": was}, {"identity": now}
+    if "structure" not in was:  # older ones did not say
+        now.pop("structure", None)
+    return was, now
+
+
+def _difference(there: str, this_run: str) -> str:
+    """The first field in which two runs differ."""
+    was, now = map(_named_leaves, _compared(there, this_run))
     differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
     name = differ[0] if differ else ""
     if name.startswith("['code']"):
@@ -374,21 +380,16 @@ def _difference(there: str, this_run: str) -> str:
     return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 
-def write_figure(
-    path: str | os.PathLike, figure: "matplotlib.figure.Figure", dots_per_inch: int = 200
-) -> Path:
+def write_figure(path: str | os.PathLike, figure: "matplotlib.figure.Figure") -> Path:
     """Write a figure as what the path ends in, .png or .svg; the same figure, the same bytes."""
     from matplotlib import rc_context  # takes long to import
 
     path = path_of(path)
     kind = path.suffix.lstrip(".").lower()
     expect(kind in ("png", "svg"), f"Expected a path that ends in .png or .svg; got {path}.")
-    drawn = io.BytesIO()
     undated = {"Date": None} if kind == "svg" else None
-    with rc_context({"svg.hashsalt": ENTRY}):
-        figure.savefig(drawn, format=kind, dpi=dots_per_inch, metadata=undated)
-    with replacing(path) as temporary:
-        temporary.write_bytes(drawn.getvalue())
+    with replacing(path) as temporary, rc_context({"svg.hashsalt": ENTRY}):
+        figure.savefig(temporary, format=kind, dpi=200, metadata=undated)
     return path
 
 

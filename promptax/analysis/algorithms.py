@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from promptax import platforms
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.doors import door
-from promptax.protocol.entries import check_no_nan
+from promptax.protocol.entries import check_sound
 from promptax.protocol.outcomes import Episode, Gaussian, Outcome, Points
 from promptax.protocol.predictions import AnyPrediction, Mixed
 from promptax.protocol.predictor import Predictor
@@ -90,7 +90,7 @@ def algorithm_distances(
         check(len(predictors) > 0, f"Expected at least one predictor by name as {word}; got none.")
         for name, predictor in predictors.items():
             check_kind(predictor, Predictor, f"{word}[{name!r}]")
-            check_no_nan(predictor, name)
+            check_sound(predictor, name)
             check(
                 predictor.outcome == source.outcome,
                 f"Expected {name!r} to predict {source.outcome.words()}, as the source has them; "

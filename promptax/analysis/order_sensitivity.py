@@ -16,10 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from promptax.axes import NATS, AnyKey, labelled
 from promptax.doors import door
-from promptax.protocol.entries import as_tokens
+from promptax.protocol.entries import as_tokens, one
 from promptax.protocol.outcomes import Symbols
 from promptax.protocol.predictor import Predictor
-from promptax.specs import as_key, check, check_kind, check_whole_numbers, traced
+from promptax.specs import as_key, check, check_whole_numbers, traced
 
 MOST_ORDERS = 10_000
 
@@ -104,9 +104,8 @@ def _checked(
     predictor: Predictor, tokens: Int[np.ndarray, "sequence time"]
 ) -> Int[np.ndarray, "sequence time"]:
     """Contexts that the predictor can read; others are refused."""
-    check_kind(predictor, Predictor, "task.bayes()")
     check(
-        isinstance(predictor.outcome, Symbols),
+        isinstance(one(predictor).outcome, Symbols),
         f"Expected a predictor of symbols; it predicts {predictor.outcome.words()}.",
     )
     check(

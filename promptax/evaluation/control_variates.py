@@ -140,18 +140,26 @@ def check_results(results: "xr.Dataset") -> None:
 
 def check_whole(results: "xr.Dataset") -> None:
     """Complain about a table of which steps were left out, or that is several in one."""
-    times = results["time"].values
     check(
-        np.array_equal(times, np.arange(1, len(times) + 1)),
-        f"Expected all steps from 1 on, whose losses are summed; got {len(times)} steps, "
-        f"{', '.join(map(str, times[:3]))}…. Take the regret of all first, then select: "
+        "time" in results.coords,
+        "Expected a coordinate time, which counts the steps from 1 on; got a table without it. "
+        "Where no step was left out: results.assign_coords(time=range(1, results.sizes['time'] + "
+        "1)).",
+    )
+    times = results["time"].values
+    first = ", ".join(map(str, times[:3])) + "…" * (len(times) > 3)
+    check(
+        len(times) > 0 and np.array_equal(times, np.arange(1, len(times) + 1)),
+        f"Expected all steps from 1 on, whose losses are summed; got {len(times)} steps"
+        f"{': ' * (len(times) > 0)}{first}. Take the regret of all first, then select: "
         "promptax.regret(results).sel(time=[10, 20]).",
     )
     names = [str(name) for name in results["predictor"].values]
     check(
         len(set(names)) == len(names),
-        f"Expected predictors with names of their own; got {names}. What several evaluations added "
-        "is there twice: results.drop_duplicates('predictor').",
+        f"Expected predictors with names of their own; got {names}. Results of several "
+        "calls cannot be joined over predictors, since each draws its own sequences: name them all "
+        "in one call, promptax.evaluate(key, {'a': one, 'b': another}, task).",
     )
     axes_of = {"expected_log_loss": {"predictor", "time"}, "repetitions": {"predictor"}}
     for name in axes_of.keys() & set(results):

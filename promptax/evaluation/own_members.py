@@ -34,7 +34,7 @@ def check_own(reader: Any, episodes: Episode, outcome: Outcome) -> None:
             return _oracle(reader, first.latent, inputs, outcome)
         return log_probs_of(reader, inputs)
 
-    check_rows(own[0], say, first.inputs[:STEPS], outcome.alphabet)
+    check_rows(type(own[0]).__name__, say, first.inputs[:STEPS], outcome.alphabet)
 
 
 @eqx.filter_jit

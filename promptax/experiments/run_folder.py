@@ -210,25 +210,23 @@ class History(NamedTuple):
     """What it was pretrained on."""
     trained_length: int | None = None
     """Symbols in the sequences that it was pretrained on."""
-    has_tuned_weights: bool = False
-    """Whether a tuner moved weights after that."""
+    has_tuned_weights: bool | None = False
+    """Whether a tuner moved weights after that; None: what tuned it is not known here."""
 
 
 def history_of(path: Path) -> History:
     """What the spec.json of a predictor's folder says of it, and those of the folders that it was
     made from. A file that was copied elsewhere has lost it."""
-    is_tuned = False
+    is_tuned: bool | None = False
     for _ in range(MOST_TUNINGS):
         file = path if path.is_file() else path / "predictor.safetensors"
         folder = next((place for place in list(file.parents)[:2] if _has_spec(place)), None)
         if folder is None:
             break
         spec = files.read_json(folder / "spec.json")
-        experiment = spec.get("experiment") or {}
-        by_file = {slug(name): tuner for name, tuner in experiment.get("methods", {}).items()}
-        description = spec.get("tuner") or by_file.get(file.stem)
-        tuner = from_json(description) if description else None
-        is_tuned = is_tuned or (isinstance(tuner, Tuner) and tuner.group == "weights")
+        experiment = _object(spec.get("experiment"))
+        by_file = {slug(name): tuner for name, tuner in _object(experiment.get("methods")).items()}
+        is_tuned = is_tuned or _moves_weights(spec.get("tuner") or by_file.get(file.stem), is_tuned)
         if "predictor" in spec:  # what was tuned
             path = Path(str(spec["predictor"]))
             continue
@@ -241,6 +239,22 @@ def history_of(path: Path) -> History:
         except (OSError, TypeError, ValueError):  # a class, or a file, that is not here
             break
     return History(has_tuned_weights=is_tuned)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """An object of a file; what is none is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _moves_weights(description: Any, before: bool | None) -> bool | None:
+    """Whether weights were moved, by the tuner that is described, or before."""
+    if description is None:
+        return before
+    try:
+        tuner = from_json(description)
+    except (OSError, TypeError, ValueError):  # a class, or a file, that is not here
+        return None
+    return (isinstance(tuner, Tuner) and tuner.group == "weights") or before
 
 
 def _has_spec(folder: Path) -> bool:

@@ -26,7 +26,7 @@ from promptax import files
 from promptax.axes import Tree
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
-from promptax.specs import Arrays, plugins, to_json
+from promptax.specs import Arrays, left_out, plugins, to_json
 from promptax.tasks.base import Task
 
 
@@ -76,13 +76,30 @@ def _structure(thing: Any) -> Any:
     if isinstance(thing, list | tuple):
         return [_structure(part) for part in thing]
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        fields = {
-            field.name: getattr(thing, field.name, None) for field in dataclasses.fields(thing)
-        }
-        return {"class": type(thing).__name__, **_structure(fields)}
+        return {"class": type(thing).__name__, **_structure(_described(thing))}
+    if isinstance(thing, np.generic):
+        return _structure(thing.item())
     if eqx.is_array(thing):
         return "array"
-    return getattr(thing, "__qualname__", type(thing).__name__)  # a function, or a class, by name
+    if isinstance(thing, functools.partial):
+        return _structure([thing.func, thing.args, thing.keywords])
+    if isinstance(thing, set | frozenset):
+        return sorted(map(repr, thing))
+    if hasattr(thing, "__qualname__"):  # a function, or a class, by name
+        return thing.__qualname__
+    written = repr(thing)
+    return type(thing).__name__ if " at 0x" in written else written
+
+
+def _described(thing: Any) -> dict[str, Any]:
+    """The fields that describe a record; arrays that are no weights by their numbers."""
+    fields = {}
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name, None)
+        is_told = field.metadata.get("static", False) and isinstance(value, np.ndarray | Array)
+        if not left_out(field, value):
+            fields[field.name] = _digest(value) if is_told else value
+    return fields
 
 
 def code_of(thing: Any) -> dict[str, str]:

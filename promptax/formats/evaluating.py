@@ -45,13 +45,13 @@ def render(template: str, given: dict[str, Any], chats: list[Any]) -> list[str]:
     return _process().ask(what="render", template=template, given=given, chats=chats)
 
 
-def match(patterns: list[str], paths: list[str]) -> list[list[bool]]:
-    """Whether each pattern fits the end of each path [pattern][path].
+def match(patterns: list[str], paths: list[str], whole: bool = False) -> list[list[bool]]:
+    """Whether each pattern fits each path [pattern][path], the whole of it, or its end.
 
     Raises:
         ForeignProblem: a pattern is broken, or does not end.
     """
-    return _process().ask(what="match", patterns=patterns, paths=paths)
+    return _process().ask(what="match", patterns=patterns, paths=paths, whole=whole)
 
 
 def try_cutting(written: str, text: str, special: bool) -> None:

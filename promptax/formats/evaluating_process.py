@@ -71,10 +71,10 @@ def render(template: str, given: dict[str, Any], chats: list[Any]) -> list[str]:
     return texts
 
 
-def match(patterns: list[str], paths: list[str]) -> list[list[bool]]:
-    """Whether each pattern fits the end of each path, whole names of modules of it."""
-    return [[re.fullmatch(rf"(.*\.)?({end})", path) is not None for path in paths]
-            for end in patterns]  # fmt: skip
+def match(patterns: list[str], paths: list[str], whole: bool) -> list[list[bool]]:
+    """Whether each pattern fits each path, or the end of it, whole names of modules."""
+    wanted = patterns if whole else [rf"(.*\.)?({end})" for end in patterns]
+    return [[re.fullmatch(pattern, path) is not None for path in paths] for pattern in wanted]
 
 
 @functools.lru_cache(maxsize=4)

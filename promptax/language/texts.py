@@ -6,6 +6,7 @@ A language model is steered to texts, or to completions of prompts; prompts are 
 import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -314,18 +315,24 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
     )
     keys = ("text",) if "text" in given else ("prompt", "completion")
     meaningful = TEACHING if "text" in given else TEACHING + JUDGING
-    unread = [key for key in meaningful if given.get(key) not in (None, "", [], {})]
-    check(
-        not unread,
-        f"Expected {SHAPES}; {place} also has {', '.join(unread)}, of which nothing would be read. "
-        "Write into prompt and completion what the model should see, and leave the rest out.",
-    )
     is_ambiguous = "text" in given and not {"prompt", "completion"}.isdisjoint(given)
     check(
         all(isinstance(given.get(key), str) for key in keys) and not is_ambiguous,
         f"Expected {SHAPES}, all of them texts; {place} has {sorted(given)}.",
     )
+    unread = [key for key in meaningful if not _is_nothing(given.get(key))]
+    check(
+        not unread,
+        f"Expected {SHAPES}; {place} also has {', '.join(unread)}, of which nothing would be read. "
+        "Write into prompt and completion what the model should see, and leave the rest out.",
+    )
     return (None, given["text"]) if keys == ("text",) else (given["prompt"], given["completion"])
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a field says nothing: empty, or a missing value of a table."""
+    is_missing = isinstance(value, float) and math.isnan(value)
+    return value is None or is_missing or (isinstance(value, str | list | dict) and not value)
 
 
 def _encoded(

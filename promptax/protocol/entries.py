@@ -109,21 +109,27 @@ def one(predictor: Any) -> Predictor:
             f"Expected a promptax Predictor; got {class_of(predictor)}. An architecture is "
             "built first: architecture.build(key, symbols), or trained: promptax.pretrain."
         )
-    check_no_nan(predictor)
-    own_predictors.look_at(predictor)
+    check_sound(predictor)
     return predictor
+
+
+def check_sound(predictor: Predictor, name: str = "") -> None:
+    """Complain about a predictor of which a number is NaN, or that is of the user's own and says
+    what cannot be right. A second look costs nothing.
+
+    Args:
+        name: what the user calls the predictor, for the message.
+    """
+    check_no_nan(predictor, name)
+    own_predictors.look_at(predictor)
 
 
 _WITHOUT_NAN: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 """Leaves that were looked at, by their identity: they never change."""
 
 
-def check_no_nan(predictor: Predictor | Repeated, name: str = "") -> None:
-    """Complain about a predictor of which a number is NaN. A second look at a leaf costs nothing.
-
-    Args:
-        name: what the user calls the predictor, for the message.
-    """
+def check_no_nan(predictor: Predictor, name: str = "") -> None:
+    """Complain about a predictor of which a number is NaN, as `check_sound` does."""
     for place, leaf in jax.tree.leaves_with_path(predictor):
         is_array = isinstance(leaf, Array | np.ndarray) and not isinstance(leaf, Tracer)
         if not is_array or not jnp.issubdtype(leaf.dtype, jnp.inexact):

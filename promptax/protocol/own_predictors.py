@@ -7,6 +7,7 @@ make a table in which the mistake wins.
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,35 +20,45 @@ from jaxtyping import Array, Float, Int
 
 from promptax.checks import ARRAYS, check, kind_of, with_article
 from promptax.protocol.predictions import AnyPrediction
-from promptax.protocol.predictor import Predictor
+from promptax.protocol.predictor import TOKENS, Predictor
 from promptax.protocol.prompted import Prompt
 
-STEPS = 8  # of one sequence, that are looked at
+STEPS = 8  # of one of a target's sequences, that are looked at
+FEW = 2  # of a sequence that nobody gave: the fewest that show what is looked for
 MOST_OFF = 1e-3  # of log sums; float32 over many symbols rounds less
+MOST_OFF_OF_16_BITS = 0.02  # bfloat16 rounds a log probability of -4 by so much
 OUR_ROOMS = ("promptax.", "equinox.", "jax.", "jaxtyping.")
-_SEEN: set[Any] = set()
-"""Structures of predictors that were looked at, with what is no array in them."""
+_BELIEVED: weakref.WeakValueDictionary[int, eqx.Module] = weakref.WeakValueDictionary()
+"""Parts of the user's own that were looked at, by their identity: they never change."""
 
 
 def look_at(predictor: Predictor) -> None:
-    """Complain about a predictor with a part of the user's own if what it says cannot be right;
-    raises as `check_rows` does. A second look, at one that differs in its arrays alone, costs
-    nothing."""
-    alphabet = predictor.outcome.alphabet
-    if alphabet is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(predictor)):
+    """Complain about a predictor with a part of the user's own if what it says of two symbols
+    cannot be right; raises as `check_rows` does. A second look at the same parts costs nothing.
+
+    One that reads no symbols, or fails at these two, is left to what is made of it."""
+    own = [part for part in own_parts(predictor) if _BELIEVED.get(id(part)) is not part]
+    if not own or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(predictor)):
         return
-    own = own_parts(predictor)
-    if not own:
+    alphabet, most = predictor.outcome.alphabet, predictor.most_inputs()
+    if alphabet is None or TOKENS not in predictor.reads or (most is not None and most < FEW):
         return
-    plain = jax.tree.leaves(eqx.filter(predictor, eqx.is_array, inverse=True))
-    kind = jax.tree.structure(predictor), repr(plain)
-    if kind not in _SEEN:
-        tokens = np.arange(STEPS, dtype=np.int32) % alphabet
-        with warnings.catch_warnings():  # what asks for float64 is given it where sums are exact
-            warnings.simplefilter("ignore")
-            say = functools.partial(log_probs_of, predictor)
-            check_rows(own[0], say, jnp.asarray(tokens), alphabet)
-        _SEEN.add(kind)
+    tokens = np.arange(FEW, dtype=np.int32) % alphabet
+    with warnings.catch_warnings(), jax.ensure_compile_time_eval():  # numbers, in a trace as well
+        warnings.simplefilter("ignore")  # who asks for float64 is given it where sums are exact
+        say = functools.partial(log_probs_of, predictor)
+        try:
+            say(jnp.asarray(tokens))
+        except NoPrediction:
+            raise
+        except Exception:  # of code that is not ours, at inputs that are not the user's
+            return
+        check_rows(type(own[0]).__name__, say, jnp.asarray(tokens), alphabet)
+    _BELIEVED.update({id(part): part for part in own})
+
+
+class NoPrediction(TypeError):
+    """`advance` returned something else than a state and a prediction."""
 
 
 def check_rows(
@@ -66,14 +77,16 @@ def check_rows(
         ValueError: there are not as many rows as inputs, probabilities do not sum to 1, or a step
             is predicted by what comes at it.
     """
-    said = np.asarray(say(inputs))
+    said = say(inputs)
+    most_off = MOST_OFF if said.dtype.itemsize >= 4 else MOST_OFF_OF_16_BITS
+    said = np.asarray(said, np.float32)
     check(
         said.shape == (len(inputs), alphabet),
         f"Expected a row of {name} for each of {len(inputs)} inputs, with log probabilities of "
         f"{alphabet} symbols; got shape {said.shape}.",
     )
     sums = np.asarray(jax.nn.logsumexp(said, axis=-1))
-    off = np.flatnonzero(np.isfinite(sums) & (np.abs(sums) > MOST_OFF))
+    off = np.flatnonzero(np.isfinite(sums) & (np.abs(sums) > most_off))
     check(
         len(off) == 0,
         f"Expected log probabilities of {name}, whose exponentials sum to 1; those of step "
@@ -81,8 +94,8 @@ def check_rows(
         "Where it returns probabilities, take jnp.log; where scores, jax.nn.log_softmax.",
     )
     other = inputs.at[-1].set((inputs[-1] + 1) % alphabet)
-    again = np.asarray(say(other))
-    moved = np.flatnonzero(~np.isclose(said, again, atol=MOST_OFF, equal_nan=True).all(axis=-1))
+    again = np.asarray(say(other), np.float32)
+    moved = np.flatnonzero(~np.isclose(said, again, atol=most_off, equal_nan=True).all(axis=-1))
     check(
         len(moved) == 0,
         f"Expected row t of {name} to predict inputs[t] from inputs[:t]; row "
@@ -91,8 +104,8 @@ def check_rows(
     )
 
 
-def own_parts(reader: Any) -> list[str]:
-    """The names of the classes in a reader that are none of promptax."""
+def own_parts(reader: Any) -> list[eqx.Module]:
+    """The parts of a reader whose classes are none of promptax."""
 
     def is_own(node: Any) -> bool:
         if not isinstance(node, eqx.Module) or isinstance(node, Prompt):  # prompts are inputs
@@ -100,7 +113,7 @@ def own_parts(reader: Any) -> list[str]:
         return not type(node).__module__.startswith(OUR_ROOMS)
 
     leaves = jax.tree.leaves(reader, is_leaf=is_own)
-    return [type(leaf).__name__ for leaf in leaves if is_own(leaf)]
+    return [leaf for leaf in leaves if is_own(leaf)]
 
 
 @eqx.filter_jit
@@ -113,7 +126,7 @@ def log_probs_of(predictor: Predictor, inputs: Array) -> Array:
     read = predictor.advance(predictor.start(), inputs)
     if not (isinstance(read, tuple) and len(read) == 2 and isinstance(read[1], AnyPrediction)):
         got = "an array" if isinstance(read, ARRAYS) else with_article(kind_of(read))
-        raise TypeError(
+        raise NoPrediction(
             f"Expected {type(predictor).__name__}.advance to return its state and a prediction, "
             f"such as promptax.Prediction(log_probs); got {got}."
         )

@@ -30,18 +30,19 @@ class Repeated(Record):
     def __len__(self) -> int:
         return self.repetitions
 
-    def __getitem__(self, index: int) -> Predictor:
-        is_whole = isinstance(index, int | np.integer) and not isinstance(index, bool)
-        if not is_whole:
+    def __getitem__(self, index: Any) -> Predictor:
+        # such as the argmin of losses, as NumPy, JAX or xarray give it
+        number = index.item() if hasattr(index, "item") and np.ndim(index) == 0 else index
+        if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(
                 f"Expected the number of one repetition, such as repeated[0]; got {index!r:.60}. "
                 "For several, take one after the other: [repeated[i] for i in range(2)]."
             )
-        if not -self.repetitions <= index < self.repetitions:
+        if not -self.repetitions <= number < self.repetitions:
             raise IndexError(
-                f"Expected a repetition from 0 to {self.repetitions - 1}; got {index}."
+                f"Expected a repetition from 0 to {self.repetitions - 1}; got {number}."
             )
-        which = on_device(np.int32(index % self.repetitions))  # one program picks any
+        which = on_device(np.int32(number % self.repetitions))  # one program picks any
         return eqx.combine(_picked(self.tuned, which), self.frozen)
 
     def __iter__(self) -> Iterator[Predictor]:

@@ -20,8 +20,7 @@ from promptax.fit.loop import check_outcome
 from promptax.fit.probes import Probe
 from promptax.fit.settings import FitSettings
 from promptax.progress import Callback
-from promptax.protocol.entries import check_no_nan
-from promptax.protocol.own_predictors import look_at
+from promptax.protocol.entries import check_sound
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
 from promptax.specs import Spec, as_key, check, check_kind
@@ -156,7 +155,6 @@ class Tuner(Spec, open_as="tuner", default="SoftPrompt"):
     def verify(self, predictor: Predictor, target: Task, settings: FitSettings) -> None:
         """Raise, before any compute, if this cannot be tuned."""
         check_one(predictor)
-        look_at(predictor)
         self.check_alphabet(predictor)
         self.suits(predictor)
         check_outcome(lambda key: predictor, jax.random.key(0), target)
@@ -190,7 +188,7 @@ def check_length(length: int) -> None:
 
 
 def check_one(predictor: Any) -> None:
-    """Complain unless this is one predictor, and its numbers are numbers."""
+    """Complain unless this is one predictor, and a sound one."""
     if isinstance(predictor, Repeated):
         raise TypeError(
             f"Expected one predictor to steer; got {len(predictor)} repetitions. Pick one: "
@@ -201,4 +199,4 @@ def check_one(predictor: Any) -> None:
             f"Expected a predictor to steer; got {kind_of(predictor)}. Pretrain one first: "
             "promptax.pretrain(key, architecture, task).predictor."
         )
-    check_no_nan(predictor)
+    check_sound(predictor)

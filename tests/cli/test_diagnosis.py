@@ -78,6 +78,10 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
     lost = spec(tmp_path / "lost", predictor="nowhere", tuner=FullWeights())
     usual = spec(tmp_path / "usual", task=COINS, fit=FitSettings())
     gone = spec(tmp_path / "gone", task={"class": "OfAPlugin"}, fit=FitSettings(length=30))
+    alien = spec(tmp_path / "alien", predictor=base, tuner={"class": "OfAPlugin"})
+    after = spec(tmp_path / "after", predictor=alien, tuner=SoftPrompt())
+    moved = spec(tmp_path / "moved", predictor=alien, tuner=FullWeights())
+    odd = spec(tmp_path / "odd", experiment=[1], task=TWO, fit=FitSettings(length=30))
     circle = spec(tmp_path / "circle", predictor=str(tmp_path / "circle"), tuner=SoftPrompt())
     methods = {"full weights": FullWeights(), "soft prompt": SoftPrompt()}
     experiment = Experiment(prior=TWO, methods=methods, pretraining=FitSettings(length=40))
@@ -92,7 +96,8 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
         base: (TWO, 30, False), full: (TWO, 30, True), soft: (TWO, 30, False),
         both: (TWO, 30, True),
         lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, False),
-        gone: (None, None, False),
+        gone: (None, None, False), alien: (TWO, 30, None), after: (TWO, 30, None),
+        moved: (TWO, 30, True), odd: (TWO, 30, False),
         files["full-weights"]: (TWO, 40, True), files["soft-prompt"]: (TWO, 40, False),
     }  # fmt: skip
     assert {path: tuple(history_of(Path(path))) for path in expected} == expected
@@ -105,6 +110,8 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
         said = " ".join(capsys.readouterr().err.split())
         assert words in said and ("warning" in said) == (words != "")
         assert found.trained_length == flags.get("trained_length", 30)
+    diagnosis.history_of("it", Path(alien), diagnosis.Flags(prior=TWO, target=COIN))
+    assert "assumed to have its pretrained weights, for what tuned" in capsys.readouterr().err
     diagnosis.history_of("it", tmp_path / "nowhere", diagnosis.Flags(prior=COINS, target=COIN))
     assert "assumed to be pretrained on sequences of 100 symbols" in capsys.readouterr().err
 

@@ -350,10 +350,10 @@ def test_infinite_and_missing_losses_stay_where_they_are():
         np.testing.assert_allclose(mine, alone[name].sel(predictor="opaque"), rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_regret_needs_all_steps_once_and_of_one_evaluation_or_of_several_joined():
-    one, other = (evaluate(jax.random.key(k), {"it": IMPERFECT}, COIN, 64, 6) for k in (0, 1))
-    with pytest.raises(ValueError, match=r"steps from 1 on.* got 2 steps, 1, 6.* then select"):
+    given = {"it": Opaque(IMPERFECT)}
+    one, other = (evaluate(jax.random.key(k), given, COIN, 64, 6) for k in (0, 1))
+    with pytest.raises(ValueError, match=r"steps from 1 on.* got 2 steps: 1, 6\. .* then select"):
         regret(one.sel(time=[1, 6]))
     for selected in (one.isel(time=slice(2, None)), one.isel(time=slice(None, None, -1))):
         with pytest.raises(ValueError, match="Expected all steps from 1 on"):
@@ -366,9 +366,14 @@ def test_regret_needs_all_steps_once_and_of_one_evaluation_or_of_several_joined(
         regret(xr.concat([one, other], "sequence", data_vars="all"))
     joined = regret(xr.concat([one, other], "sequence", data_vars="minimal"))
     errors = [r["standard_error"].sel(predictor="it")[0, -1] for r in (regret(one), joined)]
-    assert errors[1] <= errors[0]
+    assert 0 < errors[1] < errors[0]
+    with pytest.raises(ValueError, match=r"got 0 steps\. Take the regret of all"):
+        regret(one.isel(time=slice(0, 0)))
+    with pytest.raises(ValueError, match="a coordinate time, which counts"):
+        regret(one.drop_vars("time"))
 
 
+@pytest.mark.slow
 def test_references_that_cannot_be_used():
     given = {"sure": Sure(), "several": repeated([0.5, 1.0])}
     results = evaluate(KEY, given, COIN, 32, 6)

@@ -1,9 +1,11 @@
 """What tasks and predictors of the user's own must keep is looked at before a number is made."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Float
 
 import promptax as px
 from promptax.analysis import effective_prior
@@ -133,9 +135,80 @@ DOORS = {
 @pytest.mark.parametrize("door", DOORS)
 def test_they_are_looked_at_wherever_they_come_in(door):
     DOORS[door](SaysAsTold())
-    for what, words in {**PREDICTORS, "a row more": r"of 3 symbols; got shape \(9, 3\)"}.items():
-        with pytest.raises((TypeError, ValueError), match=words.replace("4", "[47]")):
+    for what, words in {**PREDICTORS, "a row more": r"of 3 symbols; got shape \(3, 3\)"}.items():
+        words = words.replace("row 4", "row [14]").replace("[4", "[[14]")
+        with pytest.raises((TypeError, ValueError), match=words):
             DOORS[door](SaysAsTold(what))
+
+
+class OfNumbers(px.Predictor):
+    """Says the same of every symbol; reads as many as it has room for."""
+
+    said: Float[jax.Array, " symbol"]
+    most: int | None = eqx.field(default=None, static=True)
+    symbols: int = eqx.field(default=2, static=True)
+    reads = frozenset({"tokens"})
+
+    def start(self, capacity=None):
+        return jnp.zeros((self.most or 9,))
+
+    def advance(self, state, inputs):
+        state = jax.lax.dynamic_update_slice(state, inputs.astype(float), (0,))
+        return state, px.Prediction(jnp.broadcast_to(self.said, (len(inputs), 2)))
+
+    def most_inputs(self, behind=()):
+        return self.most
+
+
+ROWS = jnp.eye(2, dtype=int)
+HALVES = jnp.log(jnp.full((2,), 0.5))
+TRANSFORMED = {
+    "jit": lambda own: jax.jit(lambda tokens: px.predict(own, tokens))(jnp.array([0, 1])),
+    "scan": lambda own: jax.lax.scan(lambda _, read: (0, px.predict(own, read)), 0, ROWS),
+    "vmap": lambda own: jax.vmap(lambda tokens: px.predict(own, tokens))(ROWS),
+    "jit of numbers": lambda own: jax.jit(lambda own: px.predict(own, [0, 1]))(own),
+    "grad": lambda own: jax.grad(lambda own: px.predict(own, [0, 1]).sum())(own),
+    "condition": lambda own: jax.jit(lambda tokens: px.predict(px.condition(own, [0]), tokens))(
+        jnp.array([0, 1])
+    ),
+}
+
+
+@pytest.mark.parametrize("how", TRANSFORMED)
+def test_a_predictor_of_ones_own_is_transformed_as_any_other(how):
+    TRANSFORMED[how](OfNumbers(HALVES))
+    if how not in ("jit of numbers", "grad"):  # whose numbers are not known
+        with pytest.raises(ValueError, match="log probabilities of OfNumbers"):
+            TRANSFORMED[how](OfNumbers(jnp.exp(HALVES)))
+
+
+def test_every_predictor_of_ones_own_is_looked_at_and_not_its_class_alone():
+    px.predict(OfNumbers(HALVES), [0, 1])
+    with pytest.raises(ValueError, match=r"sum to 3\.3\. Where it returns probabilities"):
+        px.predict(OfNumbers(jnp.exp(HALVES)), [0, 1])
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_a_predictor_is_asked_for_no_more_than_it_can_read(most):
+    assert px.predict(OfNumbers(HALVES, most=most), [0]).shape == (1, 2)
+
+
+def test_what_cannot_read_two_symbols_is_left_to_what_is_made_of_it():
+    class OneByOne(OfNumbers):
+        def advance(self, state, inputs):
+            assert len(inputs) == 1
+            return super().advance(state, inputs)
+
+    assert px.predict(OneByOne(HALVES), [0]).shape == (1, 2)
+    with pytest.raises(AssertionError):
+        px.predict(OneByOne(HALVES), [0, 1])
+
+
+def test_numbers_of_16_bits_are_rounded():
+    said = jax.nn.log_softmax(jnp.array([0.3, 0.9], jnp.bfloat16))
+    px.predict(OfNumbers(said), [0, 1])
+    with pytest.raises(ValueError, match=r"sum to 1\.06"):
+        px.predict(OfNumbers(said + jnp.bfloat16(0.05)), [0, 1])
 
 
 def test_an_oracle_does_not_know_what_comes():

@@ -1,8 +1,13 @@
 """A run that was stopped or killed goes on bit for bit; what a checkpoint keeps, and refuses."""
 
+import copy
+import enum
+import functools
 import json
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -134,6 +139,55 @@ def test_what_has_the_same_numbers_and_computes_something_else_is_another_run(on
 
     assert described(one) == described(one)
     assert described(one)["structure"] != described(other)["structure"]
+
+
+class Noted(eqx.Module):
+    """Something of a user's, with a field that no array shows."""
+
+    what: Any = eqx.field(static=True)
+
+
+class Colour(enum.Enum):
+    RED, BLUE = 1, 2
+
+
+@pytest.mark.filterwarnings("ignore:A JAX array is being set as static")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Colour.RED, Colour.BLUE),
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        (frozenset({1}), frozenset({2})),
+        (range(2), range(3)),
+        (Path("a"), Path("b")),
+        (b"a", b"b"),
+        (np.int64(4), np.int64(2)),
+        (np.arange(2), np.arange(1, 3)),
+        (jax.nn.relu, jax.nn.gelu),
+    ],
+)
+def test_whatever_a_field_holds_is_told_apart(one, other):
+    described = [
+        json.loads(identity_of(KEY, Noted(it), COINS, RESUMED))["structure"]
+        for it in (one, copy.copy(one), other)
+    ]
+    assert described[0] == described[1] != described[2]
+
+
+@pytest.mark.slow
+def test_checkpoints_that_do_not_say_what_they_start_from_are_resumed(tmp_path):
+    settings, place = FitSettings(steps=4, batch=2, length=4), tmp_path / "checkpoint"
+    whole = pretraining(settings, checkpoint=Checkpoint(place))
+    older = Checkpoint(tmp_path / "older")
+    saved, note = store._read(place, "checkpoint")
+    said = json.loads(note["identity"])
+    del said["structure"]
+    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
+    same(pretraining(settings, checkpoint=older), whole)
+    said["weights"] = "others"
+    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
+    with pytest.raises(store.OtherRun, match=r"\['weights'\] was 'others'"):
+        pretraining(settings, checkpoint=older)
 
 
 # --- checkpoints -----------------------------------------------------------------------------

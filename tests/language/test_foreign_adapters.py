@@ -67,6 +67,13 @@ ALIKE = {  # tuner, settings, change of the tensors, given the base
     "a projected prefix": ("prefix", {"prefix_projection": True, "encoder_hidden_size": 8}, None),
     "by the adapter's name": ("low rank", {}, lambda _: renamed(".weight", ".default.weight")),
     "without its head": ("low rank", {}, lambda _: renamed(PREFIX, "base_model.model.")),
+    "patterns without its head": (
+        "low rank",
+        {"target_modules": r"layers\.\d+\..*", "exclude_modules": r"model\..*"},
+        lambda _: renamed(PREFIX, "base_model.model."),
+    ),
+    "a pattern with flags": ("low rank", {"target_modules": "(?i).*(Q_PROJ|gate_proj)"}, None),
+    "one layer": ("low rank", {"layers_to_transform": 0}, None),
     "switched off": (
         "low rank",
         {"use_dora": False, "kasa_config": None, "layer_replication": []},
@@ -139,6 +146,15 @@ REFUSED = {  # tuner, settings, change of the tensors, message
     ),
     "rows by the billion": ("prompt", {"num_virtual_tokens": 2**40}, None, "num_virtual_tokens in"),
     "a new prompt setting": ("prompt", {"gate": 0.5}, None, rf"got gate = 0.5.*{UNMERGED}"),
+    **{
+        f"layers as {layers!r}": (
+            "low rank",
+            {"layers_to_transform": layers},
+            None,
+            "numbers of layers as layers_to_tra",
+        )
+        for layers in ("0", 1.0, True, [None])
+    },
     "an infinite scale": ("low rank", {"lora_alpha": float("inf")}, None, "number lora_alpha"),
     "a scale in words": ("low rank", {"alpha_pattern": {"q_proj": "2"}}, None, "got '2'"),
     "patterns in a list": ("low rank", {"alpha_pattern": ["q_proj"]}, None, "alpha_pattern of"),

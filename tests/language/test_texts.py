@@ -298,6 +298,10 @@ BAD_FILES = {
         )
         for key, value in {"system": "be", "rejected": "c", "label": False}.items()
     },
+    "chat.jsonl": (
+        '{"messages": [{"role": "user", "content": "a"}]}',
+        f"Expected {SHAPES}, all of them texts; line 1 of {{path}} has ['messages'].",
+    ),
     "messages.jsonl": (
         '{"text": "a", "label": 1, "messages": [1]}',
         f"Expected {SHAPES}; line 1 of {{path}} also has messages, {UNREAD}",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from support.judges import build
 
 from promptax import protocol
@@ -40,7 +41,9 @@ def test_repeated_predictors_are_told_apart():
     assert len(repeated) == 2 and repeated.symbols == 2
     for each, expected in zip(repeated, built, strict=True):
         assert eqx.tree_equal(each, expected)
-    assert eqx.tree_equal(repeated[-1], built[1])
+    best = xr.DataArray([2.0, 1.0], dims="repetition").argmin("repetition")
+    for index in (-1, np.int64(1), np.array(1), jnp.argmin(jnp.array([2.0, 1.0])), best):
+        assert eqx.tree_equal(repeated[index], built[1])
     says(IndexError, "Expected a repetition from 0 to 1; got 2.", lambda: repeated[2])
     says(
         TypeError,

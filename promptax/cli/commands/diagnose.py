@@ -125,7 +125,9 @@ def history_of(name: str, path: Path, flags: Flags) -> run_folder.History:
     if found.prior is None:
         what = f"sequences of {flags.trained_length or USUAL_LENGTH} symbols of the prior"
         note(f"{name}: assumed to be pretrained on {what}, for no run folder says so")
-    elif to_json(found.prior) != to_json(flags.prior):
+    if found.has_tuned_weights is None:
+        note(f"{name}: assumed to have its pretrained weights, for what tuned it is not known here")
+    if found.prior is not None and to_json(found.prior) != to_json(flags.prior):
         note(
             f"warning: {name} was pretrained on {found.prior}; its terms take {flags.prior} for "
             "its prior. Name that one: --prior.",
@@ -200,7 +202,7 @@ def explain_predictors(
             target,
             steps,
             histories[name].trained_length or USUAL_LENGTH,
-            tuned_weights=histories[name].has_tuned_weights,
+            tuned_weights=bool(histories[name].has_tuned_weights),
             sequences=sequences,
             longest=flags.longest,
         )

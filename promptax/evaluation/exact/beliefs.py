@@ -373,5 +373,5 @@ def _check_number(
     raise TooManyBeliefs(
         f"Expected at most {most:,} different beliefs of {_names(predictors)}, whose states need "
         f"at most {MOST_BYTES / 2**30:g} GiB; got {count:,} after {done} of {steps} steps, and "
-        f"{size / 2**30:.2g} GiB. Up to {max(0, done - 1)} steps there are few enough. {WAY_OUT}"
+        f"{size / 2**30:.2g} GiB. Up to {done} steps there are few enough. {WAY_OUT}"
     )

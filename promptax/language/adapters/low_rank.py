@@ -31,7 +31,7 @@ MODULES = {  # matrices alone: "self_attn.q_proj": "query"
 }
 # as PEFT saves them, of a whole model or of one without its unembedding, or by an adapter's name
 TENSOR = re.compile(
-    r"base_model\.model\.(?:model\.)?layers\.(\d{1,9})\.(.+)\.(lora_[AB])(?:\.default)?\.weight"
+    r"base_model\.model\.((?:model\.)?)layers\.(\d{1,9})\.(.+)\.(lora_[AB])(?:\.default)?\.weight"
 )
 # ways to start LORA that leave the model's own weights as they are
 STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -93,8 +93,8 @@ def with_changes(network: Network, config: Settings, tensors: Weights) -> Networ
         f"bias={config.get('bias')!r}.",
     )
     layers = _layers(network)
-    factors = _factors(layers, tensors, config.path)
-    scales = _scales(config, factors)
+    factors, places = _factors(layers, tensors, config.path)
+    scales = _scales(config, factors, places)
     changed = {name: _changed(layers, name, pairs, scales) for name, pairs in factors.items()}
 
     def where(whole: Network) -> list[Any]:
@@ -108,26 +108,31 @@ def _layers(network: Network) -> LlamaLayer:
     return network.torso.layers
 
 
-def _factors(layers: LlamaLayer, tensors: Weights, place: Path) -> dict[str, Factors]:
-    """The factors of each module, after a look at their names and shapes."""
+def _factors(
+    layers: LlamaLayer, tensors: Weights, place: Path
+) -> tuple[dict[str, Factors], Places]:
+    """The factors of each module, after a look at their names and shapes; and where they were."""
     factors: dict[str, Factors] = {}
+    places: Places = {}
     depth = len(layers.before_attention)
     for name, tensor in tensors.items():
         match = TENSOR.fullmatch(name)
-        is_factor = match is not None and match[2] in MODULES and int(match[1]) < depth
+        root, number, module, factor = match.groups() if match else ("", "0", "", "")
+        layer = int(number)
+        is_factor = module in MODULES and layer < depth
         expect(
             is_factor,
             f"Expected factors lora_A and lora_B of {', '.join(MODULES)} in {depth} layers in "
             f"{place.parent}; got {shown(name)}. The adapter belongs to another model, or changes "
             "more than matrices: merge it into its model with PEFT (merge_and_unload).",
         )
-        assert match is not None
-        pair = factors.setdefault(match[2], {}).setdefault(int(match[1]), {})
+        pair = factors.setdefault(module, {}).setdefault(layer, {})
         expect(
-            match[3] not in pair,
+            factor not in pair,
             f"Expected each factor once in {place.parent}; got a second {shown(name)}.",
         )
-        pair[match[3]] = tensor
+        pair[factor] = tensor
+        places[layer, module] = f"{root}layers.{layer}.{module}"
     expect(
         bool(factors),
         f"Expected factors lora_A and lora_B in {place.parent}; got no tensors. Save the adapter "
@@ -144,7 +149,7 @@ def _factors(layers: LlamaLayer, tensors: Weights, place: Path) -> dict[str, Fac
                 f"layer {layer}; got {shapes[0]} and {shapes[1]} in {place.parent}. The adapter "
                 "belongs to another model, or was edited.",
             )
-    return factors
+    return factors, places
 
 
 def _changed(
@@ -165,7 +170,7 @@ def _changed(
     return LowRankDense(base, jnp.asarray(down, dtype), jnp.asarray(up, dtype))
 
 
-def _scales(config: Settings, factors: dict[str, Factors]) -> dict[Place, float]:
+def _scales(config: Settings, factors: dict[str, Factors], places: Places) -> dict[Place, float]:
     """The factor by which PEFT multiplies the change of each module of each layer, after a look
     that the settings speak of these factors: PEFT passes over tensors of others."""
     ranks = {
@@ -173,7 +178,6 @@ def _scales(config: Settings, factors: dict[str, Factors]) -> dict[Place, float]
         for module, by_layer in factors.items()
         for layer, pair in by_layer.items()
     }
-    places = {at: f"model.layers.{at[0]}.{at[1]}" for at in ranks}
     _expect_targets(config, places)
     alphas = _by_pattern(config, "alpha_pattern", places, config.get("lora_alpha"))
     expected = _by_pattern(config, "rank_pattern", places, config.get("r"))
@@ -218,7 +222,11 @@ def _expect_targets(config: Settings, places: Places) -> None:
     wanted = _named(config, "target_modules", places)
     left_out = _named(config, "exclude_modules", places)
     layers = config.get("layers_to_transform")
-    layers = [layers] if isinstance(layers, int) else layers
+    layers = layers if isinstance(layers, list) else [layers] * (layers is not None)
+    expect(
+        all(type(layer) is int for layer in layers),
+        f"Expected numbers of layers as layers_to_transform of {config.path}; got {shown(layers)}.",
+    )
     for at, path in places.items():
         is_wanted = wanted is None or at in wanted
         is_wanted = is_wanted and (left_out is None or at not in left_out)
@@ -236,22 +244,23 @@ def _named(config: Settings, key: str, places: Places) -> set[Place] | None:
     named = config.get(key)
     if not named or named == "all-linear":
         return None
-    is_list = isinstance(named, list) and all(isinstance(end, str) for end in named)
+    if isinstance(named, str):
+        fits = _fits(config, key, [named], places, whole=True)[0]
+        return {at for at, is_fit in zip(places, fits, strict=True) if is_fit}
     expect(
-        is_list or isinstance(named, str),
+        isinstance(named, list) and all(isinstance(end, str) for end in named),
         f"Expected names of modules as {key} of {config.path}; got {shown(named)}.",
     )
-    if is_list:
-        ends = tuple(f".{end}" for end in named)
-        return {at for at, path in places.items() if f".{path}".endswith(ends)}
-    fits = _fits(config, key, [f"^(?:{named})"], places)[0]
-    return {at for at, is_fit in zip(places, fits, strict=True) if is_fit}
+    ends = tuple(f".{end}" for end in named)
+    return {at for at, path in places.items() if f".{path}".endswith(ends)}
 
 
-def _fits(config: Settings, key: str, patterns: list[str], places: Places) -> list[list[bool]]:
-    """Whether each pattern fits the end of each path [pattern][path]."""
+def _fits(
+    config: Settings, key: str, patterns: list[str], places: Places, whole: bool = False
+) -> list[list[bool]]:
+    """Whether each pattern fits each path [pattern][path], the whole of it, or its end."""
     try:
-        return evaluating.match(patterns, [*places.values()])
+        return evaluating.match(patterns, [*places.values()], whole=whole)
     except evaluating.ForeignProblem as error:
         raise StoreError(
             f"Expected regular expressions in {key} of {config.path}; got {error}."
