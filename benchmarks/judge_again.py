@@ -8,8 +8,9 @@ kept of them is numbers.csv: regret of every repetition after 50 and after 200 s
 rows of further runs, and writes claims.csv and printed.csv from all of them. A row is kept already
 if it has the same condition, predictor and repetition; it must have the same numbers then, and the
 runs the same seed, scale and settings, but for the numbers of pretraining seeds and repetitions,
-each of which is the same however many there are. Claims that rest on more than those regrets
-(internal states, losses, what is forgotten) keep the rows they have.
+each of which is the same however many there are, and for the methods that were asked for. Claims
+that rest on more than those regrets (internal states, losses, what is forgotten) keep the rows they
+have.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from promptax.studies.study_folder import check_rows
 
 Row = dict[str, str]
 STEPS = (50, 200)
-COUNTS = {"pretraining_seeds", "repetitions"}  # of what is the same however many there are
+COUNTS = {"pretraining_seeds", "repetitions", "methods"}  # of what rows themselves say
 NAMES = ("condition", "predictor", "repetition")
 
 

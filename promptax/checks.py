@@ -193,6 +193,9 @@ def makes_numbers(values: Any) -> bool:
         return False
 
 
+SINGLE = (int, float, str, np.generic)
+
+
 def unmasked(values: Any, where: str = "") -> Any:
     """The values, unless some of a NumPy array, or of arrays in a list, are masked: read as they
     lie, what was put out of sight would count.
@@ -200,9 +203,10 @@ def unmasked(values: Any, where: str = "") -> Any:
     Args:
         where: whose argument it is, for the message.
     """
-    if isinstance(values, list | tuple) and values and not isinstance(values[0], int | float | str):
+    if isinstance(values, list | tuple) and values and not isinstance(values[0], SINGLE):
         for value in values:
-            unmasked(value, where)
+            if isinstance(value, np.ma.MaskedArray):
+                unmasked(value, where)
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise ValueError(
             f"Expected an array without masked entries{where}; got {np.ma.count_masked(values):,} "

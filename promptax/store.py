@@ -5,6 +5,7 @@ carries a digest of its content, so that a flipped bit is noticed when it is rea
 """
 
 import codecs
+import functools
 import json
 import os
 import time
@@ -324,11 +325,9 @@ class Checkpoint:
                 identity,
             )
         ours = _named_leaves(like)
-        there, ours_by_name = (
-            {name: _look(leaf) for name, leaf in named.items()} for named in (saved, ours)
-        )
-        for name in ours_by_name | there:
-            ours_is, got = ours_by_name.get(name), there.get(name)
+        there, wanted = ({at: _look(leaf) for at, leaf in named.items()} for named in (saved, ours))
+        for name in wanted | there:
+            ours_is, got = wanted.get(name), there.get(name)
             if got != ours_is:
                 raise OtherArrays(
                     f"Expected {name}: {ours_is}; got {got} in {self.path}. The checkpoint was "
@@ -343,12 +342,10 @@ class Checkpoint:
 
 def _named_leaves(state: Any) -> dict[str, Any]:
     """The leaves by their place; NumPy scalars as arrays, so that their dtype is kept."""
-    named = jax.tree.leaves_with_path(state)
-
-    def as_array(leaf: Any) -> Any:
-        return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
-
-    return {keystr(at): as_array(leaf) for at, leaf in named}
+    return {
+        keystr(at): np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+        for at, leaf in jax.tree.leaves_with_path(state)
+    }
 
 
 def _agree(there: str, wanted: str, but_for: tuple[str, ...] = ()) -> bool:
@@ -372,7 +369,8 @@ def _compared(there: str, wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _difference(there: str, this_run: str) -> str:
     """The first field in which two runs differ."""
-    was, now = map(_named_leaves, _compared(there, this_run))
+    flat = functools.partial(jax.tree.leaves_with_path, is_leaf=lambda it: not it)
+    was, now = ({keystr(at): leaf for at, leaf in flat(it)} for it in _compared(there, this_run))
     differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
     name = differ[0] if differ else ""
     if name.startswith("['code']"):

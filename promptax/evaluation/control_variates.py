@@ -140,12 +140,12 @@ def check_results(results: "xr.Dataset") -> None:
 
 def check_whole(results: "xr.Dataset") -> None:
     """Complain about a table of which steps were left out, or that is several in one."""
-    check(
-        "time" in results.coords,
-        "Expected a coordinate time, which counts the steps from 1 on; got a table without it. "
-        "Where no step was left out: results.assign_coords(time=range(1, results.sizes['time'] + "
-        "1)).",
-    )
+    for name, what in {"time": "steps from 1 on", "predictor": "predictors by name"}.items():
+        check(
+            name in results.coords,
+            f"Expected the coordinate {name} of promptax.evaluate, {what}; got a table without it. "
+            f"Keep it, or put it back: results.assign_coords({name}=...).",
+        )
     times = results["time"].values
     first = ", ".join(map(str, times[:3])) + "…" * (len(times) > 3)
     check(
@@ -156,7 +156,7 @@ def check_whole(results: "xr.Dataset") -> None:
     )
     names = [str(name) for name in results["predictor"].values]
     check(
-        len(set(names)) == len(names),
+        len(set(names)) == len(names) > 0,
         f"Expected predictors with names of their own; got {names}. Results of several "
         "calls cannot be joined over predictors, since each draws its own sequences: name them all "
         "in one call, promptax.evaluate(key, {'a': one, 'b': another}, task).",

@@ -5,10 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 from promptax.protocol.outcomes import Episode, Outcome
-from promptax.protocol.own_predictors import STEPS, check_rows, log_probs_of, own_parts
+from promptax.protocol.own_predictors import STEPS, asked, judge, log_probs_of, own_parts
 from promptax.tasks.base import Task
 
 
@@ -34,7 +35,9 @@ def check_own(reader: Any, episodes: Episode, outcome: Outcome) -> None:
             return _oracle(reader, first.latent, inputs, outcome)
         return log_probs_of(reader, inputs)
 
-    check_rows(type(own[0]).__name__, say, first.inputs[:STEPS], outcome.alphabet)
+    inputs = np.asarray(first.inputs[:STEPS])
+    said = asked(say, inputs, outcome.alphabet)
+    judge(type(own[0]).__name__, said, len(inputs), outcome.alphabet)
 
 
 @eqx.filter_jit

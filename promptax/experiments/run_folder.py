@@ -219,7 +219,7 @@ def history_of(path: Path) -> History:
     made from. A file that was copied elsewhere has lost it."""
     is_tuned: bool | None = False
     for _ in range(MOST_TUNINGS):
-        file = path if path.is_file() else path / "predictor.safetensors"
+        file = path if os.path.isfile(path) else path / "predictor.safetensors"
         folder = next((place for place in list(file.parents)[:2] if _has_spec(place)), None)
         if folder is None:
             break
@@ -236,7 +236,7 @@ def history_of(path: Path) -> History:
             check_kind(prior, Task, "DirichletCategorical()")
             check_kind(settings, FitSettings, "FitSettings()")
             return History(prior, steps_to_read(prior, settings.length, USUAL_LENGTH), is_tuned)
-        except (OSError, TypeError, ValueError):  # a class, or a file, that is not here
+        except NOT_HERE:
             break
     return History(has_tuned_weights=is_tuned)
 
@@ -252,15 +252,16 @@ def _moves_weights(description: Any, before: bool | None) -> bool | None:
         return before
     try:
         tuner = from_json(description)
-    except (OSError, TypeError, ValueError):  # a class, or a file, that is not here
+    except NOT_HERE:
         return None
-    return (isinstance(tuner, Tuner) and tuner.group == "weights") or before
+    return (tuner.group == "weights" or before) if isinstance(tuner, Tuner) else None
 
 
 def _has_spec(folder: Path) -> bool:
-    return (folder / "spec.json").exists()
+    return os.path.exists(folder / "spec.json")  # a name that no file can have is none
 
 
+NOT_HERE = (OSError, TypeError, ValueError, RecursionError)  # a class, or a file, that is not here
 MOST_TUNINGS = 100  # one after the other; folders that name each other would never end
 
 

@@ -62,44 +62,50 @@ def _digest(tree: Tree) -> str:
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else repr(leaf).encode())
+        digest.update(
+            np.asarray(leaf).tobytes() if eqx.is_array(leaf) else _in_words(leaf).encode()
+        )
     return digest.hexdigest()
 
 
-def _structure(thing: Any) -> Any:
-    """Classes and fields of all records in a tree, as JSON, but for the numbers in its arrays: two
-    networks of the same shapes may cut them into other heads, or read a prompt elsewhere."""
+def _in_words(thing: Any) -> str:
+    """What Python says of a thing, in every process: without its place in memory."""
+    written = repr(thing)
+    if " at 0x" not in written:
+        return written
+    return getattr(thing, "__qualname__", type(thing).__name__)  # a function, or a class, by name
+
+
+def _structure(thing: Any, static: bool = False) -> Any:
+    """Classes and fields of all records in a tree, as JSON: two networks of the same shapes may cut
+    them into other heads, or read a prompt elsewhere.
+
+    Args:
+        static: whether arrays are told by their numbers, too, which are no weights.
+    """
+    told = functools.partial(_structure, static=static)
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
     if isinstance(thing, Mapping):
-        return {str(key): _structure(part) for key, part in thing.items()}
+        return {str(key): told(part) for key, part in thing.items()}
     if isinstance(thing, list | tuple):
-        return [_structure(part) for part in thing]
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return {"class": type(thing).__name__, **_structure(_described(thing))}
-    if isinstance(thing, np.generic):
-        return _structure(thing.item())
-    if eqx.is_array(thing):
-        return "array"
-    if isinstance(thing, functools.partial):
-        return _structure([thing.func, thing.args, thing.keywords])
+        return [told(part) for part in thing]
     if isinstance(thing, set | frozenset):
-        return sorted(map(repr, thing))
-    if hasattr(thing, "__qualname__"):  # a function, or a class, by name
-        return thing.__qualname__
-    written = repr(thing)
-    return type(thing).__name__ if " at 0x" in written else written
-
-
-def _described(thing: Any) -> dict[str, Any]:
-    """The fields that describe a record; arrays that are no weights by their numbers."""
-    fields = {}
-    for field in dataclasses.fields(thing):
-        value = getattr(thing, field.name, None)
-        is_told = field.metadata.get("static", False) and isinstance(value, np.ndarray | Array)
-        if not left_out(field, value):
-            fields[field.name] = _digest(value) if is_told else value
-    return fields
+        return sorted(json.dumps(told(part)) for part in thing)
+    if isinstance(thing, functools.partial):
+        return _structure([thing.func, thing.args, thing.keywords], static=True)
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        fields = {
+            field.name: _structure(value, static or field.metadata.get("static", False))
+            for field in dataclasses.fields(thing)
+            if not left_out(field, value := getattr(thing, field.name, None))
+        }
+        return {"class": type(thing).__name__, **fields}
+    if isinstance(thing, np.ndarray | Array) and not static:
+        return "array"
+    if isinstance(thing, np.ndarray | Array):
+        return [str(thing.dtype), list(thing.shape), _digest(thing)]
+    return _in_words(thing)
 
 
 def code_of(thing: Any) -> dict[str, str]:

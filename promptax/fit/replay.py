@@ -31,7 +31,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.core import Tracer, eval_context
 from jaxtyping import Array, Float, Int, Key
 
 from promptax import platforms
@@ -115,7 +115,7 @@ def replay(
     tuned, frozen = eqx.partition(predictor, mask)
     _check_settings(settings, frozen)
     if rates is None:
-        with jax.ensure_compile_time_eval():  # numbers, also where a replay is traced
+        with eval_context():  # numbers, also where a replay is traced
             rates = settings.rates()[0]
     rates = jnp.asarray(rates)
     check(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
+from jax.core import eval_context
 from jaxtyping import Array, Key
 
 from promptax import files
@@ -86,7 +86,7 @@ class LanguageModel(Architecture):
         )
         network = self._network()
         try:
-            with jax.ensure_compile_time_eval():
+            with eval_context():
                 return spelled(network, words, opening[0])
         except ValueError as error:
             pieces = {
@@ -130,5 +130,5 @@ def _read_once(path: Path, changed: int, dtype: Any) -> Network:
     """Read again only if the file has changed since; also where JAX is tracing."""
     del changed
     read = Llama.from_safetensors if path.is_dir() else Llama.from_gguf
-    with jax.ensure_compile_time_eval():
+    with eval_context():
         return read(path, dtype)

@@ -7,9 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from promptax.axes import strongly_typed
+from promptax.checks import unmasked
 from promptax.protocol.outcomes import Outcome
 from promptax.protocol.predictor import Predictor
 from promptax.specs import Record, on_device
@@ -31,13 +33,16 @@ class Repeated(Record):
         return self.repetitions
 
     def __getitem__(self, index: Any) -> Predictor:
-        # such as the argmin of losses, as NumPy, JAX or xarray give it
-        number = index.item() if hasattr(index, "item") and np.ndim(index) == 0 else index
-        if not isinstance(number, int) or isinstance(number, bool):
+        dtype = getattr(unmasked(index), "dtype", None)  # of an argmin by NumPy, JAX or xarray
+        is_whole = isinstance(dtype, np.dtype) and dtype.kind in "iu" and np.ndim(index) == 0
+        is_whole = is_whole or (isinstance(index, int) and not isinstance(index, bool))
+        if not is_whole or isinstance(index, Tracer):
             raise TypeError(
                 f"Expected the number of one repetition, such as repeated[0]; got {index!r:.60}. "
-                "For several, take one after the other: [repeated[i] for i in range(2)]."
+                "For several, take one after the other: [repeated[i] for i in range(2)]; in a "
+                "compiled function, pick before it is called."
             )
+        number = int(index)
         if not -self.repetitions <= number < self.repetitions:
             raise IndexError(
                 f"Expected a repetition from 0 to {self.repetitions - 1}; got {number}."

@@ -81,6 +81,10 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
     alien = spec(tmp_path / "alien", predictor=base, tuner={"class": "OfAPlugin"})
     after = spec(tmp_path / "after", predictor=alien, tuner=SoftPrompt())
     moved = spec(tmp_path / "moved", predictor=alien, tuner=FullWeights())
+    words = [
+        spec(tmp_path / f"{i}", predictor=base, tuner=it) for i, it in enumerate(("a", [1], COIN))
+    ]
+    nameless = spec(tmp_path / "nameless", predictor="a" * 5000, tuner=SoftPrompt())
     odd = spec(tmp_path / "odd", experiment=[1], task=TWO, fit=FitSettings(length=30))
     circle = spec(tmp_path / "circle", predictor=str(tmp_path / "circle"), tuner=SoftPrompt())
     methods = {"full weights": FullWeights(), "soft prompt": SoftPrompt()}
@@ -97,7 +101,8 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
         both: (TWO, 30, True),
         lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, False),
         gone: (None, None, False), alien: (TWO, 30, None), after: (TWO, 30, None),
-        moved: (TWO, 30, True), odd: (TWO, 30, False),
+        moved: (TWO, 30, True), odd: (TWO, 30, False), nameless: (None, None, False),
+        **dict.fromkeys(words, (TWO, 30, None)),
         files["full-weights"]: (TWO, 40, True), files["soft-prompt"]: (TWO, 40, False),
     }  # fmt: skip
     assert {path: tuple(history_of(Path(path))) for path in expected} == expected

@@ -369,8 +369,11 @@ def test_regret_needs_all_steps_once_and_of_one_evaluation_or_of_several_joined(
     assert 0 < errors[1] < errors[0]
     with pytest.raises(ValueError, match=r"got 0 steps\. Take the regret of all"):
         regret(one.isel(time=slice(0, 0)))
-    with pytest.raises(ValueError, match="a coordinate time, which counts"):
-        regret(one.drop_vars("time"))
+    for name in ("time", "predictor"):
+        with pytest.raises(ValueError, match=f"the coordinate {name} of promptax.evaluate"):
+            regret(one.drop_vars(name))
+    with pytest.raises(ValueError, match=r"names of their own; got \[\]"):
+        regret(one.isel(predictor=[]))
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import functools
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import optax
 import pytest
 from support.judges import same
-from support.processes import start
+from support.processes import ROOT, start
 
 from promptax import Checkpoint, FitSettings, files, pretrain, store
 from promptax.files import StoreError
@@ -162,32 +164,46 @@ class Colour(enum.Enum):
         (Path("a"), Path("b")),
         (b"a", b"b"),
         (np.int64(4), np.int64(2)),
+        (np.longdouble(1.5), np.longdouble(2.5)),
         (np.arange(2), np.arange(1, 3)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        ([np.zeros(2)], [np.ones(2)]),
+        (functools.partial(max, np.zeros(2)), functools.partial(max, np.ones(2))),
         (jax.nn.relu, jax.nn.gelu),
     ],
 )
 def test_whatever_a_field_holds_is_told_apart(one, other):
     described = [
         json.loads(identity_of(KEY, Noted(it), COINS, RESUMED))["structure"]
-        for it in (one, copy.copy(one), other)
+        for it in (one, copy.deepcopy(one), other)
     ]
     assert described[0] == described[1] != described[2]
 
 
+OF_A_PROCESS = """
+import equinox as eqx, jax
+from promptax.fit.identity import identity_of
+from promptax import FitSettings
+from promptax.tasks import Categorical
+class Noted(eqx.Module):
+    what: object = eqx.field(static=True)
+    network: eqx.nn.MLP
+network = eqx.nn.MLP(2, 2, 2, 1, jax.nn.relu, key=jax.random.key(0))
+what = {jax.nn.relu, max}, frozenset({frozenset({"alpha", "beta", "gamma"})}), lambda: 0
+print(identity_of(jax.random.key(0), Noted(what, network), Categorical(), FitSettings()))
+"""
+
+
 @pytest.mark.slow
-def test_checkpoints_that_do_not_say_what_they_start_from_are_resumed(tmp_path):
-    settings, place = FitSettings(steps=4, batch=2, length=4), tmp_path / "checkpoint"
-    whole = pretraining(settings, checkpoint=Checkpoint(place))
-    older = Checkpoint(tmp_path / "older")
-    saved, note = store._read(place, "checkpoint")
-    said = json.loads(note["identity"])
-    del said["structure"]
-    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
-    same(pretraining(settings, checkpoint=older), whole)
-    said["weights"] = "others"
-    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
-    with pytest.raises(store.OtherRun, match=r"\['weights'\] was 'others'"):
-        pretraining(settings, checkpoint=older)
+def test_every_process_says_the_same_of_a_run(tmp_path):
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", OF_A_PROCESS], env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in (1, 2)
+    }  # fmt: skip
+    assert len(said) == 1
 
 
 # --- checkpoints -----------------------------------------------------------------------------
@@ -224,15 +240,41 @@ def test_a_checkpoint_restores_every_bit(tmp_path):
     got["loss"][0] = 1.0  # an array of its own
 
 
-def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path):
-    checkpoint = store.Checkpoint(tmp_path / "it")
-    run = {"task": "coins", "settings": {"rates": [0.1, 0.2], "steps": 3}}
-    other = {"task": "coins", "settings": {"rates": [0.1, 0.3], "steps": 4}}
-    checkpoint.save(json.dumps(run), {"a": jnp.ones(1)})
-    with pytest.raises(files.StoreError, match=r"another run: .*rates.* was 0\.2 and is 0\.3 now"):
-        checkpoint.restore(json.dumps(other), {"a": jnp.ones(1)})
-    with pytest.raises(files.StoreError, match="this run's is 'plain'"):
-        checkpoint.restore("plain", {"a": jnp.ones(1)})
+@pytest.mark.parametrize(
+    ("there", "wanted", "words"),
+    [
+        (
+            '{"task": "coins", "settings": {"rates": [0.1, 0.2], "steps": 3}}',
+            '{"task": "coins", "settings": {"rates": [0.1, 0.3], "steps": 4}}',
+            r"\['settings'\]\['rates'\]\[1\] was 0\.2 and is 0\.3 now",
+        ),
+        ('{"a": []}', '{"a": {}}', r"\['a'\] was \[\] and is {} now"),
+        ('{"a": null}', '{"a": 1}', r"\['a'\] was None and is 1 now"),
+        ("{}", '{"a": 1}', r"\['a'\] was 'absent' and is 1 now"),
+        ("one", "another", r"\['identity'\] was 'one' and is 'another' now"),
+    ],
+)
+def test_a_checkpoint_of_another_run_names_the_first_difference(tmp_path, there, wanted, words):
+    place = Checkpoint(tmp_path / "checkpoint")
+    place.save(there, {"a": np.zeros(1)})
+    with pytest.raises(store.OtherRun, match=words):
+        place.restore(wanted, {"a": np.zeros(1)})
+
+
+@pytest.mark.slow
+def test_checkpoints_that_do_not_say_what_they_start_from_are_resumed(tmp_path):
+    settings, place = FitSettings(steps=4, batch=2, length=4), tmp_path / "checkpoint"
+    whole = pretraining(settings, checkpoint=Checkpoint(place))
+    older = Checkpoint(tmp_path / "older")
+    saved, note = store._read(place, "checkpoint")
+    said = json.loads(note["identity"])
+    del said["structure"]
+    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
+    same(pretraining(settings, checkpoint=older), whole)
+    said["weights"] = "others"
+    store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
+    with pytest.raises(store.OtherRun, match=r"\['weights'\] was 'others'"):
+        pretraining(settings, checkpoint=older)
 
 
 @pytest.mark.parametrize(

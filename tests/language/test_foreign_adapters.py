@@ -73,6 +73,16 @@ ALIKE = {  # tuner, settings, change of the tensors, given the base
         lambda _: renamed(PREFIX, "base_model.model."),
     ),
     "a pattern with flags": ("low rank", {"target_modules": "(?i).*(Q_PROJ|gate_proj)"}, None),
+    "a module by its whole path, and a layer": (
+        "low rank",
+        {
+            "target_modules": [
+                f"model.layers.0.{module}" for module in ("self_attn.q_proj", "mlp.gate_proj")
+            ],
+            "layers_to_transform": [3],
+        },
+        None,
+    ),
     "one layer": ("low rank", {"layers_to_transform": 0}, None),
     "switched off": (
         "low rank",

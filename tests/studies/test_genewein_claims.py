@@ -300,6 +300,10 @@ def test_a_few_methods_leave_conditions_as_they_were_but_for_the_others():
     for name, condition in few.items():
         theirs = every[name].experiment
         assert condition.experiment == replace(theirs, methods={FULL: theirs.methods[FULL]})
+    with pytest.raises(
+        ValueError, match=r"that the scale smoke has, \('hard prompt', 'soft prompt"
+    ):
+        Genewein2025(methods=("low rank",)).conditions("smoke")
 
 
 @pytest.mark.slow

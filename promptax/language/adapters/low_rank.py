@@ -230,8 +230,9 @@ def _expect_targets(config: Settings, places: Places) -> None:
     for at, path in places.items():
         is_wanted = wanted is None or at in wanted
         is_wanted = is_wanted and (left_out is None or at not in left_out)
+        by_whole_path = path in (config.get("target_modules") or [])  # whatever the layer
         expect(
-            is_wanted and (not layers or at[0] in layers),
+            is_wanted and (not layers or at[0] in layers or by_whole_path),
             f"Expected factors of what target_modules, exclude_modules and layers_to_transform of "
             f"{config.path} name; got some of {path}, which PEFT would pass over. The adapter was "
             "edited: copy the folder again.",

@@ -93,13 +93,17 @@ def conditions(study: Spec, scale: str) -> dict[str, Condition]:
         ]
     if scale != "smoke":
         variants.append((LSTM_NAME, False, MORE_STEPS, TWO))
+    asked = [variant for variant in variants if make.methods(*variant[1:3])]
+    there = {name: None for variant in variants for name in make.every_method(*variant[1:3])}
+    check(
+        len(asked) > 0, f"Expected methods that the scale {scale} has, {tuple(there)}; got others."
+    )
     return {
         name_of(network, kind(pretrained, change), target, seed): Condition(
             make.experiment(network, pretrained, change, target), seed
         )
         for seed in range(getattr(study, "pretraining_seeds", None) or sizes.seeds)
-        for network, pretrained, change, target in variants
-        if make.methods(pretrained, change)
+        for network, pretrained, change, target in asked
     }
 
 

@@ -30,7 +30,8 @@ class Genewein2025(Study):
     hard prompts scored on 256 distinct sequences."""
     methods: tuple[str, ...] = later((), converter=as_tuple)
     """Methods to tune by, as tables name them: `"soft prompt" "full weights"`. Empty: all that the
-    paper has. Conditions that have none of them are left out."""
+    paper has. Conditions that have none of them are left out. Random numbers go by a method's
+    place among those that are tuned: a soft prompt alone starts elsewhere than beside others."""
 
     def __check_init__(self) -> None:
         check(

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_context
 from jaxtyping import Array, Float, Key
 
 from promptax.tasks.base import Task
@@ -24,7 +25,7 @@ def _on_the_host(double: bool) -> Iterator[None]:
     """Compute now, on a CPU, compiled, in that precision, also while something else is traced."""
     cpu = jax.local_devices(backend="cpu")[0]
     with (
-        jax.ensure_compile_time_eval(),
+        eval_context(),
         jax.enable_x64(double),
         jax.disable_jit(False),
         jax.default_device(cpu),

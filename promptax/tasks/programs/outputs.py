@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_context
 from jaxtyping import Array, Float, Int
 
 from promptax.protocol.exchangeable import uniform_if
@@ -62,7 +63,7 @@ def all_outputs(symbols: int, program_length: int, cells: int, steps: int, fille
 def _run_all(programs: Int[np.ndarray, "program place"], *bounds: int) -> Run:
     """What becomes of programs, computed now, on a CPU, also while something else is traced."""
     with (
-        jax.ensure_compile_time_eval(),
+        eval_context(),
         jax.disable_jit(False),
         jax.default_device(jax.local_devices(backend="cpu")[0]),
     ):
