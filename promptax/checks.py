@@ -203,10 +203,9 @@ def unmasked(values: Any, where: str = "") -> Any:
     Args:
         where: whose argument it is, for the message.
     """
-    if isinstance(values, list | tuple) and values and not isinstance(values[0], SINGLE):
+    if isinstance(values, list | tuple) and not all(isinstance(value, SINGLE) for value in values):
         for value in values:
-            if isinstance(value, np.ma.MaskedArray):
-                unmasked(value, where)
+            unmasked(value, where)
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
         raise ValueError(
             f"Expected an array without masked entries{where}; got {np.ma.count_masked(values):,} "

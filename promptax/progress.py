@@ -34,6 +34,9 @@ Callback = Callable[..., Any]
 
 METRICS = "metrics.jsonl"  # in a run folder: the numbers of its fits, a line for each step
 RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work
+STUDY_MARK = (
+    ".in-work"  # in a study's folder; the processes that have it in work share a lock on it
+)
 UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
 
 

@@ -5,7 +5,6 @@ carries a digest of its content, so that a flipped bit is noticed when it is rea
 """
 
 import codecs
-import functools
 import json
 import os
 import time
@@ -37,6 +36,7 @@ from promptax.files import (
     write_bytes,
     write_json,
 )
+from promptax.formats.identities import agree, difference
 from promptax.formats.weights import add_to_digest, as_stored, begun_digest, digest_of_arrays
 from promptax.specs import Arrays, Record, Spec, from_json, to_json
 
@@ -270,13 +270,13 @@ class OtherRun(StoreError):
     @property
     def difference(self) -> str:
         """The first field in which the two runs differ, in words."""
-        return _difference(self.there, self.wanted)
+        return difference(self.there, self.wanted)
 
     @property
     def has_other_weights_alone(self) -> bool:
         """Whether the two differ in their first weights, or in the code of members that are not
         promptax's, and in nothing else."""
-        return _agree(self.there, self.wanted, but_for=("weights", "code"))
+        return agree(self.there, self.wanted, but_for=("weights", "code"))
 
 
 class OtherArrays(StoreError):
@@ -316,10 +316,10 @@ class Checkpoint:
         if not self.path.exists():
             return None
         saved, note = _read(self.path, "checkpoint")
-        if not _agree(note["identity"], identity):
+        if not agree(note["identity"], identity):
             raise OtherRun(
                 f"Expected a checkpoint of this run at {self.path}; got one of another run: "
-                f"{_difference(note['identity'], identity)}. Resume with the old settings, or "
+                f"{difference(note['identity'], identity)}. Resume with the old settings, or "
                 "start anew: in another file (--out), or over it (--overwrite).",
                 note["identity"],
                 identity,
@@ -346,36 +346,6 @@ def _named_leaves(state: Any) -> dict[str, Any]:
         keystr(at): np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
         for at, leaf in jax.tree.leaves_with_path(state)
     }
-
-
-def _agree(there: str, wanted: str, but_for: tuple[str, ...] = ()) -> bool:
-    """Whether two identities are those of the same run, but for some of its parts."""
-    was, now = ({**said, **dict.fromkeys(but_for)} for said in _compared(there, wanted))
-    return was == now
-
-
-def _compared(there: str, wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What two identities say, if both are JSON; of `wanted` as much as the other one says."""
-    try:
-        was, now = json.loads(there), json.loads(wanted)
-    except json.JSONDecodeError:
-        was, now = there, wanted
-    if not (isinstance(was, dict) and isinstance(now, dict)):
-        return {"identity": was}, {"identity": now}
-    if "structure" not in was:  # older ones did not say
-        now.pop("structure", None)
-    return was, now
-
-
-def _difference(there: str, this_run: str) -> str:
-    """The first field in which two runs differ."""
-    flat = functools.partial(jax.tree.leaves_with_path, is_leaf=lambda it: not it)
-    was, now = ({keystr(at): leaf for at, leaf in flat(it)} for it in _compared(there, this_run))
-    differ = [name for name in now | was if was.get(name, "absent") != now.get(name, "absent")]
-    name = differ[0] if differ else ""
-    if name.startswith("['code']"):
-        return f"the file of {name.split(repr('code') + ']')[1][2:-2]} was changed since"
-    return f"{name} was {was.get(name, 'absent')!r} and is {now.get(name, 'absent')!r} now"
 
 
 def write_figure(path: str | os.PathLike, figure: "matplotlib.figure.Figure") -> Path:

@@ -1,8 +1,11 @@
-"""What a run folder says to those who watch: which fits there are, and whether it is in work.
+"""What the folder of a run, or of a study, says to those who watch: which fits there are, and
+whether it is in work.
 
 It is read without JAX, which would take the memory of a GPU that the run needs.
 """
 
+import abc
+import contextlib
 import json
 import math
 import os
@@ -10,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from promptax.cli.words import expect
-from promptax.progress import METRICS, RUN_MARK, UNFINISHED
+from promptax.progress import METRICS, RUN_MARK, STUDY_MARK, UNFINISHED
+
+INDEX = "conditions.json"  # of a study: the file of each condition, by its name
 
 
 class Watched(NamedTuple):
@@ -22,12 +27,26 @@ class Watched(NamedTuple):
     steps: int
 
 
-def watched_folder(path: str) -> Path:
-    """The folder in which the run of that name writes; one that replaces earlier results writes
-    beside them.
+class Place(abc.ABC):
+    """A folder that is watched. `name`: what is seen of it now, in words."""
+
+    name: str
+
+    @abc.abstractmethod
+    def is_in_work(self) -> bool:
+        """Whether somebody has it in work."""
+
+    @abc.abstractmethod
+    def read(self) -> dict[str, Watched]:
+        """All fits that are seen, by name; the one that was written last is the last."""
+
+
+def place_of(path: str) -> Place:
+    """The folder in which the run or the study of that name writes; a run that replaces earlier
+    results writes beside them.
 
     Raises:
-        ValueError: it is no folder of a run whose fits can be watched.
+        ValueError: it is no folder whose fits can be watched.
     """
     folder = Path(path).expanduser()
     beside = folder.with_name(folder.name + UNFINISHED)
@@ -38,30 +57,90 @@ def watched_folder(path: str) -> Path:
         f"Expected a run folder; {path} is {'a file' if folder.exists() else 'not there'}. "
         "`promptax pretrain --out FOLDER` makes one.",
     )
+    is_study = (folder / INDEX).is_file() and not (folder / RUN_MARK).exists()
     expect(
-        (folder / RUN_MARK).exists(),
+        is_study or (folder / RUN_MARK).exists(),
         f"Expected a run folder; promptax did not make {path}. Watch what was given as --out.",
     )
+    if is_study:
+        return StudyFolder(folder)
     expect(
         (folder / METRICS).is_file() or (is_in_work(folder) and not (folder / METRICS).exists()),
         f"Expected {METRICS} in {path}, which pretrain, tune and demo write there; got none: the "
         "run took no step, was made by another command, or before there was such a file.",
     )
-    return folder
+    return RunFolder(folder)
+
+
+class RunFolder(Place):
+    """The folder of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, str(folder)
+        self.metrics = Metrics(folder / METRICS)
+
+    def is_in_work(self) -> bool:
+        return is_in_work(self.folder)
+
+    def read(self) -> dict[str, Watched]:
+        return self.metrics.read()
+
+
+class StudyFolder(Place):
+    """The folder of a study, of which the fits of one condition are seen: the last one that wrote
+    anything, until it is done."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, str(folder)
+        self.metrics: Metrics | None = None
+
+    def is_in_work(self) -> bool:
+        # its processes share the lock: nobody else can have it alone
+        return _is_held(self.folder / STUDY_MARK, alone=True)
+
+    def read(self) -> dict[str, Watched]:
+        if self.metrics is None or not self.metrics.path.exists():
+            written = list((self.folder / "unfinished").glob(f"*/{METRICS}"))
+            last = max(written, key=_when_written, default=None)
+            self.metrics = None if last is None else Metrics(last)
+            self.name = (
+                str(self.folder) if last is None else f"{self._condition(last)}, {self.folder}"
+            )
+        return {} if self.metrics is None else self.metrics.read()
+
+    def _condition(self, path: Path) -> str:
+        """The name of the condition that writes there."""
+        with contextlib.suppress(OSError, ValueError):
+            index = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
+            return {Path(str(file)).stem: name for name, file in index.items()}[path.parent.name]
+        return path.parent.name
+
+
+def _when_written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it is done by now
+        return 0.0
 
 
 def is_in_work(folder: Path) -> bool:
     """Whether a run holds the folder."""
+    return _is_held(folder / RUN_MARK, alone=False)
+
+
+def _is_held(path: Path, alone: bool) -> bool:
+    """Whether another process has a lock on the file: one that it holds alone, or, with `alone`,
+    any. Looking takes the lock for a moment."""
     try:
         import fcntl
     except ImportError:  # where there are no such locks, nobody can tell
         return False
     try:
-        handle = os.open(folder / RUN_MARK, os.O_RDONLY)
-    except OSError:  # it took another name
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # it is not there, or took another name
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

@@ -157,10 +157,16 @@ def check_whole(results: "xr.Dataset") -> None:
     names = [str(name) for name in results["predictor"].values]
     check(
         len(set(names)) == len(names) > 0,
-        f"Expected predictors with names of their own; got {names}. Results of several "
-        "calls cannot be joined over predictors, since each draws its own sequences: name them all "
-        "in one call, promptax.evaluate(key, {'a': one, 'b': another}, task).",
+        f"Expected predictors with names of their own; got {names}. Name all of them in one call, "
+        "promptax.evaluate(key, {'a': one, 'b': another}, task), which reads the same sequences by "
+        "each. Tables of several calls with the same key can be joined, each name from one: "
+        "other.sel(predictor=['b']).",
     )
+    for name in ("sequence", "repetition"):
+        check(
+            results.sizes.get(name, 1) > 0,
+            f"Expected at least one {name}; got a table without any. Select fewer away.",
+        )
     axes_of = {"expected_log_loss": {"predictor", "time"}, "repetitions": {"predictor"}}
     for name in axes_of.keys() & set(results):
         check(

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from promptax.axes import traced
 from promptax.protocol.outcomes import Episode, Outcome
-from promptax.protocol.own_predictors import STEPS, asked, judge, log_probs_of, own_parts
+from promptax.protocol.own_predictors import STEPS, asked, in_pieces, judge, log_probs_of, own_parts
 from promptax.tasks.base import Task
 
 
@@ -23,12 +24,14 @@ def check_own(reader: Any, episodes: Episode, outcome: Outcome) -> None:
 
     Raises:
         TypeError: `advance` returns no state and prediction.
-        ValueError: probabilities do not sum to 1, or a step is predicted by what comes at it.
+        ValueError: probabilities do not sum to 1, a step is predicted by what comes at it, or what
+            was read is forgotten between two readings.
     """
     own = own_parts(reader)
     if outcome.alphabet is None or episodes.inputs.size == 0 or not own:
         return
     first = jax.tree.map(lambda leaf: leaf[0], episodes)
+    reader = traced(reader)
 
     def say(inputs: Array) -> Array:
         if isinstance(reader, Task):
@@ -36,8 +39,13 @@ def check_own(reader: Any, episodes: Episode, outcome: Outcome) -> None:
         return log_probs_of(reader, inputs)
 
     inputs = np.asarray(first.inputs[:STEPS])
-    said = asked(say, inputs, outcome.alphabet)
-    judge(type(own[0]).__name__, said, len(inputs), outcome.alphabet)
+    came = np.unique(np.asarray(episodes.inputs))
+    others = came[came != inputs[-1]]  # a symbol that never comes may be refused
+    other = np.append(inputs[:-1], others[0]) if len(others) else None
+    said = asked(say, inputs, other)
+    if not isinstance(reader, Task):
+        said = in_pieces(reader, said)
+    judge(type(own[0]).__name__, said, outcome.alphabet)
 
 
 @eqx.filter_jit

@@ -21,9 +21,12 @@ from promptax.experiments.conditions import (
     unfinished_path,
 )
 from promptax.experiments.measurement import Announce, keep_nothing, silent
+from promptax.fit.logs.metrics_file import MetricsFile
+from promptax.progress import METRICS
 from promptax.specs import check, from_json, import_plugin
 
 TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished
+LOGGED = 5_000  # lines about each fit: a few MB, which go when the condition is done
 RETRIES = 3  # how often a condition is started again whose machine was lost
 
 Outcomes = Iterator[tuple[str, xr.DataTree | Failure | None]]
@@ -42,6 +45,7 @@ def measure(
     condition = from_json(description)
     check(isinstance(condition, Condition), f"Expected a Condition; got {type(condition)}.")
     keeper = None if folder is None else _Keeper(folder, condition)
+    announce = announce if keeper is None else keeper.logging(announce)
     stages = condition.experiment.stages(condition.seed, announce, keeper or keep_nothing)
     groups: dict[str, xr.Dataset] = {}
     with contextlib.nullcontext() if keeper is None else keeper.first_stage():
@@ -66,6 +70,11 @@ class _Keeper:
         if self.in_first_stage and self.shared is not None:
             return _Unfinished(store.Checkpoint(self.shared))
         return _Unfinished(store.Checkpoint(self.unfinished / f"{name}.safetensors"))
+
+    def logging(self, announce: Announce) -> Announce:
+        """The same, with a log of each fit in the metrics.jsonl of what is unfinished."""
+        place = self.unfinished / METRICS
+        return lambda what: (*announce(what), MetricsFile(place, what, LOGGED))
 
     @contextlib.contextmanager
     def first_stage(self) -> Iterator[None]:

@@ -65,7 +65,8 @@ class Measurement(Spec, open_as="measurement", default="Experiment"):
 
         Args:
             seed: everything random comes from it.
-            announce: called with what begins; its callbacks are to be told the progress.
+            announce: called with what begins; its callbacks are to be told the progress. Logs
+                among them (`promptax.fit.Log`) write down every fit that they are given to.
             keep: where the state of the fit of that name is kept, so that a measurement that was
                 killed goes on where it was. Names of files.
         """

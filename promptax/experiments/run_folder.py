@@ -210,8 +210,8 @@ class History(NamedTuple):
     """What it was pretrained on."""
     trained_length: int | None = None
     """Symbols in the sequences that it was pretrained on."""
-    has_tuned_weights: bool | None = False
-    """Whether a tuner moved weights after that; None: what tuned it is not known here."""
+    has_tuned_weights: bool | None = None
+    """Whether a tuner moved weights after that; None: that is not known here."""
 
 
 def history_of(path: Path) -> History:
@@ -221,7 +221,7 @@ def history_of(path: Path) -> History:
     for _ in range(MOST_TUNINGS):
         file = path if os.path.isfile(path) else path / "predictor.safetensors"
         folder = next((place for place in list(file.parents)[:2] if _has_spec(place)), None)
-        if folder is None:
+        if folder is None:  # what it was made from is not known
             break
         spec = files.read_json(folder / "spec.json")
         experiment = _object(spec.get("experiment"))
@@ -237,8 +237,8 @@ def history_of(path: Path) -> History:
             check_kind(settings, FitSettings, "FitSettings()")
             return History(prior, steps_to_read(prior, settings.length, USUAL_LENGTH), is_tuned)
         except NOT_HERE:
-            break
-    return History(has_tuned_weights=is_tuned)
+            return History(has_tuned_weights=is_tuned)
+    return History(has_tuned_weights=is_tuned or None)
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every stage is a fit, and every fit can keep a checkpoint: where the caller says
 experiment that was killed goes on where it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -23,8 +23,9 @@ from promptax.experiments.labelling import label_results
 from promptax.experiments.measurement import Announce, Keep, Stage, keep_nothing, silent
 from promptax.experiments.plan import Plan
 from promptax.fit.fitted import Checkpoint, Fitted
+from promptax.fit.logs.base import Log
 from promptax.fit.loop import pretrain
-from promptax.progress import Together
+from promptax.progress import Callback, Together
 from promptax.protocol.outcomes import Episode
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated
@@ -38,9 +39,20 @@ STATE_SEQUENCES, BACKGROUND_SEQUENCES = 20, 100  # Genewein et al. 2025, Figure 
 def measure_experiment(
     plan: Plan, seed: int, announce: Announce = silent, keep: Keep = keep_nothing
 ) -> Iterator[Stage]:
-    """The experiment's groups of results, by name."""
+    """The experiment's groups of results, by name.
+
+    Several methods may be tuned at once: they share the bars of `announce`, and each has logs of
+    its own.
+    """
+
+    def bars(what: str) -> Sequence[Callback]:
+        return [callback for callback in announce(what) if not isinstance(callback, Log)]
+
+    def logs(fit: str) -> Sequence[Callback]:
+        return [callback for callback in announce(fit) if isinstance(callback, Log)]
+
     workers = platforms.tunings_at_once()
-    for stage in run_stages(plan, seed, announce, workers, keep):
+    for stage in run_stages(plan, seed, bars, workers, keep, logs):
         yield from groups_of(stage)
 
 

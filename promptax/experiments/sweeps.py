@@ -8,7 +8,7 @@ that no other one has in work.
 
     conditions/IDENTITY.nc          what was measured
     pretraining/IDENTITY.safetensors  what conditions share, such as networks that were pretrained
-    unfinished/IDENTITY/            checkpoints of a condition in work
+    unfinished/IDENTITY/            checkpoints of a condition in work, and the losses of its fits
 """
 
 import time

@@ -3,10 +3,10 @@
 A predictor is cut in two, the tuned and the frozen half. Gradients, moments and clipping exist for
 the tuned half only. Steps run inside one compiled program; between calls the host reports progress,
 lets probes look, and saves. What is made small is an objective's business (`objectives`). Data are
-sampled on the device, a block of steps at a time, by a program of their own, so
-that the step's program knows only how a prediction is scored: another task, seed, learning rate or
-number of steps compiles nothing. Every step's data follow from the key and the step's number, so a
-resumed run equals an uninterrupted one bit for bit.
+sampled on the device, a block of steps at a time, by a program of their own, so that the step's
+program knows only how a prediction is scored: another task, seed, learning rate or number of steps
+compiles nothing. Every step's data follow from the key and the step's number: a resumed run equals
+an uninterrupted one bit for bit.
 """
 
 import math
@@ -36,6 +36,7 @@ from promptax.fit.settings import USUAL_LENGTH, FitSettings
 from promptax.fit.updates import Block, Moving, Program, Span, adam, run_updates
 from promptax.predictors.base import Architecture
 from promptax.progress import Callback, reporting
+from promptax.protocol.own_predictors import look_at
 from promptax.protocol.predictor import Predictor
 from promptax.protocol.repeated import Repeated, cut, one_or_all
 from promptax.specs import as_key, check, check_kind, on_device, traced
@@ -156,8 +157,9 @@ def fit(
         TypeError: no task, objective or settings; what is no probe, checkpoint or series of
             callbacks; nothing in the predictor that the objective could move.
         ValueError: `make` or `where` is no function; a task over other symbols than the predictor;
-            settings without length or learning rate, or that speak of searches alone; an update or
-            repetitions that do not fit into memory; two probes that measure the same name.
+            a predictor of the user's own that says what cannot be right; settings without length or
+            learning rate, or that speak of searches alone; an update or repetitions that do not fit
+            into memory; two probes that measure the same name.
         StoreError: the checkpoint is of another run, truncated or damaged.
     """
     key = as_key(key)
@@ -181,11 +183,11 @@ def fit(
         make(jax.random.fold_in(jax.random.fold_in(key, 0), r))
         for r in range(1, settings.repetitions)
     ]
+    look_at(first[0])
     objective.verify(first[0], settings)
     halves = cut(first, where(first[0]))
     _check_leaves(halves.tuned, first[0], objective)
-    watch = watched(first[0]) if watched is not None else False
-    parts = eqx.partition(halves.frozen, watch)
+    parts = eqx.partition(halves.frozen, False if watched is None else watched(first[0]))
     dtypes, copies = low_precision(halves.tuned), wide_copies(halves.tuned)
     clip = on_device(np.float32(np.inf if settings.clip is None else settings.clip))
     program = Program(*parts, clip, traced(objective), dtypes)
@@ -200,13 +202,11 @@ def fit(
     )
     identity = ""
     if checkpoint is not None:
-        start = (halves.tuned, halves.frozen)
-        identity = identity_of(key, start, task, settings, objective)
+        identity = identity_of(key, (halves.tuned, halves.frozen), task, settings, objective)
         state = checkpoint.restore(identity, state) or state
     differentiated = eqx.combine(
         eqx.filter(first[0], where(first[0])), parts[0], eqx.filter(first[0], _is_whole)
     )
-
     rates = settings.rates()
 
     def cost_of_first(steps: int) -> Cost:

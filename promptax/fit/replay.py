@@ -42,6 +42,7 @@ from promptax.fit.descent import ROOT_EPSILON, DescentRule, descent
 from promptax.fit.objectives import LogLoss, Objective
 from promptax.fit.settings import FitSettings
 from promptax.protocol.outcomes import Episode
+from promptax.protocol.own_predictors import look_at
 from promptax.protocol.predictor import Predictor
 from promptax.specs import as_key, check, traced
 from promptax.tasks.base import Task, steps_to_read
@@ -83,10 +84,11 @@ def replay(
 
     Raises:
         TypeError: no predictor, task, objective or settings; a rule of another name.
-        ValueError: a task over other symbols than the predictor; settings that a replay does not
-            follow, such as several repetitions or another precision; rates or weights that are not
-            finite, or of other shapes; no tuned leaves of 32 bits or more; states that do not fit
-            into memory, before the first step.
+        ValueError: a task over other symbols than the predictor; a predictor of the user's own that
+            says what cannot be right; settings that a replay does not follow, such as several
+            repetitions or another precision; rates or weights that are not finite, or of other
+            shapes; no tuned leaves of 32 bits or more; states that do not fit into memory, before
+            the first step.
 
     Example, the slope of a validation loss for a schedule of 100 rates:
 
@@ -110,6 +112,7 @@ def replay(
         f"the states of a replay of {settings.steps} steps in {levels} levels,",
         "Choose more levels, fewer steps, or a smaller predictor.",
     )
+    look_at(predictor)
     objective.verify(predictor, settings)
     mask = jax.tree.map(eqx.is_inexact_array, predictor) if where is None else where(predictor)
     tuned, frozen = eqx.partition(predictor, mask)

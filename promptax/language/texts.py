@@ -6,9 +6,8 @@ A language model is steered to texts, or to completions of prompts; prompts are 
 import dataclasses
 import functools
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -331,8 +330,12 @@ def _parts(place: str, given: Given) -> tuple[str | None, str]:
 
 def _is_nothing(value: Any) -> bool:
     """Whether a field says nothing: empty, or a missing value of a table."""
-    is_missing = isinstance(value, float) and math.isnan(value)
-    return value is None or is_missing or (isinstance(value, str | list | dict) and not value)
+    if isinstance(value, np.ndarray):
+        return value.size == 0
+    if isinstance(value, Sized):
+        return len(value) == 0
+    is_missing = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return value is None or is_missing or type(value).__name__ in ("NAType", "NaTType")  # pandas'
 
 
 def _encoded(

@@ -13,7 +13,8 @@ numbers.csv     what was measured in every condition, such as the regret of ever
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import xarray as xr
 from promptax import files, platforms
 from promptax.experiments.conditions import Condition, Measurements, result_path
 from promptax.experiments.run_folder import details_of, read_spec, write_spec
+from promptax.progress import STUDY_MARK
 from promptax.report import to_csv, wording
 from promptax.report.pages.study import study_page, tally
 from promptax.specs import check, from_json, to_json
@@ -31,6 +33,24 @@ from promptax.studies.judging import Check, Claim, in_words
 EARLIER = "earlier_environments"  # in spec.json: where results were measured before, if elsewhere
 TABLES = ("claims", "numbers", "printed")  # of every study: no table of its own has such a name
 LOCK = ".spec.lock"  # held while spec.json is read, changed and written
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Be one of the processes that have a study's folder in work, for those who watch it."""
+    try:
+        import fcntl
+    except ImportError:  # where there are no such locks, nobody can tell
+        yield
+        return
+    handle = os.open(
+        folder / STUDY_MARK, os.O_RDWR | os.O_CREAT, 0o666
+    )  # less what the umask takes
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
 
 
 def begin(folder: Path, command: str, study: Study, scale: str) -> str:

@@ -99,9 +99,10 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
     expected = {
         base: (TWO, 30, False), full: (TWO, 30, True), soft: (TWO, 30, False),
         both: (TWO, 30, True),
-        lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, False),
+        lost: (None, None, True), usual: (COINS, 100, False), circle: (None, None, None),
         gone: (None, None, False), alien: (TWO, 30, None), after: (TWO, 30, None),
-        moved: (TWO, 30, True), odd: (TWO, 30, False), nameless: (None, None, False),
+        moved: (TWO, 30, True), odd: (TWO, 30, False), nameless: (None, None, None),
+        str(tmp_path / 'elsewhere' / 'it.safetensors'): (None, None, None),
         **dict.fromkeys(words, (TWO, 30, None)),
         files["full-weights"]: (TWO, 40, True), files["soft-prompt"]: (TWO, 40, False),
     }  # fmt: skip
@@ -118,7 +119,9 @@ def test_how_a_predictor_came_about_is_read_from_the_folders_of_all_runs(tmp_pat
     diagnosis.history_of("it", Path(alien), diagnosis.Flags(prior=TWO, target=COIN))
     assert "assumed to have its pretrained weights, for what tuned" in capsys.readouterr().err
     diagnosis.history_of("it", tmp_path / "nowhere", diagnosis.Flags(prior=COINS, target=COIN))
-    assert "assumed to be pretrained on sequences of 100 symbols" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "assumed to be pretrained on sequences of 100 symbols" in said
+    assert "assumed to have its pretrained weights" in said
 
 
 def test_alphabets_are_compared_first():

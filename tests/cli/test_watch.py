@@ -22,8 +22,9 @@ from support.processes import environment
 from promptax import files
 from promptax.cli.charts import draw_curve
 from promptax.cli.commands import watch
-from promptax.cli.watching import Metrics
+from promptax.cli.watching import Metrics, RunFolder, place_of
 from promptax.progress import METRICS, RUN_MARK
+from promptax.studies import study_folder
 
 
 def some_lines(steps, fit="tuning", total=100):
@@ -141,6 +142,28 @@ def test_a_run_that_is_about_to_begin_is_waited_for(finished, capsys, monkeypatc
     assert "is not there yet; waiting 0.2 seconds" in said and "is not there. `promptax" in said
 
 
+def test_a_study_is_watched_condition_by_condition(tmp_path, capsys):
+    """The last one that wrote is seen until it is done; then the next one."""
+    files.write_json(tmp_path / "conditions.json", {"coin": "a.nc", "die": "b.nc"})
+    assert run("watch", tmp_path, capsys=capsys).startswith(f"{tmp_path}: it")
+    with study_folder.at_work(tmp_path):
+        place = place_of(str(tmp_path))
+        with study_folder.at_work(tmp_path):  # another process
+            pass
+        assert place.is_in_work() and place.read() == {}
+        for name, steps in (("a", 3), ("b", 7)):
+            file = tmp_path / "unfinished" / name / METRICS
+            files.write_text(file, some_lines(range(1, steps + 1)))
+            os.utime(file, (steps, steps))
+        for name, steps in (("die", 7), ("coin", 3)):
+            assert place.read()["tuning"].done == steps and place.name.startswith(f"{name}, ")
+            os.utime(tmp_path / "unfinished" / "a" / METRICS, (9, 9))
+            assert place.read()["tuning"].done == steps
+            place.metrics.path.unlink()
+        assert place.read() == {} and place.name == str(tmp_path)
+    assert not place.is_in_work()
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "3601"])
 def test_seconds_that_nobody_waits_are_refused(seconds, finished, capsys):
     said = complaint(capsys, "watch", finished, "--every", seconds)
@@ -202,7 +225,7 @@ def test_the_watching_ends_with_the_run(finished):
     files.write_text(finished / METRICS, some_lines(range(1, 5)))
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=50, height=16)
-    follow = functools.partial(watch._follow, finished, Metrics(finished / METRICS), console, 0.02)
+    follow = functools.partial(watch._follow, RunFolder(finished), console, 0.02)
     thread = threading.Thread(target=follow)
     with files.alone(finished / RUN_MARK):
         thread.start()

@@ -374,6 +374,12 @@ def test_regret_needs_all_steps_once_and_of_one_evaluation_or_of_several_joined(
             regret(one.drop_vars(name))
     with pytest.raises(ValueError, match=r"names of their own; got \[\]"):
         regret(one.isel(predictor=[]))
+    for name in ("sequence", "repetition"):
+        with pytest.raises(ValueError, match=f"Expected at least one {name}; got a table without"):
+            regret(one.isel({name: []}))
+    again = evaluate(jax.random.key(0), {"other": Categorical((0.5, 0.5)).bayes()}, COIN, 64, 6)
+    several = xr.concat([one, again.sel(predictor=["other"])], "predictor", data_vars="minimal")
+    assert regret(several).sizes["predictor"] == one.sizes["predictor"] + 1
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A run that was stopped or killed goes on bit for bit; what a checkpoint keeps, and refuses."""
 
+import collections
 import copy
 import enum
 import functools
@@ -8,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from promptax import Checkpoint, FitSettings, files, pretrain, store
 from promptax.files import StoreError
 from promptax.fit import MetricsFile
 from promptax.fit.identity import identity_of
+from promptax.formats.identities import agree, difference
 from promptax.predictors import LSTM, Transformer
 from promptax.protocol.exchangeable import Uniform
 from promptax.protocol.prompted import Prompted
@@ -153,6 +156,40 @@ class Colour(enum.Enum):
     RED, BLUE = 1, 2
 
 
+def enclosing(number):
+    return lambda inputs: number * inputs
+
+
+def named(module):
+    """A function of a file of the user's, which is in that module."""
+
+    def relu(inputs):
+        return inputs
+
+    relu.__module__ = module
+    return relu
+
+
+class Plain:
+    """Something that Python does not write out."""
+
+    def __init__(self, number):
+        self.number = number
+        self.me = self
+
+    def method(self):
+        return self.number
+
+
+def taking(number):
+    """A function whose number is a global one."""
+    return types.FunctionType(scaled.__code__, {"SCALE": number}, "scaled")
+
+
+def scaled(inputs):
+    return SCALE * inputs  # noqa: F821
+
+
 @pytest.mark.filterwarnings("ignore:A JAX array is being set as static")
 @pytest.mark.parametrize(
     ("one", "other"),
@@ -170,26 +207,63 @@ class Colour(enum.Enum):
         ([np.zeros(2)], [np.ones(2)]),
         (functools.partial(max, np.zeros(2)), functools.partial(max, np.ones(2))),
         (jax.nn.relu, jax.nn.gelu),
+        (True, 1),
+        (1, 1.0),
+        (0.0, -0.0),
+        ({1: 2}, {"1": 2}),
+        (collections.namedtuple("One", "a")(1), collections.namedtuple("Other", "a")(1)),
+        (enclosing(1), enclosing(2)),
+        (jax.jit(enclosing(1)), jax.jit(enclosing(2))),
+        (jax.vmap(enclosing(1)), jax.vmap(enclosing(1), in_axes=1)),
+        (eqx.nn.Lambda(enclosing(1)), eqx.nn.Lambda(enclosing(2))),
+        (optax.constant_schedule(0.1), optax.constant_schedule(0.2)),
+        (lambda x, by=1: x, lambda x, by=2: x),
+        (named("one"), named("other")),
+        (taking(1), taking(2)),
+        (Plain(2), Plain(3)),
+        (Plain(2).method, Plain(3).method),
+        (
+            types.SimpleNamespace(a=np.zeros(2000)),
+            types.SimpleNamespace(a=np.r_[np.zeros(1999), 1]),
+        ),
+        (collections.deque([1]), collections.deque([2])),
+        (collections.deque([np.arange(2000)]), collections.deque([np.r_[:1000, 1001:2001]])),
     ],
 )
 def test_whatever_a_field_holds_is_told_apart(one, other):
-    described = [
-        json.loads(identity_of(KEY, Noted(it), COINS, RESUMED))["structure"]
-        for it in (one, copy.deepcopy(one), other)
-    ]
-    assert described[0] == described[1] != described[2]
+    again = one if callable(one) else copy.deepcopy(one)  # copies of what jit makes forget it
+    described = [identity_of(KEY, Noted(it), COINS, RESUMED) for it in (one, again, other)]
+    assert agree(described[0], described[1]) and not agree(described[0], described[2])
+    assert " was " in difference(described[0], described[2])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (jnp.zeros((2, 3)), jnp.zeros((3, 2))),
+        (jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.float32)),
+        (jax.random.key(0), jax.random.key(1)),
+    ],
+)
+def test_arrays_are_told_apart_by_numbers_and_by_shapes(one, other):
+    first, again, second = (identity_of(KEY, it, COINS, RESUMED) for it in (one, one, other))
+    assert agree(first, again) and not agree(first, second)
 
 
 OF_A_PROCESS = """
-import equinox as eqx, jax
+import equinox as eqx, jax, optax
 from promptax.fit.identity import identity_of
 from promptax import FitSettings
 from promptax.tasks import Categorical
+class Plain:
+    def __init__(self):
+        self.words, self.me = {"alpha", "beta"}, self
 class Noted(eqx.Module):
     what: object = eqx.field(static=True)
     network: eqx.nn.MLP
 network = eqx.nn.MLP(2, 2, 2, 1, jax.nn.relu, key=jax.random.key(0))
-what = {jax.nn.relu, max}, frozenset({frozenset({"alpha", "beta", "gamma"})}), lambda: 0
+of_functions = jax.jit(jax.vmap(lambda x: x)), jax.nn.relu, optax.adam(1e-3), object(), Plain()
+what = {jax.nn.relu, max}, frozenset({frozenset({"alpha", "beta", "gamma"})}), of_functions
 print(identity_of(jax.random.key(0), Noted(what, network), Categorical(), FitSettings()))
 """
 
@@ -268,7 +342,7 @@ def test_checkpoints_that_do_not_say_what_they_start_from_are_resumed(tmp_path):
     older = Checkpoint(tmp_path / "older")
     saved, note = store._read(place, "checkpoint")
     said = json.loads(note["identity"])
-    del said["structure"]
+    del said["structure"], said["shapes"]
     store._write(older.path, "checkpoint", saved, identity=json.dumps(said))
     same(pretraining(settings, checkpoint=older), whole)
     said["weights"] = "others"

@@ -1,6 +1,7 @@
 """Sweeps: every condition exactly once, whatever fails, stops or is lost."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,11 @@ from promptax.experiments.conditions import (
 )
 from promptax.experiments.executors import locally, measure
 from promptax.experiments.experiment import Experiment
+from promptax.experiments.groups import slug
 from promptax.experiments.measurement import Measurement, keep_nothing, silent
 from promptax.experiments.sweeps import sweep
 from promptax.predictors import LSTM
+from promptax.progress import METRICS
 from promptax.steering import HardPrompt, LowRank, SoftPrompt
 from promptax.tasks import Categorical, CategoricalMixture, Recorded
 
@@ -135,6 +138,30 @@ def test_a_condition_that_fails_is_reported_and_the_others_go_on(tmp_path):
     assert "Expected dense layers named" in failed["bad"].reason
     assert result_path(tmp_path, condition(1)).exists()
     assert not result_path(tmp_path, bad).exists()
+
+
+def test_every_fit_of_a_condition_in_work_is_logged(tmp_path):
+    file = unfinished_path(tmp_path, condition(0)) / METRICS
+    heard = {}
+
+    def announce(what):
+        def look(done, total, note=""):
+            if what.endswith("evaluation"):
+                lines = [json.loads(line) for line in file.read_text().splitlines()]
+                heard.update({fit: [] for fit in {line["fit"] for line in lines}})
+                for line in lines:
+                    heard[line["fit"]].append((line["step"], line["repetition"]))
+
+        return (look,)
+
+    sweep({"one": condition(0)}, tmp_path, announce=announce, callbacks=())
+    wanted = condition(0).experiment
+    fits = {
+        f"{slug(target)}-{slug(method)}" for target in wanted.targets for method in wanted.methods
+    }
+    assert heard.keys() == {"pretraining", *fits}
+    assert all(len(steps) == len(set(steps)) for steps in heard.values())
+    assert not file.exists()  # its result holds the losses
 
 
 def test_identities_follow_the_description():

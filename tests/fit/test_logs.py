@@ -76,10 +76,15 @@ def test_a_file_that_cannot_grow_is_left_as_it_was(tmp_path, monkeypatch):
     assert log.path.read_text() == before
 
 
-def test_a_long_fit_is_thinned(monkeypatch):
-    monkeypatch.setattr(base, "MOST_LINES", 6)
-    steps = [line["step"] for line in some_metrics(0, 6).lines()]
+def test_a_long_fit_is_thinned(tmp_path, monkeypatch):
+    metrics, path = some_metrics(0, 6), tmp_path / "metrics.jsonl"
+    MetricsFile(path, most=6).hear(metrics)
+    steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
     assert steps == [1, 1, 2, 2, 4, 4, 6, 6]
+    monkeypatch.setattr(base, "MOST_LINES", 6)
+    assert [step for step, _ in metrics.means()] == [1, 2, 4, 6]
+    with pytest.raises(ValueError, match="at least 1 line of each fit; got most=0"):
+        MetricsFile(path, most=0)
 
 
 def test_tensorboard_reads_the_means(tmp_path):

@@ -185,6 +185,8 @@ SPECS = {
     "COINS.log_evidence(MASKED)": "Expected an array without masked entries; got 1 of 2 masked.",
     "DirichletCategorical(MASKED)": "Expected an array without masked entries; got 1 of 2 masked.",
     "px.condition(COINS.bayes(), prompt=[MASKED, [1, 2]])": "Expected an array without masked entr",
+    "px.condition(COINS.bayes(), [[0, MASKED[1]], [1, 2]])": "Expected an array without masked",
+    "px.predict(COINS.bayes(), [0, MASKED[:0].sum()])": "Expected an array without masked entries",
     "px.analysis.mean_cosine([MASKED], [[1]])": "Expected an array without masked entries as ours",
     "px.save('it', {'a': MASKED})": "Expected an array without masked entries; got 1 of 2 masked.",
     "px.save('it', {'a': np.array([1, None], object)})": "Expected arrays of bool, int8, ",

@@ -254,6 +254,7 @@ class Kite(Spec):
 class Drawn(Record):
     values: object
     filled: bool = specs.later(False, static=True)
+    notes: dict = eqx.field(default_factory=dict)
 
 
 def test_a_later_field_leaves_what_was_stored_before_as_it_was():
@@ -267,6 +268,7 @@ def test_a_later_field_leaves_what_was_stored_before_as_it_was():
 def test_a_later_field_of_a_built_thing_is_at_its_default():
     old = specs.from_json({"class": "Drawn", "values": 1.0})
     assert jax.tree.structure(old) == jax.tree.structure(Drawn(1.0)) and old.filled is False
+    assert old.notes == {} and old.notes is not specs.from_json(specs.to_json(old)).notes
     assert specs.from_json(specs.to_json(Drawn(1.0, True))).filled is True
 
 

@@ -216,6 +216,15 @@ def test_bad_texts_are_refused_with_the_way_out(word, fields, message):
         Texts(**{"tokenizer": word, **fields})
 
 
+def test_empty_cells_of_tables_say_nothing(word):
+    cells = [None, "", (), [], {}, np.array([]), np.nan, np.float32("nan"), pd.NA, pd.NaT]
+    texts = Texts(tokenizer=word, sequences=tuple({"text": "the", "messages": it} for it in cells))
+    assert len(texts.sequences) == len(cells)
+    for said in (0, False, np.array([0]), [""], " "):
+        with pytest.raises(ValueError, match=r"also has messages, of which nothing"):
+            Texts(tokenizer=word, sequences=({"text": "the", "messages": said},))
+
+
 GOOD = '{"text": "the cat"}\n'
 SHAPES = '{"text": …} or {"prompt": …, "completion": …}'
 UNREAD = (

@@ -53,7 +53,8 @@ def run(flags: Flags, command: str) -> None:
         note(f"this folder was begun with other versions, or elsewhere: {elsewhere}")
     study_folder.write_index(folder, conditions)
     try:
-        failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_tell,))
+        with study_folder.at_work(folder):
+            failures = sweep(chosen, folder, executor, announce=_bar, callbacks=(_tell,))
     except KeyboardInterrupt as stop:
         stop.add_note(f"It goes on with\n\n    {as_run_here(command)}\n")
         raise

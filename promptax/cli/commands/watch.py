@@ -12,13 +12,14 @@ from rich.live import Live
 
 from promptax.cli.charts import draw_curve
 from promptax.cli.printing import note, plain, say
-from promptax.cli.watching import Metrics, Watched, is_in_work, watched_folder
+from promptax.cli.watching import Place, Watched, place_of
 from promptax.cli.words import expect
-from promptax.progress import METRICS
 
-RECENT = 20  # steps; the loss in words is the mean over them
+RECENT = 20  # steps that have a line; the loss in words is the mean over them
 LONGEST_WAIT = 3600.0  # seconds between two looks
 PATIENCE = 30.0  # seconds for a run that was just started to make its folder: JAX loads first
+NO_LOSS = "no finite loss"
+IDLE = "it is not in work, and no fit has taken a step there"
 MOST_ROWS = 22  # of a picture; in a high terminal the others are for the list of fits
 
 
@@ -27,7 +28,7 @@ class Flags:
     """Which run is watched, and how."""
 
     folder: tyro.conf.Positional[str]
-    """Run folder of pretrain, tune or demo."""
+    """Run folder of pretrain, tune or demo, or folder of a study."""
     every: float = 1.0
     """Seconds between two looks."""
     once: bool = False
@@ -44,25 +45,25 @@ def run(flags: Flags, command: str) -> None:
         f"{flags.every}.",
     )
     try:
-        folder = watched_folder(flags.folder) if flags.once else _awaited(flags.folder)
+        place = place_of(flags.folder) if flags.once else _awaited(flags.folder)
     except KeyboardInterrupt:  # the usual way to end it
         return
-    metrics, console = Metrics(folder / METRICS), Console()
+    console = Console()
     if console.is_terminal and not console.is_dumb_terminal and not flags.once:
         with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
-            _follow(folder, metrics, console, flags.every)
-    for line in picture(folder, metrics.read(), console.width, MOST_ROWS, _is_ascii(console)):
+            _follow(place, console, flags.every)
+    for line in picture(place, console.width, MOST_ROWS, _is_ascii(console)):
         say(line)
 
 
-def _awaited(path: str) -> Path:
+def _awaited(path: str) -> Place:
     """The folder of a run, which may be about to begin.
 
     Raises:
         ValueError: it is no run folder, or none came.
     """
     try:
-        return watched_folder(path)
+        return place_of(path)
     except ValueError:
         if Path(path).expanduser().exists():
             raise
@@ -71,31 +72,28 @@ def _awaited(path: str) -> Path:
     while time.monotonic() < end:
         time.sleep(0.1)
         with contextlib.suppress(ValueError):
-            return watched_folder(path)
-    return watched_folder(path)
+            return place_of(path)
+    return place_of(path)
 
 
-def _follow(folder: Path, metrics: Metrics, console: Console, seconds: float) -> None:
+def _follow(place: Place, console: Console, seconds: float) -> None:
     """Redraw on a screen of its own until the run ends."""
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        while is_in_work(folder):
+        while place.is_in_work():
             width, height = console.size
-            lines = picture(folder, metrics.read(), width, height, _is_ascii(console))
+            lines = picture(place, width, height, _is_ascii(console))
             live.update(plain("\n".join(lines)), refresh=True)
             time.sleep(seconds)
 
 
-def picture(
-    folder: Path, fits: dict[str, Watched], width: int, height: int, is_ascii: bool
-) -> list[str]:
+def picture(place: Place, width: int, height: int, is_ascii: bool) -> list[str]:
     """The lines of the screen: the curve of the fit that was written last, and a list of others."""
-    working = is_in_work(folder)
+    working, fits = place.is_in_work(), place.read()
     if not fits:
-        waits = "waiting for its first step" if working else "it took no step"
-        return [f"{folder}: {waits}"[:width]]
+        return [f"{place.name}: {'waiting for its first step' if working else IDLE}"[:width]]
     *others, name = fits
     fit = fits[name]
-    head = [f"{name} in {folder}"[:width], _in_words(fit)[:width]]
+    head = [f"{name} in {place.name}"[:width], _in_words(fit)[:width]]
     if not working and fit.done < fit.steps:
         head.append("It is not in work, and ended before its last step."[:width])
     rows = min(MOST_ROWS, height - len(head) - 1 - min(len(others), height // 4))
@@ -110,7 +108,8 @@ def picture(
 
 def _in_words(fit: Watched) -> str:
     recent = [fit.losses[step] for step in sorted(fit.losses)[-RECENT:]]
-    loss = f"loss {sum(recent) / len(recent):.3f} nats a sequence" if recent else "no finite loss"
+    mean = f", mean of {len(recent)} steps" if len(recent) > 1 else ""
+    loss = f"loss {sum(recent) / len(recent):.3f} nats a sequence{mean}" if recent else NO_LOSS
     return f"step {fit.done:,} of {fit.steps:,}, {loss}"
 
 

@@ -40,25 +40,25 @@ class Metrics(NamedTuple):
         """The last step that is done."""
         return self.begin + self.loss.shape[1]
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self, most: int = MOST_LINES) -> Iterator[Line]:
         """A flat dict for each step and repetition: `step`, `steps`, `repetition`, `loss`, `rate`
         and the parts of the cost; None stands for what is not finite. Of a fit with more than
-        MOST_LINES steps times repetitions only every second, third, … step, and its last."""
-        for step in self._steps():
+        `most` steps times repetitions only every second, third, … step, its first and its last."""
+        for step in self._steps(most):
             for repetition in range(len(self.loss)):
                 yield self._line(step, repetition)
 
     def means(self) -> Iterator[tuple[int, dict[str, float]]]:
         """The same steps: each with `loss`, `rate` and the parts of the cost, mean over those
         repetitions that have such a number."""
-        for step in self._steps():
+        for step in self._steps(MOST_LINES):
             rows = [self._line(step, repetition) for repetition in range(len(self.loss))]
             names = [name for name in rows[0] if name not in ("step", "steps", "repetition")]
             means = {name: _mean([row[name] for row in rows]) for name in names}
             yield step, {name: mean for name, mean in means.items() if mean is not None}
 
-    def _steps(self) -> Iterator[int]:
-        stride = -(-self.steps * len(self.loss) // MOST_LINES) or 1
+    def _steps(self, most: int) -> Iterator[int]:
+        stride = -(-self.steps * len(self.loss) // most) or 1
         for step in range(self.begin + 1, self.end + 1):
             if step % stride == 0 or step in (1, self.steps):
                 yield step

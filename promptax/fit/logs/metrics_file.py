@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 
 from promptax import files
-from promptax.fit.logs.base import Log, Metrics
+from promptax.checks import check
+from promptax.fit.logs.base import MOST_LINES, Log, Metrics
 
 _writing = threading.Lock()  # several fits of a run may write to one file
 
@@ -22,18 +23,23 @@ class MetricsFile(Log):
     A line has `fit`, `step`, `steps`, `repetition`, `loss` (nats per sequence), `rate`, and what
     was spent up to that step: `sequences`, `tokens_forward`, `tokens_backward`, `operations`
     (`promptax.fit.Cost`). Several fits can share a file, each with its own name: a
-    fit that begins drops what an earlier one of its name wrote there.
+    fit that begins drops what an earlier one of its name wrote there. Of a fit with more than
+    `most` steps times repetitions there are evenly spaced steps.
 
     Example: `px.pretrain(key, network, task, callbacks=(MetricsFile("metrics.jsonl"),))`, and then
     `pandas.read_json("metrics.jsonl", lines=True)`.
     """
 
-    def __init__(self, path: str | os.PathLike, fit: str = "fit") -> None:
+    def __init__(self, path: str | os.PathLike, fit: str = "fit", most: int = MOST_LINES) -> None:
         self.path = files.path_of(path)
         self.fit = fit
+        check(most >= 1, f"Expected at least 1 line of each fit; got most={most}.")
+        self.most = most
 
     def hear(self, metrics: Metrics) -> None:
-        text = "".join(f"{json.dumps({'fit': self.fit, **line})}\n" for line in metrics.lines())
+        text = "".join(
+            f"{json.dumps({'fit': self.fit, **line})}\n" for line in metrics.lines(self.most)
+        )
         with _writing:
             if metrics.begin == 0:
                 files.write_text(self.path, self._lines_of_others() + text)
