@@ -9,13 +9,13 @@ KEPT_FIGURES = (  # figures that took long, and the page that says how each was 
         "demo.png",
         "Every method on one coin and on two coins: what the demo draws.",
         "how_to/demo.md",
-        "run-the-demo",
+        "draw-its-figures-again",
     ),
     Figure(
         "word_task_past_tenses.png",
         "Past tenses: a soft prompt against ten demonstrations, on SmolLM2-135M.",
         "language_models.md",
-        "word-tasks-shown-or-tuned",
+        "past-tenses-update-by-update",
     ),
 )
 
