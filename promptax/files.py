@@ -268,11 +268,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path, wait: bool = True) -> Iterator[bool]:
+def alone(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold a lock file, of which one process at a time has the hold; true inside if it is this one.
 
-    `wait`: until the other process is done, instead of going on without the lock. The system frees
-    the lock of a process that dies. Where there are no such locks, everybody is alone.
+    `wait`: until the other process is done, instead of going on without the lock. `shared`: all who
+    share the hold have it. The system frees the lock of a process that dies. Where there are no
+    such locks, everybody is alone.
     """
     try:
         import fcntl
@@ -283,11 +284,10 @@ def alone(path: Path, wait: bool = True) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less what the umask takes
         stack.callback(os.close, handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind, held = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, False
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, kind | (0 if wait else fcntl.LOCK_NB))
             held = True
-        except BlockingIOError:
-            held = False
         yield held
 
 

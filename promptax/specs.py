@@ -317,12 +317,6 @@ def _inline_array(data: dict) -> np.ndarray:
         ) from error
 
 
-def _default_of(field: dataclasses.Field) -> Any:
-    return (
-        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    )
-
-
 def _build(cls: type, fields: dict[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(cls)]
     now = {f.metadata["was"]: f.name for f in dataclasses.fields(cls) if "was" in f.metadata}
@@ -338,7 +332,8 @@ def _build(cls: type, fields: dict[str, Any]) -> Any:
         return cls(**fields)
     # Built things are not built anew, and their leaves may be None (one half of a partition).
     thing = object.__new__(cls)
-    for name, value in ({f.name: _default_of(f) for f in absent} | fields).items():
+    made = {f.name: f.default_factory() for f in absent if callable(f.default_factory)}
+    for name, value in ({f.name: f.default for f in absent} | made | fields).items():
         object.__setattr__(thing, name, value)
     check_plain_fields(thing)
     return thing

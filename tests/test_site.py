@@ -178,7 +178,7 @@ def test_a_kept_figure_leads_to_code():
         sections = {
             title.lower().replace(":", "").replace(",", "").replace(" ", "-"): body
             for title, body in re.findall(
-                r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE
+                r"^#{2,4} (.*?)\n(.*?)(?=^#{2,4} |\Z)", text, re.DOTALL | re.MULTILINE
             )
         }
         assert re.search(r"^(    |```python)", sections[figure.anchor], re.MULTILINE), figure

@@ -13,8 +13,7 @@ numbers.csv     what was measured in every condition, such as the regret of ever
 import contextlib
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +34,9 @@ TABLES = ("claims", "numbers", "printed")  # of every study: no table of its own
 LOCK = ".spec.lock"  # held while spec.json is read, changed and written
 
 
-@contextlib.contextmanager
-def at_work(folder: Path) -> Iterator[None]:
+def at_work(folder: Path) -> contextlib.AbstractContextManager[bool]:
     """Be one of the processes that have a study's folder in work, for those who watch it."""
-    try:
-        import fcntl
-    except ImportError:  # where there are no such locks, nobody can tell
-        yield
-        return
-    handle = os.open(
-        folder / STUDY_MARK, os.O_RDWR | os.O_CREAT, 0o666
-    )  # less what the umask takes
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
+    return files.alone(folder / STUDY_MARK, shared=True)
 
 
 def begin(folder: Path, command: str, study: Study, scale: str) -> str:
