@@ -10,11 +10,12 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from promptax.cli.words import expect
 from promptax.progress import METRICS, RUN_MARK, STUDY_MARK, UNFINISHED
 
+SILENCE = 60.0  # seconds; several processes write by turns
 INDEX = "conditions.json"  # of a study: the file of each condition, by its name
 
 
@@ -28,9 +29,14 @@ class Watched(NamedTuple):
 
 
 class Place(abc.ABC):
-    """A folder that is watched. `name`: what is seen of it now, in words."""
+    """A folder that is watched.
+
+    `name`: what is seen of it now, in words; `idle`: what is said where nothing is to be seen, and
+    nothing will be.
+    """
 
     name: str
+    idle: ClassVar[str]
 
     @abc.abstractmethod
     def is_in_work(self) -> bool:
@@ -75,6 +81,8 @@ def place_of(path: str) -> Place:
 class RunFolder(Place):
     """The folder of one run."""
 
+    idle = "it is not in work, and took no step"
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, str(folder)
         self.metrics = Metrics(folder / METRICS)
@@ -88,7 +96,9 @@ class RunFolder(Place):
 
 class StudyFolder(Place):
     """The folder of a study, of which the fits of one condition are seen: the last one that wrote
-    anything, until it is done."""
+    anything, until it is done, or silent for `SILENCE` longer than another."""
+
+    idle = "it is not in work, and no fit is unfinished; its page.html has what was measured"
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, str(folder)
@@ -99,18 +109,20 @@ class StudyFolder(Place):
         return _is_held(self.folder / STUDY_MARK, alone=True)
 
     def read(self) -> dict[str, Watched]:
-        if self.metrics is None or not self.metrics.path.exists():
-            written = list((self.folder / "unfinished").glob(f"*/{METRICS}"))
-            last = max(written, key=_when_written, default=None)
-            self.metrics = None if last is None else Metrics(last)
-            self.name = (
-                str(self.folder) if last is None else f"{self._condition(last)}, {self.folder}"
-            )
-        return {} if self.metrics is None else self.metrics.read()
+        when = {
+            path: _when_written(path) for path in (self.folder / "unfinished").glob(f"*/{METRICS}")
+        }
+        if not when:
+            self.metrics, self.name = None, str(self.folder)
+            return {}
+        last = max(when, key=lambda path: when[path])
+        if self.metrics is None or when.get(self.metrics.path, 0.0) < when[last] - SILENCE:
+            self.metrics, self.name = Metrics(last), f"{self._condition(last)}, {self.folder}"
+        return self.metrics.read()
 
     def _condition(self, path: Path) -> str:
         """The name of the condition that writes there."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
             index = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
             return {Path(str(file)).stem: name for name, file in index.items()}[path.parent.name]
         return path.parent.name

@@ -159,7 +159,13 @@ def test_a_study_is_watched_condition_by_condition(tmp_path, capsys):
             assert place.read()["tuning"].done == steps and place.name.startswith(f"{name}, ")
             os.utime(tmp_path / "unfinished" / "a" / METRICS, (9, 9))
             assert place.read()["tuning"].done == steps
-            place.metrics.path.unlink()
+            if name == "die":
+                place.metrics.path.unlink()
+        files.write_text(tmp_path / "unfinished" / "c" / METRICS, some_lines([1]))
+        assert place.read()["tuning"].done == 1  # the other one failed long ago
+        assert place.name.startswith("c, ")  # in a folder whose list does not have it
+        for path in (tmp_path / "unfinished").glob("*/*"):
+            path.unlink()
         assert place.read() == {} and place.name == str(tmp_path)
     assert not place.is_in_work()
 

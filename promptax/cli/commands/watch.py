@@ -19,7 +19,6 @@ RECENT = 20  # steps that have a line; the loss in words is the mean over them
 LONGEST_WAIT = 3600.0  # seconds between two looks
 PATIENCE = 30.0  # seconds for a run that was just started to make its folder: JAX loads first
 NO_LOSS = "no finite loss"
-IDLE = "it is not in work, and no fit has taken a step there"
 MOST_ROWS = 22  # of a picture; in a high terminal the others are for the list of fits
 
 
@@ -90,7 +89,7 @@ def picture(place: Place, width: int, height: int, is_ascii: bool) -> list[str]:
     """The lines of the screen: the curve of the fit that was written last, and a list of others."""
     working, fits = place.is_in_work(), place.read()
     if not fits:
-        return [f"{place.name}: {'waiting for its first step' if working else IDLE}"[:width]]
+        return [f"{place.name}: {'waiting for its first step' if working else place.idle}"[:width]]
     *others, name = fits
     fit = fits[name]
     head = [f"{name} in {place.name}"[:width], _in_words(fit)[:width]]
