@@ -116,7 +116,7 @@ class StudyFolder(Place):
             self.metrics, self.name = None, str(self.folder)
             return {}
         last = max(when, key=lambda path: when[path])
-        if self.metrics is None or when.get(self.metrics.path, 0.0) < when[last] - SILENCE:
+        if self.metrics is None or when.get(self.metrics.path, -math.inf) < when[last] - SILENCE:
             self.metrics, self.name = Metrics(last), f"{self._condition(last)}, {self.folder}"
         return self.metrics.read()
 
