@@ -37,6 +37,7 @@ RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a
 STUDY_MARK = (
     ".in-work"  # in a study's folder; the processes that have it in work share a lock on it
 )
+TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished
 UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
 
 

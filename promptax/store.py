@@ -276,7 +276,7 @@ class OtherRun(StoreError):
     def has_other_weights_alone(self) -> bool:
         """Whether the two differ in their first weights, or in the code of members that are not
         promptax's, and in nothing else."""
-        return agree(self.there, self.wanted, but_for=("weights", "code"))
+        return agree(self.there, self.wanted, but_for=("weights", "functions", "code"))
 
 
 class OtherArrays(StoreError):

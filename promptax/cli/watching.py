@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from promptax.cli.words import expect
-from promptax.progress import METRICS, RUN_MARK, STUDY_MARK, UNFINISHED
+from promptax.progress import METRICS, RUN_MARK, STUDY_MARK, TRACEBACK, UNFINISHED
 
 SILENCE = 60.0  # seconds; several processes write by turns
 INDEX = "conditions.json"  # of a study: the file of each condition, by its name
@@ -96,9 +96,9 @@ class RunFolder(Place):
 
 class StudyFolder(Place):
     """The folder of a study, of which the fits of one condition are seen: the last one that wrote
-    anything, until it is done, or silent for `SILENCE` longer than another."""
+    anything, until it is done, has failed, or is silent for `SILENCE` longer than another."""
 
-    idle = "it is not in work, and no fit is unfinished; its page.html has what was measured"
+    idle = "it is not in work, and no fit is under way; its page.html has what was measured"
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, str(folder)
@@ -110,7 +110,9 @@ class StudyFolder(Place):
 
     def read(self) -> dict[str, Watched]:
         when = {
-            path: _when_written(path) for path in (self.folder / "unfinished").glob(f"*/{METRICS}")
+            path: _when_written(path)
+            for path in (self.folder / "unfinished").glob(f"*/{METRICS}")
+            if _when_written(path.with_name(TRACEBACK)) < _when_written(path)  # it has not failed
         }
         if not when:
             self.metrics, self.name = None, str(self.folder)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from promptax import store
 from promptax.experiments.measurement import Measurement
-from promptax.fit.identity import code_of
+from promptax.fit.code import code_of
 from promptax.specs import Spec, check, members, to_json
 
 FEW_NAMES = 5  # of conditions, in a message

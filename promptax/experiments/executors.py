@@ -22,10 +22,9 @@ from promptax.experiments.conditions import (
 )
 from promptax.experiments.measurement import Announce, keep_nothing, silent
 from promptax.fit.logs.metrics_file import MetricsFile
-from promptax.progress import METRICS
+from promptax.progress import METRICS, TRACEBACK
 from promptax.specs import check, from_json, import_plugin
 
-TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished
 LOGGED = 5_000  # lines about each fit: a few MB, which go when the condition is done
 RETRIES = 3  # how often a condition is started again whose machine was lost
 

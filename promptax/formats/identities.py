@@ -10,13 +10,14 @@ from typing import Any
 import jax
 from jax.tree_util import keystr
 
-LATER = ("structure", "shapes")  # what older versions did not say
+LATER = ("structure", "shapes", "functions")  # what older versions did not say
+OF_FIELDS = ("structure", "functions")  # in which 1, 1.0 and true are told apart
 
 
 def agree(there: str, wanted: str, but_for: tuple[str, ...] = ()) -> bool:
     """Whether two identities are those of the same run, but for some of its parts."""
     was, now = ({**said, **dict.fromkeys(but_for)} for said in _compared(there, wanted))
-    return _written(was) == _written(now)
+    return was == now and all(_written(was.get(it)) == _written(now.get(it)) for it in OF_FIELDS)
 
 
 def _written(said: Any) -> str:
@@ -42,10 +43,12 @@ def difference(there: str, this_run: str) -> str:
     """The first field in which two runs differ."""
     flat = functools.partial(jax.tree.leaves_with_path, is_leaf=lambda it: not it)
     was, now = ({keystr(at): leaf for at, leaf in flat(it)} for it in _compared(there, this_run))
+    known = {name: (was.get(name, "absent"), now.get(name, "absent")) for name in now | was}
+    of_fields = tuple(f"[{part!r}]" for part in OF_FIELDS)
     differ = [
         name
-        for name in now | was
-        if _written(was.get(name, "absent")) != _written(now.get(name, "absent"))
+        for name, (before, after) in known.items()
+        if before != after or (name.startswith(of_fields) and _written(before) != _written(after))
     ]
     name = differ[0] if differ else ""
     if name.startswith("['code']"):

@@ -96,8 +96,10 @@ def look_at(predictor: Predictor) -> None:
 
 
 def _leaves(part: eqx.Module) -> tuple[int, ...]:
-    """Where the leaves of a part are."""
-    return tuple(map(id, jax.tree.leaves(part)))
+    """Where the leaves of a part are; nothing of one that makes them anew whenever it is asked."""
+    leaves, again = jax.tree.leaves(part), jax.tree.leaves(part)
+    are_kept = all(one is other for one, other in zip(leaves, again, strict=True))
+    return tuple(map(id, leaves)) if are_kept else ()
 
 
 def _try(predictor: Predictor, count: int, alphabet: int) -> Said | None:
@@ -225,10 +227,14 @@ def _judge_pieces(name: str, said: Said, pieces: Float[np.ndarray, "row symbol"]
     check(
         apart[row] <= MOST_APART,
         f"Expected {expected}. Let `advance` return a state that holds what it has read, and begin "
-        "from the state that it is given: prompts are read before sequences.",
+        "from the state that it is given: prompts are read before sequences. Where it draws random "
+        "numbers, let them go by the symbol and not by the reading: jax.random.fold_in(key, step).",
     )
     if apart[row] > FEWER_BITS and np.dtype(said.dtype).itemsize >= 4:
-        warn(f"Expected {expected}. Numbers of 16 bits do this; or its state does not hold all.")
+        warn(
+            f"Expected {expected}. Numbers of 16 bits do this; or its state does not hold all that "
+            "was read; or it draws random numbers by the reading."
+        )
 
 
 def own_parts(reader: Any) -> list[eqx.Module]:

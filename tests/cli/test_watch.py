@@ -23,7 +23,7 @@ from promptax import files
 from promptax.cli.charts import draw_curve
 from promptax.cli.commands import watch
 from promptax.cli.watching import Metrics, RunFolder, place_of
-from promptax.progress import METRICS, RUN_MARK
+from promptax.progress import METRICS, RUN_MARK, TRACEBACK
 from promptax.studies import study_folder
 
 
@@ -164,6 +164,10 @@ def test_a_study_is_watched_condition_by_condition(tmp_path, capsys):
         files.write_text(tmp_path / "unfinished" / "c" / METRICS, some_lines([1]))
         assert place.read()["tuning"].done == 1  # the other one failed long ago
         assert place.name.startswith("c, ")  # in a folder whose list does not have it
+        files.write_text(tmp_path / "unfinished" / "c" / TRACEBACK, "ValueError")
+        assert place.read()["tuning"].done == 3
+        files.write_text(tmp_path / "unfinished" / "c" / METRICS, some_lines([2]))
+        assert place.read()["tuning"].done == 2  # it is tried again
         for path in (tmp_path / "unfinished").glob("*/*"):
             path.unlink()
         assert place.read() == {} and place.name == str(tmp_path)

@@ -1,17 +1,8 @@
 """A run that was stopped or killed goes on bit for bit; what a checkpoint keeps, and refuses."""
 
-import collections
-import copy
-import enum
-import functools
 import json
 import os
 import signal
-import subprocess
-import sys
-import types
-from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,21 +11,12 @@ import numpy as np
 import optax
 import pytest
 from support.judges import same
-from support.processes import ROOT, start
+from support.processes import start
 
 from promptax import Checkpoint, FitSettings, files, pretrain, store
 from promptax.files import StoreError
 from promptax.fit import MetricsFile
-from promptax.fit.identity import identity_of
-from promptax.formats.identities import agree, difference
-from promptax.predictors import LSTM, Transformer
-from promptax.protocol.exchangeable import Uniform
-from promptax.protocol.prompted import Prompted
-from promptax.steering import HardPrompt
-from promptax.steering.prompts.simplex_prompt import SoftmaxRows
-from promptax.steering.prompts.soft_prompt import SoftRows
-from promptax.steering.races.successive_halving import SuccessiveHalving
-from promptax.steering.races.uniform_allocation import UniformAllocation
+from promptax.predictors import LSTM
 from promptax.tasks import Categorical, DirichletCategorical
 
 KEY = jax.random.key(11)
@@ -121,163 +103,6 @@ def test_the_checkpoint_of_another_run_is_refused(settings, key, text, tmp_path)
     pretraining(FitSettings(steps=4, batch=2, length=4), checkpoint=Checkpoint(place))
     with pytest.raises(StoreError, match=f"got one of another run: .*{text}.* was .* and is"):
         pretraining(settings, key, checkpoint=Checkpoint(place))
-
-
-LINE, ROWS = Uniform(2), jnp.zeros((3, 2))
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (Transformer(width=8, heads=4), Transformer(width=8, heads=2)),
-        (Transformer(width=8), Transformer(width=8, positions="rotary")),
-        (Prompted(LINE, SoftRows(ROWS)), Prompted(LINE, SoftRows(ROWS, before_begin=True))),
-        (Prompted(LINE, SoftRows(ROWS)), Prompted(LINE, SoftmaxRows(ROWS))),
-        (SuccessiveHalving(), UniformAllocation()),
-        ((HardPrompt(length=2), COIN), (HardPrompt(length=3), COIN)),
-    ],
-)
-def test_what_has_the_same_numbers_and_computes_something_else_is_another_run(one, other):
-    def described(thing):
-        built = thing.build(KEY, 2) if isinstance(thing, Transformer) else thing
-        return json.loads(identity_of(KEY, built, COINS, RESUMED))
-
-    assert described(one) == described(one)
-    assert described(one)["structure"] != described(other)["structure"]
-
-
-class Noted(eqx.Module):
-    """Something of a user's, with a field that no array shows."""
-
-    what: Any = eqx.field(static=True)
-
-
-class Colour(enum.Enum):
-    RED, BLUE = 1, 2
-
-
-def enclosing(number):
-    return lambda inputs: number * inputs
-
-
-def named(module):
-    """A function of a file of the user's, which is in that module."""
-
-    def relu(inputs):
-        return inputs
-
-    relu.__module__ = module
-    return relu
-
-
-class Plain:
-    """Something that Python does not write out."""
-
-    def __init__(self, number):
-        self.number = number
-        self.me = self
-
-    def method(self):
-        return self.number
-
-
-def taking(number):
-    """A function whose number is a global one."""
-    return types.FunctionType(scaled.__code__, {"SCALE": number}, "scaled")
-
-
-def scaled(inputs):
-    return SCALE * inputs  # noqa: F821
-
-
-@pytest.mark.filterwarnings("ignore:A JAX array is being set as static")
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (Colour.RED, Colour.BLUE),
-        (functools.partial(max, 1), functools.partial(max, 2)),
-        (frozenset({1}), frozenset({2})),
-        (range(2), range(3)),
-        (Path("a"), Path("b")),
-        (b"a", b"b"),
-        (np.int64(4), np.int64(2)),
-        (np.longdouble(1.5), np.longdouble(2.5)),
-        (np.arange(2), np.arange(1, 3)),
-        (np.zeros((2, 3)), np.zeros((3, 2))),
-        ([np.zeros(2)], [np.ones(2)]),
-        (functools.partial(max, np.zeros(2)), functools.partial(max, np.ones(2))),
-        (jax.nn.relu, jax.nn.gelu),
-        (True, 1),
-        (1, 1.0),
-        (0.0, -0.0),
-        ({1: 2}, {"1": 2}),
-        (collections.namedtuple("One", "a")(1), collections.namedtuple("Other", "a")(1)),
-        (enclosing(1), enclosing(2)),
-        (jax.jit(enclosing(1)), jax.jit(enclosing(2))),
-        (jax.vmap(enclosing(1)), jax.vmap(enclosing(1), in_axes=1)),
-        (eqx.nn.Lambda(enclosing(1)), eqx.nn.Lambda(enclosing(2))),
-        (optax.constant_schedule(0.1), optax.constant_schedule(0.2)),
-        (lambda x, by=1: x, lambda x, by=2: x),
-        (named("one"), named("other")),
-        (taking(1), taking(2)),
-        (Plain(2), Plain(3)),
-        (Plain(2).method, Plain(3).method),
-        (
-            types.SimpleNamespace(a=np.zeros(2000)),
-            types.SimpleNamespace(a=np.r_[np.zeros(1999), 1]),
-        ),
-        (collections.deque([1]), collections.deque([2])),
-        (collections.deque([np.arange(2000)]), collections.deque([np.r_[:1000, 1001:2001]])),
-    ],
-)
-def test_whatever_a_field_holds_is_told_apart(one, other):
-    again = one if callable(one) else copy.deepcopy(one)  # copies of what jit makes forget it
-    described = [identity_of(KEY, Noted(it), COINS, RESUMED) for it in (one, again, other)]
-    assert agree(described[0], described[1]) and not agree(described[0], described[2])
-    assert " was " in difference(described[0], described[2])
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (jnp.zeros((2, 3)), jnp.zeros((3, 2))),
-        (jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.float32)),
-        (jax.random.key(0), jax.random.key(1)),
-    ],
-)
-def test_arrays_are_told_apart_by_numbers_and_by_shapes(one, other):
-    first, again, second = (identity_of(KEY, it, COINS, RESUMED) for it in (one, one, other))
-    assert agree(first, again) and not agree(first, second)
-
-
-OF_A_PROCESS = """
-import equinox as eqx, jax, optax
-from promptax.fit.identity import identity_of
-from promptax import FitSettings
-from promptax.tasks import Categorical
-class Plain:
-    def __init__(self):
-        self.words, self.me = {"alpha", "beta"}, self
-class Noted(eqx.Module):
-    what: object = eqx.field(static=True)
-    network: eqx.nn.MLP
-network = eqx.nn.MLP(2, 2, 2, 1, jax.nn.relu, key=jax.random.key(0))
-of_functions = jax.jit(jax.vmap(lambda x: x)), jax.nn.relu, optax.adam(1e-3), object(), Plain()
-what = {jax.nn.relu, max}, frozenset({frozenset({"alpha", "beta", "gamma"})}), of_functions
-print(identity_of(jax.random.key(0), Noted(what, network), Categorical(), FitSettings()))
-"""
-
-
-@pytest.mark.slow
-def test_every_process_says_the_same_of_a_run(tmp_path):
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", OF_A_PROCESS], env=os.environ | {"PYTHONHASHSEED": str(seed)},
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout
-        for seed in (1, 2)
-    }  # fmt: skip
-    assert len(said) == 1
 
 
 # --- checkpoints -----------------------------------------------------------------------------

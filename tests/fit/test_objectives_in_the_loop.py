@@ -16,7 +16,8 @@ from promptax import Checkpoint, FitSettings, pretrain
 from promptax.files import StoreError
 from promptax.fit import MAML, Bootstrapped, LogLoss, Objective
 from promptax.fit import updates as compiled
-from promptax.fit.identity import code_of, identity_of
+from promptax.fit.code import code_of
+from promptax.fit.identity import identity_of
 from promptax.fit.loop import fit as run_fit
 from promptax.predictors import LSTM
 from promptax.steering import SoftPrompt, VariationalPrompt
