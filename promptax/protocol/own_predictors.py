@@ -106,9 +106,9 @@ def _try(predictor: Predictor, count: int, alphabet: int) -> Said | None:
     """What a predictor says of so many symbols, also in a trace; None where it cannot say it."""
     tokens = np.arange(count, dtype=np.int32) % alphabet
     other = np.append(tokens[:-1], (tokens[-1] + 1) % alphabet)
-    predictor = traced(predictor)
     with _SILENCE, warnings.catch_warnings(), eval_context():
         warnings.simplefilter("ignore")  # who asks for float64 is given it where sums are exact
+        predictor = traced(predictor)
         try:
             said = asked(lambda inputs: log_probs_of(predictor, inputs), tokens, other)
         except NoPrediction:

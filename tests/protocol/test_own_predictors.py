@@ -245,6 +245,8 @@ def test_other_numbers_compile_nothing():
         px.predict(Scaled(HALVES, by=by), [0, 1])
         px.evaluate(KEY, {"own": Scaled(HALVES, by=by)}, Categorical(), sequences=4, length=5)
     assert asked == []
+    jax.jit(lambda tokens: px.predict(Scaled(HALVES, by=3.0), tokens))(jnp.array([0, 1]))
+    assert asked == []
 
 
 def test_no_symbol_is_shown_that_the_target_never_makes():
