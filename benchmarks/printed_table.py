@@ -30,8 +30,8 @@ def _table(title: str, rows: list[Row]) -> str:
     found = {(row["method"], int(row["steps"])): row for row in rows}
     heads = [f"{steps[0]} steps: ours", "printed"]
     heads += [text for n in steps[1:] for text in (f"{n}: ours", "printed")]
-    networks = max(int(row["pretrainings"]) for row in rows if row["agrees"] != "exact")
-    title += f" ({wording.count(networks, 'network')})"
+    networks = max((int(it["pretrainings"]) for it in rows if it["agrees"] != "exact"), default=0)
+    title += f" ({wording.count(networks, 'network')})" * (networks > 0)
     lines = [f"| {title} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for method in methods:
         cells = [cell for n in steps for cell in _cells(found.get((method, n)))]

@@ -34,9 +34,9 @@ Callback = Callable[..., Any]
 
 METRICS = "metrics.jsonl"  # in a run folder: the numbers of its fits, a line for each step
 RUN_MARK = ".promptax-run"  # in every folder that promptax made; locked while a run has it in work
-STUDY_MARK = (
-    ".in-work"  # in a study's folder; the processes that have it in work share a lock on it
-)
+STUDY_MARK = ".in-work"  # in the folder of a study; who has it in work shares a lock on it
+INDEX = "conditions.json"  # in the folder of a study: the file of each condition, by its name
+FITS = "unfinished"  # the folder of what fits in work keep, in that of a run or of a study
 TRACEBACK = "traceback.txt"  # of a condition that failed, beside what else it left unfinished
 UNFINISHED = ".unfinished"  # ends the name of a folder whose run will replace earlier results
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from promptax.cli.words import expect
-from promptax.progress import METRICS, RUN_MARK, STUDY_MARK, TRACEBACK, UNFINISHED
+from promptax.progress import FITS, INDEX, METRICS, RUN_MARK, STUDY_MARK, TRACEBACK, UNFINISHED
 
 SILENCE = 60.0  # seconds; several processes write by turns
-INDEX = "conditions.json"  # of a study: the file of each condition, by its name
 
 
 class Watched(NamedTuple):
@@ -111,7 +110,7 @@ class StudyFolder(Place):
     def read(self) -> dict[str, Watched]:
         when = {
             path: _when_written(path)
-            for path in (self.folder / "unfinished").glob(f"*/{METRICS}")
+            for path in (self.folder / FITS).glob(f"*/{METRICS}")
             if _when_written(path.with_name(TRACEBACK)) < _when_written(path)  # it has not failed
         }
         if not when:

@@ -13,6 +13,7 @@ import xarray as xr
 from promptax import store
 from promptax.experiments.measurement import Measurement
 from promptax.fit.code import code_of
+from promptax.progress import FITS
 from promptax.specs import Spec, check, members, to_json
 
 FEW_NAMES = 5  # of conditions, in a message
@@ -90,7 +91,7 @@ def result_path(folder: Path, condition: Condition) -> Path:
 
 def unfinished_path(folder: Path, condition: Condition) -> Path:
     """The folder for what a condition in work keeps."""
-    return folder / "unfinished" / condition.identity()
+    return folder / FITS / condition.identity()
 
 
 def shared_path(folder: Path, shared: Condition) -> Path:

@@ -18,11 +18,11 @@ from promptax import files, report, store
 from promptax.experiments.experiment import Experiment
 from promptax.experiments.groups import PRETRAINING, STATES, groups_of, slug, target_groups
 from promptax.experiments.measurement import Announce, silent
-from promptax.experiments.run_folder import FITS, details_of, read_spec, write_spec
+from promptax.experiments.run_folder import details_of, read_spec, write_spec
 from promptax.experiments.stages import run_stages
 from promptax.fit.fitted import Fitted
 from promptax.fit.logs.metrics_file import MetricsFile
-from promptax.progress import METRICS, Callback
+from promptax.progress import FITS, METRICS, Callback
 from promptax.specs import check
 
 QUESTION = (

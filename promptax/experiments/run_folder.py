@@ -23,13 +23,12 @@ from promptax.experiments.folder_swap import put_aside, replace_folder
 from promptax.experiments.groups import slug
 from promptax.files import expect
 from promptax.fit.settings import USUAL_LENGTH, FitSettings
-from promptax.progress import RUN_MARK, UNFINISHED
+from promptax.progress import FITS, RUN_MARK, UNFINISHED
 from promptax.specs import check_kind, from_json, to_json
 from promptax.steering import Tuner
 from promptax.tasks.base import Task, steps_to_read
 
 CHECKPOINT = "checkpoint.safetensors"  # of a run that is one fit
-FITS = "unfinished"  # the folder for checkpoints of a run that is several fits
 
 
 def unused_name(stem: str) -> str:

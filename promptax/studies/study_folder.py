@@ -22,7 +22,7 @@ import xarray as xr
 from promptax import files, platforms
 from promptax.experiments.conditions import Condition, Measurements, result_path
 from promptax.experiments.run_folder import details_of, read_spec, write_spec
-from promptax.progress import STUDY_MARK
+from promptax.progress import INDEX, STUDY_MARK
 from promptax.report import to_csv, wording
 from promptax.report.pages.study import study_page, tally
 from promptax.specs import check, from_json, to_json
@@ -102,7 +102,7 @@ def _differences(environment: Mapping[str, Any]) -> str:
 def write_index(folder: Path, conditions: dict[str, Condition]) -> None:
     """Write conditions.json: the file of each condition, by its name."""
     index = {name: result_path(Path(), condition).name for name, condition in conditions.items()}
-    files.write_json(folder / "conditions.json", index)
+    files.write_json(folder / INDEX, index)
 
 
 def write_page(folder: Path) -> tuple[Path, tuple[Claim, ...]]:

@@ -10,7 +10,8 @@ import pytest
 
 from promptax import files, store
 from promptax.experiments import folder_swap, run_folder
-from promptax.experiments.run_folder import CHECKPOINT, FITS, RUN_MARK, at_work
+from promptax.experiments.run_folder import CHECKPOINT, at_work
+from promptax.progress import FITS, RUN_MARK
 
 
 def contents(folder):
